@@ -1,0 +1,82 @@
+/** Errors as a caller sees them: one clear line, a stable `code`, and what to do about it. */
+
+interface ErrorDetails {
+  readonly hint?: string | undefined;
+  readonly cause?: unknown;
+}
+
+/** Names an OvernsError across copies of the package: `Symbol.for`, so that two loaded copies agree. */
+const brand = Symbol.for('overns.error');
+
+/**
+ * Any failure that overns itself reports. Recognise it by `code` (an errno name such as `EEXIST`, or one of
+ * `OVERNS_*`), not by instanceof: two copies of a package can be loaded.
+ */
+export class OvernsError extends Error {
+  /** An errno name (`EEXIST`, `ENOENT`, ...) or an own code (`OVERNS_PLATFORM`, `OVERNS_STORE`, ...). */
+  readonly code: string;
+  /** What to do about it, one sentence without a full stop. */
+  readonly hint?: string;
+
+  constructor(code: string, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.code = code;
+    if (details.hint !== undefined) this.hint = details.hint;
+    Object.defineProperty(this, brand, { value: true });
+  }
+
+  /** True for an OvernsError of any loaded copy of the package. */
+  static is(value: unknown): value is OvernsError {
+    return value instanceof Error && brand in value;
+  }
+}
+OvernsError.prototype.name = 'OvernsError';
+
+/** What a NetlinkError carries beyond its message. */
+export interface NetlinkErrorDetails extends ErrorDetails {
+  readonly errno: number;
+  readonly syscall: string;
+  readonly kernelMessage?: string | undefined;
+  readonly attribute?: string | undefined;
+  readonly netns?: string | undefined;
+  readonly request: Readonly<Record<string, unknown>>;
+}
+
+/** The kernel refused a request. Shaped like Node's SystemError, plus the kernel's own words. */
+export class NetlinkError extends OvernsError {
+  /** Negative errno, as Node's SystemError has it. */
+  readonly errno: number;
+  /** What was asked, such as `RTM_NEWLINK`, or the system call that failed. */
+  readonly syscall: string;
+  /** The kernel's own message (NLMSGERR_ATTR_MSG), when it gave one. */
+  readonly kernelMessage?: string;
+  /** The attribute that the kernel objects to (NLMSGERR_ATTR_OFFS), when it named one. */
+  readonly attribute?: string;
+  /** The namespace the request was made in; absent for the caller's own. */
+  readonly netns?: string;
+  /** What was asked for, as the caller wrote it. */
+  readonly request: Readonly<Record<string, unknown>>;
+
+  constructor(code: string, message: string, details: NetlinkErrorDetails) {
+    super(code, message, details);
+    this.errno = details.errno;
+    this.syscall = details.syscall;
+    this.request = details.request;
+    if (details.kernelMessage !== undefined) this.kernelMessage = details.kernelMessage;
+    if (details.attribute !== undefined) this.attribute = details.attribute;
+    if (details.netns !== undefined) this.netns = details.netns;
+  }
+}
+NetlinkError.prototype.name = 'NetlinkError';
+
+/** A wrong value in an argument: a RangeError that names the argument and carries Node's own code. */
+export function invalidArgument(name: string, value: unknown, expected: string): RangeError & { code: string } {
+  const shown = typeof value === 'string' ? JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value) : String(value);
+  return Object.assign(new RangeError(`${name}: ${shown} is not ${expected}`), { code: 'ERR_INVALID_ARG_VALUE' });
+}
+
+/** A wrong type of an argument: a TypeError that names the argument and carries Node's own code. */
+export function invalidType(name: string, value: unknown, expected: string): TypeError & { code: string } {
+  const got = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
+  return Object.assign(new TypeError(`${name}: expected ${expected}, got ${got}`), { code: 'ERR_INVALID_ARG_TYPE' });
+}

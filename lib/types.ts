@@ -1,0 +1,144 @@
+/**
+ * The shapes that cross the public API: references to namespaces and containers, endpoints, misses, stores and
+ * resolver events. Addresses are canonical strings: IPv4 dotted, IPv6 in RFC 5952 form, MAC in lower case.
+ */
+
+/** A network namespace: a name in /run/netns, an absolute path to an nsfs file, or a process. */
+export type NetnsRef = string | { readonly path: string } | { readonly pid: number };
+
+/**
+ * A container. A string is `docker:NAME`, `netns:NAME`, `pid:N`, an absolute path, or a bare name (Docker's first,
+ * else a named namespace).
+ */
+export type ContainerRef =
+  | string
+  | { readonly docker: string }
+  | { readonly netns: string }
+  | { readonly path: string }
+  | { readonly pid: number };
+
+/** Cancellation: an aborted call rejects with the signal's reason (an `AbortError`) and leaves nothing half-done. */
+export interface Cancel {
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** The bounded queue that stands between a source of events and one consumer. */
+export interface QueueOptions extends Cancel {
+  /** Events held at most, 1 to 2^20. Default 1024. */
+  readonly maxQueue?: number | undefined;
+  /** Which event gives way when the queue is full. Default `drop-oldest`. */
+  readonly overflow?: 'drop-oldest' | 'drop-newest' | undefined;
+}
+
+/** One consumer's own bounded stream of events. Aborting rejects the pending `next()` with AbortError. */
+export interface Subscription<E> extends AsyncIterableIterator<E>, AsyncDisposable {
+  /** The same events, in arrays: the first at once, bursts together. */
+  batches(): AsyncIterable<readonly E[]>;
+  /** Events this consumer lost because its queue was full. */
+  readonly dropped: number;
+}
+
+/** One container's addresses on an overlay. */
+export interface Endpoint {
+  /** The first of `ips`. */
+  readonly ip: string;
+  /** All addresses, without prefix lengths; at least one. */
+  readonly ips: readonly string[];
+  readonly mac: string;
+  /** The underlay address of the host that the container runs on. */
+  readonly vtep: string;
+}
+
+/** Which overlay something is about. */
+export interface Where {
+  readonly overlay: string;
+  /** VXLAN network identifier, 1 to 2^24-1 (RFC 7348). */
+  readonly vni: number;
+}
+
+/** What the kernel asks: who has this IP (L3), or which VTEP has this MAC (L2). */
+export type Query = Where &
+  ({ readonly kind: 'l3'; readonly ip: string } | { readonly kind: 'l2'; readonly mac: string });
+
+/** A query as the kernel put it (RTM_GETNEIGH from a vxlan device, drivers/net/vxlan). */
+export type Miss = Query & {
+  /** Name of the vxlan device. */
+  readonly link: string;
+  /** When it was read, CLOCK_MONOTONIC nanoseconds (as `process.hrtime.bigint()`). */
+  readonly atNs: bigint;
+};
+
+/** What a store says of a query. */
+export interface Answer {
+  readonly mac: string;
+  readonly vtep: string;
+  /** How long the answer may be used without asking again, milliseconds. Default: the resolver's. */
+  readonly ttlMs?: number | undefined;
+}
+
+/** What a store's watch reports, in the order of the store's own index. */
+export type Change =
+  | { readonly kind: 'reset'; readonly endpoints: Iterable<Endpoint>; readonly index: bigint }
+  | { readonly kind: 'put'; readonly endpoint: Endpoint; readonly index: bigint }
+  | {
+      readonly kind: 'delete';
+      readonly ip?: string | undefined;
+      readonly mac?: string | undefined;
+      readonly index: bigint;
+    };
+
+/**
+ * Where endpoints are looked up. A consumer's own store needs `lookup` only: null = absent (cached for the resolver's
+ * `negativeTtlMs`); a throw = unknown (never cached).
+ */
+export interface Store {
+  lookup(query: Query, options: { signal: AbortSignal }): Answer | null | Promise<Answer | null>;
+  lookupMany?(queries: readonly Query[], options: { signal: AbortSignal }): Promise<readonly (Answer | null)[]>;
+  watch?(options: { signal: AbortSignal }): AsyncIterable<Change>;
+  publish?(endpoint: Endpoint, options?: Cancel): Promise<void>;
+  withdraw?(endpoint: Endpoint, options?: Cancel): Promise<void>;
+}
+
+/** A store made by {@link openStore}: complete, and closed by its owner. */
+export type OwnedStore = Required<Omit<Store, 'lookupMany'>> & Store & AsyncDisposable & { close(): Promise<void> };
+
+/** What a resolver tells. */
+export type ResolverEvent = Where & { readonly atNs: bigint } & (
+    | {
+        readonly kind: 'resolved';
+        readonly miss: Miss;
+        readonly endpoint: Answer;
+        /** `table`: answered by the native thread alone; `store`: after a lookup. */
+        readonly by: 'table' | 'store';
+        /** From reading the miss to the kernel's acknowledgement, microseconds. */
+        readonly tookUs: number;
+      }
+    | {
+        readonly kind: 'unresolved';
+        readonly miss: Miss;
+        readonly cause: 'absent' | 'timeout' | 'store-error';
+        readonly error?: Error;
+      }
+    /** The answer cannot be used (multicast MAC, VTEP of the other family, ...): nothing was programmed. */
+    | { readonly kind: 'rejected'; readonly miss: Miss; readonly reason: string }
+    /** `overrun`: the kernel dropped misses; `overflow`: this consumer was slow. */
+    | { readonly kind: 'overrun' | 'overflow'; readonly dropped: number }
+    | { readonly kind: 'store-down' | 'store-up'; readonly error?: Error }
+    | { readonly kind: 'overlay-lost' | 'overlay-back' }
+  );
+
+/** Counters since the resolver started; the keys are also the metric names. */
+export interface ResolverStats {
+  /** Misses read from the kernel. */
+  readonly misses: number;
+  /** Misses answered by programming the kernel. */
+  readonly answers: number;
+  /** Misses that joined a lookup already under way. */
+  readonly coalesced: number;
+  /** Misses answered "absent" from the negative cache, without a lookup. */
+  readonly negative: number;
+  /** Answers that could not be used. */
+  readonly rejected: number;
+  /** Times the kernel dropped misses because the receive buffer was full. */
+  readonly overruns: number;
+}
