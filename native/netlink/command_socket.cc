@@ -1,0 +1,233 @@
+#include "netlink/command_socket.h"
+
+#include <linux/rtnetlink.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "netlink/socket.h"
+
+namespace overns {
+namespace {
+
+constexpr std::size_t kChunkMessages = 64;          // in one sendmsg: more gains nothing, measured
+constexpr std::size_t kChunkBytes = 96 << 10;       // below the default send buffer
+constexpr int kDumpAttempts = 5;
+constexpr int kAnswerTimeoutMs = 5000;              // the kernel answers within sendmsg; this is for a lost answer
+
+void patch(Bytes message, std::size_t offset, const void* data, std::size_t size) {
+  std::memcpy(const_cast<std::uint8_t*>(message.data()) + offset, data, size);
+}
+
+}  // namespace
+
+MessageWriter& RequestBatch::begin(std::uint16_t type, std::uint16_t flags) {
+  starts_.push_back(writer_.size());
+  writer_.begin(type, static_cast<std::uint16_t>(flags | NLM_F_REQUEST), 0);
+  return writer_;
+}
+
+void RequestBatch::end() { writer_.end(); }
+
+void RequestBatch::clear() {
+  writer_.clear();
+  starts_.clear();
+}
+
+Bytes RequestBatch::request(std::size_t index) const {
+  const std::size_t end = index + 1 < starts_.size() ? starts_[index + 1] : writer_.size();
+  return writer_.bytes().subspan(starts_[index], end - starts_[index]);
+}
+
+Result<CommandSocket> CommandSocket::open(const std::string& netns) {
+  auto fd = open_command_socket(netns);
+  if (!fd) return fd.failure();
+  return CommandSocket(std::move(*fd));
+}
+
+Status CommandSocket::send(RequestBatch& batch, std::size_t first, std::size_t last, bool acknowledge_all) {
+  for (std::size_t i = first; i < last; ++i) {
+    const Bytes request = batch.request(i);
+    nlmsghdr header;
+    std::memcpy(&header, request.data(), sizeof header);
+    header.nlmsg_seq = ++sequence_;
+    // Errors are answered without NLM_F_ACK too, so one acknowledgement, of the last, closes a chunk.
+    if (acknowledge_all || i + 1 == last) header.nlmsg_flags |= NLM_F_ACK;
+    patch(request, 0, &header, sizeof header);
+  }
+  const Bytes begin = batch.request(first);
+  const Bytes end = batch.request(last - 1);
+  const std::size_t size = static_cast<std::size_t>(end.data() + end.size() - begin.data());
+  ssize_t sent;
+  do {
+    sent = ::send(fd_.get(), begin.data(), size, 0);
+  } while (sent < 0 && errno == EINTR);
+  if (sent < 0) return system_failure("sendmsg");
+  return done();
+}
+
+Result<Bytes> CommandSocket::receive() {
+  for (;;) {
+    sockaddr_nl from{};
+    iovec part{buffer_.data(), buffer_.size()};
+    msghdr header{};
+    header.msg_name = &from;
+    header.msg_namelen = sizeof from;
+    header.msg_iov = &part;
+    header.msg_iovlen = 1;
+    // A look first: a message larger than the buffer must not be cut.
+    const ssize_t size = recvmsg(fd_.get(), &header, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    if (size < 0 && errno == EINTR) continue;
+    if (size < 0 && errno == EAGAIN) {
+      pollfd wait{fd_.get(), POLLIN, 0};
+      if (poll(&wait, 1, kAnswerTimeoutMs) == 0) return Failure{ETIMEDOUT, "recvmsg", "no answer from the kernel", {}, {}};
+      continue;
+    }
+    if (size < 0) return system_failure("recvmsg");
+    if (static_cast<std::size_t>(size) > buffer_.size()) {
+      buffer_.resize(static_cast<std::size_t>(size));
+      continue;
+    }
+    const ssize_t got = recv(fd_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+    if (got < 0) return system_failure("recvmsg");
+    if (from.nl_pid != 0) continue;  // not the kernel: any process may send to our port
+    return Bytes(buffer_).first(static_cast<std::size_t>(got));
+  }
+}
+
+Failure CommandSocket::failure_of(const Acknowledgement& ack, Bytes request) const {
+  nlmsghdr header{};
+  if (request.size() >= sizeof header) std::memcpy(&header, request.data(), sizeof header);
+  Failure failure{ack.error, message_name(header.nlmsg_type), {}, std::string(ack.text), {}};
+  if (ack.offset && *ack.offset + sizeof(nlattr) <= request.size()) {
+    nlattr attribute;
+    std::memcpy(&attribute, request.data() + *ack.offset, sizeof attribute);
+    failure.attribute = std::to_string(attribute.nla_type & NLA_TYPE_MASK);
+  }
+  return failure;
+}
+
+Status CommandSocket::execute(RequestBatch& batch, std::vector<std::optional<Failure>>& answers) {
+  answers.assign(batch.size(), std::nullopt);
+  std::size_t first = 0;
+  while (first < batch.size()) {
+    std::size_t last = first;
+    std::size_t bytes = 0;
+    while (last < batch.size() && last - first < kChunkMessages) {
+      bytes += batch.request(last).size();
+      if (last > first && bytes > kChunkBytes) break;
+      ++last;
+    }
+    const std::uint32_t base = sequence_ + 1;
+    if (Status sent = send(batch, first, last, false); !sent) return sent;
+    const std::uint32_t final_sequence = sequence_;
+    for (bool complete = false; !complete;) {
+      auto received = receive();
+      if (!received) return received.failure();
+      MessageReader reader(*received);
+      while (const auto message = reader.next()) {
+        const auto ack = parse_acknowledgement(*message);
+        const std::uint32_t offset = ack ? ack->sequence - base : 0;
+        if (!ack || offset >= last - first) continue;  // an answer to a request given up earlier
+        if (ack->error != 0) answers[first + offset] = failure_of(*ack, batch.request(first + offset));
+        if (ack->sequence == final_sequence) complete = true;
+      }
+    }
+    first = last;
+  }
+  return done();
+}
+
+Status CommandSocket::execute(RequestBatch& batch) {
+  std::vector<std::optional<Failure>> answers;
+  if (Status status = execute(batch, answers); !status) return status;
+  for (auto& answer : answers) {
+    if (answer) return std::move(*answer);
+  }
+  return done();
+}
+
+Result<std::vector<std::uint8_t>> CommandSocket::query(RequestBatch& batch) {
+  if (Status sent = send(batch, 0, 1, true); !sent) return sent.failure();
+  std::vector<std::uint8_t> answer;
+  for (;;) {
+    auto received = receive();
+    if (!received) return received.failure();
+    MessageReader reader(*received);
+    while (const auto message = reader.next()) {
+      if (message->header.nlmsg_seq != sequence_) continue;
+      if (const auto ack = parse_acknowledgement(*message)) {
+        if (ack->error != 0) return failure_of(*ack, batch.request(0));
+        return answer;
+      }
+      const auto* start = message->payload.data() - sizeof(nlmsghdr);
+      answer.assign(start, start + message->header.nlmsg_len);
+    }
+  }
+}
+
+Result<DumpResult> CommandSocket::dump(RequestBatch& batch) {
+  DumpResult result;
+  for (int attempt = 0; attempt < kDumpAttempts; ++attempt) {
+    result = {};
+    nlmsghdr header;
+    const Bytes request = batch.request(0);
+    std::memcpy(&header, request.data(), sizeof header);
+    header.nlmsg_flags |= NLM_F_DUMP;
+    patch(request, 0, &header, sizeof header);
+    if (Status sent = send(batch, 0, 1, false); !sent) return sent.failure();
+    for (bool complete = false; !complete;) {
+      auto received = receive();
+      if (!received) return received.failure();
+      MessageReader reader(*received);
+      while (const auto message = reader.next()) {
+        if (message->header.nlmsg_seq != sequence_) continue;
+        if ((message->header.nlmsg_flags & NLM_F_DUMP_INTR) != 0) result.interrupted = true;
+        if (message->header.nlmsg_type == NLMSG_DONE) {
+          // The dump's own error stands in the payload of NLMSG_DONE.
+          const auto error = message->family_header<std::int32_t>();
+          if (error && *error < 0) return Failure{-*error, message_name(header.nlmsg_type), "dump", {}, {}};
+          complete = true;
+          continue;
+        }
+        if (const auto ack = parse_acknowledgement(*message)) {
+          if (ack->error != 0) return failure_of(*ack, batch.request(0));
+          complete = true;
+          continue;
+        }
+        const auto* start = message->payload.data() - sizeof(nlmsghdr);
+        const std::size_t size = message->header.nlmsg_len;
+        result.bytes.insert(result.bytes.end(), start, start + size);
+        result.bytes.resize(align4(result.bytes.size()));
+      }
+      if (reader.malformed()) return Failure{EBADMSG, message_name(header.nlmsg_type), "malformed dump", {}, {}};
+    }
+    if (!result.interrupted) break;
+  }
+  return result;
+}
+
+const char* message_name(std::uint16_t type) {
+  switch (type) {
+    case RTM_NEWLINK: return "RTM_NEWLINK";
+    case RTM_DELLINK: return "RTM_DELLINK";
+    case RTM_GETLINK: return "RTM_GETLINK";
+    case RTM_SETLINK: return "RTM_SETLINK";
+    case RTM_NEWADDR: return "RTM_NEWADDR";
+    case RTM_DELADDR: return "RTM_DELADDR";
+    case RTM_GETADDR: return "RTM_GETADDR";
+    case RTM_NEWROUTE: return "RTM_NEWROUTE";
+    case RTM_DELROUTE: return "RTM_DELROUTE";
+    case RTM_GETROUTE: return "RTM_GETROUTE";
+    case RTM_NEWNEIGH: return "RTM_NEWNEIGH";
+    case RTM_DELNEIGH: return "RTM_DELNEIGH";
+    case RTM_GETNEIGH: return "RTM_GETNEIGH";
+    case RTM_NEWNSID: return "RTM_NEWNSID";
+    case RTM_GETNSID: return "RTM_GETNSID";
+    default: return "netlink";
+  }
+}
+
+}  // namespace overns

@@ -1,0 +1,70 @@
+// Requests and their answers: batches in one sendmsg with an answer per item, and dumps that are either whole or say
+// that they are not.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/unique_fd.h"
+#include "netlink/message.h"
+
+namespace overns {
+
+// Requests that travel together. Sequence numbers are given by the socket that sends them.
+class RequestBatch {
+ public:
+  // Begins a request; NLM_F_REQUEST is added. Fill in header and attributes through the writer, then call `end`.
+  MessageWriter& begin(std::uint16_t type, std::uint16_t flags);
+  void end();
+  void clear();
+  std::size_t size() const { return starts_.size(); }
+  Bytes request(std::size_t index) const;
+
+ private:
+  friend class CommandSocket;
+  MessageWriter writer_;
+  std::vector<std::size_t> starts_;
+};
+
+struct DumpResult {
+  std::vector<std::uint8_t> bytes;  // the messages, NLMSG_DONE excluded
+  bool interrupted = false;         // still inconsistent after the retries: data and error both
+};
+
+class CommandSocket {
+ public:
+  static Result<CommandSocket> open(const std::string& netns);
+
+  // The answer per item, in order: nothing, or why not. The outer failure means that answers are missing: what
+  // happened to the requests is then unknown.
+  Status execute(RequestBatch& batch, std::vector<std::optional<Failure>>& answers);
+  Status execute(RequestBatch& batch);  // the first failure, after all were tried
+
+  // One request that answers with one message (RTM_GETLINK, RTM_GETNSID); its bytes as received.
+  Result<std::vector<std::uint8_t>> query(RequestBatch& batch);
+
+  // A dump of a batch of one request. NLM_F_DUMP_INTR is retried a few times.
+  Result<DumpResult> dump(RequestBatch& batch);
+
+  int fd() const { return fd_.get(); }
+
+ private:
+  explicit CommandSocket(UniqueFd fd) : fd_(std::move(fd)), buffer_(64 << 10) {}
+
+  Status send(RequestBatch& batch, std::size_t first, std::size_t last, bool acknowledge_all);
+  Result<Bytes> receive();
+  Failure failure_of(const Acknowledgement& ack, Bytes request) const;
+
+  UniqueFd fd_;
+  std::vector<std::uint8_t> buffer_;
+  std::uint32_t sequence_ = 0;
+};
+
+// RTM_* by number, for messages.
+const char* message_name(std::uint16_t type);
+
+}  // namespace overns

@@ -1,0 +1,124 @@
+// Netlink messages as bytes: writing them into a reusable buffer, and walking them with every bound checked.
+// Layout: include/uapi/linux/netlink.h; RFC 3549.
+#pragma once
+
+#include <linux/netlink.h>
+
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/address.h"
+
+namespace overns {
+
+constexpr std::size_t align4(std::size_t size) { return (size + 3) & ~std::size_t{3}; }
+
+// Appends messages to one buffer; the buffer is kept between uses, so the steady state allocates nothing.
+class MessageWriter {
+ public:
+  void clear() { buffer_.clear(); }
+  void begin(std::uint16_t type, std::uint16_t flags, std::uint32_t sequence);
+  void end();  // fixes the length of the message begun last
+
+  template <class Header>
+  void header(const Header& value) {
+    raw(&value, sizeof value);
+  }
+  void attribute(std::uint16_t type, Bytes payload);
+  void u8(std::uint16_t type, std::uint8_t value) { attribute(type, {&value, 1}); }
+  void u16(std::uint16_t type, std::uint16_t value) { fixed(type, value); }
+  void u32(std::uint16_t type, std::uint32_t value) { fixed(type, value); }
+  void be16(std::uint16_t type, std::uint16_t value);
+  void be32(std::uint16_t type, std::uint32_t value);
+  void text(std::uint16_t type, std::string_view value);  // NUL-terminated
+  std::size_t begin_nested(std::uint16_t type);
+  void end_nested(std::size_t start);
+
+  std::size_t size() const { return buffer_.size(); }
+  Bytes bytes() const { return buffer_; }
+  Bytes from(std::size_t offset) const { return Bytes(buffer_).subspan(offset); }
+
+ private:
+  template <class Value>
+  void fixed(std::uint16_t type, Value value) {
+    attribute(type, {reinterpret_cast<const std::uint8_t*>(&value), sizeof value});
+  }
+  void raw(const void* data, std::size_t size);
+
+  std::vector<std::uint8_t> buffer_;
+  std::size_t message_ = 0;
+};
+
+struct Attribute {
+  std::uint16_t type = 0;  // without the NLA_F_* bits
+  Bytes payload;
+
+  template <class Value>
+  std::optional<Value> as() const {
+    Value value;
+    if (payload.size() < sizeof value) return std::nullopt;
+    std::memcpy(&value, payload.data(), sizeof value);
+    return value;
+  }
+  std::optional<std::uint16_t> be16() const;
+  std::optional<std::uint32_t> be32() const;
+  std::string_view text() const;  // up to the first NUL
+};
+
+// A range over the attributes in a payload. Ends at the first one that does not fit; `malformed` tells.
+class AttributeReader {
+ public:
+  explicit AttributeReader(Bytes bytes) : rest_(bytes) {}
+  std::optional<Attribute> next();
+  bool malformed() const { return malformed_; }
+
+ private:
+  Bytes rest_;
+  bool malformed_ = false;
+};
+
+struct Message {
+  nlmsghdr header{};
+  Bytes payload;  // after the nlmsghdr
+
+  // The family header (ifinfomsg, ndmsg, ...) and the attributes behind it; nothing when it is too short.
+  template <class Header>
+  std::optional<Header> family_header() const {
+    Header value;
+    if (payload.size() < sizeof value) return std::nullopt;
+    std::memcpy(&value, payload.data(), sizeof value);
+    return value;
+  }
+  template <class Header>
+  AttributeReader attributes() const {
+    const std::size_t skip = align4(sizeof(Header));
+    return AttributeReader(payload.size() > skip ? payload.subspan(skip) : Bytes{});
+  }
+};
+
+class MessageReader {
+ public:
+  explicit MessageReader(Bytes bytes) : rest_(bytes) {}
+  std::optional<Message> next();
+  bool malformed() const { return malformed_; }
+
+ private:
+  Bytes rest_;
+  bool malformed_ = false;
+};
+
+// An NLMSG_ERROR (error 0 = acknowledgement), with what extended acknowledgement adds.
+struct Acknowledgement {
+  std::uint32_t sequence = 0;
+  int error = 0;  // positive errno
+  std::string_view text;
+  std::optional<std::uint32_t> offset;  // of the offending attribute in the request
+};
+std::optional<Acknowledgement> parse_acknowledgement(const Message& message);
+
+}  // namespace overns

@@ -1,0 +1,32 @@
+// A rtnetlink socket in a namespace: its options, multicast groups, receive buffer, and reading without losing
+// track of what the kernel dropped. include/uapi/linux/netlink.h.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "base/address.h"
+#include "base/result.h"
+#include "base/unique_fd.h"
+
+namespace overns {
+
+// Extended acks, capped acks and strict checking on; not bound to any group.
+Result<UniqueFd> open_command_socket(const std::string& netns);
+
+struct EventSocketOptions {
+  std::span<const std::uint32_t> groups;  // RTNLGRP_*
+  int receive_buffer = 16 << 20;          // bytes; SO_RCVBUFFORCE, else as much as rmem_max gives
+  std::uint16_t only_type = 0;            // pass only this message type (a BPF filter), 0 = all
+};
+// Non-blocking, and never used for requests: a dump and notifications on one socket disturb each other.
+Result<UniqueFd> open_event_socket(const std::string& netns, const EventSocketOptions& options);
+
+// How many messages the kernel has dropped on this socket so far (SO_MEMINFO, SK_MEMINFO_DROPS).
+std::uint32_t socket_drops(int fd);
+
+// Sets the receive buffer, beyond rmem_max where the capability allows it.
+void set_receive_buffer(int fd, int bytes);
+
+}  // namespace overns

@@ -1,0 +1,103 @@
+#include "rtnl/neighbor.h"
+
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+namespace overns {
+
+void encode_neighbor(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const NeighborEntry& entry) {
+  MessageWriter& writer = batch.begin(type, flags);
+  ndmsg header{};
+  header.ndm_family = entry.family;
+  header.ndm_ifindex = entry.index;
+  header.ndm_state = entry.state;
+  header.ndm_flags = entry.flags;
+  header.ndm_type = entry.type;
+  writer.header(header);
+  if (!entry.ip.empty()) writer.attribute(NDA_DST, entry.ip.raw());
+  if (entry.mac) writer.attribute(NDA_LLADDR, entry.mac->bytes);
+  if (entry.vni) writer.u32(NDA_VNI, *entry.vni);
+  if (entry.port) writer.be16(NDA_PORT, *entry.port);
+  if (entry.via != 0) writer.u32(NDA_IFINDEX, entry.via);
+  if (entry.vlan != 0) writer.u16(NDA_VLAN, entry.vlan);
+  if (entry.nexthop != 0) writer.u32(NDA_NH_ID, entry.nexthop);
+  if (entry.extended_flags != 0) writer.u32(NDA_FLAGS_EXT, entry.extended_flags);
+  if (entry.protocol != 0) writer.u8(NDA_PROTOCOL, entry.protocol);
+  batch.end();
+}
+
+void encode_get_neighbors(RequestBatch& batch, std::uint8_t family, std::int32_t index, std::uint32_t master) {
+  MessageWriter& writer = batch.begin(RTM_GETNEIGH, 0);
+  ndmsg header{};
+  header.ndm_family = family;
+  if (family == AF_BRIDGE) {
+    // rtnl_fdb_dump: the device stands in the header, the bridge in NDA_MASTER.
+    header.ndm_ifindex = index;
+    writer.header(header);
+  } else {
+    // neigh_dump_info: strict checking refuses a device in the header, it wants NDA_IFINDEX.
+    writer.header(header);
+    if (index != 0) writer.u32(NDA_IFINDEX, static_cast<std::uint32_t>(index));
+  }
+  if (master != 0) writer.u32(NDA_MASTER, master);
+  batch.end();
+}
+
+std::optional<NeighborEntry> decode_neighbor(const Message& message) {
+  const auto header = message.family_header<ndmsg>();
+  if (!header || message.header.nlmsg_type < RTM_NEWNEIGH || message.header.nlmsg_type > RTM_GETNEIGH)
+    return std::nullopt;
+  NeighborEntry entry;
+  entry.family = header->ndm_family;
+  entry.index = header->ndm_ifindex;
+  entry.state = header->ndm_state;
+  entry.flags = header->ndm_flags;
+  entry.type = header->ndm_type;
+  auto attributes = message.attributes<ndmsg>();
+  while (const auto attribute = attributes.next()) {
+    switch (attribute->type) {
+      case NDA_DST: entry.ip = Ip::from(attribute->payload).value_or(Ip{}); break;
+      case NDA_LLADDR: entry.mac = Mac::from(attribute->payload); break;
+      case NDA_VNI: entry.vni = attribute->as<std::uint32_t>(); break;
+      case NDA_PORT: entry.port = attribute->be16(); break;
+      case NDA_IFINDEX: entry.via = attribute->as<std::uint32_t>().value_or(0); break;
+      case NDA_MASTER: entry.master = attribute->as<std::uint32_t>().value_or(0); break;
+      case NDA_VLAN: entry.vlan = attribute->as<std::uint16_t>().value_or(0); break;
+      case NDA_NH_ID: entry.nexthop = attribute->as<std::uint32_t>().value_or(0); break;
+      case NDA_FLAGS_EXT: entry.extended_flags = attribute->as<std::uint32_t>().value_or(0); break;
+      case NDA_PROTOCOL: entry.protocol = attribute->as<std::uint8_t>().value_or(0); break;
+      case NDA_LINK_NETNSID: entry.link_netnsid = attribute->as<std::int32_t>(); break;
+      case NDA_PROBES: entry.probes = attribute->as<std::uint32_t>(); break;
+      default: break;
+    }
+  }
+  return entry;
+}
+
+std::optional<MissKey> decode_miss(const Message& message) {
+  if (message.header.nlmsg_type != RTM_GETNEIGH) return std::nullopt;
+  const auto header = message.family_header<ndmsg>();
+  // An ordinary device's app_solicit miss carries NLM_F_REQUEST and NUD_INCOMPLETE; vxlan's has neither.
+  if (!header || message.header.nlmsg_flags != 0 || header->ndm_state != NUD_STALE) return std::nullopt;
+  MissKey miss;
+  miss.index = header->ndm_ifindex;
+  bool found = false;
+  auto attributes = message.attributes<ndmsg>();
+  while (const auto attribute = attributes.next()) {
+    if (attribute->type == NDA_DST) {
+      const auto ip = Ip::from(attribute->payload);
+      if (!ip) return std::nullopt;
+      miss.ip = *ip;
+      found = true;
+    } else if (attribute->type == NDA_LLADDR) {
+      const auto mac = Mac::from(attribute->payload);
+      if (!mac) return std::nullopt;
+      miss.mac = *mac;
+      found = true;
+    }
+  }
+  if (!found) return std::nullopt;
+  return miss;
+}
+
+}  // namespace overns
