@@ -1,0 +1,143 @@
+#!/usr/bin/env node
+/**
+ * npm run build: TypeScript into dist/, the addon into build/Release/overns.node. Makes only what is stale.
+ * `--only ts`, `--only addon`: one of the two. `--force`: everything anew.
+ */
+import { chmodSync, existsSync, rmSync, statSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { capture, gypEnv, root, run, Stop, script, which } from './lib/process.mjs';
+import { lists, sources } from './lib/sources.mjs';
+import { exclusively, files, fingerprint, forget, record, recorded, same } from './lib/stale.mjs';
+
+const require = createRequire(import.meta.url);
+const addon = 'build/Release/overns.node';
+const addonStamp = 'build/.addon.json';
+const typesStamp = 'build/.dist.json';
+
+function installed(name, file) {
+  const path = join(root, 'node_modules', name, file);
+  if (!existsSync(path)) throw new Stop(`build: ${name} is not installed: run \`npm ci\``);
+  return path;
+}
+
+/** One line for all that is missing, before a tool fails in its own many words. */
+function needCompiler() {
+  const cxx = process.env.CXX?.split(' ')[0] ?? 'g++';
+  const missing = [
+    [which(cxx) || existsSync(cxx), `a C++ compiler (${cxx})`, 'g++'],
+    [which('make'), 'make', 'make'],
+    [process.env.PYTHON || process.env.npm_config_python || which('python3'), 'python3', 'python3'],
+  ].filter(([found]) => !found);
+  if (missing.length === 0) return;
+  throw new Stop(
+    `build: the addon needs ${missing.map(([, what]) => what).join(', ')}, not found on PATH: ` +
+      `run \`apt-get install ${missing.map(([, , name]) => name).join(' ')}\` (or your system's equivalent)`,
+  );
+}
+
+async function buildTypes(force) {
+  const tsc = installed('typescript', 'lib/tsc.js');
+  const inputs = files('lib', (path) => path.endsWith('.ts'));
+  const now = fingerprint([...inputs, 'tsconfig.json', 'package.json'], { typescript: require('typescript/package.json').version });
+  const outputs = inputs.filter((path) => !path.endsWith('.d.ts')).map((path) => path.replace(/^lib\/(.*)\.ts$/, 'dist/$1.js'));
+  const main = join(root, 'dist/cli/main.js');
+  if (force || !same(now, recorded(typesStamp)) || !outputs.every((path) => existsSync(join(root, path)))) {
+    process.stderr.write('build: TypeScript\n');
+    forget(typesStamp);
+    // What an earlier source left behind would still be importable, and shipped.
+    const keep = new Set(outputs.map((path) => path.slice(0, -3)));
+    for (const path of files('dist')) {
+      if (!keep.has(path.replace(/(\.d\.ts|\.js)(\.map)?$/, ''))) rmSync(join(root, path));
+    }
+    const status = await run(process.execPath, [tsc, '-p', '.', '--pretty', String(Boolean(process.stderr.isTTY))]);
+    if (status !== 0) throw new Stop('build: TypeScript found errors (above): mend them and run `npm run build` again');
+    record(typesStamp, now);
+  }
+  if (existsSync(main)) chmodSync(main, 0o755);
+}
+
+async function buildAddon(force) {
+  if (process.platform !== 'linux') {
+    process.stderr.write(`build: the addon is for Linux only, this is ${process.platform}: skipped\n`);
+    return;
+  }
+  if (sources().length === 0) throw new Stop(`build: ${lists.join(' and ')} list no source: nothing to build`);
+  const gyp = installed('node-gyp', 'bin/node-gyp.js');
+  installed('node-addon-api', 'package.json');
+  const env = { ...gypEnv(), MAKEFLAGS: '--no-print-directory' };
+  const tools = Object.fromEntries(
+    ['CC', 'CXX', 'AR', 'CFLAGS', 'CXXFLAGS', 'CPPFLAGS', 'LDFLAGS', 'npm_config_nodedir'].map((name) => [name, env[name] ?? '']),
+  );
+  const cxx = process.env.CXX?.split(' ')[0] ?? 'g++';
+  // Whatever shapes the generated makefiles: a change here means a build from scratch.
+  const setup = fingerprint(['binding.gyp', 'scripts/lib/sources.mjs', ...lists], {
+    ...tools,
+    node: process.version,
+    arch: process.arch,
+    compiler: capture(cxx, ['-dumpfullversion', '-dumpmachine']) ?? '',
+    gyp: require('node-gyp/package.json').version,
+    api: require('node-addon-api/package.json').version,
+  });
+  const code = fingerprint(files('native', (path) => /\.(cc|h)$/.test(path)));
+  const before = recorded(addonStamp);
+  const built = existsSync(join(root, addon));
+  if (!force && built && same({ setup, code, done: true }, before)) return;
+
+  needCompiler();
+  process.stderr.write('build: addon\n');
+  let verb = 'build';
+  const makefile = join(root, 'build/Makefile');
+  if (force || !before || !existsSync(makefile) || !same(setup, before.setup)) verb = 'rebuild';
+  else {
+    // make goes by time. A changed file that is older than its object would be passed over.
+    const last = statSync(join(root, addonStamp)).mtimeMs;
+    const changed = Object.keys(code.files).filter((path) => code.files[path] !== before.code.files[path]);
+    const gone = Object.keys(before.code.files).some((path) => !(path in code.files));
+    if (gone || changed.some((path) => statSync(join(root, path)).mtimeMs <= last)) verb = 'rebuild';
+  }
+  // `rebuild` would empty build/, where other products live; make starts from scratch without the objects.
+  if (verb === 'rebuild') {
+    forget(addonStamp);
+    rmSync(join(root, 'build/Release'), { recursive: true, force: true });
+    const configured = await run(process.execPath, [gyp, 'configure', '--loglevel', 'error'], { env });
+    if (configured !== 0) throw new Stop('build: node-gyp could not configure the addon (above): mend what it names and run `npm run build` again');
+  }
+  // Written before make reads the sources, so that after a failure the next try builds on what was compiled.
+  record(addonStamp, { setup, code, done: false });
+  const status = await run(process.execPath, [gyp, 'build', '--jobs', 'max', '--loglevel', 'error'], { env });
+  if (status !== 0 || !existsSync(join(root, addon))) {
+    throw new Stop('build: the addon did not compile (above): mend what the compiler names and run `npm run build` again');
+  }
+  record(addonStamp, { setup, code, done: true });
+}
+
+/** Builds what is stale. Throws Stop when something cannot be built; what can be is built nevertheless. */
+export async function build({ only, force = false } = {}) {
+  await exclusively('build', async () => {
+    const failures = [];
+    for (const [name, step] of [
+      ['ts', buildTypes],
+      ['addon', buildAddon],
+    ]) {
+      if (only && only !== name) continue;
+      try {
+        await step(force);
+      } catch (error) {
+        if (!(error instanceof Stop)) throw error;
+        failures.push(error.message);
+      }
+    }
+    if (failures.length > 0) throw new Stop(failures.join('\n'));
+  });
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await script(async () => {
+    const args = process.argv.slice(2);
+    const only = args.includes('--only') ? args[args.indexOf('--only') + 1] : undefined;
+    if (only !== undefined && only !== 'ts' && only !== 'addon') throw new Stop('build: --only takes `ts` or `addon`');
+    await build({ only, force: args.includes('--force') });
+  });
+}
