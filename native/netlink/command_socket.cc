@@ -41,10 +41,10 @@ Bytes RequestBatch::request(std::size_t index) const {
   return writer_.bytes().subspan(starts_[index], end - starts_[index]);
 }
 
-Result<CommandSocket> CommandSocket::open(const std::string& netns) {
+Result<CommandSocket> CommandSocket::open(const std::string& netns, std::size_t buffer) {
   auto fd = open_command_socket(netns);
   if (!fd) return fd.failure();
-  return CommandSocket(std::move(*fd));
+  return CommandSocket(std::move(*fd), buffer);
 }
 
 Status CommandSocket::send(RequestBatch& batch, std::size_t first, std::size_t last, bool acknowledge_all) {
@@ -68,7 +68,7 @@ Status CommandSocket::send(RequestBatch& batch, std::size_t first, std::size_t l
   return done();
 }
 
-Result<Bytes> CommandSocket::receive() {
+Result<CommandSocket::Received> CommandSocket::receive() {
   for (;;) {
     sockaddr_nl from{};
     iovec part{buffer_.data(), buffer_.size()};
@@ -77,8 +77,7 @@ Result<Bytes> CommandSocket::receive() {
     header.msg_namelen = sizeof from;
     header.msg_iov = &part;
     header.msg_iovlen = 1;
-    // A look first: a message larger than the buffer must not be cut.
-    const ssize_t size = recvmsg(fd_.get(), &header, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+    const ssize_t size = recvmsg(fd_.get(), &header, MSG_TRUNC | MSG_DONTWAIT);
     if (size < 0 && errno == EINTR) continue;
     if (size < 0 && errno == EAGAIN) {
       pollfd wait{fd_.get(), POLLIN, 0};
@@ -86,14 +85,13 @@ Result<Bytes> CommandSocket::receive() {
       continue;
     }
     if (size < 0) return system_failure("recvmsg");
-    if (static_cast<std::size_t>(size) > buffer_.size()) {
-      buffer_.resize(static_cast<std::size_t>(size));
-      continue;
-    }
-    const ssize_t got = recv(fd_.get(), buffer_.data(), buffer_.size(), MSG_DONTWAIT);
-    if (got < 0) return system_failure("recvmsg");
     if (from.nl_pid != 0) continue;  // not the kernel: any process may send to our port
-    return Bytes(buffer_).first(static_cast<std::size_t>(got));
+    const auto length = static_cast<std::size_t>(size);
+    if (length <= buffer_.size()) return Received{Bytes(buffer_).first(length), false};
+    // What fits is whole messages up to the cut; the sequence goes on, its end is still to be read.
+    const std::size_t had = buffer_.size();
+    buffer_.resize(length * 2);
+    return Received{Bytes(buffer_).first(had), true};
   }
 }
 
@@ -126,7 +124,7 @@ Status CommandSocket::execute(RequestBatch& batch, std::vector<std::optional<Fai
     for (bool complete = false; !complete;) {
       auto received = receive();
       if (!received) return received.failure();
-      MessageReader reader(*received);
+      MessageReader reader(received->bytes);
       while (const auto message = reader.next()) {
         const auto ack = parse_acknowledgement(*message);
         const std::uint32_t offset = ack ? ack->sequence - base : 0;
@@ -152,14 +150,17 @@ Status CommandSocket::execute(RequestBatch& batch) {
 Result<std::vector<std::uint8_t>> CommandSocket::query(RequestBatch& batch) {
   if (Status sent = send(batch, 0, 1, true); !sent) return sent.failure();
   std::vector<std::uint8_t> answer;
+  bool truncated = false;
   for (;;) {
     auto received = receive();
     if (!received) return received.failure();
-    MessageReader reader(*received);
+    truncated = truncated || received->truncated;
+    MessageReader reader(received->bytes);
     while (const auto message = reader.next()) {
       if (message->header.nlmsg_seq != sequence_) continue;
       if (const auto ack = parse_acknowledgement(*message)) {
         if (ack->error != 0) return failure_of(*ack, batch.request(0));
+        if (truncated) return query(batch);  // the buffer now holds it
         return answer;
       }
       const auto* start = message->payload.data() - sizeof(nlmsghdr);
@@ -178,10 +179,12 @@ Result<DumpResult> CommandSocket::dump(RequestBatch& batch) {
     header.nlmsg_flags |= NLM_F_DUMP;
     patch(request, 0, &header, sizeof header);
     if (Status sent = send(batch, 0, 1, false); !sent) return sent.failure();
+    bool truncated = false;
     for (bool complete = false; !complete;) {
       auto received = receive();
       if (!received) return received.failure();
-      MessageReader reader(*received);
+      truncated = truncated || received->truncated;
+      MessageReader reader(received->bytes);
       while (const auto message = reader.next()) {
         if (message->header.nlmsg_seq != sequence_) continue;
         if ((message->header.nlmsg_flags & NLM_F_DUMP_INTR) != 0) result.interrupted = true;
@@ -202,8 +205,9 @@ Result<DumpResult> CommandSocket::dump(RequestBatch& batch) {
         result.bytes.insert(result.bytes.end(), start, start + size);
         result.bytes.resize(align4(result.bytes.size()));
       }
-      if (reader.malformed()) return Failure{EBADMSG, message_name(header.nlmsg_type), "malformed dump", {}, {}};
+      if (reader.malformed() && !received->truncated) return Failure{EBADMSG, message_name(header.nlmsg_type), "malformed dump", {}, {}};
     }
+    result.interrupted = result.interrupted || truncated;
     if (!result.interrupted) break;
   }
   return result;

@@ -37,7 +37,8 @@ struct DumpResult {
 
 class CommandSocket {
  public:
-  static Result<CommandSocket> open(const std::string& netns);
+  // `buffer`: bytes for one answer; it grows when the kernel sends more.
+  static Result<CommandSocket> open(const std::string& netns, std::size_t buffer = 64 << 10);
 
   // The answer per item, in order: nothing, or why not. The outer failure means that answers are missing: what
   // happened to the requests is then unknown.
@@ -47,16 +48,20 @@ class CommandSocket {
   // One request that answers with one message (RTM_GETLINK, RTM_GETNSID); its bytes as received.
   Result<std::vector<std::uint8_t>> query(RequestBatch& batch);
 
-  // A dump of a batch of one request. NLM_F_DUMP_INTR is retried a few times.
+  // A dump of a batch of one request. An inconsistent (NLM_F_DUMP_INTR) or truncated one is retried a few times.
   Result<DumpResult> dump(RequestBatch& batch);
 
   int fd() const { return fd_.get(); }
 
  private:
-  explicit CommandSocket(UniqueFd fd) : fd_(std::move(fd)), buffer_(64 << 10) {}
+  CommandSocket(UniqueFd fd, std::size_t buffer) : fd_(std::move(fd)), buffer_(buffer) {}
 
   Status send(RequestBatch& batch, std::size_t first, std::size_t last, bool acknowledge_all);
-  Result<Bytes> receive();
+  struct Received {
+    Bytes bytes;
+    bool truncated = false;  // the buffer has grown: ask again
+  };
+  Result<Received> receive();
   Failure failure_of(const Acknowledgement& ack, Bytes request) const;
 
   UniqueFd fd_;

@@ -8,6 +8,8 @@
 
 #include <cstddef>
 
+#include "netlink/namespace.h"
+
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55
 #endif

@@ -1,0 +1,24 @@
+// The addon's face: what lib/native.ts types.
+#include "binding/instance.h"
+#include "binding/netns.h"
+#include "binding/rtnl.h"
+
+namespace overns {
+namespace {
+
+Napi::Object initialize(Napi::Env env, Napi::Object exports) {
+  auto* data = new Instance();
+  data->rtnl = Napi::Persistent(define_rtnl(env));
+  env.SetInstanceData(data);
+  exports.Set("createNetns", Napi::Function::New<create_netns>(env, "createNetns"));
+  exports.Set("deleteNetns", Napi::Function::New<delete_netns>(env, "deleteNetns"));
+  exports.Set("openUnixSocket", Napi::Function::New<open_unix_socket>(env, "openUnixSocket"));
+  exports.Set("openRtnl", Napi::Function::New<open_rtnl>(env, "openRtnl"));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(overns, initialize)
+
+}  // namespace overns

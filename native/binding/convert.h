@@ -1,0 +1,60 @@
+// Between JavaScript values and the typed structs of the floors below. Everything that comes in is checked here.
+#pragma once
+
+#define NAPI_VERSION 8
+#include <napi.h>
+
+#include <map>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "netlink/command_socket.h"
+#include "rtnl/address.h"
+#include "rtnl/link.h"
+#include "rtnl/neighbor.h"
+#include "rtnl/route.h"
+
+namespace overns {
+
+// An Error with errno (negative), syscall and the kernel's words; the library makes a NetlinkError of it.
+Napi::Value to_js(Napi::Env env, const Failure& failure);
+Napi::Object describe(Napi::Env env, const Failure& failure);  // the same as a plain object
+
+enum class Table { kLink, kAddress, kRoute, kNeighbor, kFdb };
+std::optional<Table> parse_table(const std::string& name);
+
+enum class Verb { kAdd, kReplace, kAppend, kDelete, kSet };
+
+// One command as JavaScript wrote it. Names are resolved where the socket is, on the worker.
+struct Command {
+  Verb verb = Verb::kAdd;
+  std::variant<LinkSpec, InterfaceAddress, RouteEntry, NeighborEntry> item;
+  std::string link;        // the device that an address, route, neighbour or FDB entry is on
+  std::string master;      // a link's
+  bool no_master = false;  // the link leaves its bridge
+  std::string via;         // an FDB entry's
+  std::string netns;       // path; where a link is to live
+  std::string peer_netns;
+};
+// Throws a JavaScript exception (and returns nothing) on a value of the wrong type or range.
+std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Object& operation);
+
+struct Filter {
+  std::string link;
+  std::string kind;
+  std::string master;
+  std::uint8_t family = 0;
+  std::uint32_t table = 0;
+};
+std::optional<Filter> parse_filter(Napi::Env env, const Napi::Object& filter);
+
+using LinkNames = std::map<std::int32_t, std::string>;
+Napi::Object to_js(Napi::Env env, const Link& link, const LinkNames& names);
+Napi::Object to_js(Napi::Env env, const InterfaceAddress& address, const LinkNames& names);
+Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& names);
+Napi::Object to_js(Napi::Env env, const NeighborEntry& entry, const LinkNames& names);
+
+}  // namespace overns

@@ -1,0 +1,13 @@
+// Namespaces, abstract unix sockets and an ICMP probe, for JavaScript.
+#pragma once
+
+#include "binding/convert.h"
+
+namespace overns {
+
+Napi::Value create_netns(const Napi::CallbackInfo& info);
+Napi::Value delete_netns(const Napi::CallbackInfo& info);
+// openUnixSocket(netns, name, 'listen' | 'connect'): Promise<fd>
+Napi::Value open_unix_socket(const Napi::CallbackInfo& info);
+
+}  // namespace overns

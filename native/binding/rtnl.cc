@@ -1,0 +1,305 @@
+#include "binding/rtnl.h"
+
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include <memory>
+#include <mutex>
+
+#include "binding/instance.h"
+#include "binding/worker.h"
+#include "netlink/namespace.h"
+
+namespace overns {
+namespace {
+
+// Shared with the work under way: closing the handle while a request runs frees nothing under it.
+struct Channel {
+  explicit Channel(CommandSocket opened) : socket(std::move(opened)) {}
+  std::mutex mutex;
+  CommandSocket socket;
+};
+
+using Answers = std::vector<std::optional<Failure>>;
+
+// Turns names into indexes and paths into descriptors, once a batch.
+class NameResolver {
+ public:
+  explicit NameResolver(CommandSocket& socket) : socket_(socket) {}
+
+  Status index(const std::string& name, std::int32_t& index) {
+    if (name.empty()) return done();
+    const auto known = indexes_.find(name);
+    if (known != indexes_.end()) {
+      index = known->second;
+      return done();
+    }
+    auto found = link_index(socket_, name);
+    if (!found) return found.failure();
+    index = indexes_[name] = *found;
+    return done();
+  }
+
+  Status descriptor(const std::string& path, int& fd) {
+    if (path.empty()) return done();
+    auto opened = open_namespace(path);
+    if (!opened) return opened.failure();
+    fd = opened->get();
+    descriptors_.push_back(std::move(*opened));
+    return done();
+  }
+
+ private:
+  CommandSocket& socket_;
+  std::map<std::string, std::int32_t> indexes_;
+  std::vector<UniqueFd> descriptors_;
+};
+
+std::uint16_t creation_flags(Verb verb) {
+  switch (verb) {
+    case Verb::kAdd: return NLM_F_CREATE | NLM_F_EXCL;
+    case Verb::kReplace: return NLM_F_CREATE | NLM_F_REPLACE;
+    case Verb::kAppend: return NLM_F_CREATE | NLM_F_APPEND;
+    default: return 0;
+  }
+}
+
+Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
+  const std::uint16_t flags = creation_flags(command.verb);
+  const bool deletion = command.verb == Verb::kDelete;
+  if (auto* link = std::get_if<LinkSpec>(&command.item)) {
+    if (deletion) {
+      encode_delete_link(batch, link->index, link->name);
+      return done();
+    }
+    std::int32_t master = 0;
+    if (Status status = names.index(command.master, master); !status) return status;
+    if (!command.master.empty() || command.no_master) link->master = static_cast<std::uint32_t>(master);
+    if (Status status = names.descriptor(command.netns, link->netns_fd); !status) return status;
+    if (link->peer) {
+      if (Status status = names.descriptor(command.peer_netns, link->peer->netns_fd); !status) return status;
+    }
+    encode_link(batch, *link, flags);
+    return done();
+  }
+  std::int32_t index = 0;
+  if (Status status = names.index(command.link, index); !status) return status;
+  if (auto* address = std::get_if<InterfaceAddress>(&command.item)) {
+    address->index = index;
+    encode_address(batch, deletion ? RTM_DELADDR : RTM_NEWADDR, flags, *address);
+  } else if (auto* route = std::get_if<RouteEntry>(&command.item)) {
+    route->index = index;
+    encode_route(batch, deletion ? RTM_DELROUTE : RTM_NEWROUTE, flags, *route);
+  } else if (auto* entry = std::get_if<NeighborEntry>(&command.item)) {
+    entry->index = index;
+    std::int32_t via = 0;
+    if (Status status = names.index(command.via, via); !status) return status;
+    entry->via = static_cast<std::uint32_t>(via);
+    encode_neighbor(batch, deletion ? RTM_DELNEIGH : RTM_NEWNEIGH, flags, *entry);
+  }
+  return done();
+}
+
+Result<Answers> run_batch(Channel& channel, std::vector<Command>& commands) {
+  const std::lock_guard lock(channel.mutex);
+  NameResolver names(channel.socket);
+  RequestBatch batch;
+  Answers answers(commands.size());
+  std::vector<std::size_t> positions;
+  positions.reserve(commands.size());
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    if (Status status = encode(batch, commands[i], names); !status) {
+      answers[i] = status.failure();
+    } else {
+      positions.push_back(i);
+    }
+  }
+  if (positions.empty()) return answers;
+  Answers sent;
+  if (Status status = channel.socket.execute(batch, sent); !status) return status.failure();
+  for (std::size_t i = 0; i < positions.size(); ++i) answers[positions[i]] = std::move(sent[i]);
+  return answers;
+}
+
+struct Listing {
+  std::vector<std::variant<Link, InterfaceAddress, RouteEntry, NeighborEntry>> items;
+  LinkNames names;
+  bool interrupted = false;
+};
+
+Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
+  const std::lock_guard lock(channel.mutex);
+  Listing listing;
+  std::int32_t index = 0;
+  std::int32_t master = 0;
+  NameResolver names(channel.socket);
+  if (Status status = names.index(filter.link, index); !status) return status.failure();
+  if (Status status = names.index(filter.master, master); !status) return status.failure();
+
+  RequestBatch batch;
+  switch (table) {
+    case Table::kLink: encode_get_link(batch, 0, {}, filter.kind); break;
+    case Table::kAddress: encode_get_addresses(batch, index, filter.family); break;
+    case Table::kRoute: encode_get_routes(batch, filter.family, filter.table); break;
+    case Table::kNeighbor: encode_get_neighbors(batch, filter.family, index, static_cast<std::uint32_t>(master)); break;
+    case Table::kFdb: encode_get_neighbors(batch, AF_BRIDGE, index, static_cast<std::uint32_t>(master)); break;
+  }
+  auto dump = channel.socket.dump(batch);
+  if (!dump) return dump.failure();
+  listing.interrupted = dump->interrupted;
+  const auto matches = [&](std::int32_t item) { return index == 0 || item == index; };
+  MessageReader reader(dump->bytes);
+  while (const auto message = reader.next()) {
+    if (table == Table::kLink) {
+      if (auto link = decode_link(*message); link && (filter.kind.empty() || link->kind == filter.kind))
+        listing.items.emplace_back(std::move(*link));
+    } else if (table == Table::kAddress) {
+      if (auto address = decode_address(*message); address && matches(address->index))
+        listing.items.emplace_back(*address);
+    } else if (table == Table::kRoute) {
+      if (auto route = decode_route(*message);
+          route && matches(route->index) && (filter.table == 0 || route->table == filter.table))
+        listing.items.emplace_back(*route);
+    } else if (auto entry = decode_neighbor(*message); entry && matches(entry->index)) {
+      listing.items.emplace_back(*entry);
+    }
+  }
+
+  // The names that the entries refer to: from one dump of the links, or from the listing itself.
+  if (table == Table::kLink && filter.kind.empty()) {
+    for (const auto& item : listing.items) {
+      const auto& link = std::get<Link>(item);
+      listing.names[link.index] = link.name;
+    }
+    return listing;
+  }
+  RequestBatch links;
+  encode_get_link(links, 0, {});
+  auto all = channel.socket.dump(links);
+  if (!all) return all.failure();
+  MessageReader link_reader(all->bytes);
+  while (const auto message = link_reader.next()) {
+    if (const auto link = decode_link(*message)) listing.names[link->index] = link->name;
+  }
+  return listing;
+}
+
+class Rtnl : public Napi::ObjectWrap<Rtnl> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Rtnl",
+                       {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::list>("list"),
+                        InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::close>("close")});
+  }
+
+  explicit Rtnl(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Rtnl>(info) {
+    if (info.Length() != 1 || !info[0].IsExternal()) {
+      Napi::TypeError::New(info.Env(), "use openRtnl()").ThrowAsJavaScriptException();
+      return;
+    }
+    channel_ = *info[0].As<Napi::External<std::shared_ptr<Channel>>>().Data();
+  }
+
+ private:
+  bool closed(Napi::Env env) const {
+    if (channel_) return false;
+    Napi::Error::New(env, "the socket is closed").ThrowAsJavaScriptException();
+    return true;
+  }
+
+  Napi::Value batch(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (closed(env)) return env.Undefined();
+    const auto table = info[0].IsString() ? parse_table(info[0].As<Napi::String>()) : std::nullopt;
+    if (!table || !info[1].IsArray()) {
+      Napi::TypeError::New(env, "batch(table, operations)").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    const auto list = info[1].As<Napi::Array>();
+    auto commands = std::make_shared<std::vector<Command>>();
+    commands->reserve(list.Length());
+    for (std::uint32_t i = 0; i < list.Length(); ++i) {
+      Napi::HandleScope scope(env);
+      const Napi::Value item = list.Get(i);
+      if (!item.IsObject()) {
+        Napi::TypeError::New(env, "operation " + std::to_string(i) + ": expected an object").ThrowAsJavaScriptException();
+        return env.Undefined();
+      }
+      auto command = parse_command(env, *table, item.As<Napi::Object>());
+      if (!command) return env.Undefined();
+      commands->push_back(std::move(*command));
+    }
+    return PromiseWorker<Answers>::run(
+        env, [channel = channel_, commands] { return run_batch(*channel, *commands); },
+        [](Napi::Env of, Answers& answers) -> Napi::Value {
+          auto result = Napi::Array::New(of, answers.size());
+          for (std::uint32_t i = 0; i < answers.size(); ++i) {
+            result.Set(i, answers[i] ? Napi::Value(describe(of, *answers[i])) : of.Null());
+          }
+          return result;
+        });
+  }
+
+  Napi::Value list(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (closed(env)) return env.Undefined();
+    const auto table = info[0].IsString() ? parse_table(info[0].As<Napi::String>()) : std::nullopt;
+    if (!table || !info[1].IsObject()) {
+      Napi::TypeError::New(env, "list(table, filter)").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    const auto filter = parse_filter(env, info[1].As<Napi::Object>());
+    if (!filter) return env.Undefined();
+    return PromiseWorker<Listing>::run(
+        env, [channel = channel_, table = *table, filter = *filter] { return run_list(*channel, table, filter); },
+        [](Napi::Env of, Listing& listing) -> Napi::Value {
+          auto result = Napi::Array::New(of, listing.items.size());
+          for (std::uint32_t i = 0; i < listing.items.size(); ++i) {
+            Napi::HandleScope scope(of);
+            std::visit([&](const auto& item) { result.Set(i, to_js(of, item, listing.names)); }, listing.items[i]);
+          }
+          // Data and error both: the caller gets what there is and learns that it may not be consistent.
+          if (listing.interrupted) result.Set("interrupted", true);
+          return result;
+        });
+  }
+
+  Napi::Value nsid(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (closed(env)) return env.Undefined();
+    const std::string path = info[0].ToString();
+    return PromiseWorker<std::int32_t>::run(
+        env,
+        [channel = channel_, path]() -> Result<std::int32_t> {
+          const std::lock_guard lock(channel->mutex);
+          auto fd = open_namespace(path);
+          if (!fd) return fd.failure();
+          return namespace_id(channel->socket, fd->get());
+        },
+        [](Napi::Env of, std::int32_t& id) -> Napi::Value { return Napi::Number::New(of, id); });
+  }
+
+  void close(const Napi::CallbackInfo&) { channel_.reset(); }
+
+  std::shared_ptr<Channel> channel_;
+};
+
+}  // namespace
+
+Napi::Function define_rtnl(Napi::Env env) { return Rtnl::define(env); }
+
+Napi::Value open_rtnl(const Napi::CallbackInfo& info) {
+  const std::string netns = info[0].ToString();
+  return PromiseWorker<std::shared_ptr<Channel>>::run(
+      info.Env(),
+      [netns]() -> Result<std::shared_ptr<Channel>> {
+        auto socket = CommandSocket::open(netns);
+        if (!socket) return socket.failure();
+        return std::make_shared<Channel>(std::move(*socket));
+      },
+      [](Napi::Env env, std::shared_ptr<Channel>& channel) -> Napi::Value {
+        return instance(env).rtnl.New({Napi::External<std::shared_ptr<Channel>>::New(env, &channel)});
+      });
+}
+
+}  // namespace overns
