@@ -1,8 +1,11 @@
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Consul, http } from './support/consul.js';
 import { createNetns, manyHosts, type Netns, twoHosts } from './support/netns.js';
+import { ping } from './support/ping.js';
+import { describeWith, testWith } from './support/requirements.js';
 
-describe('the support for tests', () => {
+describeWith(['root', 'ip', 'ping'], 'the support for tests', () => {
   describe('namespaces', () => {
     let shared: Netns;
     let inTest: Netns | undefined;
@@ -41,5 +44,34 @@ describe('the support for tests', () => {
   test('many hosts reach each other', async () => {
     const hosts = await manyHosts(3);
     await hosts[0]?.exec('ping', ['-c1', '-W2', hosts[2]?.ip4 ?? '']);
+  });
+
+  test('ping tells what came back', async () => {
+    const [a, b] = await twoHosts();
+    const answered = await ping(a, b.ip4, { count: 3, interval: 0.01 });
+    expect(answered).toMatchObject({ sent: 3, received: 3, lost: 0, duplicates: 0, errors: [] });
+    expect(answered.replies.map((reply) => reply.seq)).toEqual([1, 2, 3]);
+    const silent = await ping(a, '10.0.0.99', { wait: 0.2 });
+    expect(silent).toMatchObject({ sent: 1, received: 0, lost: 1, firstMs: undefined });
+    const large = await ping(a, b.ip4, { size: 1473, dontFragment: true, wait: 0.2 });
+    expect(large.errors.join()).toContain('message too long');
+  });
+
+  testWith(['consul'], 'Consul serves here and inside a namespace', async () => {
+    const [a, b] = await twoHosts();
+    const consul = await Consul.start({ netns: a, address: a.ip4 });
+    await consul.putEndpoint('demo', { ip: '192.168.0.2', mac: '02:42:c0:a8:00:02', vtep: '10.0.0.10' });
+    expect(await consul.keys('demo')).toEqual(['demo/arp/192.168.0.2', 'demo/fib/02:42:c0:a8:00:02']);
+    const seen = await http(b, 'GET', `${consul.url}/v1/kv/demo/arp/192.168.0.2?raw`);
+    expect(seen).toEqual({ status: 200, body: '02:42:c0:a8:00:02' });
+  });
+
+  testWith(['consul'], 'Consul with ACLs lets nobody in without the token', async () => {
+    await using consul = await Consul.start({ acl: true });
+    expect((await consul.put('a', 'b')).status).toBe(200);
+    expect(await consul.get('a')).toBe('b');
+    expect((await http(undefined, 'PUT', `${consul.url}/v1/kv/a`, 'c')).status).toBe(403);
+    await consul.restart();
+    expect(await consul.get('a')).toBeUndefined();
   });
 });

@@ -4,6 +4,7 @@
  */
 import { execFileSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
+import { detect, toolEnv } from '../../scripts/lib/tools.mjs';
 
 const PREFIX = 'ot';
 
@@ -34,6 +35,9 @@ function remove(name: string): void {
 
 export default function setup(): () => void {
   process.env.OVERNS_TEST_RUN = String(process.pid);
+  // vitest started by hand: what `npm test` fetched earlier counts, but nothing is fetched now.
+  Object.assign(process.env, toolEnv());
+  process.env.OVERNS_TEST_TOOLS ??= JSON.stringify(detect());
   // What a killed run could not remove itself.
   for (const name of namespaces()) {
     const run = new RegExp(`^${PREFIX}(\\d+)-`).exec(name);
