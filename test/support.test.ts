@@ -1,6 +1,7 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Consul, http } from './support/consul.js';
+import { Docker } from './support/docker.js';
 import { createNetns, manyHosts, type Netns, twoHosts } from './support/netns.js';
 import { ping } from './support/ping.js';
 import { describeWith, testWith } from './support/requirements.js';
@@ -74,4 +75,23 @@ describeWith(['root', 'ip', 'ping'], 'the support for tests', () => {
     await consul.restart();
     expect(await consul.get('a')).toBeUndefined();
   });
+
+  testWith(['docker', 'busybox'], 'a Docker daemon of our own runs containers and leaves the machine alone', async () => {
+    const forwarding = () => readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8');
+    const before = forwarding();
+    const docker = await Docker.start();
+    const container = await docker.run('one');
+    expect(readFileSync(`/proc/${container.pid}/cmdline`, 'utf8')).toContain('sleep');
+    expect(readlinkSync(container.path)).not.toBe(readlinkSync('/proc/self/ns/net'));
+    const links = JSON.parse((await container.exec('ip', ['-j', 'link'])).stdout) as { ifname: string }[];
+    expect(links.map((link) => link.ifname)).toEqual(['lo']);
+    expect((await container.run('hostname')).stdout.trim()).toBe(container.id.slice(0, 12));
+    await docker.cli(['restart', '-t0', 'one']);
+    const again = await container.inspect();
+    expect(again.pid).not.toBe(container.pid);
+    expect(forwarding()).toBe(before);
+    await docker.stop();
+    expect(existsSync(`/proc/${again.pid}`)).toBe(false);
+    expect(existsSync(docker.socket)).toBe(false);
+  }, 60_000);
 });
