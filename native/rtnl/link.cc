@@ -206,6 +206,7 @@ std::optional<Link> decode_link(const Message& message) {
   if (!header || (message.header.nlmsg_type != RTM_NEWLINK && message.header.nlmsg_type != RTM_DELLINK))
     return std::nullopt;
   Link link;
+  link.family = header->ifi_family;
   link.index = header->ifi_index;
   link.flags = header->ifi_flags;
   link.hardware = header->ifi_type;

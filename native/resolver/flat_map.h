@@ -1,0 +1,131 @@
+// An open-addressing hash map of plain values: linear probing, deletion by backward shift, growth by half.
+// No allocation except when it grows; at most 7/8 full.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+namespace overns {
+
+// Mixes with a key of the process's own, so that addresses cannot be chosen to collide (splitmix64 finalizer).
+std::uint64_t hash_bytes(const void* data, std::size_t size);
+
+// A Slot has `Key key`, and `bool used() const`; a default-made slot is unused.
+template <class Slot>
+class FlatMap {
+ public:
+  using Key = decltype(Slot::key);
+
+  FlatMap() : slots_(kInitial) {}
+
+  std::size_t size() const { return size_; }
+  std::size_t capacity() const { return slots_.size(); }
+
+  Slot* find(const Key& key) {
+    for (std::size_t i = home(key); slots_[i].used(); i = next(i)) {
+      if (slots_[i].key == key) return &slots_[i];
+    }
+    return nullptr;
+  }
+
+  // The slot of the key, made if need be. Pointers to slots are good until the next insert or erase.
+  std::pair<Slot*, bool> insert(const Key& key) {
+    if ((size_ + 1) * 8 > slots_.size() * 7) grow();
+    std::size_t i = home(key);
+    for (; slots_[i].used(); i = next(i)) {
+      if (slots_[i].key == key) return {&slots_[i], false};
+    }
+    slots_[i] = Slot{};
+    slots_[i].key = key;
+    ++size_;
+    return {&slots_[i], true};
+  }
+
+  bool erase(const Key& key) {
+    Slot* found = find(key);
+    if (found == nullptr) return false;
+    std::size_t hole = static_cast<std::size_t>(found - slots_.data());
+    for (std::size_t i = next(hole); slots_[i].used(); i = next(i)) {
+      // The entry may move back into the hole when that is not before its home.
+      if (distance(home(slots_[i].key), i) >= distance(hole, i)) {
+        slots_[hole] = slots_[i];
+        hole = i;
+      }
+    }
+    slots_[hole] = Slot{};
+    --size_;
+    return true;
+  }
+
+  template <class Visit>
+  void for_each(Visit visit) {
+    for (Slot& slot : slots_) {
+      if (slot.used()) visit(slot);
+    }
+  }
+
+  void clear() {
+    slots_.assign(kInitial, Slot{});
+    size_ = 0;
+  }
+
+ private:
+  static constexpr std::size_t kInitial = 64;
+
+  std::size_t home(const Key& key) const {
+    // Lemire's fast range: any capacity, no division.
+    const std::uint64_t hash = hash_bytes(&key, sizeof key);
+    return static_cast<std::size_t>((static_cast<unsigned __int128>(hash) * slots_.size()) >> 64);
+  }
+  std::size_t next(std::size_t i) const { return i + 1 == slots_.size() ? 0 : i + 1; }
+  std::size_t distance(std::size_t from, std::size_t to) const {
+    return to >= from ? to - from : to + slots_.size() - from;
+  }
+
+  void grow() {
+    std::vector<Slot> old(slots_.size() + slots_.size() / 2);
+    old.swap(slots_);
+    for (const Slot& slot : old) {
+      if (!slot.used()) continue;
+      std::size_t i = home(slot.key);
+      while (slots_[i].used()) i = next(i);
+      slots_[i] = slot;
+    }
+  }
+
+  std::vector<Slot> slots_;
+  std::size_t size_ = 0;
+};
+
+// A first-in, first-out queue in one block that doubles; the steady state allocates nothing.
+template <class Item>
+class Ring {
+ public:
+  bool empty() const { return head_ == tail_; }
+  std::size_t size() const { return static_cast<std::size_t>(tail_ - head_); }
+  Item& front() { return items_[head_ & (items_.size() - 1)]; }
+  void pop() { ++head_; }
+  void push(const Item& item) {
+    if (size() == items_.size()) grow();
+    items_[tail_++ & (items_.size() - 1)] = item;
+  }
+  void clear() { head_ = tail_ = 0; }
+
+ private:
+  void grow() {
+    std::vector<Item> larger(items_.empty() ? 64 : items_.size() * 2);
+    const std::size_t count = size();
+    for (std::size_t i = 0; i < count; ++i) larger[i] = items_[(head_ + i) & (items_.size() - 1)];
+    items_.swap(larger);
+    head_ = 0;
+    tail_ = count;
+  }
+
+  std::vector<Item> items_;
+  std::uint64_t head_ = 0;
+  std::uint64_t tail_ = 0;
+};
+
+}  // namespace overns

@@ -1,0 +1,553 @@
+#include "resolver/miss_engine.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+
+namespace overns {
+namespace {
+
+constexpr Nanoseconds kMillisecond = 1'000'000;
+constexpr Nanoseconds kSecond = 1'000 * kMillisecond;
+// How long a swallowed request is worth replaying: the asker asks again after this (net.ipv4.neigh.*.retrans_time_ms).
+constexpr Nanoseconds kRecent = kSecond;
+// While the store is unreachable an entry stays in the kernel beyond its TTL; looked at again after this.
+constexpr Deciseconds kStoreDownRetry = 50;
+constexpr std::size_t kMaxAsks = 1 << 16;
+constexpr std::size_t kMaxFrames = 1 << 14;
+
+bool is_link_local(const Ip& ip) { return ip.is_v6() && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80; }
+
+void count(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
+  counter.fetch_add(by, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+AskKey AskKey::of(const Mac& mac) {
+  AskKey key;
+  std::copy(mac.bytes.begin(), mac.bytes.end(), key.bytes.begin());
+  key.kind = kMacKind;
+  return key;
+}
+
+Mac AskKey::mac() const {
+  Mac mac;
+  if (kind == kMacKind) std::copy_n(bytes.begin(), mac.bytes.size(), mac.bytes.begin());
+  return mac;
+}
+
+MissEngine::MissEngine(EngineOptions options, EngineOutput& output)
+    : options_(options), output_(output), origin_(output.now()) {}
+
+// --- misses and requests ---------------------------------------------------------------------------------------
+
+void MissEngine::on_miss(const AskKey& key, Nanoseconds now) {
+  count(stats_.misses);
+  if (key.is_l3() ? !key.ip().is_unicast() : !key.mac().is_unicast()) return;
+  if (is_local(key)) {
+    count(stats_.local);
+    return;
+  }
+  auto [ask, added] = asks_.insert(key);
+  if (ask->ready || ask->state == State::kLooking || ask->state == State::kQueued) {
+    count(stats_.coalesced);
+    return;
+  }
+  if (ask->state == State::kAbsent && now < ask->expires) {
+    count(stats_.negative);
+    return;
+  }
+  ask->miss_at = now;
+  ask->by_store = false;
+  ask->token = 0;
+  if (answer_from_table(*ask, now, store_down_)) return;
+  if (added && asks_.size() > kMaxAsks) {
+    // A flood of unknown addresses: forget this one; it asks again in a second.
+    asks_.erase(key);
+    count(stats_.shed);
+    return;
+  }
+  request_lookup(*ask, now);
+}
+
+void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
+  const AskKey key = AskKey::of(request.target);
+  if (is_local(key)) return;
+  auto [ask, added] = asks_.insert(key);
+  if (ask->state == State::kAnswered && !ask->ready && now < ask->expires) {
+    output_.replay(request.frame);
+    count(stats_.replayed);
+    return;
+  }
+  if (added && asks_.size() > kMaxAsks) {
+    asks_.erase(key);
+    count(stats_.shed);
+    return;
+  }
+  if (ask->state == State::kAnswered) ask->state = State::kTapped;
+  keep_frame(*ask, request.frame, now);
+  if (ask->state != State::kTapped) return;
+  settle(*ask, State::kTapped, now + kRecent);
+  // After an overrun its miss may be among the dropped ones.
+  if (now < suspect_until_ && ask->miss_at == 0) on_miss(key, now);
+}
+
+void MissEngine::on_overrun(std::uint32_t dropped, Nanoseconds now) {
+  count(stats_.overruns);
+  count(stats_.dropped, dropped);
+  suspect_until_ = now + kRecent;
+  EngineEvent event;
+  event.kind = EventKind::kOverrun;
+  event.dropped = dropped;
+  event.at = now;
+  output_.emit(event);
+  std::vector<AskKey> waiting;
+  asks_.for_each([&](const Ask& ask) {
+    if (ask.state == State::kTapped && !ask.ready && has_fresh_frame(ask, now)) waiting.push_back(ask.key);
+  });
+  for (const AskKey& key : waiting) on_miss(key, now);
+}
+
+bool MissEngine::is_local(const AskKey& key) const {
+  return key.is_l3() ? local_ips_.contains(key.ip()) : local_macs_.contains(key.mac());
+}
+
+// True when the table settles the question. `stale`: an expired entry will do.
+bool MissEngine::answer_from_table(Ask& ask, Nanoseconds now, bool stale) {
+  std::uint32_t vtep = 0;
+  Deciseconds expires = 0;
+  if (ask.key.is_l3()) {
+    const IpSlot* slot = table_.ips.find(ask.key.ip());
+    if (slot == nullptr) return false;
+    vtep = slot->vtep;
+    expires = slot->expires;
+  } else {
+    const MacSlot* slot = table_.macs.find(ask.key.mac());
+    if (slot == nullptr) return false;
+    vtep = slot->vtep;
+    expires = slot->expires;
+  }
+  if (vtep == 0 || (!stale && expires != 0 && expires <= clock(now))) return false;
+  if (table_.vtep(vtep) == options_.vtep) {
+    count(stats_.local);
+    settle(ask, State::kAbsent, now + options_.negative_ttl_ms * kMillisecond);
+    return true;
+  }
+  make_ready(ask);
+  return true;
+}
+
+void MissEngine::make_ready(Ask& ask) {
+  if (ask.ready) return;
+  ask.ready = true;
+  ready_.push_back(ask.key);
+}
+
+void MissEngine::settle(Ask& ask, State state, Nanoseconds expires) {
+  ask.state = state;
+  ask.expires = expires;
+  if (ask.due_queued) return;
+  ask.due_queued = true;
+  (state == State::kAbsent ? due_negative_ : due_soon_).push({ask.key, expires});
+}
+
+// --- lookups ---------------------------------------------------------------------------------------------------
+
+void MissEngine::request_lookup(Ask& ask, Nanoseconds now) {
+  // Link-local addresses are nobody's records; duplicate address detection alone would ask for each.
+  if (ask.key.is_l3() && is_link_local(ask.key.ip())) {
+    settle(ask, State::kAbsent, now + options_.negative_ttl_ms * kMillisecond);
+    return;
+  }
+  if (lookups_ >= options_.max_lookups) {
+    ask.state = State::kQueued;
+    queued_.push(ask.key);
+    return;
+  }
+  ask.state = State::kLooking;
+  if (++next_token_ == 0) ++next_token_;
+  ask.token = next_token_;
+  ++lookups_;
+  count(stats_.lookups);
+  output_.look_up(ask.key, ask.token, ask.miss_at);
+}
+
+void MissEngine::start_lookups(Nanoseconds now) {
+  while (lookups_ < options_.max_lookups && !queued_.empty()) {
+    const AskKey key = queued_.front();
+    queued_.pop();
+    Ask* ask = asks_.find(key);
+    if (ask != nullptr && ask->state == State::kQueued) request_lookup(*ask, now);
+  }
+}
+
+void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, const Mac& mac, const Ip& vtep,
+                           std::uint32_t ttl_ms, Nanoseconds now) {
+  if (lookups_ > 0) --lookups_;
+  Ask* ask = asks_.find(key);
+  if (ask == nullptr || ask->state != State::kLooking || ask->token != token) {
+    start_lookups(now);
+    return;
+  }
+  const Nanoseconds negative_until = now + options_.negative_ttl_ms * kMillisecond;
+  if (said == Said::kFound) {
+    if (vtep == options_.vtep) {
+      count(stats_.local);
+      settle(*ask, State::kAbsent, negative_until);
+    } else if (!mac.is_unicast()) {
+      reject(*ask, "the MAC address is not a unicast one", 0, mac, vtep);
+      settle(*ask, State::kAbsent, negative_until);
+    } else if (!vtep.is_unicast() || vtep.family != options_.vtep.family) {
+      reject(*ask, vtep.is_unicast() ? "the VTEP is of the other address family" : "the VTEP is not a unicast address", 0,
+             mac, vtep);
+      settle(*ask, State::kAbsent, negative_until);
+    } else {
+      learn(key.ip(), mac, vtep, ttl_ms, 0, now);
+      ask->by_store = true;
+      settle(*ask, State::kTapped, now + kRecent);
+      make_ready(*ask);
+    }
+  } else {
+    EngineEvent event;
+    event.kind = EventKind::kUnresolved;
+    event.key = key;
+    event.token = token;
+    event.miss_at = ask->miss_at;
+    event.at = now;
+    if (said == Said::kAbsent) {
+      if (key.is_l3()) {
+        forget(key.ip(), now);
+      } else {
+        forget(key.mac(), now);
+      }
+      ask = asks_.find(key);
+      settle(*ask, State::kAbsent, negative_until);
+      event.cause = Cause::kAbsent;
+      output_.emit(event);
+    } else if (answer_from_table(*ask, now, true)) {
+      // What is known, though its TTL is over, beats losing packets while the store cannot say.
+      if (ask->state == State::kLooking) settle(*ask, State::kTapped, now + kRecent);
+    } else {
+      settle(*ask, State::kTapped, now + kRecent);
+      ask->miss_at = 0;
+      event.cause = said == Said::kTimeout ? Cause::kTimeout : Cause::kStoreError;
+      output_.emit(event);
+    }
+  }
+  start_lookups(now);
+}
+
+void MissEngine::reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep) {
+  count(stats_.rejected);
+  EngineEvent event;
+  event.kind = EventKind::kRejected;
+  event.reason = reason;
+  event.error = error;
+  event.key = ask.key;
+  event.mac = mac;
+  event.vtep = vtep;
+  event.token = ask.token;
+  event.miss_at = ask.miss_at;
+  event.at = output_.now();
+  output_.emit(event);
+}
+
+// --- the table -------------------------------------------------------------------------------------------------
+
+void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, std::uint8_t flags,
+                       Nanoseconds now) {
+  const std::uint32_t number = table_.intern(vtep);
+  const std::uint32_t ttl = ttl_ms != 0 ? ttl_ms : options_.answer_ttl_ms;
+  const Deciseconds expires = (flags & kWatched) != 0 || ttl == 0 ? 0 : clock(now) + (ttl + 99) / 100;
+  if (!ip.empty()) {
+    IpSlot* slot = table_.ips.insert(ip).first;
+    slot->mac = mac;
+    slot->vtep = number;
+    slot->expires = expires;
+    slot->flags = static_cast<std::uint8_t>((slot->flags & kProgrammed) | flags);
+    if (expires != 0) {
+      ttls_.push_back({expires, ip});
+      std::push_heap(ttls_.begin(), ttls_.end());
+    }
+  }
+  MacSlot* slot = table_.macs.insert(mac).first;
+  slot->vtep = number;
+  slot->expires = expires;
+  slot->flags = static_cast<std::uint8_t>((slot->flags & kProgrammed) | flags);
+  stats_.endpoints.store(table_.ips.size(), std::memory_order_relaxed);
+}
+
+void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now) {
+  if (!ip.is_unicast() || !mac.is_unicast() || !vtep.is_unicast() || vtep.family != options_.vtep.family) {
+    count(stats_.rejected);
+    return;
+  }
+  bool moved = false;
+  bool programmed = false;
+  if (const IpSlot* before = table_.ips.find(ip)) {
+    programmed = (before->flags & kProgrammed) != 0;
+    moved = programmed && (before->mac != mac || table_.vtep(before->vtep) != vtep);
+  }
+  bool rehomed = false;
+  if (const MacSlot* before = table_.macs.find(mac))
+    rehomed = (before->flags & kProgrammed) != 0 && table_.vtep(before->vtep) != vtep;
+  learn(ip, mac, vtep, 0, kWatched | kMarked, now);
+  if (vtep == options_.vtep) {
+    // It has come to this host: what leads elsewhere goes.
+    if (programmed || rehomed) output_.withdraw(programmed ? ip : Ip{}, mac);
+    table_.ips.find(ip)->flags &= static_cast<std::uint8_t>(~kProgrammed);
+    table_.macs.find(mac)->flags &= static_cast<std::uint8_t>(~kProgrammed);
+    return;
+  }
+  if (is_local(AskKey::of(ip))) return;
+  Ask* ask = moved ? asks_.insert(AskKey::of(ip)).first : asks_.find(AskKey::of(ip));
+  if (ask != nullptr) {
+    const bool waiting = ask->state == State::kLooking || ask->state == State::kQueued;
+    if (moved || waiting || (ask->state != State::kAnswered && has_fresh_frame(*ask, now))) {
+      if (waiting || ask->state == State::kAbsent) settle(*ask, State::kTapped, now + kRecent);
+      make_ready(*ask);
+    }
+  }
+  ask = rehomed && !moved ? asks_.insert(AskKey::of(mac)).first : asks_.find(AskKey::of(mac));
+  if (ask != nullptr) {
+    const bool waiting = ask->state == State::kLooking || ask->state == State::kQueued;
+    if (waiting) settle(*ask, State::kTapped, now + kRecent);
+    if (waiting || (rehomed && !moved)) make_ready(*ask);
+    if (ask->state == State::kAbsent) ask->expires = now;
+  }
+}
+
+void MissEngine::forget(const Ip& ip, Nanoseconds) {
+  const IpSlot* slot = table_.ips.find(ip);
+  if (slot == nullptr) return;
+  if ((slot->flags & kProgrammed) != 0) output_.withdraw(ip, Mac{});
+  table_.ips.erase(ip);
+  stats_.endpoints.store(table_.ips.size(), std::memory_order_relaxed);
+}
+
+void MissEngine::forget(const Mac& mac, Nanoseconds) {
+  const MacSlot* slot = table_.macs.find(mac);
+  if (slot == nullptr) return;
+  if ((slot->flags & kProgrammed) != 0) output_.withdraw(Ip{}, mac);
+  table_.macs.erase(mac);
+}
+
+void MissEngine::begin_reset() {
+  table_.ips.for_each([](IpSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kMarked); });
+  table_.macs.for_each([](MacSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kMarked); });
+}
+
+void MissEngine::end_reset(Nanoseconds now) {
+  std::vector<Ip> ips;
+  std::vector<Mac> macs;
+  const auto gone = [](std::uint8_t flags) { return (flags & kWatched) != 0 && (flags & kMarked) == 0; };
+  table_.ips.for_each([&](const IpSlot& slot) {
+    if (gone(slot.flags)) ips.push_back(slot.key);
+  });
+  table_.macs.for_each([&](const MacSlot& slot) {
+    if (gone(slot.flags)) macs.push_back(slot.key);
+  });
+  for (const Ip& ip : ips) forget(ip, now);
+  for (const Mac& mac : macs) forget(mac, now);
+}
+
+void MissEngine::set_local(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac) {
+  if (const auto before = locals_.find(link); before != locals_.end()) {
+    if (before->second.ips == ips && before->second.mac == mac) return;
+    for (const Ip& ip : before->second.ips) local_ips_.erase(ip);
+    local_macs_.erase(before->second.mac);
+    locals_.erase(before);
+  }
+  if (ips.empty()) return;
+  locals_[link] = {ips, mac};
+  local_macs_[mac] = link;
+  for (const Ip& ip : ips) {
+    local_ips_[ip] = link;
+    // It may have been remote until now.
+    if (const IpSlot* slot = table_.ips.find(ip); slot != nullptr && (slot->flags & kProgrammed) != 0) {
+      output_.withdraw(ip, Mac{});
+      table_.ips.erase(ip);
+    }
+  }
+  if (const MacSlot* slot = table_.macs.find(mac); slot != nullptr && (slot->flags & kProgrammed) != 0) {
+    output_.withdraw(Ip{}, mac);
+    table_.macs.erase(mac);
+  }
+}
+
+void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {
+  if (table_.ips.find(ip) != nullptr || is_local(AskKey::of(ip))) return;
+  IpSlot* slot = table_.ips.insert(ip).first;
+  slot->mac = mac;
+  slot->flags = kProgrammed;
+  slot->expires = clock(now);
+  ttls_.push_back({clock(now) + options_.answer_ttl_ms / 100, ip});
+  std::push_heap(ttls_.begin(), ttls_.end());
+}
+
+void MissEngine::forget_programmed() {
+  table_.ips.for_each([](IpSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kProgrammed); });
+  table_.macs.for_each([](MacSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kProgrammed); });
+}
+
+// --- answering -------------------------------------------------------------------------------------------------
+
+void MissEngine::flush() {
+  if (ready_.empty()) return;
+  items_.clear();
+  flushed_.clear();
+  for (const AskKey& key : ready_) {
+    Ask* ask = asks_.find(key);
+    if (ask == nullptr || !ask->ready) continue;
+    Programming item;
+    if (key.is_l3()) {
+      const IpSlot* slot = table_.ips.find(key.ip());
+      if (slot != nullptr && slot->vtep != 0) item = {slot->key, slot->mac, table_.vtep(slot->vtep)};
+    } else {
+      const MacSlot* slot = table_.macs.find(key.mac());
+      if (slot != nullptr && slot->vtep != 0) item = {Ip{}, slot->key, table_.vtep(slot->vtep)};
+    }
+    if (item.vtep.empty()) {  // forgotten in the same round
+      ask->ready = false;
+      settle(*ask, State::kTapped, output_.now() + kRecent);
+      continue;
+    }
+    items_.push_back(item);
+    flushed_.push_back(key);
+  }
+  ready_.clear();
+  if (items_.empty()) return;
+  errors_.assign(items_.size(), 0);
+  output_.program(items_, errors_);
+
+  const Nanoseconds now = output_.now();
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    Ask* ask = asks_.find(flushed_[i]);
+    if (ask == nullptr) continue;
+    ask->ready = false;
+    if (errors_[i] != 0) {
+      reject(*ask, "the kernel refused the entry", errors_[i], items_[i].mac, items_[i].vtep);
+      settle(*ask, State::kAbsent, now + options_.negative_ttl_ms * kMillisecond);
+      continue;
+    }
+    replay_frames(*ask, now);
+    if (IpSlot* slot = table_.ips.find(items_[i].ip); !items_[i].ip.empty() && slot != nullptr)
+      slot->flags |= kProgrammed;
+    if (MacSlot* slot = table_.macs.find(items_[i].mac)) slot->flags |= kProgrammed;
+    if (ask->miss_at != 0) {
+      count(stats_.answers);
+      EngineEvent event;
+      event.kind = EventKind::kResolved;
+      event.by_store = ask->by_store;
+      event.key = ask->key;
+      event.mac = items_[i].mac;
+      event.vtep = items_[i].vtep;
+      event.token = ask->token;
+      event.miss_at = ask->miss_at;
+      event.at = now;
+      output_.emit(event);
+    }
+    ask->miss_at = 0;
+    settle(*ask, State::kAnswered, now + kRecent);
+  }
+}
+
+// --- swallowed requests ----------------------------------------------------------------------------------------
+
+const MissEngine::TappedFrame* MissEngine::frame(std::uint64_t number) const {
+  if (number == 0 || frames_.empty() || number + frames_.size() <= frame_count_) return nullptr;
+  return &frames_[(number - 1) % frames_.size()];
+}
+
+void MissEngine::keep_frame(Ask& ask, Bytes bytes, Nanoseconds now) {
+  if (bytes.size() > kFrameBytes) return;
+  // Full of frames that may still be wanted: twice the room, up to the bound; beyond it the oldest gives way.
+  const bool full = frame_count_ >= frames_.size();
+  if (full && frames_.size() < kMaxFrames) {
+    const TappedFrame* oldest = frames_.empty() ? nullptr : frame(frame_count_ - frames_.size() + 1);
+    if (oldest == nullptr || now - oldest->at <= kRecent) {
+      std::vector<TappedFrame> larger(frames_.empty() ? 64 : frames_.size() * 2);
+      for (std::uint64_t n = frame_count_ - std::min<std::uint64_t>(frame_count_, frames_.size()) + 1;
+           n <= frame_count_; ++n) {
+        larger[(n - 1) % larger.size()] = frames_[(n - 1) % frames_.size()];
+      }
+      frames_.swap(larger);
+    }
+  }
+  const std::uint64_t number = ++frame_count_;
+  TappedFrame& slot = frames_[(number - 1) % frames_.size()];
+  std::copy(bytes.begin(), bytes.end(), slot.bytes.begin());
+  slot.size = static_cast<std::uint16_t>(bytes.size());
+  slot.next = 0;
+  slot.at = now;
+  if (ask.first_frame == 0 || frame(ask.last_frame) == nullptr) {
+    ask.first_frame = number;
+  } else {
+    frames_[(ask.last_frame - 1) % frames_.size()].next = number;
+  }
+  ask.last_frame = number;
+}
+
+void MissEngine::replay_frames(Ask& ask, Nanoseconds now) {
+  std::uint64_t number = ask.first_frame;
+  while (const TappedFrame* tapped = frame(number)) {
+    if (now - tapped->at <= kRecent) {
+      output_.replay({tapped->bytes.data(), tapped->size});
+      count(stats_.replayed);
+    }
+    number = tapped->next;
+  }
+  ask.first_frame = ask.last_frame = 0;
+}
+
+bool MissEngine::has_fresh_frame(const Ask& ask, Nanoseconds now) const {
+  const TappedFrame* last = frame(ask.last_frame);
+  return last != nullptr && now - last->at <= kRecent;
+}
+
+// --- time ------------------------------------------------------------------------------------------------------
+
+Nanoseconds MissEngine::expire(Nanoseconds now) {
+  for (Ring<Due>* ring : {&due_soon_, &due_negative_}) {
+    while (!ring->empty() && ring->front().at <= now) {
+      const AskKey key = ring->front().key;
+      ring->pop();
+      Ask* ask = asks_.find(key);
+      if (ask == nullptr) continue;
+      ask->due_queued = false;
+      if (ask->ready || ask->state == State::kLooking || ask->state == State::kQueued) continue;
+      if (ask->expires <= now) {
+        asks_.erase(key);
+      } else {
+        settle(*ask, ask->state, ask->expires);
+      }
+    }
+  }
+  const Deciseconds clock_now = clock(now);
+  while (!ttls_.empty() && ttls_.front().at <= clock_now) {
+    const TtlDue due = ttls_.front();
+    std::pop_heap(ttls_.begin(), ttls_.end());
+    ttls_.pop_back();
+    IpSlot* slot = table_.ips.find(due.ip);
+    if (slot == nullptr || (slot->flags & kProgrammed) == 0 || slot->expires == 0 || slot->expires > clock_now) continue;
+    if (store_down_) {
+      ttls_.push_back({clock_now + kStoreDownRetry, due.ip});
+      std::push_heap(ttls_.begin(), ttls_.end());
+      continue;
+    }
+    // The deletion re-arms the miss: whoever still talks to it asks again, without loss.
+    output_.withdraw(due.ip, Mac{});
+    slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
+  }
+  Nanoseconds next = 0;
+  const auto sooner = [&](Nanoseconds at) {
+    if (next == 0 || at < next) next = at;
+  };
+  if (!due_soon_.empty()) sooner(due_soon_.front().at);
+  if (!due_negative_.empty()) sooner(due_negative_.front().at);
+  if (!ttls_.empty()) sooner(origin_ + Nanoseconds{ttls_.front().at} * 100 * kMillisecond);
+  return next;
+}
+
+}  // namespace overns

@@ -1,0 +1,205 @@
+// What to do about a miss: the logic of one overlay, without a socket or a clock of its own.
+//
+// A miss is answered from the table, or asked of the store once however many ask (coalescing), or known to be absent
+// for a while. When the answer is programmed, every request that the kernel swallowed for it is replayed, whichever
+// of the miss and the tapped request came first.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <map>
+#include <span>
+#include <vector>
+
+#include "base/address.h"
+#include "resolver/endpoint_table.h"
+#include "resolver/flat_map.h"
+#include "resolver/frame.h"
+
+namespace overns {
+
+using Nanoseconds = std::uint64_t;  // CLOCK_MONOTONIC
+
+// What is asked for: an IP (L3) or a MAC (L2).
+struct AskKey {
+  std::array<std::uint8_t, 16> bytes{};
+  std::uint8_t kind = 0;  // AF_INET, AF_INET6, kMacKind; 0 = none
+
+  static constexpr std::uint8_t kMacKind = 255;
+  static AskKey of(const Ip& ip) { return {ip.bytes, ip.family}; }
+  static AskKey of(const Mac& mac);
+  bool is_l3() const { return kind != kMacKind; }
+  Ip ip() const { return is_l3() ? Ip{bytes, kind} : Ip{}; }
+  Mac mac() const;
+  bool operator==(const AskKey&) const = default;
+};
+
+// One entry, or pair of entries, for the kernel: ip -> mac (when there is an ip) and mac -> vtep.
+struct Programming {
+  Ip ip;
+  Mac mac;
+  Ip vtep;
+};
+
+enum class EventKind : std::uint8_t { kResolved, kUnresolved, kRejected, kOverrun, kOverlayLost, kOverlayBack };
+enum class Cause : std::uint8_t { kAbsent, kTimeout, kStoreError };
+
+struct EngineEvent {
+  EventKind kind = EventKind::kResolved;
+  bool by_store = false;
+  Cause cause = Cause::kAbsent;
+  int error = 0;                // of the kernel, for a rejection; positive errno
+  const char* reason = nullptr;  // static text, for a rejection
+  AskKey key;
+  Mac mac;
+  Ip vtep;
+  std::uint32_t token = 0;      // of the lookup, 0 = none was made
+  std::uint32_t ttl_ms = 0;
+  std::uint32_t dropped = 0;
+  Nanoseconds miss_at = 0;
+  Nanoseconds at = 0;
+};
+
+// What the engine has done to the world. Calls come from the thread that drives the engine.
+class EngineOutput {
+ public:
+  virtual ~EngineOutput() = default;
+  // Programs all items at once; errors[i] = 0 or a positive errno.
+  virtual void program(std::span<const Programming> items, std::span<int> errors) = 0;
+  // Removes the neighbour entry (ip given) and/or the FDB entry (mac given). Absence is no error.
+  virtual void withdraw(const Ip& ip, const Mac& mac) = 0;
+  virtual void replay(Bytes frame) = 0;
+  virtual void look_up(const AskKey& key, std::uint32_t token, Nanoseconds miss_at) = 0;
+  virtual void emit(const EngineEvent& event) = 0;
+  virtual Nanoseconds now() = 0;
+};
+
+struct EngineOptions {
+  Ip vtep;                            // this host's; a record that names it is never programmed as remote
+  std::uint32_t negative_ttl_ms = 1000;
+  std::uint32_t answer_ttl_ms = 60000;  // for answers without one of their own; 0 = keep
+  std::uint32_t max_lookups = 256;    // under way at once
+};
+
+// Read by the JavaScript thread while the engine runs.
+struct EngineStats {
+  std::atomic<std::uint64_t> misses{0}, answers{0}, coalesced{0}, negative{0}, rejected{0}, overruns{0};
+  std::atomic<std::uint64_t> lookups{0}, local{0}, replayed{0}, shed{0}, dropped{0}, endpoints{0};
+};
+
+class MissEngine {
+ public:
+  // What a store said of a lookup.
+  enum class Said { kFound, kAbsent, kTimeout, kError };
+
+  MissEngine(EngineOptions options, EngineOutput& output);
+
+  void on_miss(const AskKey& key, Nanoseconds now);
+  void on_request(const SwallowedRequest& request, Nanoseconds now);
+  void on_answer(std::uint32_t token, const AskKey& key, Said said, const Mac& mac, const Ip& vtep,
+                 std::uint32_t ttl_ms, Nanoseconds now);
+  // The kernel has dropped misses: requests tapped and not yet answered stand in for them.
+  void on_overrun(std::uint32_t dropped, Nanoseconds now);
+
+  // Changes pushed by the store's watch.
+  void put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now);
+  void forget(const Ip& ip, Nanoseconds now);
+  void forget(const Mac& mac, Nanoseconds now);
+  void begin_reset();
+  void end_reset(Nanoseconds now);
+  void set_store_down(bool down) { store_down_ = down; }
+
+  // Endpoints attached to this host, by the index of their veth; an empty list removes them.
+  void set_local(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac);
+
+  // Entries that the kernel already has when the engine starts: they get a TTL like any other.
+  void adopt(const Ip& ip, const Mac& mac, Nanoseconds now);
+  // The vxlan device is a new one: nothing is programmed any more.
+  void forget_programmed();
+
+  // Programs what the calls above have decided on, and replays. To be called after each round of them.
+  void flush();
+
+  // Expiry. Returns when it wants to be called next; 0 = not at all.
+  Nanoseconds expire(Nanoseconds now);
+
+  const EngineStats& stats() const { return stats_; }
+
+ private:
+  enum class State : std::uint8_t { kTapped, kQueued, kLooking, kAnswered, kAbsent };
+
+  struct Ask {
+    AskKey key;
+    State state = State::kTapped;
+    bool due_queued = false;
+    bool ready = false;      // to be programmed by the next flush
+    bool by_store = false;
+    std::uint32_t token = 0;
+    Nanoseconds miss_at = 0;  // 0: no miss was seen yet
+    Nanoseconds expires = 0;
+    std::uint64_t first_frame = 0;  // 1-based numbers of tapped frames, 0 = none
+    std::uint64_t last_frame = 0;
+    bool used() const { return key.kind != 0; }
+  };
+  struct Due {
+    AskKey key;
+    Nanoseconds at = 0;
+  };
+  struct TtlDue {
+    Deciseconds at;
+    Ip ip;
+    bool operator<(const TtlDue& other) const { return at > other.at; }  // a heap with the earliest on top
+  };
+  static constexpr std::size_t kFrameBytes = 128;
+  struct TappedFrame {
+    std::array<std::uint8_t, kFrameBytes> bytes{};
+    std::uint16_t size = 0;
+    std::uint64_t next = 0;
+    Nanoseconds at = 0;
+  };
+  struct Local {
+    std::vector<Ip> ips;
+    Mac mac;
+  };
+
+  bool is_local(const AskKey& key) const;
+  bool answer_from_table(Ask& ask, Nanoseconds now, bool stale);
+  void make_ready(Ask& ask);
+  void settle(Ask& ask, State state, Nanoseconds expires);
+  void request_lookup(Ask& ask, Nanoseconds now);
+  void start_lookups(Nanoseconds now);
+  void keep_frame(Ask& ask, Bytes frame, Nanoseconds now);
+  void replay_frames(Ask& ask, Nanoseconds now);
+  bool has_fresh_frame(const Ask& ask, Nanoseconds now) const;
+  const TappedFrame* frame(std::uint64_t number) const;
+  void reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep);
+  void learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, std::uint8_t flags, Nanoseconds now);
+  Deciseconds clock(Nanoseconds now) const { return static_cast<Deciseconds>((now - origin_) / 100'000'000 + 1); }
+
+  EngineOptions options_;
+  EngineOutput& output_;
+  EngineStats stats_;
+  EndpointTable table_;
+  FlatMap<Ask> asks_;
+  std::vector<AskKey> ready_;
+  Ring<AskKey> queued_;            // waiting for a free lookup
+  Ring<Due> due_soon_;             // after kRecent
+  Ring<Due> due_negative_;         // after negative_ttl_ms
+  std::vector<TtlDue> ttls_;
+  std::vector<TappedFrame> frames_;  // a ring; number n stands at (n - 1) % size
+  std::uint64_t frame_count_ = 0;    // numbers given so far
+  std::map<std::int32_t, Local> locals_;
+  std::map<Ip, std::int32_t> local_ips_;
+  std::map<Mac, std::int32_t> local_macs_;
+  std::vector<Programming> items_;   // scratch of flush
+  std::vector<int> errors_;
+  std::vector<AskKey> flushed_;
+  std::uint32_t next_token_ = 0;
+  std::uint32_t lookups_ = 0;
+  bool store_down_ = false;
+  Nanoseconds suspect_until_ = 0;  // misses were dropped: a tapped request stands in for its miss until then
+  Nanoseconds origin_ = 0;
+};
+
+}  // namespace overns

@@ -1,0 +1,366 @@
+#include "resolver/overlay_port.h"
+
+#include <arpa/inet.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
+#include <linux/rtnetlink.h>
+#include <time.h>
+
+#include <cstring>
+
+#include "netlink/namespace.h"
+#include "netlink/socket.h"
+#include "rtnl/neighbor.h"
+
+namespace overns {
+namespace {
+
+constexpr int kTapBuffer = 4 << 20;
+constexpr int kMaxRounds = 16;  // of reading, before other overlays get their turn
+
+// A packet socket on the bridge: sees the frames that the bridge passes up, which are the flooded ones, at no cost to
+// the data path.
+Result<UniqueFd> open_tap(const std::string& netns, std::int32_t bridge, std::uint16_t protocol, const sock_fprog& filter) {
+  // Protocol 0: deaf until the filter is in place.
+  auto fd = open_socket(netns, AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0);
+  if (!fd) return fd;
+  if (setsockopt(fd->get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0)
+    return system_failure("setsockopt", "SO_ATTACH_FILTER");
+  set_receive_buffer(fd->get(), kTapBuffer);
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(protocol);
+  address.sll_ifindex = bridge;
+  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return system_failure("bind", "tap");
+  return fd;
+}
+
+Result<UniqueFd> open_arp_tap(const std::string& netns, std::int32_t bridge) {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_H | BPF_ABS, ETH_HLEN + 6),  // ar_op
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 128),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  return open_tap(netns, bridge, ETH_P_ARP, {sizeof code / sizeof code[0], code});
+}
+
+Result<UniqueFd> open_nd_tap(const std::string& netns, std::int32_t bridge) {
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ETH_HLEN + 6),  // next header
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 58, 0, 3),
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ETH_HLEN + 40),  // ICMPv6 type
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 135, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 256),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  return open_tap(netns, bridge, ETH_P_IPV6, {sizeof code / sizeof code[0], code});
+}
+
+}  // namespace
+
+Nanoseconds monotonic_now() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<Nanoseconds>(now.tv_sec) * 1'000'000'000 + static_cast<Nanoseconds>(now.tv_nsec);
+}
+
+// --- DatagramBatch ---------------------------------------------------------------------------------------------
+
+DatagramBatch::DatagramBatch() : storage_(kCount * kSize) {
+  for (unsigned i = 0; i < kCount; ++i) {
+    parts_[i] = {storage_.data() + i * kSize, kSize};
+    headers_[i].msg_hdr.msg_iov = &parts_[i];
+    headers_[i].msg_hdr.msg_iovlen = 1;
+    headers_[i].msg_hdr.msg_name = &from_[i];
+  }
+}
+
+int DatagramBatch::receive(int fd) {
+  for (auto& header : headers_) header.msg_hdr.msg_namelen = sizeof from_[0];
+  int got;
+  do {
+    got = recvmmsg(fd, headers_.data(), kCount, MSG_DONTWAIT, nullptr);
+  } while (got < 0 && errno == EINTR);
+  return got;
+}
+
+Bytes DatagramBatch::datagram(int i) const {
+  const auto at = static_cast<std::size_t>(i);
+  return {storage_.data() + at * kSize, std::min<std::size_t>(headers_[at].msg_len, kSize)};
+}
+
+bool DatagramBatch::truncated(int i) const {
+  return (headers_[static_cast<std::size_t>(i)].msg_hdr.msg_flags & MSG_TRUNC) != 0;
+}
+
+bool DatagramBatch::from_kernel(int i) const {
+  sockaddr_nl from;
+  std::memcpy(&from, &from_[static_cast<std::size_t>(i)], sizeof from);
+  return from.nl_family == AF_NETLINK && from.nl_pid == 0;
+}
+
+// --- opening ---------------------------------------------------------------------------------------------------
+
+Result<std::unique_ptr<OverlayPort>> OverlayPort::open(std::uint32_t id, const OverlayPortOptions& options) {
+  auto command = CommandSocket::open(options.netns);
+  if (!command) return command.failure();
+  std::unique_ptr<OverlayPort> port(new OverlayPort(id, options, std::move(*command)));
+  if (Status status = port->start(); !status) return status.failure();
+  return port;
+}
+
+Status OverlayPort::start() {
+  auto vxlan = link_index(command_, options_.link);
+  if (!vxlan) return vxlan.failure();
+  auto bridge = link_index(command_, options_.bridge);
+  if (!bridge) return bridge.failure();
+  vxlan_ = *vxlan;
+  bridge_ = *bridge;
+  engine_ = std::make_unique<MissEngine>(options_.engine, *this);
+
+  // Events before the dumps: what changes meanwhile is then told.
+  const std::uint32_t link_group[] = {RTNLGRP_LINK};
+  auto link_events = open_event_socket(options_.netns, {link_group, 1 << 20, 0});
+  if (!link_events) return link_events.failure();
+  link_events_ = std::move(*link_events);
+  const std::uint32_t neigh_group[] = {RTNLGRP_NEIGH};
+  auto miss = open_event_socket(options_.netns, {neigh_group, options_.receive_buffer, RTM_GETNEIGH});
+  if (!miss) return miss.failure();
+  miss_ = std::move(*miss);
+  auto arp = open_arp_tap(options_.netns, bridge_);
+  if (!arp) return arp.failure();
+  arp_tap_ = std::move(*arp);
+  auto nd = open_nd_tap(options_.netns, bridge_);
+  if (!nd) return nd.failure();
+  nd_tap_ = std::move(*nd);
+
+  if (Status status = read_links(); !status) return status;
+  return adopt_neighbors();
+}
+
+Status OverlayPort::read_links() {
+  RequestBatch batch;
+  encode_get_link(batch, 0, {});
+  auto dump = command_.dump(batch);
+  if (!dump) return dump.failure();
+  MessageReader reader(dump->bytes);
+  while (const auto message = reader.next()) {
+    if (const auto link = decode_link(*message)) see_link(*link, false);
+  }
+  return done();
+}
+
+Status OverlayPort::adopt_neighbors() {
+  for (const std::uint8_t family : {AF_INET, AF_INET6}) {
+    RequestBatch batch;
+    encode_get_neighbors(batch, family, vxlan_, 0);
+    auto dump = command_.dump(batch);
+    if (!dump) return dump.failure();
+    MessageReader reader(dump->bytes);
+    while (const auto message = reader.next()) {
+      const auto entry = decode_neighbor(*message);
+      if (entry && entry->index == vxlan_ && entry->state == NUD_PERMANENT && entry->mac && entry->ip.is_unicast())
+        engine_->adopt(entry->ip, *entry->mac, monotonic_now());
+    }
+  }
+  return done();
+}
+
+// --- reading ---------------------------------------------------------------------------------------------------
+
+bool OverlayPort::pump(DatagramBatch& buffer) {
+  read_link_events(buffer);
+  for (int round = 0; round < kMaxRounds; ++round) {
+    int read = read_misses(buffer);
+    read += read_taps(buffer, arp_tap_.get(), true);
+    read += read_taps(buffer, nd_tap_.get(), false);
+    engine_->flush();
+    if (read == 0) return true;
+  }
+  return false;
+}
+
+int OverlayPort::read_misses(DatagramBatch& buffer) {
+  const int got = buffer.receive(miss_.get());
+  if (got < 0) {
+    if (errno != ENOBUFS) return 0;
+    // The kernel dropped messages; how many, its counter knows.
+    const std::uint32_t drops = socket_drops(miss_.get());
+    engine_->on_overrun(drops - drops_, monotonic_now());
+    drops_ = drops;
+    return 1;
+  }
+  const Nanoseconds at = monotonic_now();
+  for (int i = 0; i < got; ++i) {
+    if (!buffer.from_kernel(i) || buffer.truncated(i)) continue;
+    MessageReader reader(buffer.datagram(i));
+    while (const auto message = reader.next()) {
+      const auto miss = decode_miss(*message);
+      if (!miss || miss->index != vxlan_) continue;
+      engine_->on_miss(miss->is_l3() ? AskKey::of(miss->ip) : AskKey::of(miss->mac), at);
+    }
+  }
+  return got;
+}
+
+int OverlayPort::read_taps(DatagramBatch& buffer, int fd, bool arp) {
+  const int got = buffer.receive(fd);
+  if (got <= 0) return 0;
+  const Nanoseconds at = monotonic_now();
+  for (int i = 0; i < got; ++i) {
+    const Bytes frame = buffer.datagram(i);
+    const auto request = arp ? parse_arp_request(frame) : parse_neighbor_solicitation(frame);
+    if (request) engine_->on_request(*request, at);
+  }
+  return got;
+}
+
+void OverlayPort::read_link_events(DatagramBatch& buffer) {
+  for (;;) {
+    const int got = buffer.receive(link_events_.get());
+    if (got < 0 && errno == ENOBUFS) {
+      (void)read_links();  // a failure leaves what is known; the next event tells more
+      continue;
+    }
+    if (got <= 0) return;
+    bool truncated = false;
+    for (int i = 0; i < got; ++i) {
+      if (!buffer.from_kernel(i)) continue;
+      truncated = truncated || buffer.truncated(i);
+      MessageReader reader(buffer.datagram(i));
+      while (const auto message = reader.next()) {
+        if (const auto link = decode_link(*message)) see_link(*link, message->header.nlmsg_type == RTM_DELLINK);
+      }
+    }
+    if (truncated) (void)read_links();
+  }
+}
+
+void OverlayPort::see_link(const Link& link, bool gone) {
+  if (link.family == AF_BRIDGE) return;
+  if (gone && link.index == vxlan_) {
+    lost_ = true;
+    engine_->forget_programmed();
+    EngineEvent event;
+    event.kind = EventKind::kOverlayLost;
+    event.at = monotonic_now();
+    emit(event);
+  } else if (!gone && lost_ && link.name == options_.link && link.kind == "vxlan") {
+    lost_ = false;
+    vxlan_ = link.index;
+    EngineEvent event;
+    event.kind = EventKind::kOverlayBack;
+    event.at = monotonic_now();
+    emit(event);
+  }
+  const auto endpoint = gone ? std::nullopt : parse_endpoint_alias(link.alias);
+  if (endpoint) {
+    engine_->set_local(link.index, endpoint->ips, endpoint->mac);
+  } else {
+    engine_->set_local(link.index, {}, Mac{});
+  }
+}
+
+// --- EngineOutput ----------------------------------------------------------------------------------------------
+
+void OverlayPort::program(std::span<const Programming> items, std::span<int> errors) {
+  batch_.clear();
+  for (const Programming& item : items) {
+    NeighborEntry entry;
+    entry.index = vxlan_;
+    if (!item.ip.empty()) {
+      // PERMANENT: a REACHABLE one decays to STALE, after which requests are dropped and no miss fires. Its TTL is
+      // kept by the engine.
+      entry.family = item.ip.family;
+      entry.state = NUD_PERMANENT;
+      entry.ip = item.ip;
+      entry.mac = item.mac;
+      encode_neighbor(batch_, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry);
+    }
+    // REACHABLE (`dynamic`): the kernel may learn a move and age it out; a PERMANENT one would black-hole the moved MAC.
+    entry.family = AF_BRIDGE;
+    entry.state = NUD_REACHABLE;
+    entry.flags = NTF_SELF;
+    entry.ip = item.vtep;
+    entry.mac = item.mac;
+    encode_neighbor(batch_, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry);
+  }
+  const Status status = command_.execute(batch_, answers_);
+  std::size_t request = 0;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    errors[i] = status ? 0 : status.failure().error;
+    const std::size_t count = items[i].ip.empty() ? 1 : 2;
+    for (std::size_t k = 0; k < count; ++k, ++request) {
+      const auto& answer = answers_[request];
+      // EEXIST: the kernel has learned the same meanwhile.
+      if (answer && answer->error != EEXIST && errors[i] == 0) errors[i] = answer->error;
+    }
+  }
+}
+
+void OverlayPort::withdraw(const Ip& ip, const Mac& mac) {
+  batch_.clear();
+  NeighborEntry entry;
+  entry.index = vxlan_;
+  if (!ip.empty()) {
+    entry.family = ip.family;
+    entry.ip = ip;
+    encode_neighbor(batch_, RTM_DELNEIGH, 0, entry);
+  }
+  if (!mac.is_zero()) {
+    entry.family = AF_BRIDGE;
+    entry.flags = NTF_SELF;
+    entry.ip = Ip{};
+    entry.mac = mac;
+    encode_neighbor(batch_, RTM_DELNEIGH, 0, entry);
+  }
+  // ENOENT is what is wanted, and a device that is gone has taken its entries along.
+  (void)command_.execute(batch_, answers_);
+}
+
+void OverlayPort::replay(Bytes frame) {
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_ifindex = vxlan_;
+  std::memcpy(&address.sll_protocol, frame.data() + 2 * ETH_ALEN, sizeof address.sll_protocol);
+  // A full transmit queue loses a frame that the asker repeats in a second, as any Ethernet may.
+  (void)sendto(arp_tap_.get(), frame.data(), frame.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&address),
+               sizeof address);
+}
+
+void OverlayPort::look_up(const AskKey& key, std::uint32_t token, Nanoseconds miss_at) {
+  turn_->lookups.push_back({id_, key, token, miss_at});
+}
+
+void OverlayPort::emit(const EngineEvent& event) {
+  const auto bit = 1U << static_cast<unsigned>(event.kind);
+  if (turn_ != nullptr && (wanted_.load(std::memory_order_relaxed) & bit) != 0) turn_->events.push_back({id_, event});
+}
+
+// --- aliases ---------------------------------------------------------------------------------------------------
+
+std::optional<EndpointAlias> parse_endpoint_alias(std::string_view alias) {
+  constexpr std::string_view kPrefix = "overns ";
+  if (!alias.starts_with(kPrefix)) return std::nullopt;
+  alias.remove_prefix(kPrefix.size());
+  const std::size_t space = alias.find(' ');
+  if (space == std::string_view::npos) return std::nullopt;
+  const auto mac = Mac::parse(alias.substr(0, space));
+  if (!mac) return std::nullopt;
+  EndpointAlias endpoint;
+  endpoint.mac = *mac;
+  std::string_view list = alias.substr(space + 1);
+  list = list.substr(0, list.find(' '));
+  while (!list.empty()) {
+    const std::string_view item = list.substr(0, list.find(','));
+    const auto ip = Ip::parse(item.substr(0, item.find('/')));
+    if (!ip) return std::nullopt;
+    endpoint.ips.push_back(*ip);
+    list.remove_prefix(std::min(item.size() + 1, list.size()));
+  }
+  if (endpoint.ips.empty()) return std::nullopt;
+  return endpoint;
+}
+
+}  // namespace overns
