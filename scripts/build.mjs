@@ -74,6 +74,7 @@ async function buildAddon(force) {
   // Whatever shapes the generated makefiles: a change here means a build from scratch.
   const setup = fingerprint(['binding.gyp', 'scripts/lib/sources.mjs', ...lists], {
     ...tools,
+    root,
     node: process.version,
     arch: process.arch,
     compiler: capture(cxx, ['-dumpfullversion', '-dumpmachine']) ?? '',

@@ -39,6 +39,11 @@ async function nativeTests(tools, env) {
   }
   process.stderr.write('test: C++ unit tests\n');
   const folder = join(root, 'build/cmake');
+  // CMake refuses a folder that was configured at another place: the checkout was moved or copied.
+  const cacheFile = join(folder, 'CMakeCache.txt');
+  if (existsSync(cacheFile) && !readFileSync(cacheFile, 'utf8').includes(`CMAKE_HOME_DIRECTORY:INTERNAL=${root}\n`)) {
+    rmSync(folder, { recursive: true });
+  }
   for (const args of [
     ['-S', root, '-B', folder, '--log-level=NOTICE'],
     ['--build', folder, '--parallel', '2', '--', '--no-print-directory'],

@@ -60,6 +60,11 @@ function atExit(): void {
   }
 }
 process.on('exit', atExit);
+// vitest itself was killed: nobody will tell this worker to end.
+process.once('disconnect', () => {
+  atExit();
+  process.exit(1);
+});
 for (const [signal, number] of [
   ['SIGTERM', 15],
   ['SIGINT', 2],

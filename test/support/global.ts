@@ -27,6 +27,12 @@ function alive(pid: number): boolean {
 
 function remove(name: string): void {
   try {
+    const pids = execFileSync('ip', ['netns', 'pids', name], { encoding: 'utf8' });
+    for (const pid of pids.split('\n').filter(Boolean)) process.kill(Number(pid), 'SIGKILL');
+  } catch {
+    // ended meanwhile
+  }
+  try {
     execFileSync('ip', ['netns', 'del', name], { stdio: 'ignore' });
   } catch {
     // told by the caller
