@@ -1,6 +1,8 @@
 // The addon's face: what lib/native.ts types.
 #include "binding/instance.h"
+#include "binding/monitor.h"
 #include "binding/netns.h"
+#include "binding/reactor.h"
 #include "binding/rtnl.h"
 
 namespace overns {
@@ -9,11 +11,14 @@ namespace {
 Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   auto* data = new Instance();
   data->rtnl = Napi::Persistent(define_rtnl(env));
+  data->monitor = Napi::Persistent(define_monitor(env));
   env.SetInstanceData(data);
   exports.Set("createNetns", Napi::Function::New<create_netns>(env, "createNetns"));
   exports.Set("deleteNetns", Napi::Function::New<delete_netns>(env, "deleteNetns"));
   exports.Set("openUnixSocket", Napi::Function::New<open_unix_socket>(env, "openUnixSocket"));
   exports.Set("openRtnl", Napi::Function::New<open_rtnl>(env, "openRtnl"));
+  exports.Set("openMonitor", Napi::Function::New<open_monitor>(env, "openMonitor"));
+  exports.Set("Reactor", define_reactor(env));
   return exports;
 }
 

@@ -3,11 +3,16 @@
 
 #include "binding/convert.h"
 
+#include <memory>
+
 namespace overns {
+
+class MonitorHub;
 
 struct Instance {
   Napi::FunctionReference rtnl;
   Napi::FunctionReference monitor;
+  std::shared_ptr<MonitorHub> hub;  // made with the first monitor
 };
 
 inline Instance& instance(Napi::Env env) { return *env.GetInstanceData<Instance>(); }

@@ -1,17 +1,13 @@
-// The resolver thread: one for all overlays of an addon instance, asleep in epoll until a socket or a task wakes it.
+// The resolver thread: one for all overlays of an addon instance.
 #pragma once
-
-#include <pthread.h>
 
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <vector>
 
-#include "base/result.h"
-#include "base/unique_fd.h"
+#include "base/event_loop.h"
 #include "resolver/overlay_port.h"
 
 namespace overns {
@@ -23,15 +19,18 @@ struct Outbox {
   std::uint64_t overflow = 0;  // events dropped because nobody took them
 };
 
-class Reactor {
+class Reactor final : private EventLoop::Handler {
  public:
   // `notify` runs on the resolver thread when there is something to take, once until it is taken.
-  static Result<std::unique_ptr<Reactor>> start(std::function<void()> notify);
-  ~Reactor();
+  explicit Reactor(std::function<void()> notify) : notify_(std::move(notify)), loop_(*this) {}
+  ~Reactor() override { stop(); }
+
+  Status start() { return loop_.start("overns-resolver"); }
+  void stop();
 
   std::uint32_t new_id() { return ++last_id_; }
-  // The port is served from now on. Returns when it is.
-  void add(std::shared_ptr<OverlayPort> port);
+  // The port is served from now on; both return when that is so, or no longer.
+  void add(const std::shared_ptr<OverlayPort>& port);
   void remove(std::uint32_t id);
 
   // Runs on the resolver thread, in the order given. A task for an overlay that is gone does nothing.
@@ -40,41 +39,35 @@ class Reactor {
   // Swaps what has gathered into `into`, whose buffers are kept for reuse.
   void take(Outbox& into);
 
-  // Asks for SCHED_FIFO for the resolver thread, or leaves it. False when not permitted.
-  bool set_realtime(bool on);
+  bool set_realtime(bool on) { return loop_.set_realtime(on); }
 
  private:
-  explicit Reactor(std::function<void()> notify) : notify_(std::move(notify)) {}
+  struct Served {
+    std::shared_ptr<OverlayPort> port;
+    bool dirty = false;  // something may be there to read
+  };
 
-  Status open();
-  void run();
-  void wake();
-  void run_tasks();
+  void ready(std::uint32_t id) override;
+  int turn(bool ran_tasks) override;
   void deliver();
-  void post_task(std::function<void()> task);
-  void post_and_wait(std::function<void()> task);
 
   static constexpr std::size_t kMaxEvents = 1 << 16;
 
   std::function<void()> notify_;
-  UniqueFd epoll_;
-  UniqueFd wakeup_;
-  pthread_t thread_{};
-  bool running_ = false;
-  std::atomic<bool> stopping_{false};
   std::atomic<std::uint32_t> last_id_{0};
 
-  std::mutex mutex_;  // guards the three below
-  std::vector<std::function<void()>> tasks_;
+  std::mutex mutex_;  // guards the two below
   Outbox outbox_;
   bool notified_ = false;
 
   // The resolver thread's own.
-  std::map<std::uint32_t, std::shared_ptr<OverlayPort>> ports_;
-  std::set<std::uint32_t> dirty_;
-  std::vector<std::function<void()>> running_tasks_;
+  std::map<std::uint32_t, Served> ports_;
+  std::vector<std::uint32_t> dirty_;
   Turn turn_;
   DatagramBatch buffer_;
+  Nanoseconds deadline_ = 0;  // of the earliest expiry, 0 = none
+
+  EventLoop loop_;  // last: its thread uses all of the above
 };
 
 }  // namespace overns

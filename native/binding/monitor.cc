@@ -1,0 +1,266 @@
+#include "binding/monitor.h"
+
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "binding/instance.h"
+#include "binding/signal.h"
+#include "binding/worker.h"
+#include "netlink/event_reader.h"
+#include "netlink/socket.h"
+
+namespace overns {
+namespace {
+
+enum Group : unsigned { kLinkGroup = 1, kAddressGroup = 2, kRouteGroup = 4, kNeighGroup = 8, kMissGroup = 16 };
+
+std::optional<unsigned> parse_group(const std::string& name) {
+  if (name == "link") return kLinkGroup;
+  if (name == "address") return kAddressGroup;
+  if (name == "route") return kRouteGroup;
+  if (name == "neigh") return kNeighGroup;
+  if (name == "miss") return kMissGroup;
+  return std::nullopt;
+}
+
+std::uint64_t monotonic() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+struct Opened {
+  UniqueFd socket;
+  LinkNames names;
+};
+
+Result<Opened> open_events(const std::string& netns, unsigned groups) {
+  Opened opened;
+  std::vector<std::uint32_t> numbers;
+  // Links always: their names are needed to tell of anything else.
+  const bool misses_only = groups == kMissGroup;
+  if (!misses_only) numbers.push_back(RTNLGRP_LINK);
+  if ((groups & kAddressGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR});
+  if ((groups & kRouteGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE});
+  if ((groups & (kNeighGroup | kMissGroup)) != 0) numbers.push_back(RTNLGRP_NEIGH);
+  EventSocketOptions options{numbers, 16 << 20, static_cast<std::uint16_t>(misses_only ? RTM_GETNEIGH : 0)};
+  auto socket = open_event_socket(netns, options);
+  if (!socket) return socket.failure();
+  opened.socket = std::move(*socket);
+
+  auto command = CommandSocket::open(netns);
+  if (!command) return command.failure();
+  RequestBatch batch;
+  encode_get_link(batch, 0, {});
+  auto dump = command->dump(batch);
+  if (!dump) return dump.failure();
+  MessageReader reader(dump->bytes);
+  while (const auto message = reader.next()) {
+    if (const auto link = decode_link(*message)) opened.names[link->index] = link->name;
+  }
+  return opened;
+}
+
+}  // namespace
+
+class Monitor : public Napi::ObjectWrap<Monitor> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(env, "Monitor",
+                       {InstanceMethod<&Monitor::ref>("ref"), InstanceMethod<&Monitor::unref>("unref"),
+                        InstanceMethod<&Monitor::close>("close")});
+  }
+  explicit Monitor(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Monitor>(info) {}
+  ~Monitor() override { shut(); }
+
+  void begin(std::shared_ptr<MonitorHub> hub, Opened opened, unsigned groups, Napi::FunctionReference on_batch);
+  void deliver(Napi::Env env, const EventBytes& news);
+
+ private:
+  void shut();
+  void ref(const Napi::CallbackInfo&);
+  void unref(const Napi::CallbackInfo&);
+  void close(const Napi::CallbackInfo&) { shut(); }
+  std::optional<Napi::Object> convert(Napi::Env env, const Message& message);
+
+  std::shared_ptr<MonitorHub> hub_;
+  std::uint32_t id_ = 0;
+  bool referenced_ = false;
+  unsigned groups_ = 0;
+  LinkNames names_;
+  Napi::FunctionReference on_batch_;
+};
+
+class MonitorHub {
+ public:
+  static std::shared_ptr<MonitorHub> of(Napi::Env env) {
+    Instance& data = instance(env);
+    if (data.hub) return data.hub;
+    auto hub = std::make_shared<MonitorHub>();
+    MonitorHub* raw = hub.get();
+    hub->reader = std::make_unique<EventReader>([raw] { raw->signal->send(); });
+    hub->signal = JsSignal::open(
+        env, "overns:monitor", [raw](Napi::Env called) { raw->deliver(called); }, [raw] { raw->reader->stop(); });
+    if (!hub->signal) return nullptr;
+    hub->signal->unref();
+    if (!hub->reader->start()) {
+      hub->signal->close();
+      return nullptr;
+    }
+    data.hub = hub;
+    return hub;
+  }
+  ~MonitorHub() { reader->stop(); }
+
+  void deliver(Napi::Env env) {
+    for (const auto& [id, news] : reader->take()) {
+      const auto found = monitors.find(id);
+      if (found != monitors.end()) found->second->deliver(env, news);
+      if (env.IsExceptionPending()) return;
+    }
+  }
+  void count_reference(int by) {
+    const int before = references;
+    references += by;
+    if (before == 0 && references > 0) signal->ref();
+    if (before > 0 && references == 0) signal->unref();
+  }
+
+  std::shared_ptr<JsSignal> signal;
+  std::unique_ptr<EventReader> reader;
+  std::map<std::uint32_t, Monitor*> monitors;
+  int references = 0;
+};
+
+void Monitor::begin(std::shared_ptr<MonitorHub> hub, Opened opened, unsigned groups, Napi::FunctionReference on_batch) {
+  hub_ = std::move(hub);
+  groups_ = groups;
+  names_ = std::move(opened.names);
+  on_batch_ = std::move(on_batch);
+  id_ = hub_->reader->add(std::move(opened.socket));
+  hub_->monitors[id_] = this;
+  hub_->count_reference(1);
+  referenced_ = true;
+  Ref();  // alive until closed: the hub points to it
+}
+
+void Monitor::shut() {
+  if (!hub_) return;
+  hub_->monitors.erase(id_);
+  hub_->reader->remove(id_);
+  if (referenced_) hub_->count_reference(-1);
+  referenced_ = false;
+  hub_.reset();
+  on_batch_.Reset();
+  Unref();
+}
+
+void Monitor::ref(const Napi::CallbackInfo&) {
+  if (!hub_ || referenced_) return;
+  referenced_ = true;
+  hub_->count_reference(1);
+}
+
+void Monitor::unref(const Napi::CallbackInfo&) {
+  if (!hub_ || !referenced_) return;
+  referenced_ = false;
+  hub_->count_reference(-1);
+}
+
+std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& message) {
+  const std::uint16_t type = message.header.nlmsg_type;
+  const auto event = [&](Napi::Object object, const char* kind, bool gone) {
+    object.Set("kind", kind);
+    object.Set("action", gone ? "delete" : "new");
+    return object;
+  };
+  if (type == RTM_NEWLINK || type == RTM_DELLINK) {
+    const auto link = decode_link(message);
+    if (!link) return std::nullopt;
+    const bool gone = type == RTM_DELLINK;
+    if (!gone || link->family == AF_UNSPEC) names_[link->index] = link->name;
+    if ((groups_ & kLinkGroup) == 0 || link->family == AF_BRIDGE) return std::nullopt;
+    auto object = to_js(env, *link, names_);
+    if (!link->kind.empty()) object.Set("linkKind", link->kind);
+    return event(object, "link", gone);
+  }
+  if (type == RTM_NEWADDR || type == RTM_DELADDR) {
+    const auto address = decode_address(message);
+    if (!address) return std::nullopt;
+    return event(to_js(env, *address, names_), "address", type == RTM_DELADDR);
+  }
+  if (type == RTM_NEWROUTE || type == RTM_DELROUTE) {
+    const auto route = decode_route(message);
+    if (!route) return std::nullopt;
+    return event(to_js(env, *route, names_), "route", type == RTM_DELROUTE);
+  }
+  const auto entry = decode_neighbor(message);
+  if (!entry) return std::nullopt;
+  if (type != RTM_GETNEIGH)
+    return event(to_js(env, *entry, names_), entry->family == AF_BRIDGE ? "fdb" : "neighbor", type == RTM_DELNEIGH);
+  auto object = to_js(env, *entry, names_);
+  object.Set("kind", "miss");
+  object.Set("query", entry->ip.empty() ? "l2" : "l3");
+  // A vxlan's miss; an app_solicit one of an ordinary device is a request (NLM_F_REQUEST) of an INCOMPLETE entry.
+  object.Set("vxlan", decode_miss(message).has_value());
+  return object;
+}
+
+void Monitor::deliver(Napi::Env env, const EventBytes& news) {
+  auto events = Napi::Array::New(env);
+  std::uint32_t count = 0;
+  const std::uint64_t at = monotonic();
+  if (news.overrun + news.overflow > 0) {
+    auto object = Napi::Object::New(env);
+    object.Set("kind", "overrun");
+    object.Set("dropped", static_cast<double>(news.overrun + news.overflow));
+    events.Set(count++, object);
+  }
+  MessageReader reader(news.bytes);
+  while (const auto message = reader.next()) {
+    Napi::HandleScope scope(env);
+    auto object = convert(env, *message);
+    if (!object) continue;
+    object->Set("atNs", Napi::BigInt::New(env, at));
+    events.Set(count++, *object);
+  }
+  if (count > 0) on_batch_.Call({events});
+}
+
+Napi::Function define_monitor(Napi::Env env) { return Monitor::define(env); }
+
+Napi::Value open_monitor(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  unsigned groups = 0;
+  if (info[1].IsArray()) {
+    const auto list = info[1].As<Napi::Array>();
+    for (std::uint32_t i = 0; i < list.Length(); ++i) {
+      const auto group = parse_group(list.Get(i).ToString());
+      if (!group) {
+        Napi::RangeError::New(env, "groups: expected link, address, route, neigh or miss").ThrowAsJavaScriptException();
+        return env.Undefined();
+      }
+      groups |= *group;
+    }
+  }
+  if (groups == 0 || !info[2].IsFunction()) {
+    Napi::TypeError::New(env, "openMonitor(netns, groups, onBatch)").ThrowAsJavaScriptException();
+    return env.Undefined();
+  }
+  auto on_batch = std::make_shared<Napi::FunctionReference>(Napi::Persistent(info[2].As<Napi::Function>()));
+  return PromiseWorker<Opened>::run(
+      env, [netns = info[0].ToString().Utf8Value(), groups] { return open_events(netns, groups); },
+      [on_batch, groups](Napi::Env called, Opened& opened) -> Napi::Value {
+        auto hub = MonitorHub::of(called);
+        if (!hub) {
+          Napi::Error::New(called, "the monitor thread cannot be started").ThrowAsJavaScriptException();
+          return called.Undefined();
+        }
+        const Napi::Object object = instance(called).monitor.New({});
+        Monitor::Unwrap(object)->begin(hub, std::move(opened), groups, std::move(*on_batch));
+        return object;
+      });
+}
+
+}  // namespace overns

@@ -1,0 +1,14 @@
+// Monitor: a subscription to the news of one namespace, for JavaScript.
+#pragma once
+
+#include "binding/convert.h"
+
+namespace overns {
+
+class MonitorHub;  // the monitor thread of one environment
+
+Napi::Function define_monitor(Napi::Env env);
+// openMonitor(netns, groups, onBatch): Promise<Monitor>
+Napi::Value open_monitor(const Napi::CallbackInfo& info);
+
+}  // namespace overns

@@ -1,0 +1,329 @@
+#include "binding/reactor.h"
+
+#include "binding/signal.h"
+#include "binding/worker.h"
+#include "resolver/reactor.h"
+
+namespace overns {
+namespace {
+
+std::string key_text(const AskKey& key) { return key.is_l3() ? key.ip().to_string() : key.mac().to_string(); }
+
+std::optional<AskKey> parse_key(const std::string& text) {
+  if (const auto mac = Mac::parse(text)) return AskKey::of(*mac);
+  if (const auto ip = Ip::parse(text)) return AskKey::of(*ip);
+  return std::nullopt;
+}
+
+Napi::Object to_js(Napi::Env env, const OutEvent& out) {
+  static constexpr const char* kKinds[] = {"resolved", "unresolved", "rejected", "overrun", "overlay-lost", "overlay-back"};
+  static constexpr const char* kCauses[] = {"absent", "timeout", "store-error"};
+  const EngineEvent& event = out.event;
+  auto object = Napi::Object::New(env);
+  object.Set("overlay", out.overlay);
+  object.Set("kind", kKinds[static_cast<std::size_t>(event.kind)]);
+  object.Set("atNs", Napi::BigInt::New(env, event.at));
+  if (event.key.kind != 0) {
+    object.Set(event.key.is_l3() ? "ip" : "queriedMac", key_text(event.key));
+    object.Set("missAtNs", Napi::BigInt::New(env, event.miss_at));
+    object.Set("token", event.token);
+  }
+  switch (event.kind) {
+    case EventKind::kResolved:
+      object.Set("mac", event.mac.to_string());
+      object.Set("vtep", event.vtep.to_string());
+      object.Set("by", event.by_store ? "store" : "table");
+      object.Set("tookUs", static_cast<double>(event.at - event.miss_at) / 1000.0);
+      break;
+    case EventKind::kUnresolved: object.Set("cause", kCauses[static_cast<std::size_t>(event.cause)]); break;
+    case EventKind::kRejected:
+      object.Set("reason", event.reason);
+      object.Set("errno", -event.error);
+      object.Set("mac", event.mac.to_string());
+      object.Set("vtep", event.vtep.to_string());
+      break;
+    case EventKind::kOverrun: object.Set("dropped", event.dropped); break;
+    default: break;
+  }
+  return object;
+}
+
+Napi::Object to_js(Napi::Env env, const OutLookup& lookup) {
+  auto object = Napi::Object::New(env);
+  object.Set("overlay", lookup.overlay);
+  object.Set("token", lookup.token);
+  object.Set("l3", lookup.key.is_l3());
+  object.Set("key", key_text(lookup.key));
+  object.Set("missAtNs", Napi::BigInt::New(env, lookup.miss_at));
+  return object;
+}
+
+// The thread and the way back to JavaScript; outlives the handle while work on the pool needs it.
+struct Core {
+  std::shared_ptr<JsSignal> signal;
+  Napi::FunctionReference on_batch;
+  Outbox outbox;
+  std::unique_ptr<Reactor> reactor;
+
+  void deliver(Napi::Env env) {
+    reactor->take(outbox);
+    auto events = Napi::Array::New(env, outbox.events.size());
+    for (std::uint32_t i = 0; i < outbox.events.size(); ++i) {
+      Napi::HandleScope scope(env);
+      events.Set(i, to_js(env, outbox.events[i]));
+    }
+    auto lookups = Napi::Array::New(env, outbox.lookups.size());
+    for (std::uint32_t i = 0; i < outbox.lookups.size(); ++i) {
+      Napi::HandleScope scope(env);
+      lookups.Set(i, to_js(env, outbox.lookups[i]));
+    }
+    on_batch.Call({events, lookups, Napi::Number::New(env, static_cast<double>(outbox.overflow))});
+  }
+};
+
+struct Triple {
+  Ip ip;
+  Mac mac;
+  Ip vtep;
+};
+
+class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
+ public:
+  static Napi::Function define(Napi::Env env) {
+    return DefineClass(
+        env, "Reactor",
+        {InstanceMethod<&ReactorHandle::add>("add"), InstanceMethod<&ReactorHandle::remove>("remove"),
+         InstanceMethod<&ReactorHandle::reset>("reset"), InstanceMethod<&ReactorHandle::put>("put"),
+         InstanceMethod<&ReactorHandle::forget>("forget"), InstanceMethod<&ReactorHandle::answer>("answer"),
+         InstanceMethod<&ReactorHandle::store_down>("storeDown"), InstanceMethod<&ReactorHandle::want>("want"),
+         InstanceMethod<&ReactorHandle::stats>("stats"), InstanceMethod<&ReactorHandle::realtime>("realtime"),
+         InstanceMethod<&ReactorHandle::ref>("ref"), InstanceMethod<&ReactorHandle::unref>("unref"),
+         InstanceMethod<&ReactorHandle::close>("close")});
+  }
+
+  explicit ReactorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorHandle>(info) {
+    const Napi::Env env = info.Env();
+    if (!info[0].IsFunction()) {
+      Napi::TypeError::New(env, "Reactor(onBatch): expected a function").ThrowAsJavaScriptException();
+      return;
+    }
+    auto core = std::make_shared<Core>();
+    Core* raw = core.get();
+    core->reactor = std::make_unique<Reactor>([raw] { raw->signal->send(); });
+    core->signal = JsSignal::open(
+        env, "overns:resolver", [raw](Napi::Env called) { raw->deliver(called); }, [raw] { raw->reactor->stop(); });
+    if (!core->signal) {
+      Napi::Error::New(env, "no thread-safe function can be made").ThrowAsJavaScriptException();
+      return;
+    }
+    core->on_batch = Napi::Persistent(info[0].As<Napi::Function>());
+    if (Status status = core->reactor->start(); !status) {
+      core->signal->close();
+      Napi::Error::New(env, status.failure().call + ": " + std::to_string(status.failure().error))
+          .ThrowAsJavaScriptException();
+      return;
+    }
+    core_ = std::move(core);
+  }
+
+  ~ReactorHandle() override { shut(); }
+
+ private:
+  void shut() {
+    if (!core_) return;
+    core_->reactor->stop();
+    core_->signal->close();
+    core_.reset();
+  }
+
+  // The overlay that the first argument names; throws when there is none.
+  OverlayPort* port(const Napi::CallbackInfo& info) {
+    if (core_ && info[0].IsNumber()) {
+      const auto found = ports_.find(info[0].As<Napi::Number>().Uint32Value());
+      if (found != ports_.end()) return found->second.get();
+    }
+    return nullptr;
+  }
+
+  Napi::Value add(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!core_ || !info[0].IsObject()) {
+      Napi::Error::New(env, "the resolver is closed").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    const auto given = info[0].As<Napi::Object>();
+    const auto number = [&](const char* name, std::uint32_t fallback) {
+      const Napi::Value value = given.Get(name);
+      return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : fallback;
+    };
+    OverlayPortOptions options;
+    options.netns = given.Get("netns").ToString();
+    options.receive_buffer = static_cast<int>(number("receiveBuffer", 16U << 20));
+    const auto vtep = Ip::parse(given.Get("vtep").ToString().Utf8Value());
+    if (!vtep) {
+      Napi::RangeError::New(env, "vtep: expected an IP address").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    options.engine.vtep = *vtep;
+    options.engine.negative_ttl_ms = number("negativeTtlMs", options.engine.negative_ttl_ms);
+    options.engine.answer_ttl_ms = number("answerTtlMs", options.engine.answer_ttl_ms);
+    options.engine.max_lookups = number("maxLookups", options.engine.max_lookups);
+    using Port = std::shared_ptr<OverlayPort>;
+    // The handle must be there when the promise settles.
+    auto self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info.This().As<Napi::Object>()));
+    return PromiseWorker<Port>::run(
+        env,
+        [core = core_, options]() -> Result<Port> {
+          auto opened = OverlayPort::open(core->reactor->new_id(), options);
+          if (!opened) return opened.failure();
+          Port shared = std::move(*opened);
+          core->reactor->add(shared);
+          return shared;
+        },
+        [this, self](Napi::Env called, Port& opened) -> Napi::Value {
+          ports_[opened->id()] = opened;
+          return Napi::Number::New(called, opened->id());
+        });
+  }
+
+  Napi::Value remove(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    const std::uint32_t id = info[0].ToNumber().Uint32Value();
+    ports_.erase(id);
+    return PromiseWorker<Unit>::run(
+        env,
+        [core = core_, id]() -> Result<Unit> {
+          if (core) core->reactor->remove(id);
+          return done();
+        },
+        to_undefined);
+  }
+
+  // ip, mac, vtep, ip, mac, vtep, ...: what cannot be read is left out, the caller has checked.
+  static std::vector<Triple> parse_triples(const Napi::Value& value) {
+    std::vector<Triple> triples;
+    if (!value.IsArray()) return triples;
+    const auto list = value.As<Napi::Array>();
+    triples.reserve(list.Length() / 3);
+    for (std::uint32_t i = 0; i + 2 < list.Length(); i += 3) {
+      Napi::HandleScope scope(value.Env());
+      const auto ip = Ip::parse(list.Get(i).ToString().Utf8Value());
+      const auto mac = Mac::parse(list.Get(i + 1).ToString().Utf8Value());
+      const auto vtep = Ip::parse(list.Get(i + 2).ToString().Utf8Value());
+      if (ip && mac && vtep) triples.push_back({*ip, *mac, *vtep});
+    }
+    return triples;
+  }
+
+  void put_all(const Napi::CallbackInfo& info, bool reset) {
+    const OverlayPort* target = port(info);
+    if (target == nullptr) return;
+    core_->reactor->post(target->id(), [reset, triples = parse_triples(info[1])](OverlayPort& served) {
+      const Nanoseconds now = monotonic_now();
+      if (reset) served.engine().begin_reset();
+      for (const Triple& item : triples) served.engine().put(item.ip, item.mac, item.vtep, now);
+      if (reset) served.engine().end_reset(now);
+    });
+  }
+
+  void reset(const Napi::CallbackInfo& info) { put_all(info, true); }
+  void put(const Napi::CallbackInfo& info) { put_all(info, false); }
+
+  void forget(const Napi::CallbackInfo& info) {
+    const OverlayPort* target = port(info);
+    const auto key = parse_key(info[1].ToString());
+    if (target == nullptr || !key) return;
+    core_->reactor->post(target->id(), [key = *key](OverlayPort& served) {
+      if (key.is_l3()) {
+        served.engine().forget(key.ip(), monotonic_now());
+      } else {
+        served.engine().forget(key.mac(), monotonic_now());
+      }
+    });
+  }
+
+  // answer(id, token, key, 'found' | 'absent' | 'timeout' | 'error', mac, vtep, ttlMs)
+  void answer(const Napi::CallbackInfo& info) {
+    const OverlayPort* target = port(info);
+    const auto key = parse_key(info[2].ToString());
+    if (target == nullptr || !key) return;
+    const std::uint32_t token = info[1].ToNumber().Uint32Value();
+    const std::string word = info[3].ToString();
+    MissEngine::Said said = MissEngine::Said::kError;
+    if (word == "found") said = MissEngine::Said::kFound;
+    if (word == "absent") said = MissEngine::Said::kAbsent;
+    if (word == "timeout") said = MissEngine::Said::kTimeout;
+    Mac mac;
+    Ip vtep;
+    std::uint32_t ttl_ms = 0;
+    if (said == MissEngine::Said::kFound) {
+      // What cannot be read stays empty, which the engine rejects with a reason.
+      mac = Mac::parse(info[4].ToString().Utf8Value()).value_or(Mac{});
+      vtep = Ip::parse(info[5].ToString().Utf8Value()).value_or(Ip{});
+      if (info[6].IsNumber()) ttl_ms = info[6].As<Napi::Number>().Uint32Value();
+    }
+    core_->reactor->post(target->id(), [=, key = *key](OverlayPort& served) {
+      served.engine().on_answer(token, key, said, mac, vtep, ttl_ms, monotonic_now());
+    });
+  }
+
+  void store_down(const Napi::CallbackInfo& info) {
+    const OverlayPort* target = port(info);
+    if (target == nullptr) return;
+    const bool down = info[1].ToBoolean();
+    core_->reactor->post(target->id(), [down](OverlayPort& served) { served.engine().set_store_down(down); });
+  }
+
+  void want(const Napi::CallbackInfo& info) {
+    if (OverlayPort* target = port(info)) target->wanted().store(info[1].ToNumber().Uint32Value());
+  }
+
+  Napi::Value stats(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    auto object = Napi::Object::New(env);
+    const OverlayPort* target = port(info);
+    if (target == nullptr) return object;
+    const EngineStats& stats = target->stats();
+    const auto set = [&](const char* name, const std::atomic<std::uint64_t>& value) {
+      object.Set(name, static_cast<double>(value.load(std::memory_order_relaxed)));
+    };
+    set("misses", stats.misses);
+    set("answers", stats.answers);
+    set("coalesced", stats.coalesced);
+    set("negative", stats.negative);
+    set("rejected", stats.rejected);
+    set("overruns", stats.overruns);
+    set("lookups", stats.lookups);
+    set("local", stats.local);
+    set("replayed", stats.replayed);
+    set("shed", stats.shed);
+    set("dropped", stats.dropped);
+    set("endpoints", stats.endpoints);
+    return object;
+  }
+
+  Napi::Value realtime(const Napi::CallbackInfo& info) {
+    return Napi::Boolean::New(info.Env(), core_ && core_->reactor->set_realtime(info[0].ToBoolean()));
+  }
+
+  void ref(const Napi::CallbackInfo&) {
+    if (core_) core_->signal->ref();
+  }
+  void unref(const Napi::CallbackInfo&) {
+    if (core_) core_->signal->unref();
+  }
+
+  void close(const Napi::CallbackInfo&) {
+    shut();
+    ports_.clear();
+  }
+
+  std::shared_ptr<Core> core_;
+  std::map<std::uint32_t, std::shared_ptr<OverlayPort>> ports_;
+};
+
+}  // namespace
+
+Napi::Function define_reactor(Napi::Env env) { return ReactorHandle::define(env); }
+
+}  // namespace overns
