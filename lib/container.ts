@@ -1,6 +1,7 @@
 /** From what a caller calls a container to its network namespace. */
 import { readFile } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
+import { throwIfAborted } from './abort.js';
 import {
   checkContainerName,
   Docker,
@@ -84,7 +85,7 @@ export function checkContainer(ref: ContainerRef, { docker }: DockerOptions = {}
  *   cannot be meant
  */
 export async function resolveContainer(ref: ContainerRef, options: DockerOptions = {}): Promise<ContainerTarget> {
-  options.signal?.throwIfAborted();
+  throwIfAborted(options.signal);
   const parsed = parse(ref, 'container');
   if (parsed.kind === 'netns') return fromNetns(parsed.ref, parsed.description);
   if (parsed.kind === 'bare') return fromBareName(parsed.name, options);
@@ -95,7 +96,8 @@ export async function resolveContainer(ref: ContainerRef, options: DockerOptions
       hint: '`docker ps -a` shows those it has',
     });
   }
-  return fromDocker(docker, parsed.name, container, options);
+  // Awaited here: what it asks must be answered before the connection is closed.
+  return await fromDocker(docker, parsed.name, container, options);
 }
 
 async function fromNetns(ref: NetnsRef, description: string): Promise<ContainerTarget> {

@@ -2,6 +2,7 @@
 import { isIP } from 'node:net';
 import { isAbsolute } from 'node:path';
 import { Client } from 'undici';
+import { throwIfAborted } from './abort.js';
 import { invalidArgument, OvernsError } from './errors.js';
 import type { Cancel } from './types.js';
 
@@ -48,22 +49,18 @@ function isLoopback(host: string): boolean {
  * Where Docker listens. A daemon of another machine is refused: its pids would mean other processes here.
  * @throws RangeError ERR_INVALID_ARG_VALUE for the argument, OvernsError `OVERNS_DOCKER` for `DOCKER_HOST`
  */
-export function dockerAddress(docker?: string): DockerAddress {
+export function dockerAddress(docker?: string, argument = 'docker'): DockerAddress {
   const text = docker ?? (process.env.DOCKER_HOST || DEFAULT_HOST);
   if (isAbsolute(text)) return { origin: 'http://docker', socketPath: text, shown: text };
   const unix = /^unix:\/\/(\/.+)$/.exec(text)?.[1];
   if (unix !== undefined) return { origin: 'http://docker', socketPath: unix, shown: unix };
-  if (/^(tcp|http):\/\//.test(text) && URL.canParse(text)) {
-    const url = new URL(text.replace(/^tcp:/, 'http:'));
-    const plain =
-      url.username === '' && url.password === '' && url.pathname === '/' && url.search === '' && url.hash === '';
-    if (plain && isLoopback(url.hostname)) {
-      const host = `${url.hostname}:${url.port || '2375'}`;
-      return { origin: `http://${host}`, shown: `tcp://${host}` };
-    }
+  // Not URL, which drops port 80 as the usual one of http.
+  const [, name, port = '2375'] = /^(?:tcp|http):\/\/(\[[0-9a-f:]+\]|[a-z0-9.-]+)(?::(\d{1,5}))?\/?$/i.exec(text) ?? [];
+  if (name !== undefined && isLoopback(name) && Number(port) >= 1 && Number(port) <= 65_535) {
+    return { origin: `http://${name}:${port}`, shown: `tcp://${name}:${port}` };
   }
   const expected = "a unix socket (unix:///PATH) or this machine's own tcp://127.0.0.1:PORT";
-  if (docker !== undefined) throw invalidArgument('docker', docker, expected);
+  if (docker !== undefined) throw invalidArgument(argument, docker, expected);
   throw new OvernsError('OVERNS_DOCKER', invalidArgument('DOCKER_HOST', text, expected).message, {
     hint: 'Docker of another machine cannot be used: run overns on that machine',
   });
@@ -107,12 +104,11 @@ function refusal(body: string): string {
   return oneLine(body) || 'no reason given';
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: another program's words are printed to a terminal
+const CONTROL = /[\u0000-\u001f\u007f-\u009f]+/g;
+
 function oneLine(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: another program's words are printed to a terminal
-  return text
-    .replace(/[\u0000-\u001f\u007f]+/g, ' ')
-    .trim()
-    .slice(0, 200);
+  return text.replace(CONTROL, ' ').trim().slice(0, 200);
 }
 
 /** A connection to Docker's daemon; close it after use. */
@@ -137,12 +133,12 @@ export class Docker implements AsyncDisposable {
   }
 
   async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
-    signal?.throwIfAborted();
+    throwIfAborted(signal);
     try {
       const answer = await this.#client.request({ method: 'GET', path, ...(signal === undefined ? {} : { signal }) });
       return { status: answer.statusCode, body: await answer.body.text() };
     } catch (error) {
-      signal?.throwIfAborted();
+      throwIfAborted(signal);
       throw unreachable(this.#address, error);
     }
   }
