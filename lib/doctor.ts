@@ -1,0 +1,439 @@
+/** What this machine can do for overlays and what it lacks, each with the remedy. */
+import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
+import { networkInterfaces, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import { throwIfAborted } from './abort.js';
+import { VXLAN_OVERHEAD } from './address.js';
+import { Docker, type DockerOptions } from './docker.js';
+import { OvernsError } from './errors.js';
+import { type Native, type NativeRtnl, native } from './native.js';
+
+/** One thing that was looked at. */
+export interface Check {
+  readonly id: string;
+  readonly title: string;
+  /** `fail`: overlays do not work without it. `warn`: they do, with the loss that the remedy names. `info`: no judgement. */
+  readonly status: 'ok' | 'warn' | 'fail' | 'info';
+  /** What was found. */
+  readonly value: string;
+  /** What to do about it. */
+  readonly remedy?: string;
+}
+
+/** The whole examination. */
+export interface DoctorReport {
+  /** False if a check failed. */
+  readonly ok: boolean;
+  readonly checks: readonly Check[];
+}
+
+/** Bits of /proc/PID/status' Cap lines (include/uapi/linux/capability.h). */
+const CAPABILITY = { CAP_NET_ADMIN: 12, CAP_NET_RAW: 13, CAP_SYS_ADMIN: 21, CAP_SYS_NICE: 23 } as const;
+type Capability = keyof typeof CAPABILITY;
+
+/** What a resolver asks for as the receive buffer of its miss socket, bytes. */
+const MISS_BUFFER = 16 * 1024 * 1024;
+
+/** Examines the machine. Changes nothing that lasts: devices are tried in a namespace of their own. */
+export async function doctor(options: DockerOptions = {}): Promise<DoctorReport> {
+  throwIfAborted(options.signal);
+  const checks = process.platform === 'linux' ? await examine(options) : [platform()];
+  return { ok: checks.every(({ status }) => status !== 'fail'), checks };
+}
+
+function platform(): Check {
+  return {
+    id: 'platform',
+    title: 'Operating system',
+    status: 'fail',
+    value: process.platform,
+    remedy: 'overlays need Linux; types, stores and overns/testing work here',
+  };
+}
+
+async function examine(options: DockerOptions): Promise<Check[]> {
+  const machine = await Machine.look();
+  const addon = loadAddon();
+  const checks = [
+    kernel(),
+    addon.check,
+    ...privileges(machine),
+    ...(await devices(machine, addon.native)),
+    localBypass(),
+    await userNamespaces(machine),
+    await ipv6(),
+    loopback(),
+    await underlay(),
+    ...(await neighbourLimits()),
+    await receiveBuffer(machine),
+    openFiles(machine),
+    realtime(machine),
+    await docker(options),
+  ];
+  throwIfAborted(options.signal);
+  return checks;
+}
+
+/** What several checks look at. */
+class Machine {
+  readonly #capabilities: bigint;
+  readonly #limits: string;
+  /** False inside a user namespace: what is forced or system-wide is not allowed there, whatever the capabilities say. */
+  readonly initialUserns: boolean;
+
+  private constructor(capabilities: bigint, limits: string, initialUserns: boolean) {
+    this.#capabilities = capabilities;
+    this.#limits = limits;
+    this.initialUserns = initialUserns;
+  }
+
+  static async look(): Promise<Machine> {
+    const status = await text('/proc/self/status');
+    const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(status ?? '')?.[1] ?? '0';
+    const map = (await text('/proc/self/uid_map')) ?? '';
+    return new Machine(
+      BigInt(`0x${effective}`),
+      (await text('/proc/self/limits')) ?? '',
+      /^\s*0\s+0\s+4294967295\s*$/.test(map),
+    );
+  }
+
+  has(capability: Capability): boolean {
+    return ((this.#capabilities >> BigInt(CAPABILITY[capability])) & 1n) === 1n;
+  }
+
+  /** The soft limit of that title; Infinity = unlimited, undefined = not to be read. */
+  limit(title: string): number | undefined {
+    const found = new RegExp(`^${title}\\s+(\\S+)`, 'm').exec(this.#limits)?.[1];
+    if (found === undefined) return undefined;
+    return found === 'unlimited' ? Number.POSITIVE_INFINITY : Number(found);
+  }
+}
+
+async function text(path: string): Promise<string | undefined> {
+  return readFile(path, 'utf8').then(
+    (content) => content.trim(),
+    () => undefined,
+  );
+}
+
+async function number(path: string): Promise<number | undefined> {
+  const content = await text(path);
+  return content !== undefined && /^\d+$/.test(content) ? Number(content) : undefined;
+}
+
+/** True if the running kernel is at least that version. */
+function atLeast(major: number, minor: number): boolean {
+  const [, a = '0', b = '0'] = /^(\d+)\.(\d+)/.exec(release()) ?? [];
+  return Number(a) > major || (Number(a) === major && Number(b) >= minor);
+}
+
+function kernel(): Check {
+  const base = { id: 'kernel', title: 'Linux kernel', value: release() } as const;
+  // 4.20 checks requests strictly (NETLINK_GET_STRICT_CHK): older ones ignore what they do not know.
+  return atLeast(4, 20)
+    ? { ...base, status: 'ok' }
+    : { ...base, status: 'fail', remedy: 'use a kernel of 4.20 or later; 6.4 brings all features' };
+}
+
+function loadAddon(): { check: Check; native: Native | undefined } {
+  const base = { id: 'addon', title: 'Native addon' } as const;
+  try {
+    return { native: native(), check: { ...base, status: 'ok', value: `loaded, Node-API ${process.versions.napi}` } };
+  } catch (error) {
+    const { message, hint } = error as OvernsError;
+    return {
+      native: undefined,
+      check: { ...base, status: 'fail', value: message, remedy: hint ?? 'run `npm run build`' },
+    };
+  }
+}
+
+function privileges(machine: Machine): Check[] {
+  const why: readonly (readonly [Capability, string])[] = [
+    ['CAP_NET_ADMIN', 'make links and answer misses'],
+    ['CAP_SYS_ADMIN', 'make and enter namespaces'],
+    ['CAP_NET_RAW', 'deliver the first packet'],
+  ];
+  return why.map(([capability, use]) => {
+    const base = { id: capability.toLowerCase().replaceAll('_', '-'), title: capability } as const;
+    return machine.has(capability)
+      ? { ...base, status: 'ok', value: machine.initialUserns ? 'yes' : 'yes, in a user namespace' }
+      : {
+          ...base,
+          status: 'fail',
+          value: `no: it takes it to ${use}`,
+          remedy: 'run as root (sudo), or in a namespace of your own: unshare --user --map-root-user --net --mount',
+        };
+  });
+}
+
+const DEVICES = [
+  { kind: 'bridge', title: 'Bridge device', module: 'bridge', option: 'CONFIG_BRIDGE' },
+  { kind: 'veth', title: 'veth device', module: 'veth', option: 'CONFIG_VETH' },
+  { kind: 'vxlan', title: 'VXLAN device', module: 'vxlan', option: 'CONFIG_VXLAN' },
+] as const;
+type Device = (typeof DEVICES)[number];
+
+/** Made for real where that is allowed; else what the kernel says it was built with. */
+async function devices(machine: Machine, addon: Native | undefined): Promise<Check[]> {
+  const failures =
+    addon !== undefined && machine.has('CAP_NET_ADMIN') && machine.has('CAP_SYS_ADMIN')
+      ? await tryDevices(addon)
+      : undefined;
+  return Promise.all(
+    DEVICES.map(async (device): Promise<Check> => {
+      const { kind, title, module } = device;
+      const base = { id: kind, title } as const;
+      const remedy = `load the module: modprobe ${module} (your distribution may have it in a package of extra kernel modules)`;
+      if (failures !== undefined) {
+        const failure = failures.get(kind);
+        if (failure === undefined) return { ...base, status: 'ok', value: 'works: made and removed' };
+        return { ...base, status: 'fail', value: failure, remedy };
+      }
+      const built = await builtWith(device);
+      if (built === true) return { ...base, status: 'ok', value: 'the kernel has it; not tried without privileges' };
+      if (built === false) return { ...base, status: 'fail', value: 'the kernel was built without it', remedy };
+      return { ...base, status: 'info', value: 'cannot be told without privileges' };
+    }),
+  );
+}
+
+/** Makes one device of each kind in a namespace that goes with them. What failed, by kind, with the kernel's words. */
+async function tryDevices(addon: Native): Promise<Map<string, string>> {
+  const failures = new Map<string, string>();
+  const all = (reason: string): Map<string, string> => new Map(DEVICES.map(({ kind }) => [kind, reason]));
+  const folder = await mkdtemp(join(tmpdir(), 'overns-doctor-'));
+  const path = join(folder, 'netns');
+  let made = false;
+  let rtnl: NativeRtnl | undefined;
+  try {
+    await addon.createNetns(path);
+    made = true;
+    rtnl = await addon.openRtnl(path);
+    for (const [kind, item] of [
+      ['bridge', { kind: 'bridge', name: 'probe-br' }],
+      ['veth', { kind: 'veth', name: 'probe-a', peer: { name: 'probe-b' } }],
+      ['vxlan', { kind: 'vxlan', name: 'probe-vx', id: 1, port: 4789 }],
+    ] as const) {
+      const [failure] = await rtnl.batch('link', [{ op: 'add', item }]);
+      if (failure) failures.set(kind, reason(failure));
+    }
+    return failures;
+  } catch (error) {
+    return all(`a namespace to try it in cannot be made: ${reason(error as Error)}`);
+  } finally {
+    rtnl?.close();
+    if (made) await addon.deleteNetns(path).catch(() => {});
+    await rm(folder, { recursive: true, force: true }).catch(() => {});
+  }
+}
+
+function reason(failure: {
+  readonly message?: string;
+  readonly kernelMessage?: string;
+  readonly errno?: number;
+}): string {
+  return failure.kernelMessage ?? failure.message ?? `error ${failure.errno}`;
+}
+
+/** What the kernel's own description says; undefined = it says nothing. */
+async function builtWith({ module, option }: Device): Promise<boolean | undefined> {
+  const there = await stat(`/sys/module/${module}`).catch(() => undefined);
+  if (there !== undefined) return true;
+  const loaded = (await text('/proc/modules')) ?? '';
+  if (new RegExp(`^${module} `, 'm').test(loaded)) return true;
+  const config = await readFile('/proc/config.gz').then(
+    (packed) => gunzipSync(packed).toString(),
+    () => text(`/boot/config-${release()}`),
+  );
+  if (config === undefined) return undefined;
+  return new RegExp(`^${option}=[ym]$`, 'm').test(config);
+}
+
+function localBypass(): Check {
+  const base = { id: 'vxlan-localbypass', title: 'VXLAN localbypass' } as const;
+  return atLeast(6, 4)
+    ? { ...base, status: 'ok', value: 'kernel 6.4 or later' }
+    : {
+        ...base,
+        status: 'warn',
+        value: 'needs kernel 6.4',
+        remedy: 'use a later kernel: without it packets to a MAC address that is not known yet are lost until it is',
+      };
+}
+
+async function userNamespaces(machine: Machine): Promise<Check> {
+  const base = { id: 'user-namespaces', title: 'User namespaces (rootless mode)' } as const;
+  const most = await number('/proc/sys/user/max_user_namespaces');
+  const allowed = await number('/proc/sys/kernel/unprivileged_userns_clone');
+  const restricted = await number('/proc/sys/kernel/apparmor_restrict_unprivileged_userns');
+  const obstacle =
+    most === undefined
+      ? ['not in this kernel', 'use a kernel with CONFIG_USER_NS, or run as root']
+      : most === 0
+        ? ['switched off', 'sysctl -w user.max_user_namespaces=15000']
+        : allowed === 0
+          ? ['for root only', 'sysctl -w kernel.unprivileged_userns_clone=1']
+          : restricted === 1
+            ? ['restricted by AppArmor', 'sysctl -w kernel.apparmor_restrict_unprivileged_userns=0']
+            : undefined;
+  if (obstacle === undefined) return { ...base, status: 'ok', value: `available, ${most} at most` };
+  const [value = '', remedy = ''] = obstacle;
+  // Who has the privileges anyway does not need them.
+  return { ...base, status: machine.has('CAP_NET_ADMIN') ? 'info' : 'warn', value, remedy };
+}
+
+async function ipv6(): Promise<Check> {
+  const base = { id: 'ipv6', title: 'IPv6' } as const;
+  if ((await text('/proc/net/if_inet6')) === undefined) {
+    return {
+      ...base,
+      status: 'warn',
+      value: 'not in this kernel',
+      remedy: 'boot without ipv6.disable=1 if overlays are to carry IPv6',
+    };
+  }
+  return (await number('/proc/sys/net/ipv6/conf/all/disable_ipv6')) === 1
+    ? {
+        ...base,
+        status: 'warn',
+        value: 'disabled',
+        remedy: 'sysctl -w net.ipv6.conf.all.disable_ipv6=0 if overlays are to carry IPv6',
+      }
+    : { ...base, status: 'ok', value: 'available' };
+}
+
+function loopback(): Check {
+  const base = { id: 'loopback', title: "Host's loopback device" } as const;
+  // Node lists interfaces that are up only.
+  return networkInterfaces().lo === undefined
+    ? {
+        ...base,
+        status: 'fail',
+        value: 'lo is down',
+        remedy: 'ip link set lo up: packets to a MAC address that is not known yet take their way through it',
+      }
+    : { ...base, status: 'ok', value: 'lo is up' };
+}
+
+/** The device of the default route, IPv4's first. */
+async function defaultDevice(): Promise<string | undefined> {
+  for (const line of ((await text('/proc/net/route')) ?? '').split('\n')) {
+    const [device, destination, , , , , , mask] = line.split(/\s+/);
+    if (destination === '00000000' && mask === '00000000') return device;
+  }
+  for (const line of ((await text('/proc/net/ipv6_route')) ?? '').split('\n')) {
+    const [destination = '', length, , , , , , , , device] = line.trim().split(/\s+/);
+    if (/^0+$/.test(destination) && length === '00' && device !== 'lo') return device;
+  }
+  return undefined;
+}
+
+async function underlay(): Promise<Check> {
+  const base = { id: 'underlay', title: 'Underlay' } as const;
+  const device = await defaultDevice();
+  if (device === undefined) {
+    return {
+      ...base,
+      status: 'info',
+      value: 'no default route',
+      remedy: 'name the underlay address with --vtep if the host has several',
+    };
+  }
+  const mtu = await number(`/sys/class/net/${device}/mtu`);
+  if (mtu === undefined) return { ...base, status: 'info', value: `${device}; its MTU is not to be seen here` };
+  const inside = mtu - VXLAN_OVERHEAD[4];
+  return inside < 1280
+    ? {
+        ...base,
+        status: 'warn',
+        value: `${device}, MTU ${mtu}: ${inside} inside`,
+        remedy: `ip link set ${device} mtu 1500: IPv6 needs 1280 inside the overlay`,
+      }
+    : { ...base, status: 'ok', value: `${device}, MTU ${mtu}: ${inside} inside the overlay` };
+}
+
+/** The neighbour table's limits are the machine's own and unknown to child namespaces. */
+async function neighbourLimits(): Promise<Check[]> {
+  return Promise.all(
+    (['ipv4', 'ipv6'] as const).map(async (family): Promise<Check> => {
+      const base = {
+        id: `neighbours-${family}`,
+        title: `Neighbour limits, ${family === 'ipv4' ? 'IPv4' : 'IPv6'}`,
+      } as const;
+      const path = `/proc/sys/net/${family}/neigh/default/gc_thresh`;
+      const limits = await Promise.all([1, 2, 3].map((which) => number(`${path}${which}`)));
+      const hard = limits[2];
+      if (hard === undefined) return { ...base, status: 'info', value: 'not to be seen in this namespace' };
+      const value = `gc_thresh ${limits.join('/')}`;
+      // What a resolver enters is exempt; the hosts' own neighbours and the containers' are not.
+      return hard >= 4096
+        ? { ...base, status: 'ok', value }
+        : {
+            ...base,
+            status: 'info',
+            value: `${value}: the resolver's entries are exempt, the containers' own are not`,
+            remedy: `sysctl -w net.${family}.neigh.default.gc_thresh3=16384 where the containers of this machine have more than ${hard} neighbours in all`,
+          };
+    }),
+  );
+}
+
+async function receiveBuffer(machine: Machine): Promise<Check> {
+  const base = { id: 'receive-buffer', title: 'Receive buffer for misses' } as const;
+  if (machine.initialUserns && machine.has('CAP_NET_ADMIN'))
+    return { ...base, status: 'ok', value: 'any size (CAP_NET_ADMIN)' };
+  const most = await number('/proc/sys/net/core/rmem_max');
+  if (most === undefined) return { ...base, status: 'info', value: 'net.core.rmem_max is not to be seen here' };
+  return most >= MISS_BUFFER
+    ? { ...base, status: 'ok', value: `net.core.rmem_max ${most}` }
+    : {
+        ...base,
+        status: 'warn',
+        value: `net.core.rmem_max ${most}`,
+        remedy: `sysctl -w net.core.rmem_max=${MISS_BUFFER}: a smaller buffer loses misses in bursts`,
+      };
+}
+
+function openFiles(machine: Machine): Check {
+  const base = { id: 'open-files', title: 'Open files' } as const;
+  const most = machine.limit('Max open files');
+  if (most === undefined) return { ...base, status: 'info', value: 'not to be seen here' };
+  const value = most === Number.POSITIVE_INFINITY ? 'unlimited' : `${most} at most`;
+  return most >= 1024
+    ? { ...base, status: 'ok', value }
+    : { ...base, status: 'warn', value, remedy: 'ulimit -n 4096: an agent holds several sockets for every overlay' };
+}
+
+function realtime(machine: Machine): Check {
+  const base = { id: 'realtime', title: 'Real-time priority' } as const;
+  if (machine.initialUserns && machine.has('CAP_SYS_NICE'))
+    return { ...base, status: 'ok', value: 'available (CAP_SYS_NICE)' };
+  const most = machine.limit('Max realtime priority') ?? 0;
+  return most > 0
+    ? { ...base, status: 'ok', value: `up to ${most}` }
+    : {
+        ...base,
+        status: 'warn',
+        value: 'not available',
+        remedy:
+          'run as root, or with LimitRTPRIO= (ulimit -r): bursts to a new address can lose packets while the resolver waits for a CPU',
+      };
+}
+
+async function docker({ docker: host, signal }: DockerOptions): Promise<Check> {
+  const base = { id: 'docker', title: 'Docker', status: 'info' } as const;
+  try {
+    await using client = new Docker(host);
+    return { ...base, value: `${await client.version({ signal })} at ${client.shown}` };
+  } catch (error) {
+    if (!OvernsError.is(error)) throw error;
+    return {
+      ...base,
+      value: error.message,
+      ...(error.hint === undefined ? {} : { remedy: `for containers by Docker's name: ${error.hint}` }),
+    };
+  }
+}
