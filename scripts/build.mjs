@@ -40,8 +40,12 @@ function needCompiler() {
 async function buildTypes(force) {
   const tsc = installed('typescript', 'lib/tsc.js');
   const inputs = files('lib', (path) => path.endsWith('.ts'));
-  const now = fingerprint([...inputs, 'tsconfig.json', 'package.json'], { typescript: require('typescript/package.json').version });
-  const outputs = inputs.filter((path) => !path.endsWith('.d.ts')).map((path) => path.replace(/^lib\/(.*)\.ts$/, 'dist/$1.js'));
+  const now = fingerprint([...inputs, 'tsconfig.json', 'package.json'], {
+    typescript: require('typescript/package.json').version,
+  });
+  const outputs = inputs
+    .filter((path) => !path.endsWith('.d.ts'))
+    .map((path) => path.replace(/^lib\/(.*)\.ts$/, 'dist/$1.js'));
   const main = join(root, 'dist/cli/main.js');
   if (force || !same(now, recorded(typesStamp)) || !outputs.every((path) => existsSync(join(root, path)))) {
     process.stderr.write('build: TypeScript\n');
@@ -68,7 +72,10 @@ async function buildAddon(force) {
   installed('node-addon-api', 'package.json');
   const env = { ...gypEnv(), MAKEFLAGS: '--no-print-directory' };
   const tools = Object.fromEntries(
-    ['CC', 'CXX', 'AR', 'CFLAGS', 'CXXFLAGS', 'CPPFLAGS', 'LDFLAGS', 'npm_config_nodedir'].map((name) => [name, env[name] ?? '']),
+    ['CC', 'CXX', 'AR', 'CFLAGS', 'CXXFLAGS', 'CPPFLAGS', 'LDFLAGS', 'npm_config_nodedir'].map((name) => [
+      name,
+      env[name] ?? '',
+    ]),
   );
   const cxx = process.env.CXX?.split(' ')[0] ?? 'g++';
   // Whatever shapes the generated makefiles: a change here means a build from scratch.
@@ -103,13 +110,18 @@ async function buildAddon(force) {
     forget(addonStamp);
     rmSync(join(root, 'build/Release'), { recursive: true, force: true });
     const configured = await run(process.execPath, [gyp, 'configure', '--loglevel', 'error'], { env });
-    if (configured !== 0) throw new Stop('build: node-gyp could not configure the addon (above): mend what it names and run `npm run build` again');
+    if (configured !== 0)
+      throw new Stop(
+        'build: node-gyp could not configure the addon (above): mend what it names and run `npm run build` again',
+      );
   }
   // Written before make reads the sources, so that after a failure the next try builds on what was compiled.
   record(addonStamp, { setup, code, done: false });
   const status = await run(process.execPath, [gyp, 'build', '--jobs', 'max', '--loglevel', 'error'], { env });
   if (status !== 0 || !existsSync(join(root, addon))) {
-    throw new Stop('build: the addon did not compile (above): mend what the compiler names and run `npm run build` again');
+    throw new Stop(
+      'build: the addon did not compile (above): mend what the compiler names and run `npm run build` again',
+    );
   }
   record(addonStamp, { setup, code, done: true });
 }

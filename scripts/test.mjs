@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import { spawn } from 'node:child_process';
 /**
  * npm test: dependencies, build, tools, then the C++ unit tests and vitest. Arguments go to vitest (and leave the C++
  * tests out). CI=true or OVERNS_TEST_INSTALL=1: tools are installed on the machine; CI=true: nothing may be skipped.
@@ -6,10 +7,9 @@
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { spawn } from 'node:child_process';
 import { build } from './build.mjs';
 import { install } from './lib/install.mjs';
-import { gypEnv, root, run, script, Stop } from './lib/process.mjs';
+import { gypEnv, root, run, Stop, script } from './lib/process.mjs';
 import { provide, toolEnv } from './lib/tools.mjs';
 
 const ci = process.env.CI === 'true';
@@ -32,7 +32,8 @@ function tee(command, args, env) {
 async function nativeTests(tools, env) {
   const lacking = ['cmake', 'doctest'].filter((name) => !tools[name].ok);
   if (process.platform !== 'linux' || lacking.length > 0) {
-    const why = lacking.map((name) => `${tools[name].reason}: run \`${tools[name].remedy}\``).join('; ') || 'they are for Linux';
+    const why =
+      lacking.map((name) => `${tools[name].reason}: run \`${tools[name].remedy}\``).join('; ') || 'they are for Linux';
     console.log(`C++ unit tests skipped: ${why}`);
     total[ci ? 'failed' : 'skipped']++;
     return;
@@ -71,7 +72,14 @@ async function vitest(args, env) {
   rmSync(report, { force: true });
   const status = await run(
     process.execPath,
-    [join(root, 'node_modules/vitest/vitest.mjs'), 'run', '--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...args],
+    [
+      join(root, 'node_modules/vitest/vitest.mjs'),
+      'run',
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
+      ...args,
+    ],
     { env, stdio: ['ignore', 1, 2] },
   );
   let failed = 0;
@@ -80,7 +88,9 @@ async function vitest(args, env) {
     total.passed += result.numPassedTests;
     total.skipped += result.numPendingTests + result.numTodoTests;
     // A file that cannot be loaded has no tests that could fail.
-    failed = result.numFailedTests + result.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0).length;
+    failed =
+      result.numFailedTests +
+      result.testResults.filter((file) => file.status === 'failed' && file.assertionResults.length === 0).length;
     if (result.numPendingTests + result.numTodoTests > 0) {
       console.log('Skipped:');
       for (const file of result.testResults) {

@@ -29,7 +29,9 @@ describeWith(['root', 'ip', 'ping'], 'the support for tests', () => {
     test('run commands inside', async () => {
       const { stdout } = await shared.exec('cat', ['-'], { input: 'hello' });
       expect(stdout).toBe('hello');
-      await expect(shared.exec('sh', ['-c', 'echo no such thing >&2; exit 3'])).rejects.toThrow('exit status 3: no such thing');
+      await expect(shared.exec('sh', ['-c', 'echo no such thing >&2; exit 3'])).rejects.toThrow(
+        'exit status 3: no such thing',
+      );
       const links = await shared.ipJson('link show');
       expect(links.map((link) => link.ifname)).toEqual(['lo']);
     });
@@ -76,22 +78,27 @@ describeWith(['root', 'ip', 'ping'], 'the support for tests', () => {
     expect(await consul.get('a')).toBeUndefined();
   });
 
-  testWith(['docker', 'busybox'], 'a Docker daemon of our own runs containers and leaves the machine alone', async () => {
-    const forwarding = () => readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8');
-    const before = forwarding();
-    const docker = await Docker.start();
-    const container = await docker.run('one');
-    expect(readFileSync(`/proc/${container.pid}/cmdline`, 'utf8')).toContain('sleep');
-    expect(readlinkSync(container.path)).not.toBe(readlinkSync('/proc/self/ns/net'));
-    const links = JSON.parse((await container.exec('ip', ['-j', 'link'])).stdout) as { ifname: string }[];
-    expect(links.map((link) => link.ifname)).toEqual(['lo']);
-    expect((await container.run('hostname')).stdout.trim()).toBe(container.id.slice(0, 12));
-    await docker.cli(['restart', '-t0', 'one']);
-    const again = await container.inspect();
-    expect(again.pid).not.toBe(container.pid);
-    expect(forwarding()).toBe(before);
-    await docker.stop();
-    expect(existsSync(`/proc/${again.pid}`)).toBe(false);
-    expect(existsSync(docker.socket)).toBe(false);
-  }, 60_000);
+  testWith(
+    ['docker', 'busybox'],
+    'a Docker daemon of our own runs containers and leaves the machine alone',
+    async () => {
+      const forwarding = () => readFileSync('/proc/sys/net/ipv4/ip_forward', 'utf8');
+      const before = forwarding();
+      const docker = await Docker.start();
+      const container = await docker.run('one');
+      expect(readFileSync(`/proc/${container.pid}/cmdline`, 'utf8')).toContain('sleep');
+      expect(readlinkSync(container.path)).not.toBe(readlinkSync('/proc/self/ns/net'));
+      const links = JSON.parse((await container.exec('ip', ['-j', 'link'])).stdout) as { ifname: string }[];
+      expect(links.map((link) => link.ifname)).toEqual(['lo']);
+      expect((await container.run('hostname')).stdout.trim()).toBe(container.id.slice(0, 12));
+      await docker.cli(['restart', '-t0', 'one']);
+      const again = await container.inspect();
+      expect(again.pid).not.toBe(container.pid);
+      expect(forwarding()).toBe(before);
+      await docker.stop();
+      expect(existsSync(`/proc/${again.pid}`)).toBe(false);
+      expect(existsSync(docker.socket)).toBe(false);
+    },
+    60_000,
+  );
 });

@@ -2,10 +2,11 @@
  * Debian packages without changing the machine: downloaded with apt into a folder of our own and unpacked there.
  * Where from is the machine's own apt configuration's business, asked at run time and kept nowhere.
  */
+
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { spawnSync } from 'node:child_process';
 import { which } from './process.mjs';
 
 /** apt-get with state and cache folders of its own; returns { ok, stdout, said }. */
@@ -26,15 +27,23 @@ function apt(folder, options, args, cwd = folder) {
     'Acquire::http::Timeout': '20',
     ...options,
   };
-  const result = spawnSync('apt-get', [...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]), ...args], {
-    cwd,
-    encoding: 'utf8',
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
-    timeout: 600_000,
-  });
+  const result = spawnSync(
+    'apt-get',
+    [...Object.entries(settings).flatMap(([key, value]) => ['-o', `${key}=${value}`]), ...args],
+    {
+      cwd,
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, LC_ALL: 'C', DEBIAN_FRONTEND: 'noninteractive' },
+      timeout: 600_000,
+    },
+  );
   const errors = `${result.stderr ?? ''}`.split('\n').filter((line) => /^(E|Err):?/.test(line));
-  return { ok: result.status === 0, stdout: result.stdout ?? '', said: errors[0] ?? `apt-get ended with status ${result.status}` };
+  return {
+    ok: result.status === 0,
+    stdout: result.stdout ?? '',
+    said: errors[0] ?? `apt-get ended with status ${result.status}`,
+  };
 }
 
 /** The address the machine takes its main suite from, or undefined where apt is not set up for Debian. */
@@ -49,7 +58,10 @@ function mirror(folder) {
 function unpack(folder, into) {
   const debs = readdirSync(folder).filter((name) => name.endsWith('.deb'));
   for (const deb of debs) {
-    const result = spawnSync('dpkg-deb', ['-x', join(folder, deb), into], { encoding: 'utf8', stdio: ['ignore', 'ignore', 'pipe'] });
+    const result = spawnSync('dpkg-deb', ['-x', join(folder, deb), into], {
+      encoding: 'utf8',
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
     if (result.status !== 0) return `dpkg-deb -x ${deb}: ${result.stderr.trim()}`;
   }
   return undefined;

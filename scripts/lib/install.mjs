@@ -26,6 +26,7 @@ export async function install() {
     if (!stale()) return;
     process.stderr.write('installing the dependencies (npm ci)\n');
     const status = await run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error'], { env: gypEnv() });
-    if (status !== 0) throw new Stop('npm ci failed (above): check that the npm registry can be reached, then try again');
+    if (status !== 0)
+      throw new Stop('npm ci failed (above): check that the npm registry can be reached, then try again');
   });
 }

@@ -25,7 +25,9 @@ export function fingerprint(paths, extra = {}) {
   const hashes = {};
   for (const path of paths) {
     try {
-      hashes[path] = createHash('sha256').update(readFileSync(join(root, path))).digest('hex');
+      hashes[path] = createHash('sha256')
+        .update(readFileSync(join(root, path)))
+        .digest('hex');
     } catch (error) {
       // Gone between listing and reading: somebody edits the tree; the next run sees it.
       if (error.code !== 'ENOENT') throw error;

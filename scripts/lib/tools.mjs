@@ -22,7 +22,10 @@ const TOOLS = {
   doctest: {
     packages: ['doctest-dev'],
     commands: [],
-    has: () => ['/usr/include', '/usr/local/include', join(cache, 'usr/include')].some((dir) => existsSync(join(dir, 'doctest/doctest.h'))),
+    has: () =>
+      ['/usr/include', '/usr/local/include', join(cache, 'usr/include')].some((dir) =>
+        existsSync(join(dir, 'doctest/doctest.h')),
+      ),
   },
 };
 
@@ -53,17 +56,25 @@ export function toolEnv(env = process.env) {
   // A user's PATH often lacks the sbin folders, where ip and bridge live.
   const path = [env.PATH ?? '', '/usr/sbin', '/sbin', ...bins.map((dir) => join(cache, dir))].filter(Boolean);
   const result = { ...env, PATH: [...new Set(path.join(delimiter).split(delimiter))].join(delimiter) };
-  const triplets = existsSync(join(cache, 'usr/lib')) ? readdirSync(join(cache, 'usr/lib')).filter((name) => /-linux-gnu/.test(name)) : [];
-  const libraries = triplets.flatMap((name) => [join(cache, 'usr/lib', name), join(cache, 'lib', name)]).filter(existsSync);
+  const triplets = existsSync(join(cache, 'usr/lib'))
+    ? readdirSync(join(cache, 'usr/lib')).filter((name) => /-linux-gnu/.test(name))
+    : [];
+  const libraries = triplets
+    .flatMap((name) => [join(cache, 'usr/lib', name), join(cache, 'lib', name)])
+    .filter(existsSync);
   if (libraries.length > 0) {
-    result.LD_LIBRARY_PATH = [...new Set([...(env.LD_LIBRARY_PATH ?? '').split(delimiter).filter(Boolean), ...libraries])].join(delimiter);
+    result.LD_LIBRARY_PATH = [
+      ...new Set([...(env.LD_LIBRARY_PATH ?? '').split(delimiter).filter(Boolean), ...libraries]),
+    ].join(delimiter);
   }
   return result;
 }
 
 /** Whether this process may make network namespaces and devices, asked of its capabilities, not its uid. */
 export function privileged() {
-  const line = /^CapEff:\s*([0-9a-f]+)$/m.exec(existsSync('/proc/self/status') ? readFileSync('/proc/self/status', 'utf8') : '');
+  const line = /^CapEff:\s*([0-9a-f]+)$/m.exec(
+    existsSync('/proc/self/status') ? readFileSync('/proc/self/status', 'utf8') : '',
+  );
   const caps = BigInt(`0x${line?.[1] ?? '0'}`);
   const CAP_NET_ADMIN = 12n;
   const CAP_SYS_ADMIN = 21n;
@@ -81,17 +92,24 @@ export function detect(failures = {}) {
   for (const [name, tool] of Object.entries(TOOLS)) {
     if (present(tool, PATH)) result[name] = { ok: true };
     else {
-      const what = tool.commands.length > 0 ? tool.commands.filter((command) => !which(command, PATH)).join(', ') : name;
+      const what =
+        tool.commands.length > 0 ? tool.commands.filter((command) => !which(command, PATH)).join(', ') : name;
       result[name] = {
         ok: false,
         reason: `${what || `a static ${name}`} not found${failures[name] ? `: ${failures[name]}` : ''}`,
-        remedy: tool.suite ? `npm test (it fetches ${name} from Debian's ${tool.suite})` : `apt-get install ${tool.packages.join(' ')}`,
+        remedy: tool.suite
+          ? `npm test (it fetches ${name} from Debian's ${tool.suite})`
+          : `apt-get install ${tool.packages.join(' ')}`,
       };
     }
   }
   result.root =
     process.platform !== 'linux'
-      ? { ok: false, reason: `network namespaces need Linux, this is ${process.platform}`, remedy: 'npm test on a Linux machine' }
+      ? {
+          ok: false,
+          reason: `network namespaces need Linux, this is ${process.platform}`,
+          remedy: 'npm test on a Linux machine',
+        }
       : privileged()
         ? { ok: true }
         : { ok: false, reason: 'no CAP_NET_ADMIN and CAP_SYS_ADMIN', remedy: 'sudo npm test' };

@@ -64,7 +64,9 @@ export async function http(
     request.end(body);`;
   const args = ['--input-type=module', '-e', script, JSON.stringify([method, url, headers])];
   const options = { input: body ?? '' };
-  const { stdout } = netns ? await netns.exec(process.execPath, args, options) : await exec(process.execPath, args, options);
+  const { stdout } = netns
+    ? await netns.exec(process.execPath, args, options)
+    : await exec(process.execPath, args, options);
   return JSON.parse(stdout) as HttpResult;
 }
 
@@ -80,7 +82,14 @@ export class Consul implements AsyncDisposable {
   readonly #arguments: readonly string[];
   #process: Running | undefined;
 
-  private constructor(folder: string, address: string, port: number, args: readonly string[], token: string | undefined, netns: Netns | undefined) {
+  private constructor(
+    folder: string,
+    address: string,
+    port: number,
+    args: readonly string[],
+    token: string | undefined,
+    netns: Netns | undefined,
+  ) {
     this.#folder = folder;
     this.#arguments = args;
     this.address = address;
@@ -118,17 +127,24 @@ export class Consul implements AsyncDisposable {
     await this.stop();
     const env = { ...process.env, HOME: this.#folder };
     const options = { env, cwd: this.#folder };
-    this.#process = this.netns ? this.netns.spawn('consul', this.#arguments, options) : spawn('consul', this.#arguments, options);
+    this.#process = this.netns
+      ? this.netns.spawn('consul', this.#arguments, options)
+      : spawn('consul', this.#arguments, options);
     const until = Date.now() + 20_000;
     for (;;) {
       if (!this.#process.running) throw new Error(`consul ended: ${this.#process.stdout}${this.#process.stderr}`);
       const leader = await this.request('GET', '/v1/status/leader').catch(() => undefined);
-      if (leader?.status === 200 && leader.body.length > 2 && (!this.token || (await this.request('GET', '/v1/acl/token/self')).status === 200)) {
+      if (
+        leader?.status === 200 &&
+        leader.body.length > 2 &&
+        (!this.token || (await this.request('GET', '/v1/acl/token/self')).status === 200)
+      ) {
         // A leader is elected a moment before it takes writes.
         const ready = await this.put('overns-ready', '1').catch(() => undefined);
         if (ready?.status === 200 && ready.body.trim() === 'true') break;
       }
-      if (Date.now() > until) throw new Error(`consul has no leader after 20 s: ${this.#process.stdout}${this.#process.stderr}`);
+      if (Date.now() > until)
+        throw new Error(`consul has no leader after 20 s: ${this.#process.stdout}${this.#process.stderr}`);
       await sleep(50);
     }
     await this.request('DELETE', '/v1/kv/overns-ready');
@@ -140,14 +156,23 @@ export class Consul implements AsyncDisposable {
   }
 
   /** A request to the agent, from its own namespace, with the master token when there is one. */
-  request(method: string, path: string, body?: string | Buffer, headers: Readonly<Record<string, string>> = {}): Promise<HttpResult> {
+  request(
+    method: string,
+    path: string,
+    body?: string | Buffer,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<HttpResult> {
     const token: Record<string, string> = this.token ? { 'X-Consul-Token': this.token } : {};
     return http(this.netns, method, `${this.url}${path}`, body, { ...token, ...headers });
   }
 
   /** Exactly what `curl -X PUT -d VALUE http://.../v1/kv/KEY` sends. */
   put(key: string, value: string | Buffer): Promise<HttpResult> {
-    return this.request('PUT', `/v1/kv/${key}`, value, { 'Content-Type': 'application/x-www-form-urlencoded', Accept: '*/*', 'User-Agent': 'curl/7.88.1' });
+    return this.request('PUT', `/v1/kv/${key}`, value, {
+      'Content-Type': 'application/x-www-form-urlencoded',
+      Accept: '*/*',
+      'User-Agent': 'curl/7.88.1',
+    });
   }
 
   /** The value of a key, or undefined. */
@@ -163,7 +188,10 @@ export class Consul implements AsyncDisposable {
   }
 
   /** The records of one endpoint, as the seed puts them: PREFIX/arp/IP = MAC, PREFIX/fib/MAC = VTEP. */
-  async putEndpoint(prefix: string, endpoint: { readonly ip: string; readonly mac: string; readonly vtep: string }): Promise<void> {
+  async putEndpoint(
+    prefix: string,
+    endpoint: { readonly ip: string; readonly mac: string; readonly vtep: string },
+  ): Promise<void> {
     for (const [key, value] of [
       [`${prefix}/arp/${endpoint.ip}`, endpoint.mac],
       [`${prefix}/fib/${endpoint.mac}`, endpoint.vtep],

@@ -110,7 +110,18 @@ exec dockerd "$@"`;
       () => removeAll(folder),
       () => rmSync(folder, { recursive: true, force: true }),
     );
-    const daemon = spawn('unshare', ['--net', '--mount', '--propagation', 'private', '--', 'sh', '-c', script, 'sh', ...args]);
+    const daemon = spawn('unshare', [
+      '--net',
+      '--mount',
+      '--propagation',
+      'private',
+      '--',
+      'sh',
+      '-c',
+      script,
+      'sh',
+      ...args,
+    ]);
     const docker = new Docker(folder, daemon);
     onCleanup(
       () => docker.stop(),
@@ -140,7 +151,12 @@ exec dockerd "$@"`;
   }
 
   async inspect(name: string): Promise<Container> {
-    const { stdout } = await this.cli(['inspect', '--format', '{{.Id}} {{.State.Pid}} {{.NetworkSettings.SandboxKey}}', name]);
+    const { stdout } = await this.cli([
+      'inspect',
+      '--format',
+      '{{.Id}} {{.State.Pid}} {{.NetworkSettings.SandboxKey}}',
+      name,
+    ]);
     const [id = '', pid = '0', sandboxKey = ''] = stdout.trim().split(' ');
     return new Container(this, name, id, Number(pid), sandboxKey);
   }
@@ -150,7 +166,8 @@ exec dockerd "$@"`;
     for (;;) {
       if (!this.#daemon.running) throw new Error(`dockerd ended: ${this.#daemon.stderr.slice(-3000)}`);
       if ((await this.cli(['version', '--format', '{{.Server.Version}}'], { check: false })).code === 0) break;
-      if (Date.now() > until) throw new Error(`dockerd does not answer after 30 s: ${this.#daemon.stderr.slice(-3000)}`);
+      if (Date.now() > until)
+        throw new Error(`dockerd does not answer after 30 s: ${this.#daemon.stderr.slice(-3000)}`);
       await sleep(100);
     }
     this.#mountNamespace = readlinkSync(`/proc/${this.pid}/ns/mnt`);
@@ -162,7 +179,8 @@ exec dockerd "$@"`;
     for (const dir of ['dev', 'proc', 'sys', 'etc', 'tmp']) await mkdir(join(tree, dir));
     await exec('sh', ['-c', 'cp "$(command -v busybox)" "$1"', 'sh', join(tree, 'bin/busybox')]);
     const { stdout } = await exec('busybox', ['--list']);
-    for (const applet of stdout.split('\n').filter((name) => name && name !== 'busybox')) await symlink('busybox', join(tree, 'bin', applet));
+    for (const applet of stdout.split('\n').filter((name) => name && name !== 'busybox'))
+      await symlink('busybox', join(tree, 'bin', applet));
     const archive = join(this.#folder, 'image.tar');
     await exec('tar', ['-c', '-f', archive, '-C', tree, '.']);
     await this.cli(['import', '--change', 'ENV PATH=/bin', archive, IMAGE]);
@@ -226,7 +244,8 @@ async function removeAll(folder: string): Promise<void> {
   for (const parent of [top, ...readdirSync(top).map((name) => join(top, name))]) {
     const group = join(parent, cgroupName(folder));
     try {
-      for (const child of readdirSync(group, { withFileTypes: true })) if (child.isDirectory()) rmdirSync(join(group, child.name));
+      for (const child of readdirSync(group, { withFileTypes: true }))
+        if (child.isDirectory()) rmdirSync(join(group, child.name));
       rmdirSync(group);
     } catch {
       // not in this hierarchy, or its processes are just ending

@@ -118,7 +118,9 @@ export async function createNetns(): Promise<Netns> {
 }
 
 /** A namespace that stands for a container: empty, loopback up. */
-export const createContainer = createNetns;
+export function createContainer(): Promise<Netns> {
+  return createNetns();
+}
 
 export interface HostsOptions {
   /** Adds fd00:10::10/64, ::11, ... to the underlay. Default false. */

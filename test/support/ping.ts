@@ -77,11 +77,17 @@ export async function forgetNeighbors(...containers: readonly (Netns | number)[]
 /** Forgets what an overlay was told or learned: vxlan1's neighbours and its FDB, but for the row that punts unknown MACs. */
 export async function forgetOverlay(overlay: Netns, link = 'vxlan1'): Promise<void> {
   await exec('ip', ['-n', overlay.name, 'neigh', 'flush', 'dev', link, 'nud', 'all'], { check: false });
-  const rows = (await overlay.bridgeJson('fdb', 'show', 'dev', link)) as { mac: string; dst?: string; master?: string }[];
+  const rows = (await overlay.bridgeJson('fdb', 'show', 'dev', link)) as {
+    mac: string;
+    dst?: string;
+    master?: string;
+  }[];
   for (const row of rows) {
     if (row.mac === '00:00:00:00:00:00') continue;
-    if (row.dst !== undefined) await exec('bridge', ['-n', overlay.name, 'fdb', 'del', row.mac, 'dev', link, 'self'], { check: false });
-    else if (row.master !== undefined) await exec('bridge', ['-n', overlay.name, 'fdb', 'del', row.mac, 'dev', link, 'master'], { check: false });
+    if (row.dst !== undefined)
+      await exec('bridge', ['-n', overlay.name, 'fdb', 'del', row.mac, 'dev', link, 'self'], { check: false });
+    else if (row.master !== undefined)
+      await exec('bridge', ['-n', overlay.name, 'fdb', 'del', row.mac, 'dev', link, 'master'], { check: false });
   }
 }
 

@@ -1,5 +1,5 @@
 /** Child processes of the tests: their output, their end, and that none of them outlives the test that started it. */
-import { type ChildProcess, type SpawnOptions, spawn as nodeSpawn } from 'node:child_process';
+import { type ChildProcess, spawn as nodeSpawn, type SpawnOptions } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onCleanup } from './cleanup.js';
 
@@ -62,12 +62,19 @@ function finish(child: ChildProcess, input: string | Buffer | undefined, timeout
       resolve({
         stdout: Buffer.concat(stdout).toString(),
         stderr: Buffer.concat(stderr).toString() + note,
-        code: code ?? 128 + (signal ? signals[signal] ?? 0 : 0),
+        code: code ?? 128 + (signal ? (signals[signal] ?? 0) : 0),
       });
     });
   });
 }
-const signals: Partial<Record<NodeJS.Signals, number>> = { SIGHUP: 1, SIGINT: 2, SIGABRT: 6, SIGKILL: 9, SIGSEGV: 11, SIGTERM: 15 };
+const signals: Partial<Record<NodeJS.Signals, number>> = {
+  SIGHUP: 1,
+  SIGINT: 2,
+  SIGABRT: 6,
+  SIGKILL: 9,
+  SIGSEGV: 11,
+  SIGTERM: 15,
+};
 
 /** A process that runs while the test does other things. */
 export class Running implements AsyncDisposable {
@@ -82,8 +89,14 @@ export class Running implements AsyncDisposable {
   constructor(command: string, args: readonly string[], options: SpawnOptions = {}) {
     this.child = nodeSpawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'], ...options });
     this.child.stdin?.on('error', () => undefined);
-    this.child.stdout?.on('data', (chunk: Buffer) => this.#heard((this.#stdout += chunk.toString())));
-    this.child.stderr?.on('data', (chunk: Buffer) => this.#heard((this.#stderr += chunk.toString())));
+    this.child.stdout?.on('data', (chunk: Buffer) => {
+      this.#stdout += chunk.toString();
+      this.#heard();
+    });
+    this.child.stderr?.on('data', (chunk: Buffer) => {
+      this.#stderr += chunk.toString();
+      this.#heard();
+    });
     this.exited = new Promise((resolve) => {
       this.child.on('error', (error) => {
         this.#stderr += `${error.message}\n`;
@@ -93,7 +106,7 @@ export class Running implements AsyncDisposable {
       });
       this.child.on('close', (code, signal) => {
         this.#ended = true;
-        resolve(code ?? 128 + (signal ? signals[signal] ?? 0 : 0));
+        resolve(code ?? 128 + (signal ? (signals[signal] ?? 0) : 0));
         this.#heard();
       });
     });
@@ -117,7 +130,7 @@ export class Running implements AsyncDisposable {
     return !this.#ended;
   }
 
-  #heard(_?: string): void {
+  #heard(): void {
     for (const listener of this.#listeners) listener();
   }
 

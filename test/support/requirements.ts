@@ -17,7 +17,9 @@ const tools: Partial<Record<Requirement, Tool>> = JSON.parse(process.env.OVERNS_
 export function lacking(requirements: readonly Requirement[]): string | undefined {
   const missing = requirements.map((name) => [name, tools[name]] as const).filter(([, tool]) => !tool?.ok);
   if (missing.length === 0) return undefined;
-  return missing.map(([name, tool]) => `${name}: ${tool?.reason ?? 'unknown'}; run \`${tool?.remedy ?? 'npm test'}\``).join(', ');
+  return missing
+    .map(([name, tool]) => `${name}: ${tool?.reason ?? 'unknown'}; run \`${tool?.remedy ?? 'npm test'}\``)
+    .join(', ');
 }
 
 function told(requirements: readonly Requirement[], name: string): string | undefined {
