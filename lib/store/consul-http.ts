@@ -1,0 +1,317 @@
+/**
+ * Consul's HTTP interface as far as the store needs it: one request at a time answered within a time and a size, tried
+ * again when that can help, and every failure in Consul's own words.
+ *
+ * https://developer.hashicorp.com/consul/api-docs
+ */
+import type { Pool } from 'undici';
+import { abortError, throwIfAborted } from '../abort.js';
+import { OvernsError } from '../errors.js';
+import { printable } from './records.js';
+import { type RetryPolicy, retry } from './retry.js';
+import { formatHost, type StoreHost } from './url.js';
+
+/** TLS material, PEM. */
+export interface TlsOptions {
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+/** How to reach Consul. */
+export interface ConsulOptions extends TlsOptions {
+  readonly host: StoreHost;
+  readonly tls: boolean;
+  /** Called for every request; undefined or '' = none. */
+  readonly token: () => string | undefined | Promise<string | undefined>;
+}
+
+/** One request. */
+export interface ConsulRequest {
+  readonly method: 'GET' | 'PUT' | 'DELETE';
+  /** From `/v1/` on, escaped, with its query. */
+  readonly path: string;
+  readonly body?: string | undefined;
+  /** Longest answer that is read, bytes. */
+  readonly maxBytes: number;
+  /** For one attempt, milliseconds. */
+  readonly timeoutMs: number;
+  readonly signal: AbortSignal | undefined;
+  /** Statuses that are answers rather than failures; 200 always is. */
+  readonly accept?: readonly number[];
+  /** What is being done, on what, for errors: `reading demo/arp/192.168.0.2`. */
+  readonly doing: string;
+  /** A blocking query: it gets a connection of its own. */
+  readonly blocking?: boolean;
+  /** False: the request does not keep the process alive. Only for blocking ones. */
+  readonly ref?: boolean | undefined;
+}
+
+/** Consul's answer. */
+export interface ConsulAnswer {
+  readonly status: number;
+  /** X-Consul-Index; undefined where Consul sends none (writes). */
+  readonly index: bigint | undefined;
+  readonly body: Buffer;
+  /** When the head of the answer arrived, as performance.now(). */
+  readonly headAt: number;
+}
+
+const CONNECT_MS = 2000;
+/** How long an idle connection is kept. It does not keep the process alive. */
+const KEEP_ALIVE_MS = 30_000;
+/** Connections for ordinary requests; more wait for one of these. */
+const CONNECTIONS = 16;
+const WORDS_MAX = 300;
+const POLICY: RetryPolicy = { attempts: 4, baseMs: 50, capMs: 1000 };
+
+/** Network failures that pass: the server restarts, the path flaps, a kept-alive connection was closed. */
+const PASSING = new Set([
+  'EAI_AGAIN',
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EHOSTUNREACH',
+  'ENETDOWN',
+  'ENETUNREACH',
+  'EPIPE',
+  'ETIMEDOUT',
+  'UND_ERR_CONNECT_TIMEOUT',
+  'UND_ERR_SOCKET',
+]);
+
+/** A failure that another attempt may not meet. */
+const passing = new WeakSet<Error>();
+
+/** Connections to one Consul agent. */
+export class ConsulHttp {
+  /** The server, as errors name it. */
+  readonly name: string;
+  readonly #options: ConsulOptions;
+  readonly #origin: string;
+  readonly #closing = new AbortController();
+  #pools: { requests: Pool; blocking: Pool; background: Pool } | undefined;
+
+  constructor(options: ConsulOptions) {
+    this.#options = options;
+    this.#origin = `${options.tls ? 'https' : 'http'}://${formatHost(options.host)}`;
+    this.name = `consul${options.tls ? '+https' : ''}://${formatHost(options.host)}`;
+  }
+
+  /**
+   * Sends a request, again if that can help: all that is sent here has the same effect done once or twice.
+   *
+   * @throws OvernsError `OVERNS_STORE`; `OVERNS_CLOSED` once closed
+   * @throws AbortError
+   */
+  request(request: ConsulRequest): Promise<ConsulAnswer> {
+    return retry(
+      () => this.#attempt(request),
+      POLICY,
+      (error) => passing.has(error as Error) && !this.#closing.signal.aborted,
+      request.signal,
+      request.ref ?? true,
+    );
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort();
+    const pools = this.#pools;
+    if (pools === undefined) return;
+    await Promise.all([pools.requests.destroy(), pools.blocking.destroy(), pools.background.destroy()]);
+  }
+
+  async #attempt(request: ConsulRequest): Promise<ConsulAnswer> {
+    const { signal, timeoutMs } = request;
+    throwIfAborted(signal);
+    // One controller for the three ways to give up: AbortSignal.any() would hold on to long-lived signals.
+    const attempt = new AbortController();
+    const giveUp = () => attempt.abort();
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      giveUp();
+    }, timeoutMs);
+    if (request.ref === false) timer.unref();
+    signal?.addEventListener('abort', giveUp, { once: true });
+    this.#closing.signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      if (this.#closing.signal.aborted) throw this.#closed();
+      return await this.#send(request, attempt.signal);
+    } catch (error) {
+      if (signal?.aborted) throw abortError(signal);
+      if (this.#closing.signal.aborted) throw this.#closed();
+      if (OvernsError.is(error)) throw error;
+      throw late ? this.#lateError(request) : this.#networkError(request, error as Error);
+    } finally {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', giveUp);
+      this.#closing.signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  async #send(request: ConsulRequest, signal: AbortSignal): Promise<ConsulAnswer> {
+    const token = await this.#token();
+    const pools = await this.#connect();
+    const pool = request.blocking ? (request.ref === false ? pools.background : pools.blocking) : pools.requests;
+    const answer = await pool.request({
+      method: request.method,
+      path: request.path,
+      body: request.body ?? null,
+      headers: token === undefined ? {} : { 'x-consul-token': token },
+      signal,
+      // The attempt has a time limit of its own, which blocking queries need longer.
+      headersTimeout: 0,
+      bodyTimeout: 0,
+    });
+    const headAt = performance.now();
+    const good = answer.statusCode === 200 || (request.accept?.includes(answer.statusCode) ?? false);
+    const body = await read(answer.body, good ? request.maxBytes : WORDS_MAX * 4, good);
+    if (body === undefined) {
+      throw this.#error(request, `the answer has more than ${request.maxBytes} bytes`, {
+        hint: 'delete what does not belong there, or spread the network over several prefixes',
+      });
+    }
+    if (!good) throw this.#refusal(request, answer.statusCode, body);
+    const index = answer.headers['x-consul-index'];
+    return {
+      status: answer.statusCode,
+      index: typeof index === 'string' && /^\d{1,20}$/.test(index) ? BigInt(index) : undefined,
+      body,
+      headAt,
+    };
+  }
+
+  async #token(): Promise<string | undefined> {
+    const token = await this.#options.token();
+    if (token === undefined || token === '') return undefined;
+    // The token itself is never shown.
+    if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
+      throw new OvernsError('OVERNS_STORE', `${this.name}: the token is no text that a header can carry`, {
+        hint: 'check CONSUL_HTTP_TOKEN, or the option token, for white space and line ends',
+      });
+    }
+    return token;
+  }
+
+  /** The connection pools. undici is loaded when it is needed first: it takes longer than all of overns. */
+  async #connect() {
+    if (this.#pools !== undefined) return this.#pools;
+    const { Pool, buildConnector } = await import('undici');
+    if (this.#closing.signal.aborted) throw this.#closed();
+    if (this.#pools !== undefined) return this.#pools;
+    const { ca, cert, key } = this.#options;
+    const tls = this.#options.tls ? { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) } : {};
+    const connect = buildConnector({ ...tls, timeout: CONNECT_MS });
+    const background: typeof connect = (options, callback) =>
+      connect(options, (...[error, socket]) => {
+        if (error) return callback(error, null);
+        // undici refs a socket for as long as a request is on it.
+        socket.unref();
+        socket.ref = () => socket;
+        callback(null, socket);
+      });
+    const keepAliveTimeout = KEEP_ALIVE_MS;
+    this.#pools = {
+      requests: new Pool(this.#origin, { connect, keepAliveTimeout, connections: CONNECTIONS }),
+      blocking: new Pool(this.#origin, { connect, keepAliveTimeout }),
+      background: new Pool(this.#origin, { connect: background, keepAliveTimeout }),
+    };
+    return this.#pools;
+  }
+
+  #closed(): OvernsError {
+    return new OvernsError('OVERNS_CLOSED', `${this.name}: the store is closed`);
+  }
+
+  /** The error of something that Consul did not do. */
+  #error(
+    request: ConsulRequest,
+    why: string,
+    details: { hint?: string; cause?: unknown; passes?: boolean },
+  ): OvernsError {
+    const error = new OvernsError('OVERNS_STORE', `${this.name}: ${request.doing}: ${why}`, details);
+    if (details.passes) passing.add(error);
+    return error;
+  }
+
+  #lateError(request: ConsulRequest): OvernsError {
+    return this.#error(request, `no answer within ${request.timeoutMs} ms`, {
+      hint: `is it Consul that answers on ${formatHost(this.#options.host)}, and is it busy or cut off`,
+      passes: true,
+    });
+  }
+
+  #networkError(request: ConsulRequest, cause: Error): OvernsError {
+    const { code } = cause as NodeJS.ErrnoException;
+    const at = formatHost(this.#options.host);
+    // An AggregateError, of a name with several addresses, has no message.
+    const words = printable(cause.message || code || cause.name, WORDS_MAX);
+    const passes = code !== undefined && PASSING.has(code);
+    if (code === 'ECONNREFUSED') {
+      return this.#error(request, `connection refused: ${words}`, {
+        hint: `start Consul, or name one that runs; nothing listens on ${at}`,
+        cause,
+        passes,
+      });
+    }
+    if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
+      return this.#error(request, `host name not found: ${words}`, {
+        hint: 'check the host in the store URL',
+        cause,
+        passes,
+      });
+    }
+    if (code === 'UND_ERR_CONNECT_TIMEOUT') {
+      return this.#error(request, `no connection within ${CONNECT_MS} ms`, {
+        hint: `check the way to ${at}`,
+        cause,
+        passes,
+      });
+    }
+    if (this.#options.tls && (code === 'EPROTO' || code?.startsWith('ERR_SSL'))) {
+      return this.#error(request, words, {
+        hint: `does Consul speak TLS on ${at}? without it the URL begins with consul://`,
+        cause,
+        passes,
+      });
+    }
+    if (this.#options.tls && !code?.startsWith('UND_') && !passes) {
+      return this.#error(request, words, {
+        hint: 'set CONSUL_CACERT to the authority that signed the server’s certificate, CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY if it wants one',
+        cause,
+      });
+    }
+    return this.#error(request, words, { hint: `is it Consul that answers on ${at}`, cause, passes });
+  }
+
+  #refusal(request: ConsulRequest, status: number, body: Buffer): OvernsError {
+    const words = printable(body.toString('utf8').trim(), WORDS_MAX);
+    const said = `answered ${status}${words === '' ? '' : `: ${words}`}`;
+    const passes = status >= 500 || status === 429;
+    let hint = passes ? "Consul's log says more" : `is it Consul that answers on ${formatHost(this.#options.host)}`;
+    if (status === 403) {
+      const right = request.method === 'GET' ? 'read' : 'write';
+      hint = `set CONSUL_HTTP_TOKEN to the secret of a token that may ${right} these keys`;
+    } else if (status === 413) {
+      hint = "raise kv_max_value_size or txn_max_req_len in the limits of Consul's configuration";
+    } else if (words.includes('HTTPS server')) {
+      hint = 'write consul+https:// in the store URL';
+    } else if (words.includes('No cluster leader')) {
+      hint = 'the Consul servers have no majority: wait for them, or look after them';
+    }
+    return this.#error(request, said, { hint, passes });
+  }
+}
+
+/** Reads a body up to a size: what is longer is cut if it need not be whole, else the result is undefined. */
+async function read(body: AsyncIterable<Buffer>, max: number, whole: boolean): Promise<Buffer | undefined> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  // Leaving the loop early ends the connection.
+  for await (const chunk of body) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > max) return whole ? undefined : Buffer.concat(chunks, max);
+  }
+  return Buffer.concat(chunks, size);
+}

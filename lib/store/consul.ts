@@ -1,0 +1,408 @@
+/**
+ * Records in Consul's key-value store, over plain HTTP.
+ *
+ * Written so that `curl` on the same keys works both ways: `PREFIX/arp/IP` and `PREFIX/fib/MAC`, values as plain text,
+ * no flags, no sessions.
+ *
+ * https://developer.hashicorp.com/consul/api-docs/kv, .../txn, .../features/blocking
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { invalidArgument, invalidType, OvernsError } from '../errors.js';
+import type { Answer, Cancel, Change, Endpoint, Query } from '../types.js';
+import type { Backend, Network, WatchOptions } from './backend.js';
+import { type ConsulAnswer, ConsulHttp, type ConsulOptions } from './consul-http.js';
+import {
+  checkKey,
+  checkKind,
+  checkValue,
+  decodeRecord,
+  printable,
+  type RecordEntry,
+  type RecordKind,
+  type RecordStore,
+  readRecord,
+  recordEntry,
+  recordError,
+} from './records.js';
+import { Snapshot } from './snapshot.js';
+
+const SECOND = 1000;
+const MIB = 2 ** 20;
+/** One value: Consul's own limit is 512 KiB unless its configuration says otherwise; as JSON it is a third longer. */
+const VALUE_BYTES = MIB;
+const VALUE_MS = 2 * SECOND;
+/** A whole prefix: a record takes some 250 bytes as JSON, so this is half a million of them. */
+const LIST_BYTES = 128 * MIB;
+const LIST_MS = 15 * SECOND;
+/** How long a blocking query waits for a change. Consul adds up to a sixteenth. */
+const WAIT_MS = 30 * SECOND;
+/** Operations that Consul takes in one transaction. */
+const TXN_OPS = 64;
+/** How often an update is tried again because the records changed under it. */
+const CAS_ATTEMPTS = 5;
+
+/** The records of one Consul agent. */
+export class ConsulBackend implements Backend {
+  readonly #http: ConsulHttp;
+
+  constructor(options: ConsulOptions) {
+    this.#http = new ConsulHttp(options);
+  }
+
+  network(prefix: string): Network {
+    return new ConsulNetwork(this.#http, prefix);
+  }
+
+  scope(prefix: string): string {
+    return `${this.#http.name}/${prefix}`;
+  }
+
+  close(): Promise<void> {
+    return this.#http.close();
+  }
+}
+
+/** A key with its value, as Consul's JSON has it. */
+interface Pair {
+  readonly key: string;
+  readonly value: Buffer;
+  /** Goes up with every change; what compare-and-set compares. */
+  readonly modifyIndex: number;
+}
+
+type TxnOp =
+  | { readonly Verb: 'set'; readonly Key: string; readonly Value: string }
+  | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number };
+
+class ConsulNetwork implements Network, RecordStore {
+  readonly #http: ConsulHttp;
+  readonly #prefix: string;
+
+  constructor(http: ConsulHttp, prefix: string) {
+    this.#http = http;
+    this.#prefix = prefix;
+  }
+
+  records(): RecordStore {
+    return this;
+  }
+
+  /** IP to MAC to VTEP, one request each; an `arp` record without its `fib` record is an error that says so. */
+  async lookup(query: Query, signal: AbortSignal | undefined): Promise<Answer | null> {
+    if (query.kind === 'l2') {
+      const vtep = await this.#value('fib', query.mac, signal);
+      return vtep === null ? null : { mac: query.mac, vtep };
+    }
+    let before: string | undefined;
+    for (let attempt = 1; ; attempt++) {
+      const mac = await this.#value('arp', query.ip, signal);
+      if (mac === null) return null;
+      if (mac === before || attempt > CAS_ATTEMPTS) {
+        throw recordError(
+          this.#at('arp', query.ip),
+          `it names ${mac}, of which there is no record`,
+          `put the VTEP's address at ${this.#key('fib', mac)}, or delete the record`,
+        );
+      }
+      const vtep = await this.#value('fib', mac, signal);
+      if (vtep !== null) return { mac, vtep };
+      // Withdrawn or moved between the two requests? Then the arp record is another one by now.
+      before = mac;
+    }
+  }
+
+  /** All in one transaction: nobody ever reads an `arp` record without its `fib` record. */
+  async publish(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<void> {
+    const set = (kind: RecordKind, key: string, value: string): TxnOp => ({
+      Verb: 'set',
+      Key: this.#key(kind, key),
+      Value: Buffer.from(value).toString('base64'),
+    });
+    const ops = [set('fib', endpoint.mac, endpoint.vtep), ...endpoint.ips.map((ip) => set('arp', ip, endpoint.mac))];
+    const doing = `publishing ${endpoint.ips.join(', ')}`;
+    for (let at = 0; at < ops.length; at += TXN_OPS) {
+      const conflict = await this.#transact(ops.slice(at, at + TXN_OPS), doing, signal);
+      if (conflict !== undefined) throw this.#refused(doing, conflict);
+    }
+  }
+
+  /** Deletes what is still as the endpoint has it; a newer record, of a container that moved, stays. */
+  async withdraw(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<void> {
+    const doing = `withdrawing ${endpoint.ips.join(', ')}`;
+    let conflict: string | undefined;
+    for (let attempt = 0; attempt < CAS_ATTEMPTS; attempt++) {
+      const ops = await this.#withdrawal(endpoint, signal);
+      conflict = undefined;
+      // The fib record goes last, so that no arp record is ever without it.
+      for (let at = 0; at < ops.length && conflict === undefined; at += TXN_OPS) {
+        conflict = await this.#transact(ops.slice(at, at + TXN_OPS), doing, signal);
+      }
+      if (conflict === undefined) return;
+    }
+    throw this.#refused(doing, conflict as string);
+  }
+
+  async #withdrawal(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<TxnOp[]> {
+    const station = await this.#pair('fib', endpoint.mac, signal);
+    if (station !== null && !holds('fib', endpoint.mac, station, endpoint.vtep)) return [];
+    const ops: TxnOp[] = [];
+    const owned = await Promise.all(
+      endpoint.ips.map(async (ip) => ({ ip, pair: await this.#pair('arp', ip, signal) })),
+    );
+    for (const { ip, pair } of owned) {
+      if (pair !== null && holds('arp', ip, pair, endpoint.mac)) ops.push(deletion(pair));
+    }
+    if (station !== null) ops.push(deletion(station));
+    return ops;
+  }
+
+  /**
+   * A `reset` with all records, then every change, by blocking queries. Bad records are left out: a lookup of them
+   * says what is wrong. So are `fib` records without an `arp` record, which are no endpoints.
+   *
+   * Throws once Consul cannot be asked (several attempts were made); watching again begins with a `reset`.
+   */
+  async *watch({ signal, ref }: WatchOptions): AsyncGenerator<Change, void, undefined> {
+    let last: Snapshot | undefined;
+    let index = 0n;
+    for (;;) {
+      let listed: { pairs: Pair[]; answer: ConsulAnswer };
+      try {
+        listed = await this.#list(signal, index, ref ?? true);
+      } catch (error) {
+        if (OvernsError.is(error) && error.code === 'OVERNS_CLOSED') return;
+        throw error;
+      }
+      const next = listed.answer.index as bigint;
+      if (last === undefined || next !== index) {
+        const snapshot = new Snapshot(this.#good(listed.pairs));
+        if (last === undefined || next < index) {
+          // Backwards: Consul was restored from a snapshot, and what happened between is not known.
+          yield { kind: 'reset', endpoints: snapshot.endpoints(), index: next };
+        } else {
+          for (const change of snapshot.since(last)) yield { ...change, index: next };
+        }
+        last = snapshot;
+        // Every change costs the whole prefix anew: half of the time at most goes into that.
+        const spent = performance.now() - listed.answer.headAt;
+        await sleep(Math.min(spent, SECOND), undefined, { signal, ref: ref ?? true });
+      }
+      // 0 would not block (Consul's advice on blocking queries).
+      index = next > 0n ? next : 1n;
+    }
+  }
+
+  async list({ signal }: Cancel = {}): Promise<readonly RecordEntry[]> {
+    const { pairs } = await this.#list(signal);
+    return this.#split(pairs).map(({ kind, key, value }) => recordEntry(kind, key, value));
+  }
+
+  async get(kind: RecordKind, key: string, { signal }: Cancel = {}): Promise<string | null> {
+    return this.#value(checkKind(kind), checkKey(kind, key), signal);
+  }
+
+  async put(kind: RecordKind, key: string, value: string, { signal }: Cancel = {}): Promise<void> {
+    const path = this.#path(checkKind(kind), checkKey(kind, key));
+    const doing = `writing ${this.#key(kind, checkKey(kind, key))}`;
+    const body = checkValue(kind, value);
+    const answer = await this.#http.request({
+      method: 'PUT',
+      path,
+      body,
+      maxBytes: VALUE_BYTES,
+      timeoutMs: VALUE_MS,
+      signal,
+      doing,
+    });
+    const said = answer.body.toString('utf8').trim();
+    if (said !== 'true') throw this.#refused(doing, printable(said, 100));
+  }
+
+  async delete(kind: RecordKind, key: string, { signal }: Cancel = {}): Promise<boolean> {
+    for (const stored of spellings(checkKind(kind), key)) {
+      // Consul says "true" to the deletion of what is not there.
+      if ((await this.#raw(kind, stored, signal)) === null) continue;
+      const doing = `deleting ${printable(this.#key(kind, stored), 200)}`;
+      const path = this.#path(kind, stored);
+      await this.#http.request({ method: 'DELETE', path, maxBytes: VALUE_BYTES, timeoutMs: VALUE_MS, signal, doing });
+      return true;
+    }
+    return false;
+  }
+
+  #key(kind: RecordKind, key: string): string {
+    return `${this.#prefix}/${kind}/${key}`;
+  }
+
+  #path(kind: RecordKind, key: string): string {
+    return `/v1/kv/${this.#key(kind, key).split('/').map(encodeURIComponent).join('/')}`;
+  }
+
+  /** Where a record is, for errors. */
+  #at(kind: RecordKind, key: string): string {
+    return `${this.#key(kind, key)} in ${this.#http.name}`;
+  }
+
+  /** A record's value, checked; null when there is none. */
+  async #value(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<string | null> {
+    const stored = await this.#raw(kind, key, signal);
+    return stored === null ? null : decodeRecord(kind, key, stored, this.#at(kind, key));
+  }
+
+  async #raw(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<Buffer | null> {
+    const answer = await this.#get(kind, key, '?raw', signal);
+    return answer.status === 404 ? null : answer.body;
+  }
+
+  async #pair(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<Pair | null> {
+    const answer = await this.#get(kind, key, '', signal);
+    return answer.status === 404 ? null : (this.#pairs(answer, this.#key(kind, key))[0] ?? null);
+  }
+
+  async #get(kind: RecordKind, key: string, query: string, signal: AbortSignal | undefined): Promise<ConsulAnswer> {
+    const doing = `reading ${printable(this.#key(kind, key), 200)}`;
+    const answer = await this.#http.request({
+      method: 'GET',
+      path: this.#path(kind, key) + query,
+      maxBytes: VALUE_BYTES,
+      timeoutMs: VALUE_MS,
+      signal,
+      accept: [404],
+      doing,
+    });
+    this.#checkIndex(answer, doing);
+    return answer;
+  }
+
+  /**
+   * All pairs under the prefix; with an index, once something changed there or the wait is over.
+   *
+   * @param ref given for a watch: whether it keeps the process alive
+   */
+  async #list(
+    signal: AbortSignal | undefined,
+    index = 0n,
+    ref?: boolean,
+  ): Promise<{ pairs: Pair[]; answer: ConsulAnswer }> {
+    const blocking = index > 0n;
+    const base = `/v1/kv/${this.#prefix.split('/').map(encodeURIComponent).join('/')}/?recurse`;
+    const doing = `reading ${this.#prefix}/`;
+    const answer = await this.#http.request({
+      method: 'GET',
+      path: blocking ? `${base}&index=${index}&wait=${WAIT_MS}ms` : base,
+      maxBytes: LIST_BYTES,
+      timeoutMs: blocking ? WAIT_MS + WAIT_MS / 16 + LIST_MS : LIST_MS,
+      signal,
+      accept: [404],
+      doing,
+      blocking: ref !== undefined,
+      ref,
+    });
+    this.#checkIndex(answer, doing);
+    return { pairs: answer.status === 404 ? [] : this.#pairs(answer, `${this.#prefix}/`), answer };
+  }
+
+  /** Anyone's web server answers 404; only Consul's means that there is no record. */
+  #checkIndex(answer: ConsulAnswer, doing: string): void {
+    if (answer.index === undefined) {
+      throw this.#refused(doing, `answered ${answer.status} without X-Consul-Index, as Consul does not`);
+    }
+  }
+
+  #pairs(answer: ConsulAnswer, what: string): Pair[] {
+    const strange = (cause?: unknown) =>
+      new OvernsError('OVERNS_STORE', `${this.#http.name}: reading ${what}: the answer is not what Consul answers`, {
+        hint: 'is it Consul that answers there',
+        cause,
+      });
+    let parsed: unknown;
+    try {
+      parsed = JSON.parse(answer.body.toString('utf8'));
+    } catch (cause) {
+      throw strange(cause);
+    }
+    if (!Array.isArray(parsed)) throw strange();
+    return parsed.map((item: Record<string, unknown> | null) => {
+      const { Key, Value, ModifyIndex } = item ?? {};
+      if (typeof Key !== 'string' || (Value !== null && typeof Value !== 'string') || typeof ModifyIndex !== 'number') {
+        throw strange();
+      }
+      return { key: Key, value: Buffer.from(Value ?? '', 'base64'), modifyIndex: ModifyIndex };
+    });
+  }
+
+  /** The pairs that are records, good or bad. The rest of what is under the prefix is not looked at. */
+  #split(pairs: readonly Pair[]): { kind: RecordKind; key: string; value: Buffer }[] {
+    const found: { kind: RecordKind; key: string; value: Buffer }[] = [];
+    for (const kind of ['arp', 'fib'] as const) {
+      const start = this.#key(kind, '');
+      for (const pair of pairs) {
+        // Without a key it is the "folder" that Consul's web interface makes.
+        if (pair.key.length > start.length && pair.key.startsWith(start)) {
+          found.push({ kind, key: pair.key.slice(start.length), value: pair.value });
+        }
+      }
+    }
+    return found;
+  }
+
+  *#good(pairs: readonly Pair[]): Generator<{ kind: RecordKind; key: string; value: string }> {
+    for (const { kind, key, value } of this.#split(pairs)) {
+      const read = readRecord(kind, key, value);
+      if ('value' in read) yield { kind, key, value: read.value };
+    }
+  }
+
+  /** All operations or none. Returns Consul's words if one of them does not apply (any more). */
+  async #transact(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+    const answer = await this.#http.request({
+      method: 'PUT',
+      path: '/v1/txn',
+      body: JSON.stringify(ops.map((KV) => ({ KV }))),
+      maxBytes: VALUE_BYTES,
+      timeoutMs: VALUE_MS,
+      signal,
+      accept: [409],
+      doing,
+    });
+    if (answer.status === 200) return undefined;
+    let errors: unknown;
+    try {
+      errors = (JSON.parse(answer.body.toString('utf8')) as { Errors?: unknown } | null)?.Errors;
+    } catch {
+      // Then its words are all there is.
+    }
+    const what = Array.isArray(errors)
+      ? errors.map((error: { What?: unknown } | null) => String(error?.What)).join('; ')
+      : answer.body.toString('utf8');
+    return printable(what.trim(), 300);
+  }
+
+  #refused(doing: string, words: string): OvernsError {
+    return new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: ${words}`, {
+      hint: `is it Consul that answers there, and does anyone else write under ${this.#prefix}/`,
+    });
+  }
+}
+
+function holds(kind: RecordKind, key: string, pair: Pair, value: string): boolean {
+  const read = readRecord(kind, key, pair.value);
+  return 'value' in read && read.value === value;
+}
+
+function deletion(pair: Pair): TxnOp {
+  return { Verb: 'delete-cas', Key: pair.key, Index: pair.modifyIndex };
+}
+
+/** The keys that a caller may mean: the very one, which a list may have shown as bad, then its canonical form. */
+function spellings(kind: RecordKind, key: unknown): string[] {
+  if (typeof key !== 'string') throw invalidType('key', key, 'a string');
+  if (key.split('/').some((segment) => segment === '' || segment === '.' || segment === '..')) {
+    throw invalidArgument('key', key, 'the key of a record');
+  }
+  try {
+    return [...new Set([key, checkKey(kind, key)])];
+  } catch {
+    return [key];
+  }
+}

@@ -1,0 +1,237 @@
+/** Stores by URL. */
+import { tracingChannel } from 'node:diagnostics_channel';
+import { readFile } from 'node:fs/promises';
+import { checkSignal, raceAbort, throwIfAborted } from '../abort.js';
+import { canonicalIp, canonicalMac } from '../address.js';
+import { invalidArgument, invalidType, OvernsError } from '../errors.js';
+import type { Answer, Cancel, Change, Endpoint, OwnedStore, Query, Store, Where } from '../types.js';
+import type { Backend, Network, WatchOptions } from './backend.js';
+import { ConsulBackend } from './consul.js';
+import type { TlsOptions } from './consul-http.js';
+import { MemoryBackend } from './memory.js';
+import { checkEndpoint, type RecordStore } from './records.js';
+import { forOverlay, records, type ScopedStore, scope } from './scope.js';
+import { parseStoreUrl, prefixFor, type StoreHost, type StoreUrl } from './url.js';
+
+export type { WatchOptions } from './backend.js';
+export { checkKey, checkKind, checkValue, type RecordEntry, type RecordKind, type RecordStore } from './records.js';
+export { recordsOf, scopeOf, storeFor } from './scope.js';
+export { checkStoreUrl, expandStoreUrl, parseStoreUrl, type StoreHost, type StoreUrl } from './url.js';
+
+/** How to open a store. What is left out comes from the store's own environment variables. */
+export interface OpenStoreOptions extends Cancel {
+  /** Consul's ACL token, or what is asked for one with every request. Default `CONSUL_HTTP_TOKEN`. */
+  readonly token?: string | (() => string | Promise<string>) | undefined;
+  /**
+   * The authority that the server's certificate is checked against instead of the system's: PEM text, or the path of a
+   * PEM file. Default `CONSUL_CACERT`.
+   */
+  readonly ca?: string | undefined;
+  /** The client's certificate, likewise. Default `CONSUL_CLIENT_CERT`. */
+  readonly cert?: string | undefined;
+  /** The private key of `cert`, likewise. Default `CONSUL_CLIENT_KEY`. */
+  readonly key?: string | undefined;
+}
+
+/**
+ * Opens a store:
+ *
+ * - `memory:` in this process, empty; every call opens another one.
+ * - `consul://HOST[:8500]/PREFIX`, `consul+https://...`: records in Consul's key-value store (Consul 1.8 or later).
+ *
+ * `{vni}` and `{name}` in PREFIX stand for those of the overlay that a query is about. `publish`, `withdraw` and `watch`
+ * of such a store need to be told the overlay: `overlay.attach(..., { store })` and a Resolver do that.
+ *
+ * No server is contacted: a store can be opened while its server is down, and works once that is up. Until then each
+ * call fails with `OVERNS_STORE`, after a few attempts within about a second (ten if the server is silent).
+ *
+ * What its methods throw:
+ * - `OVERNS_STORE`: the server refuses or cannot be reached, in its own words.
+ * - `OVERNS_RECORD`: the record is there but cannot be used. An `arp` record that names a MAC address without a `fib`
+ *   record counts as such: it is a mistake to be told about rather than an absent endpoint.
+ * - `OVERNS_CLOSED`: the store was closed. Watches end.
+ * - AbortError, code `ABORT_ERR`: the signal was aborted.
+ *
+ * @throws RangeError, TypeError for a URL or an option that is none
+ * @throws OvernsError `OVERNS_STORE_UNSUPPORTED` for `etcd:`; `OVERNS_STORE` if a certificate or key cannot be read
+ */
+export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<OwnedStore> {
+  const parsed = parseStoreUrl(url, 'url');
+  if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
+  const signal = checkSignal(options.signal);
+  throwIfAborted(signal);
+  if (parsed.kind === 'memory') return new UrlStore(parsed, new MemoryBackend());
+  const token = tokenSource(options.token);
+  const tls = parsed.tls ? await readTls(options, signal) : refuseTls(options);
+  return new UrlStore(
+    parsed,
+    new ConsulBackend({ host: parsed.hosts[0] as StoreHost, tls: parsed.tls, token, ...tls }),
+  );
+}
+
+/** Context of the tracing channel `overns.store.lookup`, which every lookup of these stores runs in. */
+export interface LookupTrace {
+  readonly query: Query;
+  /** The store's URL. */
+  readonly store: string;
+}
+
+const lookups = tracingChannel<unknown, LookupTrace>('overns.store.lookup');
+
+/** The public face of a backend: checks what comes in, and finds the network that it is about. */
+class UrlStore implements OwnedStore, ScopedStore {
+  /** Of `memory:` only: where one bad record fails its own lookup alone, there is nothing to gain from asking together. */
+  readonly lookupMany?: NonNullable<Store['lookupMany']>;
+  readonly #url: StoreUrl;
+  readonly #backend: Backend;
+  #closing: Promise<void> | undefined;
+
+  constructor(url: StoreUrl, backend: Backend) {
+    this.#url = url;
+    this.#backend = backend;
+    if (url.kind === 'memory') {
+      this.lookupMany = (queries, options) => Promise.all(queries.map((query) => this.lookup(query, options)));
+    }
+  }
+
+  async lookup(query: Query, options: Cancel = {}): Promise<Answer | null> {
+    const checked = checkQuery(query);
+    return this.#lookup(checked, prefixFor(this.#url, checked), checkSignal(options.signal));
+  }
+
+  watch(options: WatchOptions): AsyncIterable<Change> {
+    return this.#watch(this.#ownPrefix('watch'), options);
+  }
+
+  async publish(endpoint: Endpoint, options: Cancel = {}): Promise<void> {
+    await this.#publish(this.#ownPrefix('publish'), endpoint, options);
+  }
+
+  async withdraw(endpoint: Endpoint, options: Cancel = {}): Promise<void> {
+    await this.#withdraw(this.#ownPrefix('withdraw'), endpoint, options);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#backend.close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  [forOverlay](where: Where): Store {
+    const prefix = prefixFor(this.#url, where);
+    const view: ScopedStore = {
+      lookup: async (query, options: Cancel = {}) =>
+        this.#lookup(checkQuery(query), prefix, checkSignal(options.signal)),
+      watch: (options) => this.#watch(prefix, options),
+      publish: (endpoint, options = {}) => this.#publish(prefix, endpoint, options),
+      withdraw: (endpoint, options = {}) => this.#withdraw(prefix, endpoint, options),
+      ...(this.lookupMany && { lookupMany: this.lookupMany }),
+      [forOverlay]: () => view,
+      [scope]: () => this.#backend.scope(prefix),
+      [records]: () => this.#network(prefix).records(),
+    };
+    return view;
+  }
+
+  [scope](where: Where): string {
+    return this.#backend.scope(prefixFor(this.#url, where));
+  }
+
+  [records](): RecordStore {
+    return this.#network(this.#ownPrefix('records')).records();
+  }
+
+  #network(prefix: string): Network {
+    if (this.#closing !== undefined) throw new OvernsError('OVERNS_CLOSED', `${this.#url.text}: the store is closed`);
+    return this.#backend.network(prefix);
+  }
+
+  /** The prefix where no overlay was named. */
+  #ownPrefix(method: string): string {
+    if (!this.#url.templated) return this.#url.prefix;
+    throw new OvernsError('OVERNS_STORE', `${this.#url.text}: ${method} of which overlay?`, {
+      hint: 'pass the store to overlay.attach() or a Resolver, or open it with {vni} and {name} replaced',
+    });
+  }
+
+  #lookup(query: Query, prefix: string, signal: AbortSignal | undefined): Promise<Answer | null> {
+    const network = this.#network(prefix);
+    // A promise of its own kind is what tracePromise() returns.
+    return lookups.tracePromise(() => network.lookup(query, signal), {
+      query,
+      store: this.#url.text,
+    }) as Promise<Answer | null>;
+  }
+
+  #watch(prefix: string, options: WatchOptions): AsyncIterable<Change> {
+    const signal = checkSignal(options?.signal) ?? new AbortController().signal;
+    return this.#network(prefix).watch({ signal, ref: options?.ref });
+  }
+
+  async #publish(prefix: string, endpoint: Endpoint, { signal }: Cancel): Promise<void> {
+    await this.#network(prefix).publish(checkEndpoint(endpoint), checkSignal(signal));
+  }
+
+  async #withdraw(prefix: string, endpoint: Endpoint, { signal }: Cancel): Promise<void> {
+    await this.#network(prefix).withdraw(checkEndpoint(endpoint), checkSignal(signal));
+  }
+}
+
+function checkQuery(query: unknown): Query {
+  if (query === null || typeof query !== 'object') throw invalidType('query', query, 'a query, an object');
+  const given = query as Query;
+  if (given.kind === 'l3') return { ...given, ip: canonicalIp(given.ip, 'query.ip') };
+  if (given.kind === 'l2') return { ...given, mac: canonicalMac(given.mac, 'query.mac') };
+  throw invalidArgument('query.kind', (given as { kind: unknown }).kind, "'l3' or 'l2'");
+}
+
+function tokenSource(option: OpenStoreOptions['token']): () => string | undefined | Promise<string | undefined> {
+  if (typeof option === 'function') return option;
+  if (option !== undefined && typeof option !== 'string') throw invalidType('token', option, 'a string or a function');
+  const token = option ?? process.env.CONSUL_HTTP_TOKEN;
+  return () => token;
+}
+
+const TLS_VARIABLES = { ca: 'CONSUL_CACERT', cert: 'CONSUL_CLIENT_CERT', key: 'CONSUL_CLIENT_KEY' } as const;
+
+/** Environment variables may be set for other uses, but an option that has no effect is a mistake. */
+function refuseTls(options: TlsOptions): TlsOptions {
+  for (const name of ['ca', 'cert', 'key'] as const) {
+    if (options[name] !== undefined)
+      throw invalidArgument(name, 'given', 'for a store without TLS: write consul+https://');
+  }
+  return {};
+}
+
+async function readTls(options: TlsOptions, signal: AbortSignal | undefined): Promise<TlsOptions> {
+  const read = async (name: keyof typeof TLS_VARIABLES) => {
+    const variable = TLS_VARIABLES[name];
+    const given = options[name] ?? process.env[variable];
+    if (given === undefined || given === '') return undefined;
+    if (typeof given !== 'string') throw invalidType(name, given, 'a string: PEM text or a path');
+    if (given.includes('-----BEGIN ')) return given;
+    try {
+      return await raceAbort(readFile(given, 'utf8'), signal);
+    } catch (cause) {
+      throwIfAborted(signal);
+      throw new OvernsError('OVERNS_STORE', `${name}: ${(cause as Error).message}`, {
+        hint: `check the option ${name} or ${variable}: PEM text, or the path of a PEM file`,
+        cause,
+      });
+    }
+  };
+  const [ca, cert, key] = await Promise.all([read('ca'), read('cert'), read('key')]);
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new OvernsError(
+      'OVERNS_STORE',
+      cert === undefined ? 'a key without its certificate' : 'a certificate without its key',
+      {
+        hint: 'set both CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY, or neither',
+      },
+    );
+  }
+  return { ca, cert, key };
+}
