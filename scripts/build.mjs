@@ -23,7 +23,7 @@ function installed(name, file) {
 }
 
 /** One line for all that is missing, before a tool fails in its own many words. */
-function needCompiler() {
+export function needCompiler() {
   const cxx = process.env.CXX?.split(' ')[0] ?? 'g++';
   const missing = [
     [which(cxx) || existsSync(cxx), `a C++ compiler (${cxx})`, 'g++'],
@@ -62,25 +62,15 @@ async function buildTypes(force) {
   if (existsSync(main)) chmodSync(main, 0o755);
 }
 
-async function buildAddon(force) {
-  if (process.platform !== 'linux') {
-    process.stderr.write(`build: the addon is for Linux only, this is ${process.platform}: skipped\n`);
-    return;
-  }
+/** What the addon is made of: `setup` shapes the generated makefiles, a change there means a build from scratch. */
+export function addonInputs(env = gypEnv()) {
   if (sources().length === 0) throw new Stop(`build: ${lists.join(' and ')} list no source: nothing to build`);
-  const gyp = installed('node-gyp', 'bin/node-gyp.js');
+  installed('node-gyp', 'bin/node-gyp.js');
   installed('node-addon-api', 'package.json');
-  const env = { ...gypEnv(), MAKEFLAGS: '--no-print-directory' };
-  const tools = Object.fromEntries(
-    ['CC', 'CXX', 'AR', 'CFLAGS', 'CXXFLAGS', 'CPPFLAGS', 'LDFLAGS', 'npm_config_nodedir'].map((name) => [
-      name,
-      env[name] ?? '',
-    ]),
-  );
+  const tools = ['CC', 'CXX', 'AR', 'CFLAGS', 'CXXFLAGS', 'CPPFLAGS', 'LDFLAGS', 'npm_config_nodedir'];
   const cxx = process.env.CXX?.split(' ')[0] ?? 'g++';
-  // Whatever shapes the generated makefiles: a change here means a build from scratch.
   const setup = fingerprint(['binding.gyp', 'scripts/lib/sources.mjs', ...lists], {
-    ...tools,
+    ...Object.fromEntries(tools.map((name) => [name, env[name] ?? ''])),
     root,
     node: process.version,
     arch: process.arch,
@@ -88,7 +78,17 @@ async function buildAddon(force) {
     gyp: require('node-gyp/package.json').version,
     api: require('node-addon-api/package.json').version,
   });
-  const code = fingerprint(files('native', (path) => /\.(cc|h)$/.test(path)));
+  return { setup, code: fingerprint(files('native', (path) => /\.(cc|h)$/.test(path))) };
+}
+
+async function buildAddon(force) {
+  if (process.platform !== 'linux') {
+    process.stderr.write(`build: the addon is for Linux only, this is ${process.platform}: skipped\n`);
+    return;
+  }
+  const gyp = installed('node-gyp', 'bin/node-gyp.js');
+  const env = { ...gypEnv(), MAKEFLAGS: '--no-print-directory' };
+  const { setup, code } = addonInputs(env);
   const before = recorded(addonStamp);
   const built = existsSync(join(root, addon));
   if (!force && built && same({ setup, code, done: true }, before)) return;

@@ -1,0 +1,217 @@
+/** What a consumer gets: the packed tarball in an empty project, without a compiler and without install scripts. */
+import { existsSync, realpathSync } from 'node:fs';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { delimiter, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type ExecOptions, exec } from './support/process.js';
+
+const root = fileURLToPath(new URL('..', import.meta.url));
+const require = createRequire(import.meta.url);
+
+/** npm's own program, so that it runs with a PATH that holds nothing else. */
+function npm(): string {
+  const found = [
+    process.env.npm_execpath,
+    join(dirname(dirname(process.execPath)), 'lib/node_modules/npm/bin/npm-cli.js'),
+    ...(process.env.PATH ?? '').split(delimiter).map((dir) => join(dir, 'npm')),
+  ].find((file) => file !== undefined && existsSync(file));
+  if (found === undefined) throw new Error('npm not found');
+  return realpathSync(found);
+}
+
+/** The environment without what an outer `npm test` adds. */
+function cleanEnv(): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_|^INIT_CWD$|^OVERNS_/.test(name)));
+}
+
+describe('the package', () => {
+  let folder: string;
+  let project: string;
+  let tarball: string;
+  let bare: NodeJS.ProcessEnv;
+  let packed: readonly string[];
+
+  /** Runs a command in the consumer's project, with node and a shell but no compiler on PATH. */
+  const run = (command: string, args: readonly string[], options: ExecOptions = {}) =>
+    exec(command, args, { cwd: project, env: bare, timeout: 120_000, ...options });
+  const node = (...args: string[]) => run(process.execPath, args);
+
+  beforeAll(async () => {
+    folder = await mkdtemp(join(tmpdir(), 'ot-package-'));
+    project = join(folder, 'project');
+    const bin = join(folder, 'bin');
+    await mkdir(bin);
+    await mkdir(project);
+    await symlink(process.execPath, join(bin, 'node'));
+    await symlink('/bin/sh', join(bin, 'sh'));
+    bare = { ...cleanEnv(), PATH: bin };
+    const result = await exec(process.execPath, [npm(), 'pack', '--json', '--pack-destination', folder], {
+      cwd: root,
+      env: cleanEnv(),
+      timeout: 240_000,
+    });
+    const [entry] = JSON.parse(result.stdout) as { filename: string; files: { path: string }[] }[];
+    if (entry === undefined) throw new Error(`npm pack: ${result.stdout}`);
+    tarball = join(folder, entry.filename);
+    packed = entry.files.map((file) => file.path);
+    await writeFile(join(project, 'package.json'), JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
+    await run(process.execPath, [
+      npm(),
+      'install',
+      '--ignore-scripts',
+      '--prefer-offline',
+      '--no-audit',
+      '--no-fund',
+      tarball,
+    ]);
+  }, 300_000);
+
+  afterAll(() => rm(folder, { recursive: true, force: true }));
+
+  test('holds what is used and nothing else', () => {
+    const outside = packed.filter(
+      (path) => !/^(dist\/|prebuilds\/|docs\/|package\.json$|README\.md$|LICENSE$|CHANGELOG\.md$)/.test(path),
+    );
+    expect(outside).toEqual([]);
+    expect(packed).toContain(`prebuilds/${process.platform}-${process.arch}/overns.glibc.node`);
+    expect(packed).toContain('dist/index.js');
+    expect(packed).toContain('dist/index.d.ts');
+    expect(packed).toContain('dist/cli/main.js');
+  });
+
+  test('has no install script', async () => {
+    const manifest = JSON.parse(await readFile(join(project, 'node_modules/overns/package.json'), 'utf8'));
+    expect(Object.keys(manifest.scripts ?? {}).filter((name) => /install|^prepare$/.test(name))).toEqual([]);
+    expect(manifest.gypfile).toBe(false);
+  });
+
+  const use = `
+    Rtnl.open().then(async (rtnl) => {
+      const links = await rtnl.links.list();
+      await rtnl.close();
+      console.log(links.some((link) => link.name === 'lo') ? 'works' : JSON.stringify(links));
+    });`;
+
+  test('works from ESM', async () => {
+    await writeFile(join(project, 'esm.mjs'), `import { Rtnl } from 'overns';\n${use}`);
+    expect((await node('esm.mjs')).stdout).toBe('works\n');
+  });
+
+  test('works from require()', async () => {
+    await writeFile(join(project, 'require.cjs'), `const { Rtnl } = require('overns');\n${use}`);
+    expect((await node('--no-warnings', 'require.cjs')).stdout).toBe('works\n');
+  });
+
+  test('has a command', async () => {
+    const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
+    // Executed itself, as a shell would: the file's mode and its first line count.
+    const { stdout } = await run(join(project, 'node_modules/.bin/overns'), ['--version']);
+    expect(stdout).toContain(version);
+  });
+
+  describe('in TypeScript, its declarations checked too', () => {
+    beforeAll(async () => {
+      await mkdir(join(project, 'node_modules/@types'), { recursive: true });
+      for (const name of ['@types/node', 'undici-types']) {
+        await rm(join(project, 'node_modules', name), { recursive: true, force: true });
+        await symlink(join(root, 'node_modules', name), join(project, 'node_modules', name));
+      }
+      await writeFile(
+        join(project, 'consumer.mts'),
+        `import { openStore, Overlay, OvernsError, Resolver, Rtnl, type Endpoint, type ResolverEvent, type Store } from 'overns';
+
+export async function main(signal: AbortSignal): Promise<Endpoint> {
+  await using overlay = await Overlay.create({ name: 'overns', vni: 42, address: '192.168.0.1/24' });
+  const endpoint = await overlay.attach('netns:demo', { address: '192.168.0.2/24' });
+  await using store = await openStore('consul://127.0.0.1:8500/demo');
+  await store.publish(endpoint);
+  const own: Store = { lookup: (query) => (query.kind === 'l3' ? { mac: '02:42:c0:a8:00:02', vtep: '10.0.0.10' } : null) };
+  await using resolver = await Resolver.start({ overlays: [overlay, { overlay, store: own }], store });
+  resolver.on('resolved', (event) => console.log(event.tookUs, event.endpoint.mac));
+  for await (const event of resolver.events({ signal })) tell(event);
+  return endpoint;
+}
+
+function tell(event: ResolverEvent): string {
+  switch (event.kind) {
+    case 'resolved':
+      return \`\${event.miss.kind} \${event.endpoint.vtep} \${event.tookUs}\`;
+    case 'overrun':
+      return String(event.dropped);
+    default:
+      return event.overlay;
+  }
+}
+
+export async function links(): Promise<readonly string[]> {
+  await using rtnl = await Rtnl.open({ netns: { pid: 1 } });
+  const [answer] = await rtnl.fdb.batch([{ op: 'replace', item: { link: 'vxlan1', mac: '02:42:c0:a8:00:02', dst: '10.0.0.10', state: 'reachable' } }]);
+  if (answer && !answer.ok) console.log(answer.error.errno, answer.error.code);
+  return (await rtnl.links.list()).map((link) => link.name);
+}
+
+export const code = (error: unknown): string => (error instanceof OvernsError ? error.code : '');
+`,
+      );
+      await writeFile(
+        join(project, 'consumer.cts'),
+        `import overns = require('overns');\nexport const open: typeof overns.Rtnl.open = (options) => overns.Rtnl.open(options);\n`,
+      );
+    });
+
+    test.each([
+      ['nodenext', 'nodenext', ['consumer.mts', 'consumer.cts']],
+      ['bundler', 'esnext', ['consumer.mts']],
+    ])(
+      'module resolution %s',
+      async (moduleResolution, module, files) => {
+        const config = {
+          compilerOptions: {
+            target: 'es2022',
+            // `await using` is the consumer's choice; the declarations ask for no more than Node's own types.
+            lib: ['es2022', 'esnext.disposable'],
+            module,
+            moduleResolution,
+            types: ['node'],
+            strict: true,
+            exactOptionalPropertyTypes: true,
+            noUncheckedIndexedAccess: true,
+            skipLibCheck: false,
+            noEmit: true,
+          },
+          files,
+        };
+        const path = join(project, `tsconfig.${moduleResolution}.json`);
+        await writeFile(path, JSON.stringify(config));
+        const result = await run(process.execPath, [require.resolve('typescript/lib/tsc.js'), '-p', path], {
+          check: false,
+        });
+        expect(result.stdout).toBe('');
+        expect(result.code).toBe(0);
+      },
+      60_000,
+    );
+  });
+
+  test('publint has nothing to say', async () => {
+    const result = await exec(
+      process.execPath,
+      [join(root, 'node_modules/publint/src/cli.js'), 'run', tarball, '--strict'],
+      { check: false, cwd: root },
+    );
+    expect(result.stdout + result.stderr).toContain('All good!');
+    expect(result.code).toBe(0);
+  }, 60_000);
+
+  test('attw finds its types', async () => {
+    const cli = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js');
+    const result = await exec(process.execPath, [cli, tarball, '--profile', 'esm-only', '--no-emoji'], {
+      check: false,
+      cwd: root,
+    });
+    expect(result.code, result.stdout + result.stderr).toBe(0);
+  }, 60_000);
+});
