@@ -24,7 +24,9 @@ function npm(): string {
 
 /** The environment without what an outer `npm test` adds. */
 function cleanEnv(): NodeJS.ProcessEnv {
-  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_|^INIT_CWD$|^OVERNS_/.test(name)));
+  return Object.fromEntries(
+    Object.entries(process.env).filter(([name]) => !/^npm_(?!config_nodedir$)|^INIT_CWD$|^OVERNS_/.test(name)),
+  );
 }
 
 describe('the package', () => {

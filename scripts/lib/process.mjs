@@ -61,6 +61,7 @@ export function capture(command, args, options = {}) {
 
 /** Environment for node-gyp: the running Node's own headers when they are installed, so that nothing is downloaded. */
 export function gypEnv(env = process.env) {
+  if (env.npm_config_nodedir) return { ...env };
   const prefix = dirname(dirname(process.execPath));
   if (!existsSync(join(prefix, 'include/node/node_api.h'))) return { ...env };
   return { ...env, npm_config_nodedir: prefix };

@@ -1,0 +1,87 @@
+#!/usr/bin/env node
+/**
+ * npm run asan: the vitest suite on an addon built with AddressSanitizer and UndefinedBehaviorSanitizer. Arguments go
+ * to vitest. Node itself is not instrumented, so the runtime is preloaded: into every node of the run, through a
+ * wrapper that stands first on PATH and in process.execPath, and into nothing else.
+ */
+import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { build } from './build.mjs';
+import { install } from './lib/install.mjs';
+import { capture, gypEnv, root, run, Stop, script } from './lib/process.mjs';
+import { provide, toolEnv } from './lib/tools.mjs';
+import { prebuild } from './pack.mjs';
+
+const folder = join(root, 'build/asan');
+
+async function compile(env) {
+  const output = join(folder, 'build/Release');
+  const tree = join(folder, 'cmake');
+  const configure = [
+    ...['-S', root, '-B', tree, '-DCMAKE_CXX_COMPILER=g++', '-DOVERNS_ADDON=ON', '-DOVERNS_TESTS=OFF'],
+    ...['-DOVERNS_SANITIZE=address;undefined', `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${output}`, '--log-level=NOTICE'],
+  ];
+  for (const args of [configure, ['--build', tree, '--parallel', '2', '--', '--no-print-directory']]) {
+    if ((await run('cmake', args, { env })) !== 0) throw new Stop('asan: the addon did not build (above)');
+  }
+}
+
+/** A `node` that preloads the runtime, takes it out of its children's environment and leads their `node` back here. */
+function wrapper(runtime) {
+  const bin = join(folder, 'bin');
+  mkdirSync(bin, { recursive: true });
+  const node = join(bin, 'node');
+  const hook = join(folder, 'hook.cjs');
+  writeFileSync(hook, `delete process.env.LD_PRELOAD;\nprocess.execPath = ${JSON.stringify(node)};\n`);
+  writeFileSync(node, `#!/bin/sh\nLD_PRELOAD='${runtime}' exec '${process.execPath}' --require '${hook}' "$@"\n`);
+  chmodSync(node, 0o755);
+  return node;
+}
+
+await script(async () => {
+  await install();
+  await build();
+  await prebuild();
+  const tools = await provide({ install: process.env.CI === 'true' || process.env.OVERNS_TEST_INSTALL === '1' });
+  const env = toolEnv(gypEnv());
+  if (!tools.cmake.ok) throw new Stop(`asan: ${tools.cmake.reason}: run \`${tools.cmake.remedy}\``);
+  await compile(env);
+
+  const runtime = capture('g++', ['-print-file-name=libasan.so']);
+  if (!runtime?.startsWith('/')) throw new Stop('asan: g++ has no libasan.so: run `apt-get install libasan8`');
+  const node = wrapper(runtime);
+  const reports = join(folder, 'reports');
+  rmSync(reports, { recursive: true, force: true });
+  mkdirSync(reports);
+
+  const status = await run(
+    node,
+    [
+      join(root, 'node_modules/vitest/vitest.mjs'),
+      'run',
+      '--testTimeout=120000',
+      '--hookTimeout=240000',
+      ...process.argv.slice(2),
+    ],
+    {
+      stdio: ['ignore', 1, 2],
+      env: {
+        ...env,
+        PATH: `${dirname(node)}:${env.PATH}`,
+        // node-gyp-build takes the addon from here instead of from the package's own folder.
+        OVERNS_PREBUILD: folder,
+        OVERNS_TEST_TOOLS: JSON.stringify(tools),
+        OVERNS_TEST_SANITIZED: '1',
+        // Leaks are the C++ tests' affair: vitest's own native parts leak by design.
+        ASAN_OPTIONS: `detect_leaks=0:log_path=${join(reports, 'asan')}`,
+        UBSAN_OPTIONS: `print_stacktrace=1:log_path=${join(reports, 'ubsan')}`,
+      },
+    },
+  );
+  // A report counts even where the test did not look at its process's end.
+  const found = readdirSync(reports);
+  for (const name of found) process.stderr.write(`${readFileSync(join(reports, name), 'utf8')}\n`);
+  if (found.length > 0) throw new Stop(`asan: ${found.length} report(s), above and in build/asan/reports`);
+  if (status !== 0) throw new Stop(`asan: vitest ended with status ${status}`);
+  process.stderr.write('asan: clean\n');
+});
