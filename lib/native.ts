@@ -19,7 +19,7 @@ export interface NativeFailure {
 
 export type TableName = 'link' | 'address' | 'route' | 'neighbor' | 'fdb';
 export interface NativeOp {
-  readonly op: 'add' | 'replace' | 'append' | 'delete';
+  readonly op: 'add' | 'replace' | 'append' | 'delete' | 'set';
   readonly item: Readonly<Record<string, unknown>>;
 }
 
@@ -40,46 +40,86 @@ export interface NativeMonitor {
   close(): void;
 }
 
-/** One endpoint as three strings; `mac` or `vtep` is never empty. */
-export type EndpointTriple = readonly [ip: string, mac: string, vtep: string];
+/** An event of the resolver thread; the fields depend on the kind, see native/binding/reactor.cc. */
+export interface NativeEvent {
+  readonly overlay: number;
+  readonly kind: 'resolved' | 'unresolved' | 'rejected' | 'overrun' | 'overlay-lost' | 'overlay-back';
+  readonly atNs: bigint;
+  /** The miss: exactly one of `ip` (L3) and `queriedMac` (L2). */
+  readonly ip?: string;
+  readonly queriedMac?: string;
+  readonly missAtNs?: bigint;
+  readonly token?: number;
+  readonly mac?: string;
+  readonly vtep?: string;
+  readonly by?: 'table' | 'store';
+  readonly tookUs?: number;
+  readonly cause?: 'absent' | 'timeout' | 'store-error';
+  readonly reason?: string;
+  readonly errno?: number;
+  readonly dropped?: number;
+}
+
+/** A question to the store; answered through {@link NativeReactor.answer}, exactly once. */
+export interface NativeLookup {
+  readonly overlay: number;
+  readonly token: number;
+  readonly l3: boolean;
+  readonly key: string;
+  readonly missAtNs: bigint;
+}
+
+/** Bits of {@link NativeReactor.want}, in the order of EventKind (native/resolver/miss_engine.h). */
+export const EVENT_BITS = {
+  resolved: 1,
+  unresolved: 2,
+  rejected: 4,
+  overrun: 8,
+  'overlay-lost': 16,
+  'overlay-back': 32,
+} as const;
 
 /** The resolver thread of this environment. Overlay ids are never used twice. */
 export interface NativeReactor {
   add(options: {
     readonly netns: string;
-    readonly overlay: string;
-    readonly vni: number;
     readonly vtep: string;
-    readonly negativeTtlMs: number;
-    readonly answerTtlMs: number;
-    readonly maxLookups: number;
-    readonly receiveBuffer?: number;
+    readonly negativeTtlMs?: number | undefined;
+    readonly maxLookups?: number | undefined;
+    readonly receiveBuffer?: number | undefined;
   }): Promise<number>;
   remove(id: number): Promise<void>;
-  /** Replaces the whole table of the overlay; entries programmed from what is gone are withdrawn. */
+  /** Replaces what the watch has given so far (ip, mac, vtep, ip, ...); entries programmed from what is gone are withdrawn. */
   reset(id: number, endpoints: readonly string[]): void;
   /** Adds or replaces: ip, mac, vtep, ip, mac, vtep, ... */
   put(id: number, endpoints: readonly string[]): void;
   /** Forgets an IP or a MAC and withdraws what was programmed for it. */
   forget(id: number, key: string): void;
-  /** Answers a lookup: an answer, null (absent), or undefined (unknown: the store failed). */
-  answer(id: number, token: number, answer: { mac: string; vtep: string; ttlMs?: number | undefined } | null | undefined): void;
+  answer(id: number, token: number, key: string, said: 'absent' | 'timeout' | 'error'): void;
+  answer(id: number, token: number, key: string, said: 'found', mac: string, vtep: string, ttlMs: number | undefined): void;
+  /** While the store is down nothing programmed is withdrawn, and what is known answers beyond its TTL. */
+  storeDown(id: number, down: boolean): void;
   /** Which kinds of event are wanted, a bit mask of {@link EVENT_BITS}. */
   want(id: number, mask: number): void;
   stats(id: number): Record<string, number>;
+  /** Asks for SCHED_FIFO; false when not permitted. */
+  realtime(on: boolean): boolean;
   ref(): void;
   unref(): void;
-  close(): Promise<void>;
+  close(): void;
 }
 
 export interface Native {
   createNetns(path: string): Promise<void>;
   deleteNetns(path: string): Promise<void>;
   openRtnl(netns: string): Promise<NativeRtnl>;
-  openMonitor(netns: string, groups: readonly string[], onBatch: (events: Record<string, unknown>[]) => void): Promise<NativeMonitor>;
+  /** Subscribed when it returns. */
+  openMonitor(netns: string, groups: readonly string[], onBatch: (events: Record<string, unknown>[]) => void): NativeMonitor;
   /** An abstract unix stream socket of a namespace: bound and listening, or connected. Resolves to its fd. */
   openUnixSocket(netns: string, name: string, mode: 'listen' | 'connect'): Promise<number>;
-  Reactor: new (onBatch: (events: Record<string, unknown>[]) => void) => NativeReactor;
+  /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
+  writeSysctl(netns: string, name: string, value: string): Promise<void>;
+  Reactor: new (onBatch: (events: NativeEvent[], lookups: NativeLookup[], overflow: number) => void) => NativeReactor;
 }
 
 let loaded: Native | undefined;
@@ -99,7 +139,7 @@ export function native(): Native {
     return loaded;
   } catch (cause) {
     throw new OvernsError('OVERNS_PLATFORM', `overns' native addon cannot be loaded: ${(cause as Error).message.split('\n')[0]}`, {
-      hint: 'run `npm run build` in a checkout; a package ships prebuilds for linux-x64 and linux-arm64',
+      hint: 'run `npm run build` in a checkout; a package ships prebuilds for the platforms it was packed on',
       cause,
     });
   }

@@ -170,6 +170,8 @@ void parse_link(const Fields& fields, Command& command) {
     command.master = *master;
     command.no_master = master->empty();
   }
+  // By index where the name lies in another namespace than the socket.
+  if (const auto master = fields.number("masterIndex", INT32_MAX)) spec.master = static_cast<std::uint32_t>(*master);
   command.netns = fields.text("netns").value_or("");
   parse_info(fields, spec);
   if (const auto value = fields.get("peer")) {

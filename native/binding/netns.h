@@ -7,6 +7,7 @@ namespace overns {
 
 Napi::Value create_netns(const Napi::CallbackInfo& info);
 Napi::Value delete_netns(const Napi::CallbackInfo& info);
+Napi::Value write_sysctl_value(const Napi::CallbackInfo& info);
 // openUnixSocket(netns, name, 'listen' | 'connect'): Promise<fd>
 Napi::Value open_unix_socket(const Napi::CallbackInfo& info);
 

@@ -116,6 +116,17 @@ Status delete_namespace(const std::string& path) {
   return done();
 }
 
+Status write_sysctl(const std::string& path, const std::string& name, const std::string& value) {
+  return run_in_namespace(path, [&]() -> Status {
+    // /proc/sys/net shows the namespace of the thread that opens it.
+    const std::string file = "/proc/sys/net/" + name;
+    const UniqueFd fd(open(file.c_str(), O_WRONLY | O_CLOEXEC));
+    if (!fd.valid()) return system_failure("open", file);
+    if (write(fd.get(), value.data(), value.size()) < 0) return system_failure("write", file);
+    return done();
+  });
+}
+
 Result<UniqueFd> listen_abstract(const std::string& path, const std::string& name) {
   auto fd = open_socket(path, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
   if (!fd) return fd;

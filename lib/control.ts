@@ -1,0 +1,129 @@
+/**
+ * The resolver of an overlay, as other processes find it: an abstract unix socket in the overlay's namespace. Holding
+ * the name is the lock that makes it the only one; the kernel releases it with its holder. Behind it, JSON lines.
+ */
+import { createServer, type Server, Socket } from 'node:net';
+import { createInterface } from 'node:readline';
+import { OvernsError } from './errors.js';
+import { isNativeFailure, kernel, netlinkError } from './kernel-error.js';
+import { native } from './native.js';
+
+const NAME = 'overns';
+const ANSWER_TIMEOUT_MS = 5000;
+/** Longest line that either side reads, bytes. */
+const LINE_MAX = 1 << 20;
+
+/** What may be asked of a resolver. */
+export type ControlRequest = { readonly op: 'stats' | 'release' | 'deleted' };
+export type ControlAnswer = { readonly ok: boolean; readonly error?: string; readonly [key: string]: unknown };
+
+export interface ControlServer {
+  close(): Promise<void>;
+  ref(): void;
+  unref(): void;
+}
+
+/**
+ * Becomes the resolver of the overlay in the namespace at `path`.
+ * @throws NetlinkError `EADDRINUSE` when another holds it
+ */
+export async function serveControl(
+  path: string,
+  answer: (request: ControlRequest) => Promise<ControlAnswer> | ControlAnswer,
+): Promise<ControlServer> {
+  const fd = await kernel({ what: 'claim the overlay', netns: path }, native().openUnixSocket(path, NAME, 'listen'));
+  const sockets = new Set<Socket>();
+  const server: Server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    const reader = lines(socket, (line) => {
+      let request: ControlRequest;
+      try {
+        request = JSON.parse(line) as ControlRequest;
+      } catch {
+        socket.end(`${JSON.stringify({ ok: false, error: 'not JSON' })}\n`);
+        return;
+      }
+      Promise.resolve()
+        .then(() => answer(request))
+        .catch((error: Error) => ({ ok: false, error: error.message }))
+        .then((said) => {
+          if (!socket.destroyed) socket.write(`${JSON.stringify(said)}\n`);
+        });
+    });
+    socket.on('close', () => reader.close());
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen({ fd }, () => resolve());
+  });
+  return {
+    ref: () => server.ref(),
+    unref: () => server.unref(),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroySoon();
+      }),
+  };
+}
+
+/**
+ * Asks the resolver that serves the overlay in the namespace at `path`.
+ * @returns undefined when there is none
+ */
+export async function askControl(path: string, request: ControlRequest): Promise<ControlAnswer | undefined> {
+  let fd: number;
+  try {
+    fd = await native().openUnixSocket(path, NAME, 'connect');
+  } catch (error) {
+    if (!isNativeFailure(error)) throw error;
+    const failed = netlinkError(error, { what: 'reach the resolver', netns: path });
+    if (failed.code === 'ECONNREFUSED') return undefined;
+    throw failed;
+  }
+  const socket = new Socket({ fd, readable: true, writable: true });
+  try {
+    return await new Promise<ControlAnswer | undefined>((resolve, reject) => {
+      const timer = setTimeout(() => {
+        reject(
+          new OvernsError('ETIMEDOUT', `the resolver of ${path} does not answer`, {
+            hint: 'its process is stopped or blocked: end it, which releases the overlay',
+          }),
+        );
+      }, ANSWER_TIMEOUT_MS);
+      lines(socket, (line) => {
+        clearTimeout(timer);
+        try {
+          resolve(JSON.parse(line) as ControlAnswer);
+        } catch (cause) {
+          reject(new OvernsError('EPROTO', `the resolver of ${path} answers nonsense`, { cause }));
+        }
+      });
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        clearTimeout(timer);
+        resolve(undefined); // it has ended meanwhile
+      });
+      socket.write(`${JSON.stringify(request)}\n`);
+    });
+  } finally {
+    socket.destroy();
+  }
+}
+
+function lines(socket: Socket, onLine: (line: string) => void): { close(): void } {
+  let bytes = 0;
+  socket.on('data', (chunk) => {
+    bytes += chunk.length;
+    if (bytes > LINE_MAX) socket.destroy();
+  });
+  const reader = createInterface({ input: socket, crlfDelay: Number.POSITIVE_INFINITY });
+  reader.on('line', (line) => {
+    bytes = 0;
+    onLine(line);
+  });
+  reader.on('error', () => {});
+  return reader;
+}

@@ -1,0 +1,590 @@
+/** Overlays: a namespace with a bridge and a vxlan device, and the containers attached to it. */
+import { join } from 'node:path';
+import { checkSignal, throwIfAborted } from './abort.js';
+import {
+  type Cidr,
+  canonicalIp,
+  checkInterfaceName,
+  checkMtu,
+  checkOverlayName,
+  checkPort,
+  checkVni,
+  defaultMac,
+  formatCidr,
+  interfaceAddress,
+  ipFamily,
+  MTU_MIN,
+  unicastMac,
+  VXLAN_OVERHEAD,
+  VXLAN_PORT,
+  vtepIp,
+} from './address.js';
+import { checkContainer, resolveContainer } from './container.js';
+import { askControl } from './control.js';
+import { formatAlias, parseAlias } from './endpoint-alias.js';
+import { invalidArgument, invalidType, OvernsError } from './errors.js';
+import { kernel } from './kernel-error.js';
+import { native } from './native.js';
+import { checkNetns, listNetns, netnsDirectory, netnsIdentity, netnsPath } from './netns.js';
+import { type Link, monitorSubscription, Rtnl } from './rtnl.js';
+import { storeFor } from './store/index.js';
+import { transaction } from './transaction.js';
+import type {
+  Cancel,
+  ContainerRef,
+  Endpoint,
+  Miss,
+  NetnsRef,
+  QueueOptions,
+  Store,
+  Subscription,
+  Where,
+} from './types.js';
+import { findUnderlay } from './underlay.js';
+
+const BRIDGE = 'br0';
+const VXLAN = 'vxlan1';
+
+/** An overlay as it stands in the kernel. */
+export interface OverlayInfo extends Where {
+  /** The host's underlay address. */
+  readonly vtep: string;
+  /** UDP port of the VXLAN packets. */
+  readonly port: number;
+  /** Largest IP packet that crosses, bytes. */
+  readonly mtu: number;
+}
+
+export interface OverlayOptions extends Cancel {
+  /** The overlay's name, which becomes a namespace in /run/netns. */
+  readonly name: string;
+  /** VXLAN network identifier, 1 to 2^24-1 (RFC 7348). */
+  readonly vni: number;
+  /** Addresses of br0 with prefix lengths: the gateway's, the same on every host. Default: none. */
+  readonly address?: string | readonly string[] | undefined;
+  /** UDP port, 1 to 65535. Default 4789 (IANA). */
+  readonly port?: number | undefined;
+  /** Bytes. Default `auto`: the underlay's less the VXLAN overhead (50; 70 over IPv6). */
+  readonly mtu?: number | 'auto' | undefined;
+  /** The host's underlay address. Default: that of the route out of the host, else its only global one. */
+  readonly vtep?: string | undefined;
+  /** The namespace that is the host. Default: the caller's. */
+  readonly host?: NetnsRef | undefined;
+}
+
+export interface AttachOptions extends Cancel {
+  /** The container's addresses, with prefix lengths; at least one. */
+  readonly address: string | readonly string[];
+  /** Default: `02:42:` and the IPv4 address (IPv6 only: and the first 4 bytes of the address's SHA-256). */
+  readonly mac?: string | undefined;
+  /** Name of the interface in the container. Default `eth0`. */
+  readonly ifname?: string | undefined;
+  /** Where the endpoint is published once it works. */
+  readonly store?: Store | undefined;
+  /** Docker's API, as DOCKER_HOST has it. Default: DOCKER_HOST, else `unix:///var/run/docker.sock`. */
+  readonly docker?: string | undefined;
+}
+
+function checkAddresses(value: unknown, name: string): readonly Cidr[] {
+  const list = Array.isArray(value) ? value : [value];
+  const seen = new Set<string>();
+  return list.map((each, at) => {
+    const cidr = interfaceAddress(each, Array.isArray(value) ? `${name}[${at}]` : name);
+    if (seen.has(cidr.ip)) throw invalidArgument(name, each, 'an address given once');
+    seen.add(cidr.ip);
+    return cidr;
+  });
+}
+
+function checkOptions(value: unknown): void {
+  if (value === null || typeof value !== 'object') throw invalidType('options', value, 'an object');
+}
+
+/** Name of a container's veth in the overlay: the last four bytes of its MAC address, which is unique there. */
+function vethName(mac: string): string {
+  return `veth${mac.slice(6).replaceAll(':', '')}`;
+}
+
+interface State extends OverlayInfo {
+  readonly path: string;
+}
+
+export class Overlay implements AsyncDisposable {
+  readonly name: string;
+  readonly vni: number;
+  readonly vtep: string;
+  readonly port: number;
+  readonly mtu: number;
+  /** Path of the overlay's namespace. */
+  readonly netns: string;
+  #rtnl: Rtnl | undefined;
+
+  private constructor(state: State, rtnl: Rtnl) {
+    this.name = state.overlay;
+    this.vni = state.vni;
+    this.vtep = state.vtep;
+    this.port = state.port;
+    this.mtu = state.mtu;
+    this.netns = state.path;
+    this.#rtnl = rtnl;
+  }
+
+  /**
+   * Makes an overlay: all of it, or nothing.
+   * @throws OvernsError `EEXIST` (the name is taken: what is there is unchanged), `EADDRNOTAVAIL` (no VTEP can be
+   *   chosen); NetlinkError for what the kernel refuses, as a VNI that the host has already; RangeError or TypeError
+   *   for a wrong argument
+   */
+  static async create(options: OverlayOptions): Promise<Overlay> {
+    checkOptions(options);
+    const signal = checkSignal(options.signal);
+    const name = checkOverlayName(options.name);
+    const vni = checkVni(options.vni);
+    const port = options.port === undefined ? VXLAN_PORT : checkPort(options.port);
+    const addresses = options.address === undefined ? [] : checkAddresses(options.address, 'address');
+    const carries6 = addresses.some((address) => address.family === 6);
+    const asked = options.mtu ?? 'auto';
+    if (asked !== 'auto') checkMtu(asked, 'mtu', carries6 ? 6 : 4);
+    const given = options.vtep === undefined ? undefined : vtepIp(options.vtep);
+    checkNetns(options.host, 'host');
+    throwIfAborted(signal);
+
+    const host = await Rtnl.open({ netns: options.host });
+    try {
+      const underlay = await findUnderlay(host, given);
+      const family = ipFamily(underlay.vtep);
+      const fits = underlay.mtu - VXLAN_OVERHEAD[family];
+      const mtu = asked === 'auto' ? fits : asked;
+      if (mtu > fits) {
+        throw invalidArgument('mtu', mtu, `at most ${fits}: ${underlay.link} carries ${underlay.mtu} bytes less ${VXLAN_OVERHEAD[family]} of VXLAN`);
+      }
+      if (mtu < MTU_MIN[carries6 ? 6 : 4]) {
+        throw new OvernsError('EMSGSIZE', `${underlay.link} carries ${underlay.mtu} bytes: ${mtu} are left for the overlay, too few for IP`, {
+          hint: `raise the MTU of ${underlay.link}`,
+        });
+      }
+      const path = join(netnsDirectory(), name);
+      return await transaction(signal, async (t) => {
+        await t.step(
+          'namespace',
+          () => makeNamespace(path, name),
+          () => native().deleteNetns(path),
+        );
+        const rtnl = await t.step(
+          'socket',
+          () => Rtnl.open({ netns: { path } }),
+          (socket) => socket.close(),
+        );
+        await t.step(
+          BRIDGE,
+          () =>
+            // Without snooping: IPv6 solicitations must reach vxlan1 (an MLD querier would keep them from it).
+            rtnl.links.add({ kind: 'bridge', name: BRIDGE, mac: randomMac(), mcastSnooping: false, up: true }),
+          () => rtnl.links.delete({ name: BRIDGE }),
+        );
+        if (addresses.length > 0) {
+          await t.step('addresses', async () => {
+            for (const address of addresses) {
+              await rtnl.addresses.add({ link: BRIDGE, address: formatCidr(address), nodad: true });
+            }
+          });
+        }
+        const [bridge] = await rtnl.links.list({ kind: 'bridge', name: BRIDGE });
+        await t.step(
+          VXLAN,
+          () =>
+            // One message on a socket of the host: made in the overlay, linked to the host's sockets and routes.
+            host.links.add({
+              kind: 'vxlan',
+              name: VXLAN,
+              netns: { path },
+              masterIndex: bridge?.index,
+              up: true,
+              mtu,
+              vni,
+              port,
+              local: underlay.vtep,
+              proxy: true,
+              learning: true,
+              l2miss: true,
+              l3miss: true,
+            }),
+          () => rtnl.links.delete({ name: VXLAN }),
+        );
+        return new Overlay({ overlay: name, vni, vtep: underlay.vtep, port, mtu, path }, rtnl);
+      });
+    } finally {
+      await host.close();
+    }
+  }
+
+  /**
+   * Opens an overlay that exists, also one made by hand.
+   * @throws OvernsError `ENOENT` (no such namespace), `EINVAL` (it is no overlay), `EADDRNOTAVAIL` (made without a
+   *   local address, and the host cannot be told)
+   */
+  static async open(name: string, options: Cancel & { readonly host?: NetnsRef | undefined } = {}): Promise<Overlay> {
+    checkOverlayName(name);
+    checkOptions(options);
+    checkNetns(options.host, 'host');
+    const signal = checkSignal(options.signal);
+    throwIfAborted(signal);
+    const path = await netnsPath(name, 'name');
+    const rtnl = await Rtnl.open({ netns: { path }, signal });
+    try {
+      const state = await readState(name, path, rtnl, options.host);
+      if (!state) {
+        throw new OvernsError('EINVAL', `namespace "${name}" is no overlay: it has no ${VXLAN}`, {
+          hint: `make one with \`overns create\`, after removing this one`,
+        });
+      }
+      throwIfAborted(signal);
+      return new Overlay(state, rtnl);
+    } catch (error) {
+      await rtnl.close();
+      throw error;
+    }
+  }
+
+  /** The overlays among the named namespaces of this machine. */
+  static async list(options: Cancel = {}): Promise<readonly OverlayInfo[]> {
+    checkOptions(options);
+    const signal = checkSignal(options.signal);
+    const found: OverlayInfo[] = [];
+    for (const name of await listNetns()) {
+      throwIfAborted(signal);
+      const path = join(netnsDirectory(), name);
+      try {
+        await using rtnl = await Rtnl.open({ netns: { path } });
+        const state = await readState(name, path, rtnl, undefined);
+        if (!state) continue;
+        const { path: _, ...info } = state;
+        found.push(info);
+      } catch (error) {
+        // Gone since it was listed, or made without a local address by somebody else.
+        if (!OvernsError.is(error) || !['ENOENT', 'EINVAL', 'EADDRNOTAVAIL', 'OVERNS_HOST'].includes(error.code)) throw error;
+      }
+    }
+    return found;
+  }
+
+  #open(): Rtnl {
+    if (this.#rtnl) return this.#rtnl;
+    throw new OvernsError('OVERNS_CLOSED', `overlay "${this.name}" is closed`, { hint: `open it again with Overlay.open('${this.name}')` });
+  }
+
+  /**
+   * Attaches a container: a veth into its namespace, its MAC and addresses, up, and published when a store is given.
+   * All of it, or nothing.
+   * @throws OvernsError `EEXIST` (the container or the address is attached already), `ENOENT` (no such container),
+   *   `OVERNS_NOT_RUNNING`, `OVERNS_STORE`; NetlinkError for what the kernel refuses
+   */
+  async attach(container: ContainerRef, options: AttachOptions): Promise<Endpoint> {
+    const rtnl = this.#open();
+    checkOptions(options);
+    const signal = checkSignal(options.signal);
+    const addresses = checkAddresses(options.address, 'address');
+    const [first] = addresses;
+    if (!first) throw invalidArgument('address', '[]', 'at least one address');
+    const mac =
+      options.mac === undefined
+        ? defaultMac((addresses.find((address) => address.family === 4) ?? first).ip)
+        : unicastMac(options.mac);
+    const ifname = options.ifname === undefined ? 'eth0' : checkInterfaceName(options.ifname);
+    checkContainer(container, { docker: options.docker });
+    if (this.mtu < MTU_MIN[6] && addresses.some((address) => address.family === 6)) {
+      throw invalidArgument('address', formatCidr(first), `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`);
+    }
+    const publish = options.store && this.#writer(options.store, 'publish');
+    throwIfAborted(signal);
+
+    const target = await resolveContainer(container, { signal, docker: options.docker });
+    if ((await netnsIdentity(target.path)) === (await netnsIdentity(this.netns))) {
+      throw new OvernsError('EINVAL', `${target.description} is the overlay's own namespace, no container`, {
+        hint: 'name the container to attach',
+      });
+    }
+    const ips = addresses.map((address) => address.ip);
+    await this.#refuseTaken(rtnl, ips, mac);
+    const endpoint: Endpoint = { ip: first.ip, ips, mac, vtep: this.vtep };
+    const alias = formatAlias({ mac, addresses: addresses.map(formatCidr), container: target.description });
+    const veth = vethName(mac);
+
+    return transaction(signal, async (t) => {
+      const inside = await t.step(
+        'socket',
+        () => Rtnl.open({ netns: { path: target.path } }),
+        (socket) => socket.close(),
+      );
+      try {
+        if ((await inside.links.list({ name: ifname })).length > 0) {
+          throw new OvernsError('EEXIST', `${target.description} has an interface "${ifname}" already`, {
+            hint: 'detach it first, or choose another name with ifname (--ifname)',
+          });
+        }
+        await t.step(
+          'veth',
+          () =>
+            rtnl.links.add({
+              kind: 'veth',
+              name: veth,
+              master: BRIDGE,
+              up: true,
+              mtu: this.mtu,
+              peer: { name: ifname, mac, mtu: this.mtu, netns: { path: target.path } },
+            }),
+          () => rtnl.links.delete({ name: veth }),
+        );
+        // After creation: the kernel takes an alias in a change only. The resolver learns from it what is local.
+        await t.step('alias', () => rtnl.links.set({ name: veth, alias }));
+        if (addresses.some((address) => address.family === 6)) {
+          // Docker switches IPv6 off in the namespaces of containers without a network.
+          await t.step('ipv6', () =>
+            kernel(
+              { what: `switch IPv6 on for ${ifname}`, netns: target.description },
+              native().writeSysctl(target.path, `ipv6/conf/${ifname}/disable_ipv6`, '0'),
+            ),
+          );
+        }
+        await t.step('addresses', async () => {
+          const answers = await inside.addresses.batch(
+            addresses.map((address) => ({
+              op: 'add' as const,
+              item: { link: ifname, address: formatCidr(address), nodad: address.family === 6 },
+            })),
+          );
+          for (const answer of answers) if (!answer.ok) throw answer.error;
+        });
+        await t.step('up', () => inside.links.set({ name: ifname, up: true }));
+        if (publish) {
+          await t.step(
+            'publish',
+            () => publish(endpoint, { signal }),
+            () => this.#writer(options.store as Store, 'withdraw')(endpoint, {}),
+          );
+        }
+      } finally {
+        await inside.close();
+      }
+      return endpoint;
+    });
+  }
+
+  /** Fails when one of the addresses is attached already. */
+  async #refuseTaken(rtnl: Rtnl, ips: readonly string[], mac: string): Promise<void> {
+    for (const { alias, endpoint } of await this.#attached(rtnl)) {
+      const taken = ips.find((ip) => endpoint.ips.includes(ip)) ?? (endpoint.mac === mac ? mac : undefined);
+      if (taken === undefined) continue;
+      throw new OvernsError('EEXIST', `${taken} is attached to "${this.name}" already, as ${alias.container || endpoint.ip}`, {
+        hint: `detach it first: overns detach ${this.name} --address ${endpoint.ip}`,
+      });
+    }
+  }
+
+  /** The store's method as this overlay sees it. */
+  #writer(store: Store, method: 'publish' | 'withdraw'): (endpoint: Endpoint, options?: Cancel) => Promise<void> {
+    const view = storeFor(store, { overlay: this.name, vni: this.vni });
+    const write = view[method];
+    if (typeof write !== 'function') throw invalidType('store', store, `a store with ${method}()`);
+    return write.bind(view);
+  }
+
+  /**
+   * Takes a container off the overlay: withdrawn from the store when one is given, then its veth removed.
+   * `{ ip }` also finds one whose container is gone, in the store.
+   * @throws OvernsError `ENOENT` when it is not attached
+   */
+  async detach(
+    target: ContainerRef | { readonly ip: string },
+    options: Cancel & { readonly store?: Store | undefined; readonly docker?: string | undefined } = {},
+  ): Promise<Endpoint> {
+    const rtnl = this.#open();
+    checkOptions(options);
+    const signal = checkSignal(options.signal);
+    const withdraw = options.store && this.#writer(options.store, 'withdraw');
+    throwIfAborted(signal);
+    const byIp = typeof target === 'object' && target !== null && 'ip' in target;
+    const attached = await this.#attached(rtnl);
+    let found: Attached | undefined;
+    let words: string;
+    if (byIp) {
+      const ip = canonicalIp(target.ip, 'ip');
+      words = ip;
+      found = attached.find((each) => each.endpoint.ips.includes(ip));
+      if (!found && options.store) {
+        const gone = await this.#published(options.store, ip, signal);
+        if (gone) {
+          await withdraw?.(gone, { signal });
+          return gone;
+        }
+      }
+    } else {
+      const container = await resolveContainer(target, { signal, docker: options.docker });
+      words = container.description;
+      const nsid = await rtnl.nsid({ path: container.path });
+      found = nsid < 0 ? undefined : attached.find((each) => each.link.linkNetnsid === nsid);
+    }
+    if (!found) {
+      throw new OvernsError('ENOENT', `${words} is not attached to "${this.name}"`, {
+        hint: `\`overns show ${this.name}\` lists what is`,
+      });
+    }
+    // The record first: while the container still answers, nobody is sent to where it no longer is.
+    await withdraw?.(found.endpoint, { signal });
+    try {
+      await rtnl.links.delete({ name: found.link.name });
+    } catch (error) {
+      if (withdraw && options.store) await this.#writer(options.store, 'publish')(found.endpoint).catch(() => {});
+      throw error;
+    }
+    return found.endpoint;
+  }
+
+  /** What the store has for an address of this host. */
+  async #published(store: Store, ip: string, signal: AbortSignal | undefined): Promise<Endpoint | undefined> {
+    const where = { overlay: this.name, vni: this.vni };
+    const answer = await store.lookup({ ...where, kind: 'l3', ip }, { signal: signal ?? new AbortController().signal });
+    if (!answer || answer.vtep !== this.vtep) return undefined;
+    return { ip, ips: [ip], mac: answer.mac, vtep: answer.vtep };
+  }
+
+  async #attached(rtnl: Rtnl): Promise<Attached[]> {
+    const found: Attached[] = [];
+    for (const link of await rtnl.links.list({ kind: 'veth' })) {
+      const alias = parseAlias(link.alias);
+      if (!alias) continue;
+      const ips = alias.addresses.map((address) => address.split('/')[0] as string);
+      found.push({ link, alias, endpoint: { ip: ips[0] as string, ips, mac: alias.mac, vtep: this.vtep } });
+    }
+    return found;
+  }
+
+  /** The containers attached to this host's part of the overlay, read back from the kernel. */
+  async endpoints(options: Cancel = {}): Promise<readonly Endpoint[]> {
+    const rtnl = this.#open();
+    checkOptions(options);
+    throwIfAborted(checkSignal(options.signal));
+    return (await this.#attached(rtnl)).map(({ endpoint }) => endpoint);
+  }
+
+  /** What the kernel asks, from now on. Observes only: nothing is answered. */
+  misses(options?: QueueOptions): Subscription<Miss> {
+    this.#open();
+    const where = { overlay: this.name, vni: this.vni };
+    return monitorSubscription<Miss>(
+      { path: this.netns, groups: ['miss'], netns: this.name },
+      options,
+      (event) => {
+        if (event.kind !== 'miss' || event.vxlan !== true) return undefined;
+        const about = { ...where, link: String(event.link), atNs: event.atNs as bigint };
+        return event.query === 'l3'
+          ? { ...about, kind: 'l3', ip: String(event.ip) }
+          : { ...about, kind: 'l2', mac: String(event.mac) };
+      },
+    );
+  }
+
+  /**
+   * Removes the overlay from the kernel: vxlan1, the containers' veths, br0, then the name. A resolver that serves it
+   * is told first. The handle is closed afterwards.
+   */
+  async delete(options: Cancel = {}): Promise<void> {
+    const rtnl = this.#open();
+    checkOptions(options);
+    const signal = checkSignal(options.signal);
+    throwIfAborted(signal);
+    // A resolver that is stopped or stuck must not keep its overlay alive.
+    await askControl(this.netns, { op: 'deleted' }).catch(() => undefined);
+    throwIfAborted(signal);
+    // The links themselves: a socket that is open somewhere keeps the namespace, and with it the VNI, alive.
+    const links = await rtnl.links.list();
+    const order = [
+      ...links.filter((link) => link.name === VXLAN),
+      ...links.filter((link) => link.kind === 'veth' && link.master === BRIDGE),
+      ...links.filter((link) => link.name === BRIDGE),
+    ];
+    for (const link of order) {
+      try {
+        await rtnl.links.delete({ name: link.name });
+      } catch (error) {
+        // A veth goes with its container, which may happen meanwhile.
+        if (!OvernsError.is(error) || error.code !== 'ENODEV') throw error;
+      }
+    }
+    await kernel({ what: `remove the name "${this.name}"`, request: { path: this.netns } }, native().deleteNetns(this.netns));
+    await this.close();
+  }
+
+  /** Closes the handle; the overlay stays. Idempotent. */
+  async close(): Promise<void> {
+    const rtnl = this.#rtnl;
+    this.#rtnl = undefined;
+    await rtnl?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+interface Attached {
+  readonly link: Link;
+  readonly alias: { readonly container: string };
+  readonly endpoint: Endpoint;
+}
+
+/** A new namespace under its name; a name that is taken is told apart from other failures. */
+async function makeNamespace(path: string, name: string): Promise<void> {
+  try {
+    await kernel({ what: `make namespace ${path}`, request: { name } }, native().createNetns(path));
+  } catch (error) {
+    if (!OvernsError.is(error) || error.code !== 'EEXIST') throw error;
+    throw new OvernsError('EEXIST', `a namespace "${name}" exists already`, {
+      hint: `choose another name, or remove it: overns delete ${name}`,
+      cause: error,
+    });
+  }
+}
+
+/**
+ * An address for br0 of its own. Without one it would take that of its lowest port, and change as containers come
+ * and go.
+ */
+function randomMac(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(6));
+  bytes[0] = ((bytes[0] as number) & 0xfc) | 0x02; // unicast, locally administered
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+}
+
+/** The overlay in a namespace, or undefined when there is none. */
+async function readState(name: string, path: string, rtnl: Rtnl, host: NetnsRef | undefined): Promise<State | undefined> {
+  const vxlan = (await rtnl.links.list({ kind: 'vxlan' })).find((link) => link.name === VXLAN);
+  if (!vxlan || typeof vxlan.vni !== 'number') return undefined;
+  let vtep = typeof vxlan.local === 'string' ? vxlan.local : undefined;
+  if (vtep === undefined) {
+    // Made by hand, without `local`: the kernel chooses the source by route, as findUnderlay does.
+    const underlay = await Rtnl.open({ netns: host ?? (await findHost(name, rtnl, vxlan)) });
+    try {
+      vtep = (await findUnderlay(underlay, undefined)).vtep;
+    } finally {
+      await underlay.close();
+    }
+  }
+  return { overlay: name, vni: vxlan.vni, vtep, port: Number(vxlan.port), mtu: vxlan.mtu, path };
+}
+
+/**
+ * The namespace that the vxlan device is linked to, by its id: the caller's, pid 1's, or a named one.
+ * @throws OvernsError `OVERNS_HOST` when none matches
+ */
+async function findHost(name: string, rtnl: Rtnl, vxlan: Link): Promise<NetnsRef> {
+  const wanted = vxlan.linkNetnsid;
+  const named = (await listNetns()).map((each) => ({ path: join(netnsDirectory(), each) }));
+  for (const candidate of [{ path: '/proc/self/ns/net' }, { pid: 1 }, ...named]) {
+    const id = await rtnl.nsid(candidate).catch(() => -1);
+    if (wanted !== undefined && id === wanted) return candidate;
+  }
+  throw new OvernsError('OVERNS_HOST', `the host of overlay "${name}" cannot be found: its ${VXLAN} is linked to a namespace without a name`, {
+    hint: 'name it with host (--host)',
+  });
+}

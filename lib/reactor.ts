@@ -1,0 +1,90 @@
+/** The resolver thread of this environment, shared by all its resolvers: started with the first, ended with the last. */
+import { type NativeEvent, type NativeLookup, type NativeReactor, native } from './native.js';
+
+/** One overlay's side of the thread. */
+export interface ReactorClient {
+  onEvents(events: readonly NativeEvent[]): void;
+  onLookups(lookups: readonly NativeLookup[]): void;
+  /** The thread had events that this process did not take in time; which overlay's is not known. */
+  onOverflow(dropped: number): void;
+}
+
+interface Shared {
+  readonly thread: NativeReactor;
+  readonly clients: Map<number, ReactorClient>;
+  users: number;
+  references: number;
+}
+
+let shared: Shared | undefined;
+
+function start(): Shared {
+  const clients = new Map<number, ReactorClient>();
+  const thread = new (native().Reactor)((events, lookups, overflow) => {
+    for (const [id, list] of group(lookups)) clients.get(id)?.onLookups(list);
+    for (const [id, list] of group(events)) clients.get(id)?.onEvents(list);
+    if (overflow > 0) for (const client of clients.values()) client.onOverflow(overflow);
+  });
+  thread.unref();
+  return { thread, clients, users: 0, references: 0 };
+}
+
+function group<T extends { readonly overlay: number }>(items: readonly T[]): Map<number, T[]> {
+  const groups = new Map<number, T[]>();
+  for (const item of items) {
+    const list = groups.get(item.overlay);
+    if (list) list.push(item);
+    else groups.set(item.overlay, [item]);
+  }
+  return groups;
+}
+
+/** A resolver's hold on the thread. */
+export class ReactorLease {
+  readonly #shared: Shared;
+  #referenced = false;
+  #released = false;
+
+  constructor() {
+    shared ??= start();
+    this.#shared = shared;
+    this.#shared.users++;
+  }
+
+  get thread(): NativeReactor {
+    return this.#shared.thread;
+  }
+
+  /** Serves one more overlay. What happens from its first moment on reaches the client. */
+  async add(options: Parameters<NativeReactor['add']>[0], client: ReactorClient): Promise<number> {
+    const id = await this.#shared.thread.add(options);
+    this.#shared.clients.set(id, client);
+    return id;
+  }
+
+  async remove(id: number): Promise<void> {
+    await this.#shared.thread.remove(id);
+    this.#shared.clients.delete(id);
+  }
+
+  ref(): void {
+    if (this.#referenced || this.#released) return;
+    this.#referenced = true;
+    if (this.#shared.references++ === 0) this.#shared.thread.ref();
+  }
+
+  unref(): void {
+    if (!this.#referenced) return;
+    this.#referenced = false;
+    if (--this.#shared.references === 0) this.#shared.thread.unref();
+  }
+
+  release(): void {
+    if (this.#released) return;
+    this.unref();
+    this.#released = true;
+    if (--this.#shared.users > 0) return;
+    this.#shared.thread.close();
+    if (shared === this.#shared) shared = undefined;
+  }
+}

@@ -1,0 +1,711 @@
+/** The resolver: answers the kernel's misses for overlays, from what their stores know. */
+import { channel } from 'node:diagnostics_channel';
+import { abortError, checkSignal, isAbortError, throwIfAborted } from './abort.js';
+import { canonicalIp, canonicalMac } from './address.js';
+import { askControl, type ControlAnswer, type ControlRequest, type ControlServer, serveControl } from './control.js';
+import { invalidArgument, invalidType, OvernsError } from './errors.js';
+import { errnoName } from './kernel-error.js';
+import { EVENT_BITS, type NativeEvent, type NativeLookup } from './native.js';
+import { netnsPath } from './netns.js';
+import { Overlay } from './overlay.js';
+import { type ReactorClient, ReactorLease } from './reactor.js';
+import { scopeOf, storeFor } from './store/index.js';
+import { type BoundedQueue, createSubscription } from './subscription.js';
+import type {
+  Answer,
+  Cancel,
+  Change,
+  Endpoint,
+  Miss,
+  Query,
+  QueueOptions,
+  ResolverEvent,
+  ResolverStats,
+  Store,
+  Subscription,
+  Where,
+} from './types.js';
+
+/** Every event of every resolver, for observers that do not hold one. */
+const eventChannel = channel('overns:resolver:event');
+
+const KINDS = [
+  'resolved',
+  'unresolved',
+  'rejected',
+  'overrun',
+  'overflow',
+  'store-down',
+  'store-up',
+  'overlay-lost',
+  'overlay-back',
+] as const satisfies readonly ResolverEvent['kind'][];
+
+export interface ResolverOptions extends Cancel {
+  /** What to serve from the start; an overlay without a store of its own uses `store`. */
+  readonly overlays?: readonly (Overlay | { readonly overlay: Overlay; readonly store: Store })[] | undefined;
+  readonly store?: Store | undefined;
+  /** How long a lookup may take, milliseconds, 1 to 600000. Default 2000. */
+  readonly lookupTimeoutMs?: number | undefined;
+  /** How long "absent" holds, milliseconds, 0 to 3600000. Default 1000. */
+  readonly negativeTtlMs?: number | undefined;
+  /** Lookups under way at once, for one overlay, 1 to 65536. Default 256. */
+  readonly maxLookups?: number | undefined;
+  /** Run the resolver thread under SCHED_FIFO, where permitted. Default false. */
+  readonly realtime?: boolean | undefined;
+  /** Take an overlay from the resolver that serves it now. Default false: `EBUSY`. */
+  readonly takeover?: boolean | undefined;
+}
+
+function integerOption(options: ResolverOptions, name: 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups', min: number, max: number, fallback: number): number {
+  const value = options[name] as unknown;
+  if (value === undefined) return fallback;
+  if (typeof value !== 'number') throw invalidType(name, value, 'a number');
+  if (!Number.isInteger(value) || value < min || value > max) throw invalidArgument(name, value, `an integer from ${min} to ${max}`);
+  return value;
+}
+
+function checkStore(value: unknown, name: string): Store {
+  if (value === null || typeof value !== 'object' || typeof (value as Store).lookup !== 'function') {
+    throw invalidType(name, value, 'a store, which has lookup()');
+  }
+  return value as Store;
+}
+
+type Kind = ResolverEvent['kind'];
+
+interface Listener {
+  readonly kinds: ReadonlySet<Kind>;
+  readonly tell: (events: readonly ResolverEvent[]) => void;
+}
+
+interface Timing {
+  readonly lookupTimeoutMs: number;
+  readonly negativeTtlMs: number;
+  readonly maxLookups: number;
+}
+
+/** One resolver serves an overlay: a second gets `EBUSY`, unless it takes over. */
+export class Resolver implements AsyncDisposable {
+  /** Fulfils when the resolver has been closed; rejects if it died by itself. */
+  readonly closed: Promise<void>;
+  readonly #lease: ReactorLease;
+  readonly #timing: Timing;
+  readonly #takeover: boolean;
+  readonly #store: Store | undefined;
+  readonly #served = new Map<string, Served>();
+  readonly #listeners = new Set<Listener>();
+  readonly #queues = new Set<BoundedQueue<ResolverEvent>>();
+  /** What overlays no longer served have counted. */
+  readonly #past: Record<string, number> = {};
+  readonly #settled: { resolve(): void; reject(error: unknown): void };
+  #referenced = true;
+  #closing: Promise<void> | undefined;
+
+  private constructor(options: ResolverOptions) {
+    this.#timing = {
+      lookupTimeoutMs: integerOption(options, 'lookupTimeoutMs', 1, 600_000, 2000),
+      negativeTtlMs: integerOption(options, 'negativeTtlMs', 0, 3_600_000, 1000),
+      maxLookups: integerOption(options, 'maxLookups', 1, 65_536, 256),
+    };
+    this.#takeover = options.takeover === true;
+    this.#store = options.store === undefined ? undefined : checkStore(options.store, 'store');
+    let settled: typeof this.#settled | undefined;
+    this.closed = new Promise((resolve, reject) => {
+      settled = { resolve, reject };
+    });
+    this.closed.catch(() => {}); // whoever wants to know awaits it
+    this.#settled = settled as unknown as typeof this.#settled;
+    this.#lease = new ReactorLease();
+    this.#lease.ref();
+    if (options.realtime === true) this.#lease.thread.realtime(true);
+  }
+
+  /**
+   * Starts serving. Fulfils once misses are answered; a store that watches has delivered what it knows by then, or is
+   * known to be down.
+   * @throws OvernsError `EBUSY` (another resolver serves the overlay), `OVERNS_SCOPE` (overlays of different VNIs on one
+   *   prefix of a store); NetlinkError, RangeError, TypeError
+   */
+  static async start(options: ResolverOptions): Promise<Resolver> {
+    if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
+    const signal = checkSignal(options.signal);
+    throwIfAborted(signal);
+    const overlays = options.overlays ?? [];
+    if (!Array.isArray(overlays)) throw invalidType('overlays', overlays, 'an array');
+    const resolver = new Resolver(options);
+    try {
+      for (const item of overlays) {
+        throwIfAborted(signal);
+        if (item instanceof Overlay) await resolver.add(item);
+        else if (item !== null && typeof item === 'object') await resolver.add(item.overlay, item.store);
+        else throw invalidType('overlays', item, 'overlays');
+      }
+      throwIfAborted(signal);
+    } catch (error) {
+      await resolver.close();
+      throw error;
+    }
+    // An abort later on closes it, as a server's signal does.
+    const onAbort = (): void => void resolver.close();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    resolver.closed.finally(() => signal?.removeEventListener('abort', onAbort)).catch(() => {});
+    return resolver;
+  }
+
+  /** Serves one more overlay. Fulfils once its misses are answered. */
+  async add(overlay: Overlay, store?: Store): Promise<void> {
+    this.#check();
+    if (overlay === null || typeof overlay !== 'object' || typeof overlay.netns !== 'string') {
+      throw invalidType('overlay', overlay, 'an Overlay');
+    }
+    const given = store === undefined ? this.#store : checkStore(store, 'store');
+    if (!given) {
+      throw new OvernsError('OVERNS_STORE', `overlay "${overlay.name}" has no store to look endpoints up in`, {
+        hint: 'give one to Resolver.start() or add()',
+      });
+    }
+    if (this.#served.has(overlay.name)) {
+      throw new OvernsError('EBUSY', `overlay "${overlay.name}" is served by this resolver already`, { hint: 'remove it first' });
+    }
+    const where: Where = { overlay: overlay.name, vni: overlay.vni };
+    const scope = scopeOf(given, where);
+    for (const other of this.#served.values()) {
+      if (other.scope === scope && other.where.vni !== where.vni) {
+        throw new OvernsError('OVERNS_SCOPE', `overlays "${other.where.overlay}" (vni ${other.where.vni}) and "${where.overlay}" (vni ${where.vni}) would share one prefix of the store`, {
+          hint: 'a prefix belongs to one network: write {vni} or {name} into the URL',
+        });
+      }
+    }
+    const served = new Served(overlay, storeFor(given, where), scope, this.#timing, this.#lease, {
+      tell: (events) => this.#tell(events),
+      control: (request) => this.#control(served, request),
+    });
+    this.#served.set(overlay.name, served);
+    try {
+      await served.start(this.#takeover);
+    } catch (error) {
+      this.#served.delete(overlay.name);
+      await served.stop();
+      throw error;
+    }
+    if (this.#closing) {
+      await served.stop();
+      this.#check();
+    }
+    served.want(this.#mask());
+    if (!this.#referenced) served.unref();
+  }
+
+  /** Stops serving an overlay; the kernel's entries stay. Nothing happens when it is not served. */
+  async remove(overlay: Overlay | string): Promise<void> {
+    const name = typeof overlay === 'string' ? overlay : overlay?.name;
+    if (typeof name !== 'string') throw invalidType('overlay', overlay, 'an Overlay or its name');
+    const served = this.#served.get(name);
+    if (served) await this.#drop(served);
+  }
+
+  async #drop(served: Served): Promise<void> {
+    this.#served.delete(served.where.overlay);
+    for (const [key, value] of Object.entries(served.stats())) this.#past[key] = (this.#past[key] ?? 0) + value;
+    await served.stop();
+  }
+
+  #check(): void {
+    if (this.#closing) throw new OvernsError('OVERNS_CLOSED', 'this resolver is closed', { hint: 'start another one' });
+  }
+
+  /** What happens, from now on. Without `kinds`: everything. */
+  events(options: QueueOptions & { readonly kinds?: readonly Kind[] | undefined } = {}): Subscription<ResolverEvent> {
+    this.#check();
+    const kinds = checkKinds(options?.kinds);
+    return createSubscription<ResolverEvent>(
+      options,
+      (queue) => {
+        const listener: Listener = { kinds, tell: (events) => void queue.pushAll(events) };
+        this.#queues.add(queue);
+        this.#listen(listener);
+        return () => {
+          this.#queues.delete(queue);
+          this.#unlisten(listener);
+        };
+      },
+      kinds.has('overflow') ? { overflow: (dropped) => this.#overflow(dropped) } : {},
+    );
+  }
+
+  /** Calls `fn` for each event of a kind until disposed. What it throws is an uncaught exception, as a listener's. */
+  on<K extends Kind>(kind: K, fn: (event: Extract<ResolverEvent, { kind: K }>) => void): Disposable {
+    this.#check();
+    const kinds = checkKinds([kind]);
+    if (typeof fn !== 'function') throw invalidType('fn', fn, 'a function');
+    const listener: Listener = {
+      kinds,
+      tell: (events) => {
+        for (const event of events) {
+          try {
+            fn(event as Extract<ResolverEvent, { kind: K }>);
+          } catch (error) {
+            queueMicrotask(() => {
+              throw error;
+            });
+          }
+        }
+      },
+    };
+    this.#listen(listener);
+    return { [Symbol.dispose]: () => this.#unlisten(listener) };
+  }
+
+  /** A loss belongs to no overlay in particular: it bears the name of the first. */
+  #overflow(dropped: number): ResolverEvent {
+    const [first] = this.#served.values();
+    return { ...(first?.where ?? { overlay: '', vni: 0 }), atNs: process.hrtime.bigint(), kind: 'overflow', dropped };
+  }
+
+  #listen(listener: Listener): void {
+    this.#listeners.add(listener);
+    this.#rewant();
+  }
+
+  #unlisten(listener: Listener): void {
+    this.#listeners.delete(listener);
+    this.#rewant();
+  }
+
+  /** Nobody asks: nothing is converted. */
+  #mask(): number {
+    let mask = eventChannel.hasSubscribers ? ~0 : 0;
+    for (const { kinds } of this.#listeners) {
+      for (const kind of kinds) mask |= EVENT_BITS[kind as keyof typeof EVENT_BITS] ?? 0;
+    }
+    return mask;
+  }
+
+  #rewant(): void {
+    const mask = this.#mask();
+    for (const served of this.#served.values()) served.want(mask);
+  }
+
+  #tell(events: readonly ResolverEvent[]): void {
+    if (eventChannel.hasSubscribers) for (const event of events) eventChannel.publish(event);
+    for (const { kinds, tell } of this.#listeners) {
+      const wanted = kinds.size === KINDS.length ? events : events.filter((event) => kinds.has(event.kind));
+      if (wanted.length > 0) tell(wanted);
+    }
+  }
+
+  async #control(served: Served, request: ControlRequest): Promise<ControlAnswer> {
+    switch (request.op) {
+      case 'stats':
+        return { ok: true, pid: process.pid, ...served.where, stats: served.stats() };
+      case 'deleted':
+      case 'release': {
+        // Answered when it has let go; the answer still leaves, for the socket is closed behind it.
+        const last = this.#served.size === 1;
+        this.#tell([{ ...served.where, atNs: process.hrtime.bigint(), kind: 'overlay-lost' }]);
+        await this.#drop(served);
+        if (last && request.op === 'release') queueMicrotask(() => void this.close());
+        return { ok: true, pid: process.pid };
+      }
+      default:
+        return { ok: false, error: 'unknown request' };
+    }
+  }
+
+  /** Counters of all overlays together, since the start. */
+  stats(): ResolverStats {
+    const sum: Record<string, number> = { misses: 0, answers: 0, coalesced: 0, negative: 0, rejected: 0, overruns: 0, ...this.#past };
+    for (const served of this.#served.values()) {
+      for (const [key, value] of Object.entries(served.stats())) sum[key] = (sum[key] ?? 0) + value;
+    }
+    return sum as unknown as ResolverStats;
+  }
+
+  /** Keeps the process alive while it runs: the default. */
+  ref(): this {
+    this.#referenced = true;
+    this.#lease.ref();
+    for (const served of this.#served.values()) served.ref();
+    return this;
+  }
+
+  /** Lets the process end although it runs. */
+  unref(): this {
+    this.#referenced = false;
+    this.#lease.unref();
+    for (const served of this.#served.values()) served.unref();
+    return this;
+  }
+
+  /** Stops. The kernel keeps the entries, overlays and stores stay open. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#shut();
+    return this.#closing;
+  }
+
+  async #shut(): Promise<void> {
+    await Promise.all([...this.#served.values()].map((served) => this.#drop(served)));
+    for (const queue of [...this.#queues]) queue.end();
+    this.#listeners.clear();
+    this.#lease.release();
+    this.#settled.resolve();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function checkKinds(kinds: readonly Kind[] | undefined): ReadonlySet<Kind> {
+  if (kinds === undefined) return new Set(KINDS);
+  if (!Array.isArray(kinds)) throw invalidType('kinds', kinds, 'an array');
+  for (const kind of kinds) if (!KINDS.includes(kind)) throw invalidArgument('kinds', kind, `one of ${KINDS.join(', ')}`);
+  return new Set(kinds);
+}
+
+/**
+ * The resolver that serves an overlay, wherever it runs: its process and counters.
+ * @returns undefined when nobody serves it
+ */
+export async function queryResolver(overlay: string): Promise<{ pid: number; stats: Record<string, number> } | undefined> {
+  const answer = await askControl(await netnsPath(overlay, 'overlay'), { op: 'stats' });
+  if (!answer?.ok) return undefined;
+  return { pid: Number(answer.pid), stats: answer.stats as Record<string, number> };
+}
+
+interface Owner {
+  tell(events: readonly ResolverEvent[]): void;
+  control(request: ControlRequest): Promise<ControlAnswer>;
+}
+
+/** One overlay while it is served. */
+class Served implements ReactorClient {
+  readonly where: Where;
+  readonly scope: string;
+  readonly #overlay: Overlay;
+  readonly #store: Store;
+  readonly #timing: Timing;
+  readonly #lease: ReactorLease;
+  readonly #owner: Owner;
+  readonly #stop = new AbortController();
+  /** Errors of lookups, until the thread has told what became of the miss. */
+  readonly #errors = new Map<number, Error>();
+  #id = 0;
+  #control: ControlServer | undefined;
+  #storeDown = false;
+  #wanted = 0;
+  #watching: Promise<void> | undefined;
+  #stopped: Promise<void> | undefined;
+
+  constructor(overlay: Overlay, store: Store, scope: string, timing: Timing, lease: ReactorLease, owner: Owner) {
+    this.where = { overlay: overlay.name, vni: overlay.vni };
+    this.scope = scope;
+    this.#overlay = overlay;
+    this.#store = store;
+    this.#timing = timing;
+    this.#lease = lease;
+    this.#owner = owner;
+  }
+
+  async start(takeover: boolean): Promise<void> {
+    this.#control = await this.#claim(takeover);
+    try {
+      this.#id = await this.#lease.add(
+        {
+          netns: this.#overlay.netns,
+          vtep: this.#overlay.vtep,
+          negativeTtlMs: this.#timing.negativeTtlMs,
+          maxLookups: this.#timing.maxLookups,
+        },
+        this,
+      );
+    } catch (error) {
+      throw failedToServe(error, this.where.overlay);
+    }
+    if (this.#store.watch) {
+      await new Promise<void>((ready) => {
+        this.#watching = this.#watch(ready);
+      });
+    }
+  }
+
+  async #claim(takeover: boolean): Promise<ControlServer> {
+    const deadline = Date.now() + 5000;
+    for (;;) {
+      try {
+        return await serveControl(this.#overlay.netns, (request) => this.#owner.control(request));
+      } catch (error) {
+        if (!OvernsError.is(error) || error.code !== 'EADDRINUSE') throw error;
+        if (!takeover || Date.now() > deadline) {
+          const holder = await askControl(this.#overlay.netns, { op: 'stats' }).catch(() => undefined);
+          const who = holder?.pid === undefined ? '' : ` (pid ${String(holder.pid)})`;
+          throw new OvernsError('EBUSY', `overlay "${this.where.overlay}" is served by another resolver${who}`, {
+            hint: 'stop that one, or start with takeover (--takeover)',
+            cause: error,
+          });
+        }
+        await askControl(this.#overlay.netns, { op: 'release' });
+        await new Promise((resolve) => setTimeout(resolve, 10));
+      }
+    }
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= (async () => {
+      this.#stop.abort(abortError(AbortSignal.abort('the resolver stopped serving')));
+      await Promise.all([
+        this.#control?.close(),
+        this.#id === 0 ? undefined : this.#lease.remove(this.#id),
+        this.#watching?.catch(() => {}),
+      ]);
+      this.#errors.clear();
+    })();
+    return this.#stopped;
+  }
+
+  ref(): void {
+    this.#control?.ref();
+  }
+
+  unref(): void {
+    this.#control?.unref();
+  }
+
+  stats(): Record<string, number> {
+    return this.#id === 0 ? {} : this.#lease.thread.stats(this.#id);
+  }
+
+  want(mask: number): void {
+    this.#wanted = mask;
+    if (this.#id !== 0) this.#lease.thread.want(this.#id, mask);
+    if ((mask & EVENT_BITS.unresolved) === 0) this.#errors.clear();
+  }
+
+  // --- events ---
+
+  onEvents(events: readonly NativeEvent[]): void {
+    const told = events.map((event) => this.#event(event));
+    // Out of the addon's call: consumers run as an ordinary turn of the event loop.
+    queueMicrotask(() => this.#owner.tell(told));
+  }
+
+  onOverflow(dropped: number): void {
+    queueMicrotask(() => this.#emit({ kind: 'overflow', dropped }));
+  }
+
+  #emit(event: { kind: 'overflow'; dropped: number } | { kind: 'store-down' | 'store-up'; error?: Error }): void {
+    this.#owner.tell([{ ...this.where, atNs: process.hrtime.bigint(), ...event }]);
+  }
+
+  #event(event: NativeEvent): ResolverEvent {
+    const about = { ...this.where, atNs: event.atNs };
+    if (event.kind === 'overrun') return { ...about, kind: 'overrun', dropped: event.dropped ?? 0 };
+    if (event.kind === 'overlay-lost' || event.kind === 'overlay-back') return { ...about, kind: event.kind };
+    const asked = { ...this.where, link: 'vxlan1', atNs: event.missAtNs ?? event.atNs };
+    const miss: Miss =
+      event.ip !== undefined ? { ...asked, kind: 'l3', ip: event.ip } : { ...asked, kind: 'l2', mac: event.queriedMac ?? '' };
+    const token = event.token ?? 0;
+    const error = this.#errors.get(token);
+    this.#errors.delete(token);
+    switch (event.kind) {
+      case 'resolved':
+        return {
+          ...about,
+          kind: 'resolved',
+          miss,
+          endpoint: { mac: event.mac ?? '', vtep: event.vtep ?? '' },
+          by: event.by ?? 'table',
+          tookUs: event.tookUs ?? 0,
+        };
+      case 'unresolved':
+        return { ...about, kind: 'unresolved', miss, cause: event.cause ?? 'absent', ...(error ? { error } : {}) };
+      case 'rejected': {
+        const kernelSaid = event.errno ? `: ${errnoName(event.errno)}` : '';
+        return { ...about, kind: 'rejected', miss, reason: `${event.reason ?? ''}${kernelSaid} (mac ${event.mac ?? ''}, vtep ${event.vtep ?? ''})` };
+      }
+    }
+  }
+
+  // --- lookups ---
+
+  onLookups(lookups: readonly NativeLookup[]): void {
+    // A consumer's store is called as an ordinary turn of the event loop, not from the addon's call.
+    queueMicrotask(() => {
+      if (this.#stop.signal.aborted) return;
+      if (this.#store.lookupMany && lookups.length > 1) void this.#lookUpMany(lookups);
+      else for (const lookup of lookups) void this.#lookUpOne(lookup);
+    });
+  }
+
+  #query(lookup: NativeLookup): Query {
+    return lookup.l3 ? { ...this.where, kind: 'l3', ip: lookup.key } : { ...this.where, kind: 'l2', mac: lookup.key };
+  }
+
+  async #lookUpOne(lookup: NativeLookup): Promise<void> {
+    const ended = await this.#timed((signal) => this.#store.lookup(this.#query(lookup), { signal }));
+    this.#answer(lookup, ended);
+  }
+
+  async #lookUpMany(lookups: readonly NativeLookup[]): Promise<void> {
+    const ended = await this.#timed((signal) => {
+      const many = this.#store.lookupMany as NonNullable<Store['lookupMany']>;
+      return many.call(this.#store, lookups.map((lookup) => this.#query(lookup)), { signal });
+    });
+    lookups.forEach((lookup, at) => {
+      if (!('value' in ended)) this.#answer(lookup, ended);
+      else this.#answer(lookup, { value: Array.isArray(ended.value) ? ended.value[at] : undefined });
+    });
+  }
+
+  /** Runs a lookup for lookupTimeoutMs at most; a store that ignores its signal is not waited for. */
+  async #timed<T>(run: (signal: AbortSignal) => T | Promise<T>): Promise<Ended<T>> {
+    const controller = new AbortController();
+    const stop = (): void => controller.abort(this.#stop.signal.reason);
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      const result = run(controller.signal);
+      if (!isPromise(result)) return { value: result };
+      this.#stop.signal.addEventListener('abort', stop, { once: true });
+      const timeout = new Promise<Ended<T>>((resolve) => {
+        timer = setTimeout(() => {
+          const error = new OvernsError('ETIMEDOUT', `the store did not answer within ${this.#timing.lookupTimeoutMs} ms`, {
+            hint: 'see what keeps it, or raise lookupTimeoutMs',
+          });
+          controller.abort(error);
+          resolve({ timeout: error });
+        }, this.#timing.lookupTimeoutMs);
+        timer.unref();
+      });
+      return await Promise.race([result.then((value): Ended<T> => ({ value })), timeout]);
+    } catch (error) {
+      return { error: error instanceof Error ? error : new OvernsError('OVERNS_STORE', `the store threw ${String(error)}`) };
+    } finally {
+      clearTimeout(timer);
+      this.#stop.signal.removeEventListener('abort', stop);
+    }
+  }
+
+  #answer(lookup: NativeLookup, ended: Ended<Answer | null | undefined>): void {
+    if (this.#stop.signal.aborted) return;
+    const { thread } = this.#lease;
+    const { token, key } = lookup;
+    const failed = (said: 'timeout' | 'error', error: Error): void => {
+      if ((this.#wanted & EVENT_BITS.unresolved) !== 0) this.#errors.set(token, error);
+      thread.answer(this.#id, token, key, said);
+    };
+    if ('timeout' in ended) return failed('timeout', ended.timeout);
+    if ('error' in ended) {
+      // A record that makes no sense is that record's fault; anything else says that the store cannot be used.
+      if (!OvernsError.is(ended.error) || ended.error.code !== 'OVERNS_RECORD') this.#down(ended.error);
+      return failed('error', ended.error);
+    }
+    this.#up();
+    const { value } = ended;
+    if (value === null) return thread.answer(this.#id, token, key, 'absent');
+    if (typeof value !== 'object' || typeof value.mac !== 'string' || typeof value.vtep !== 'string') {
+      return failed('error', invalidType('lookup()', value, '{ mac, vtep } or null from the store'));
+    }
+    let mac = value.mac;
+    let vtep = value.vtep;
+    try {
+      mac = canonicalMac(mac);
+      vtep = canonicalIp(vtep);
+    } catch (error) {
+      return failed('error', error as Error);
+    }
+    const ttlMs = typeof value.ttlMs === 'number' && value.ttlMs > 0 ? Math.min(Math.ceil(value.ttlMs), 0x7fff_ffff) : undefined;
+    thread.answer(this.#id, token, key, 'found', mac, vtep, ttlMs);
+  }
+
+  #down(error: Error): void {
+    if (this.#storeDown || this.#stop.signal.aborted) return;
+    this.#storeDown = true;
+    this.#lease.thread.storeDown(this.#id, true);
+    this.#emit({ kind: 'store-down', error });
+  }
+
+  #up(): void {
+    if (!this.#storeDown || this.#stop.signal.aborted) return;
+    this.#storeDown = false;
+    this.#lease.thread.storeDown(this.#id, false);
+    this.#emit({ kind: 'store-up' });
+  }
+
+  // --- watch ---
+
+  /** Feeds the native table from the store's watch, for as long as the overlay is served. */
+  async #watch(ready: () => void): Promise<void> {
+    const signal = this.#stop.signal;
+    const late = setTimeout(ready, this.#timing.lookupTimeoutMs);
+    let pause = 100;
+    while (!signal.aborted) {
+      try {
+        const watch = this.#store.watch as NonNullable<Store['watch']>;
+        for await (const change of watch.call(this.#store, { signal })) {
+          this.#apply(change);
+          this.#up();
+          pause = 100;
+          ready();
+        }
+        if (signal.aborted) break;
+        throw new OvernsError('OVERNS_STORE', 'the watch of the store ended');
+      } catch (error) {
+        if (signal.aborted || (isAbortError(error) && signal.aborted)) break;
+        this.#down(error as Error);
+        ready(); // it serves, from what it knows
+      }
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, pause * (0.5 + Math.random() / 2));
+        timer.unref();
+        signal.addEventListener('abort', () => resolve(), { once: true });
+      });
+      pause = Math.min(pause * 2, 5000);
+    }
+    clearTimeout(late);
+    ready();
+  }
+
+  #apply(change: Change): void {
+    const { thread } = this.#lease;
+    switch (change.kind) {
+      case 'reset': {
+        const flat: string[] = [];
+        for (const endpoint of change.endpoints) flatten(endpoint, flat);
+        thread.reset(this.#id, flat);
+        break;
+      }
+      case 'put': {
+        const flat: string[] = [];
+        flatten(change.endpoint, flat);
+        thread.put(this.#id, flat);
+        break;
+      }
+      case 'delete':
+        if (change.ip !== undefined) thread.forget(this.#id, change.ip);
+        if (change.mac !== undefined) thread.forget(this.#id, change.mac);
+        break;
+    }
+  }
+}
+
+type Ended<T> = { readonly value: T } | { readonly timeout: Error } | { readonly error: Error };
+
+function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}
+
+/** ip, mac, vtep for each address of the endpoint. */
+function flatten(endpoint: Endpoint, into: string[]): void {
+  for (const ip of endpoint.ips ?? [endpoint.ip]) into.push(ip, endpoint.mac, endpoint.vtep);
+}
+
+function failedToServe(error: unknown, overlay: string): unknown {
+  if (!(error instanceof Error) || !('errno' in error) || !('syscall' in error)) return error;
+  const { errno, syscall } = error as Error & { errno: number; syscall: string };
+  const code = errnoName(errno);
+  return new OvernsError(code, `cannot serve overlay "${overlay}": ${code} (${syscall} ${error.message})`, {
+    hint: code === 'ENODEV' ? 'the overlay lacks vxlan1 or br0: delete and create it again' : 'run as root, or see `overns doctor`',
+    cause: error,
+  });
+}

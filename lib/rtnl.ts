@@ -1,0 +1,368 @@
+/** Typed rtnetlink in any namespace (RFC 3549, rtnetlink(7)). */
+import { abortError, checkSignal, throwIfAborted } from './abort.js';
+import { invalidType, type NetlinkError, OvernsError } from './errors.js';
+import { isNativeFailure, kernel, netlinkError } from './kernel-error.js';
+import { type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
+import { netnsPath } from './netns.js';
+import { createSubscription } from './subscription.js';
+import type { Cancel, NetnsRef, QueueOptions, Subscription } from './types.js';
+
+/** A link as the kernel lists it, with the attributes of its kind (a vxlan's `vni`, `local`, `port`, ...). */
+export interface Link {
+  readonly name: string;
+  /** Interface index, unique in its namespace. */
+  readonly index: number;
+  /** `bridge`, `veth`, `vxlan`, ...; absent for hardware and lo. */
+  readonly kind?: string;
+  readonly mac?: string;
+  /** Bytes. */
+  readonly mtu: number;
+  /** Administratively up (IFF_UP). */
+  readonly up: boolean;
+  /** The bridge it is a port of. */
+  readonly master?: string;
+  /** Index of a veth's peer or a vlan's parent, in the namespace `linkNetnsid` when that is given. */
+  readonly link?: number;
+  readonly linkNetnsid?: number;
+  readonly alias?: string;
+  readonly operstate?: string;
+  readonly [attribute: string]: unknown;
+}
+
+/** The other end of a veth, made in the same request. */
+export interface PeerSpec {
+  readonly name: string;
+  readonly mac?: string | undefined;
+  readonly mtu?: number | undefined;
+  /** The namespace that it is made in. Default: the same. */
+  readonly netns?: NetnsRef | undefined;
+}
+
+/** A link to make or change, with the attributes of its kind: a vxlan's `vni`, `local`, `port`, `learning`, ... */
+export type LinkSpec = {
+  readonly kind: 'bridge' | 'veth' | 'vxlan';
+  readonly name: string;
+  readonly up?: boolean | undefined;
+  /** Bytes. */
+  readonly mtu?: number | undefined;
+  readonly mac?: string | undefined;
+  /** Name of the bridge to join. */
+  readonly master?: string | undefined;
+  /** The namespace that the link is made in, while it stays linked to this one. */
+  readonly netns?: NetnsRef | undefined;
+  readonly peer?: PeerSpec | undefined;
+} & Record<string, unknown>;
+
+export interface Address {
+  readonly link: string;
+  /** With its prefix length: `192.168.0.1/24`. */
+  readonly address: string;
+  /** No duplicate address detection (RFC 4862 section 5.4): the address is usable at once. IPv6, writing only. */
+  readonly nodad?: boolean;
+}
+
+export interface Route {
+  /** With its prefix length, or `default`. */
+  readonly dst: string;
+  readonly gateway?: string;
+  readonly link?: string;
+  /** Preferred source address. */
+  readonly source?: string;
+  /** 254 = main. */
+  readonly table?: number;
+  readonly metric?: number;
+}
+
+export interface Neighbor {
+  readonly link: string;
+  readonly ip: string;
+  readonly mac?: string;
+  /** `permanent` (the default), `noarp`, `reachable`, `stale`, ... (NUD_*, include/uapi/linux/neighbour.h). */
+  readonly state: string;
+  readonly flags?: readonly string[];
+}
+
+export interface FdbEntry {
+  readonly link: string;
+  readonly mac: string;
+  /** The remote VTEP. */
+  readonly dst?: string;
+  readonly vni?: number;
+  readonly port?: number;
+  /** `permanent` (the default), `static` (does not age) or `dynamic` (ages, gives way to a learned move). */
+  readonly state: string;
+  /** `self` (the default), `master`, `extern_learn`, ... */
+  readonly flags?: readonly string[];
+}
+
+/** What a monitor tells. */
+export type RtnlEvent =
+  | ({ readonly kind: 'link'; readonly action: 'new' | 'delete' } & Omit<Link, 'kind'> & { readonly linkKind?: string })
+  | ({ readonly kind: 'address'; readonly action: 'new' | 'delete' } & Address)
+  | ({ readonly kind: 'route'; readonly action: 'new' | 'delete' } & Route)
+  | ({ readonly kind: 'neighbor'; readonly action: 'new' | 'delete' } & Neighbor)
+  | ({ readonly kind: 'fdb'; readonly action: 'new' | 'delete' } & FdbEntry)
+  /** The kernel asks (RTM_GETNEIGH): a vxlan's l2miss or l3miss, or an `app_solicit` of another device. */
+  | {
+      readonly kind: 'miss';
+      readonly query: 'l2' | 'l3';
+      readonly link: string;
+      readonly ip?: string;
+      readonly mac?: string;
+      readonly state: string;
+      /** Asked by a vxlan device. */
+      readonly vxlan: boolean;
+      readonly atNs: bigint;
+    }
+  /** Events were lost: the kernel's buffer or this process could not hold them. List anew. */
+  | { readonly kind: 'overrun'; readonly dropped: number };
+
+/** An answer of a batch, per item. */
+export type BatchAnswer = { readonly ok: true } | { readonly ok: false; readonly error: NetlinkError };
+
+/** One kind of thing in a namespace. */
+export interface Table<T, S = T> {
+  /** Exclusive: `EEXIST` when it is there. */
+  add(item: S, options?: Cancel): Promise<void>;
+  /** Creates or changes. */
+  replace(item: S, options?: Cancel): Promise<void>;
+  /** One more of the same key, as FDB entries for broadcast have several. */
+  append?(item: S, options?: Cancel): Promise<void>;
+  delete(item: Partial<S>, options?: Cancel): Promise<void>;
+  list(filter?: Partial<T>, options?: Cancel): Promise<readonly T[]>;
+  /** Sent together; answers `{ ok }` or `{ ok: false, error }` per item, in order. */
+  batch(
+    operations: readonly { op: 'add' | 'replace' | 'append' | 'delete'; item: S }[],
+    options?: Cancel,
+  ): Promise<readonly BatchAnswer[]>;
+}
+
+/** A table, and the change of something that must exist already. */
+export interface LinkTable extends Table<Link, LinkSpec> {
+  /** Changes an existing link: `up`, `mtu`, `mac`, `master`, `alias`. `ENODEV` when there is none. */
+  set(change: Partial<LinkSpec> & { readonly name: string }, options?: Cancel): Promise<void>;
+}
+
+type Verb = NativeOp['op'];
+type Item = Readonly<Record<string, unknown>>;
+
+/** "add fdb entry 02:42:... on vxlan1": what an operation was about, for errors. */
+function describe(table: TableName, verb: Verb, item: Item): string {
+  const words: Record<TableName, string> = {
+    link: 'link',
+    address: 'address',
+    route: 'route',
+    neighbor: 'neighbour',
+    fdb: 'FDB entry',
+  };
+  const key = item.name ?? item.address ?? item.dst ?? item.ip ?? '';
+  const subject = table === 'fdb' ? String(item.mac) : String(key);
+  const on = table !== 'link' && item.link !== undefined ? ` on ${String(item.link)}` : '';
+  return `${verb} ${words[table]} ${subject}${on}`;
+}
+
+class KernelTable<T, S> implements Table<T, S> {
+  readonly #open: () => NativeRtnl;
+  readonly #table: TableName;
+  readonly #netns: string | undefined;
+
+  constructor(open: () => NativeRtnl, table: TableName, netns: string | undefined) {
+    this.#open = open;
+    this.#table = table;
+    this.#netns = netns;
+  }
+
+  add(item: S, options?: Cancel): Promise<void> {
+    return this.#one('add', item, options);
+  }
+  replace(item: S, options?: Cancel): Promise<void> {
+    return this.#one('replace', item, options);
+  }
+  append(item: S, options?: Cancel): Promise<void> {
+    return this.#one('append', item, options);
+  }
+  delete(item: Partial<S>, options?: Cancel): Promise<void> {
+    return this.#one('delete', item, options);
+  }
+  set(item: Partial<S>, options?: Cancel): Promise<void> {
+    return this.#one('set', item, options);
+  }
+
+  async list(filter: Partial<T> = {}, options?: Cancel): Promise<readonly T[]> {
+    if (filter === null || typeof filter !== 'object') throw invalidType('filter', filter, 'an object');
+    throwIfAborted(checkSignal(options?.signal));
+    const wanted = filter as Item;
+    const rows = (await kernel(
+      { what: `list ${this.#table}s`, netns: this.#netns, request: wanted },
+      this.#open().list(this.#table, wanted),
+    )) as Item[];
+    const keys = Object.keys(wanted).filter((key) => wanted[key] !== undefined);
+    if (keys.length === 0) return rows as readonly T[];
+    return rows.filter((row) => keys.every((key) => row[key] === wanted[key])) as readonly T[];
+  }
+
+  async batch(
+    operations: readonly { op: 'add' | 'replace' | 'append' | 'delete'; item: S }[],
+    options?: Cancel,
+  ): Promise<readonly BatchAnswer[]> {
+    if (!Array.isArray(operations)) throw invalidType('operations', operations, 'an array');
+    return this.#send(operations as readonly { op: Verb; item: S }[], options);
+  }
+
+  async #one(op: Verb, item: S | Partial<S>, options: Cancel | undefined): Promise<void> {
+    const [answer] = await this.#send([{ op, item: item as S }], options);
+    if (answer && !answer.ok) throw answer.error;
+  }
+
+  async #send(operations: readonly { op: Verb; item: S }[], options: Cancel | undefined): Promise<readonly BatchAnswer[]> {
+    const signal = checkSignal(options?.signal);
+    throwIfAborted(signal);
+    const prepared = await Promise.all(operations.map((operation) => prepare(this.#table, operation)));
+    const socket = this.#open();
+    // A request that was sent cannot be taken back: the answer is waited for even when aborted meanwhile.
+    const failures = await kernel(
+      { what: `send ${operations.length} ${this.#table} requests`, netns: this.#netns },
+      socket.batch(this.#table, prepared),
+    );
+    return failures.map((failure, at): BatchAnswer => {
+      if (failure === null) return { ok: true };
+      const { op, item } = prepared[at] as NativeOp;
+      const attempt = { what: describe(this.#table, op, item), netns: this.#netns, request: item };
+      return { ok: false, error: netlinkError(failure, attempt) };
+    });
+  }
+}
+
+/** Namespaces in a link's spec become paths. */
+function prepare(table: TableName, operation: { op: Verb; item: unknown }): NativeOp | Promise<NativeOp> {
+  if (operation === null || typeof operation !== 'object') throw invalidType('operation', operation, 'an object');
+  const { op, item } = operation;
+  if (item === null || typeof item !== 'object') throw invalidType('item', item, 'an object');
+  if (table !== 'link') return { op, item: item as Item };
+  const spec = item as Partial<LinkSpec>;
+  if (spec.netns === undefined && spec.peer?.netns === undefined) return { op, item: spec };
+  return (async () => {
+    const resolved: Record<string, unknown> = { ...spec };
+    if (spec.netns !== undefined) resolved.netns = await netnsPath(spec.netns);
+    if (spec.peer?.netns !== undefined) resolved.peer = { ...spec.peer, netns: await netnsPath(spec.peer.netns, 'peer.netns') };
+    return { op, item: resolved };
+  })();
+}
+
+/** A text for a namespace in errors: nothing for the caller's own. */
+function netnsWords(ref: NetnsRef | undefined): string | undefined {
+  if (ref === undefined) return undefined;
+  if (typeof ref === 'string') return `netns ${ref}`;
+  return 'path' in ref ? `netns ${ref.path}` : `the netns of pid ${ref.pid}`;
+}
+
+/**
+ * A subscription to the news of a namespace, from the moment this returns. `convert` may drop an event by returning
+ * undefined.
+ */
+export function monitorSubscription<E>(
+  source: { readonly path: string; readonly groups: readonly string[]; readonly netns: string | undefined },
+  options: QueueOptions | undefined,
+  convert: (event: Record<string, unknown>) => E | undefined,
+  overflow?: (dropped: number) => E,
+): Subscription<E> {
+  return createSubscription<E>(
+    options,
+    (queue) => {
+      const onBatch = (events: Record<string, unknown>[]): void => {
+        const converted: E[] = [];
+        for (const event of events) {
+          const made = convert(event);
+          if (made !== undefined) converted.push(made);
+        }
+        // Out of the addon's call: what a consumer does with it is an ordinary turn of the event loop.
+        if (converted.length > 0) queueMicrotask(() => queue.pushAll(converted));
+      };
+      try {
+        const monitor = native().openMonitor(source.path, source.groups, onBatch);
+        return () => monitor.close();
+      } catch (error) {
+        throw isNativeFailure(error) ? netlinkError(error, { what: 'monitor', netns: source.netns }) : error;
+      }
+    },
+    overflow ? { overflow } : {},
+  );
+}
+
+/** Typed rtnetlink in one namespace: a command socket with strict checking and extended acknowledgements. */
+export class Rtnl implements AsyncDisposable {
+  readonly links: LinkTable;
+  readonly addresses: Table<Address>;
+  readonly routes: Table<Route>;
+  readonly neighbors: Table<Neighbor>;
+  readonly fdb: Table<FdbEntry>;
+  readonly #path: string;
+  readonly #netns: string | undefined;
+  #socket: NativeRtnl | undefined;
+
+  private constructor(socket: NativeRtnl, path: string, netns: string | undefined) {
+    this.#socket = socket;
+    this.#path = path;
+    this.#netns = netns;
+    const open = (): NativeRtnl => this.#opened();
+    this.links = new KernelTable<Link, LinkSpec>(open, 'link', netns) as unknown as LinkTable;
+    this.addresses = new KernelTable<Address, Address>(open, 'address', netns);
+    this.routes = new KernelTable<Route, Route>(open, 'route', netns);
+    this.neighbors = new KernelTable<Neighbor, Neighbor>(open, 'neighbor', netns);
+    this.fdb = new KernelTable<FdbEntry, FdbEntry>(open, 'fdb', netns);
+  }
+
+  /**
+   * Opens a socket in a namespace; the caller's own without `netns`. The socket lives there from then on and keeps the
+   * namespace alive until it is closed.
+   * @throws OvernsError `ENOENT`, `EPERM`, ...; `OVERNS_PLATFORM` where the addon cannot run
+   */
+  static async open(options: Cancel & { readonly netns?: NetnsRef | undefined } = {}): Promise<Rtnl> {
+    const signal = checkSignal(options.signal);
+    throwIfAborted(signal);
+    const addon = native();
+    const path = options.netns === undefined ? '' : await netnsPath(options.netns);
+    const words = netnsWords(options.netns);
+    const socket = await kernel({ what: 'open a rtnetlink socket', netns: words }, addon.openRtnl(path));
+    if (signal?.aborted) {
+      socket.close();
+      throw abortError(signal);
+    }
+    return new Rtnl(socket, path, words);
+  }
+
+  #opened(): NativeRtnl {
+    if (this.#socket) return this.#socket;
+    throw new OvernsError('OVERNS_CLOSED', 'this Rtnl is closed', { hint: 'open another one' });
+  }
+
+  /** The id by which this namespace knows another one (RTM_GETNSID); -1 when it has none. */
+  async nsid(netns: NetnsRef | undefined): Promise<number> {
+    const path = await netnsPath(netns);
+    return kernel({ what: `ask for the id of ${path}`, netns: this.#netns }, this.#opened().nsid(path));
+  }
+
+  /** The news of this namespace. Default: all groups. */
+  monitor(
+    options: QueueOptions & { readonly groups?: readonly ('link' | 'address' | 'route' | 'neigh')[] | undefined } = {},
+  ): Subscription<RtnlEvent> {
+    this.#opened();
+    const groups = options.groups ?? ['link', 'address', 'route', 'neigh'];
+    return monitorSubscription<RtnlEvent>(
+      { path: this.#path, groups, netns: this.#netns },
+      options,
+      (event) => event as unknown as RtnlEvent,
+      (dropped) => ({ kind: 'overrun', dropped }),
+    );
+  }
+
+  /** Idempotent. Requests under way are finished first. */
+  async close(): Promise<void> {
+    this.#socket?.close();
+    this.#socket = undefined;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
