@@ -18,9 +18,13 @@ export interface EndpointAlias {
 export function formatAlias({ mac, addresses, container }: EndpointAlias): string {
   const alias = `overns ${mac} ${addresses.join(',')}`;
   if (alias.length > ALIAS_MAX) {
-    throw new OvernsError('E2BIG', `${addresses.length} addresses do not fit into the alias of a veth (${ALIAS_MAX} bytes)`, {
-      hint: 'attach with fewer addresses',
-    });
+    throw new OvernsError(
+      'E2BIG',
+      `${addresses.length} addresses do not fit into the alias of a veth (${ALIAS_MAX} bytes)`,
+      {
+        hint: 'attach with fewer addresses',
+      },
+    );
   }
   const named = `${alias} ${container}`;
   return Buffer.byteLength(named) <= ALIAS_MAX ? named : alias;

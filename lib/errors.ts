@@ -71,7 +71,8 @@ NetlinkError.prototype.name = 'NetlinkError';
 
 /** A wrong value in an argument: a RangeError that names the argument and carries Node's own code. */
 export function invalidArgument(name: string, value: unknown, expected: string): RangeError & { code: string } {
-  const shown = typeof value === 'string' ? JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value) : String(value);
+  const shown =
+    typeof value === 'string' ? JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value) : String(value);
   return Object.assign(new RangeError(`${name}: ${shown} is not ${expected}`), { code: 'ERR_INVALID_ARG_VALUE' });
 }
 

@@ -16,5 +16,5 @@ export {
   type RtnlEvent,
   type Table,
 } from './rtnl.js';
-export { openStore, type OpenStoreOptions } from './store/index.js';
+export { type OpenStoreOptions, openStore } from './store/index.js';
 export type * from './types.js';

@@ -41,7 +41,10 @@ export function netlinkError(failure: NativeFailure, attempt: Attempt): NetlinkE
   const code = errnoName(failure.errno);
   const words = getSystemErrorMap().get(failure.errno)?.[1] ?? code;
   const where = attempt.netns ? ` in ${attempt.netns}` : '';
-  const on = failure.message && failure.message !== failure.syscall ? ` (${failure.syscall} ${failure.message})` : ` (${failure.syscall})`;
+  const on =
+    failure.message && failure.message !== failure.syscall
+      ? ` (${failure.syscall} ${failure.message})`
+      : ` (${failure.syscall})`;
   const said = failure.kernelMessage ? `: the kernel says "${failure.kernelMessage}"` : '';
   return new NetlinkError(code, `cannot ${attempt.what}${where}: ${words}${on}${said}`, {
     errno: failure.errno,

@@ -96,7 +96,15 @@ export interface NativeReactor {
   /** Forgets an IP or a MAC and withdraws what was programmed for it. */
   forget(id: number, key: string): void;
   answer(id: number, token: number, key: string, said: 'absent' | 'timeout' | 'error'): void;
-  answer(id: number, token: number, key: string, said: 'found', mac: string, vtep: string, ttlMs: number | undefined): void;
+  answer(
+    id: number,
+    token: number,
+    key: string,
+    said: 'found',
+    mac: string,
+    vtep: string,
+    ttlMs: number | undefined,
+  ): void;
   /** While the store is down nothing programmed is withdrawn, and what is known answers beyond its TTL. */
   storeDown(id: number, down: boolean): void;
   /** Which kinds of event are wanted, a bit mask of {@link EVENT_BITS}. */
@@ -114,7 +122,11 @@ export interface Native {
   deleteNetns(path: string): Promise<void>;
   openRtnl(netns: string): Promise<NativeRtnl>;
   /** Subscribed when it returns. */
-  openMonitor(netns: string, groups: readonly string[], onBatch: (events: Record<string, unknown>[]) => void): NativeMonitor;
+  openMonitor(
+    netns: string,
+    groups: readonly string[],
+    onBatch: (events: Record<string, unknown>[]) => void,
+  ): NativeMonitor;
   /** An abstract unix stream socket of a namespace: bound and listening, or connected. Resolves to its fd. */
   openUnixSocket(netns: string, name: string, mode: 'listen' | 'connect'): Promise<number>;
   /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
@@ -138,9 +150,13 @@ export function native(): Native {
     loaded = load(fileURLToPath(new URL('..', import.meta.url)));
     return loaded;
   } catch (cause) {
-    throw new OvernsError('OVERNS_PLATFORM', `overns' native addon cannot be loaded: ${(cause as Error).message.split('\n')[0]}`, {
-      hint: 'run `npm run build` in a checkout; a package ships prebuilds for the platforms it was packed on',
-      cause,
-    });
+    throw new OvernsError(
+      'OVERNS_PLATFORM',
+      `overns' native addon cannot be loaded: ${(cause as Error).message.split('\n')[0]}`,
+      {
+        hint: 'run `npm run build` in a checkout; a package ships prebuilds for the platforms it was packed on',
+        cause,
+      },
+    );
   }
 }

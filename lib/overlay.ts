@@ -156,12 +156,20 @@ export class Overlay implements AsyncDisposable {
       const fits = underlay.mtu - VXLAN_OVERHEAD[family];
       const mtu = asked === 'auto' ? fits : asked;
       if (mtu > fits) {
-        throw invalidArgument('mtu', mtu, `at most ${fits}: ${underlay.link} carries ${underlay.mtu} bytes less ${VXLAN_OVERHEAD[family]} of VXLAN`);
+        throw invalidArgument(
+          'mtu',
+          mtu,
+          `at most ${fits}: ${underlay.link} carries ${underlay.mtu} bytes less ${VXLAN_OVERHEAD[family]} of VXLAN`,
+        );
       }
       if (mtu < MTU_MIN[carries6 ? 6 : 4]) {
-        throw new OvernsError('EMSGSIZE', `${underlay.link} carries ${underlay.mtu} bytes: ${mtu} are left for the overlay, too few for IP`, {
-          hint: `raise the MTU of ${underlay.link}`,
-        });
+        throw new OvernsError(
+          'EMSGSIZE',
+          `${underlay.link} carries ${underlay.mtu} bytes: ${mtu} are left for the overlay, too few for IP`,
+          {
+            hint: `raise the MTU of ${underlay.link}`,
+          },
+        );
       }
       const path = join(netnsDirectory(), name);
       return await transaction(signal, async (t) => {
@@ -262,7 +270,8 @@ export class Overlay implements AsyncDisposable {
         found.push(info);
       } catch (error) {
         // Gone since it was listed, or made without a local address by somebody else.
-        if (!OvernsError.is(error) || !['ENOENT', 'EINVAL', 'EADDRNOTAVAIL', 'OVERNS_HOST'].includes(error.code)) throw error;
+        if (!OvernsError.is(error) || !['ENOENT', 'EINVAL', 'EADDRNOTAVAIL', 'OVERNS_HOST'].includes(error.code))
+          throw error;
       }
     }
     return found;
@@ -270,7 +279,9 @@ export class Overlay implements AsyncDisposable {
 
   #open(): Rtnl {
     if (this.#rtnl) return this.#rtnl;
-    throw new OvernsError('OVERNS_CLOSED', `overlay "${this.name}" is closed`, { hint: `open it again with Overlay.open('${this.name}')` });
+    throw new OvernsError('OVERNS_CLOSED', `overlay "${this.name}" is closed`, {
+      hint: `open it again with Overlay.open('${this.name}')`,
+    });
   }
 
   /**
@@ -293,7 +304,11 @@ export class Overlay implements AsyncDisposable {
     const ifname = options.ifname === undefined ? 'eth0' : checkInterfaceName(options.ifname);
     checkContainer(container, { docker: options.docker });
     if (this.mtu < MTU_MIN[6] && addresses.some((address) => address.family === 6)) {
-      throw invalidArgument('address', formatCidr(first), `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`);
+      throw invalidArgument(
+        'address',
+        formatCidr(first),
+        `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`,
+      );
     }
     const publish = options.store && this.#writer(options.store, 'publish');
     throwIfAborted(signal);
@@ -375,9 +390,13 @@ export class Overlay implements AsyncDisposable {
     for (const { alias, endpoint } of await this.#attached(rtnl)) {
       const taken = ips.find((ip) => endpoint.ips.includes(ip)) ?? (endpoint.mac === mac ? mac : undefined);
       if (taken === undefined) continue;
-      throw new OvernsError('EEXIST', `${taken} is attached to "${this.name}" already, as ${alias.container || endpoint.ip}`, {
-        hint: `detach it first: overns detach ${this.name} --address ${endpoint.ip}`,
-      });
+      throw new OvernsError(
+        'EEXIST',
+        `${taken} is attached to "${this.name}" already, as ${alias.container || endpoint.ip}`,
+        {
+          hint: `detach it first: overns detach ${this.name} --address ${endpoint.ip}`,
+        },
+      );
     }
   }
 
@@ -471,17 +490,13 @@ export class Overlay implements AsyncDisposable {
   misses(options?: QueueOptions): Subscription<Miss> {
     this.#open();
     const where = { overlay: this.name, vni: this.vni };
-    return monitorSubscription<Miss>(
-      { path: this.netns, groups: ['miss'], netns: this.name },
-      options,
-      (event) => {
-        if (event.kind !== 'miss' || event.vxlan !== true) return undefined;
-        const about = { ...where, link: String(event.link), atNs: event.atNs as bigint };
-        return event.query === 'l3'
-          ? { ...about, kind: 'l3', ip: String(event.ip) }
-          : { ...about, kind: 'l2', mac: String(event.mac) };
-      },
-    );
+    return monitorSubscription<Miss>({ path: this.netns, groups: ['miss'], netns: this.name }, options, (event) => {
+      if (event.kind !== 'miss' || event.vxlan !== true) return undefined;
+      const about = { ...where, link: String(event.link), atNs: event.atNs as bigint };
+      return event.query === 'l3'
+        ? { ...about, kind: 'l3', ip: String(event.ip) }
+        : { ...about, kind: 'l2', mac: String(event.mac) };
+    });
   }
 
   /**
@@ -511,7 +526,10 @@ export class Overlay implements AsyncDisposable {
         if (!OvernsError.is(error) || error.code !== 'ENODEV') throw error;
       }
     }
-    await kernel({ what: `remove the name "${this.name}"`, request: { path: this.netns } }, native().deleteNetns(this.netns));
+    await kernel(
+      { what: `remove the name "${this.name}"`, request: { path: this.netns } },
+      native().deleteNetns(this.netns),
+    );
     await this.close();
   }
 
@@ -557,7 +575,12 @@ function randomMac(): string {
 }
 
 /** The overlay in a namespace, or undefined when there is none. */
-async function readState(name: string, path: string, rtnl: Rtnl, host: NetnsRef | undefined): Promise<State | undefined> {
+async function readState(
+  name: string,
+  path: string,
+  rtnl: Rtnl,
+  host: NetnsRef | undefined,
+): Promise<State | undefined> {
   const vxlan = (await rtnl.links.list({ kind: 'vxlan' })).find((link) => link.name === VXLAN);
   if (!vxlan || typeof vxlan.vni !== 'number') return undefined;
   let vtep = typeof vxlan.local === 'string' ? vxlan.local : undefined;
@@ -584,7 +607,11 @@ async function findHost(name: string, rtnl: Rtnl, vxlan: Link): Promise<NetnsRef
     const id = await rtnl.nsid(candidate).catch(() => -1);
     if (wanted !== undefined && id === wanted) return candidate;
   }
-  throw new OvernsError('OVERNS_HOST', `the host of overlay "${name}" cannot be found: its ${VXLAN} is linked to a namespace without a name`, {
-    hint: 'name it with host (--host)',
-  });
+  throw new OvernsError(
+    'OVERNS_HOST',
+    `the host of overlay "${name}" cannot be found: its ${VXLAN} is linked to a namespace without a name`,
+    {
+      hint: 'name it with host (--host)',
+    },
+  );
 }

@@ -1,6 +1,6 @@
 /** The resolver: answers the kernel's misses for overlays, from what their stores know. */
 import { channel } from 'node:diagnostics_channel';
-import { abortError, checkSignal, isAbortError, throwIfAborted } from './abort.js';
+import { abortError, checkSignal, throwIfAborted } from './abort.js';
 import { canonicalIp, canonicalMac } from './address.js';
 import { askControl, type ControlAnswer, type ControlRequest, type ControlServer, serveControl } from './control.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
@@ -57,11 +57,18 @@ export interface ResolverOptions extends Cancel {
   readonly takeover?: boolean | undefined;
 }
 
-function integerOption(options: ResolverOptions, name: 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups', min: number, max: number, fallback: number): number {
+function integerOption(
+  options: ResolverOptions,
+  name: 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups',
+  min: number,
+  max: number,
+  fallback: number,
+): number {
   const value = options[name] as unknown;
   if (value === undefined) return fallback;
   if (typeof value !== 'number') throw invalidType(name, value, 'a number');
-  if (!Number.isInteger(value) || value < min || value > max) throw invalidArgument(name, value, `an integer from ${min} to ${max}`);
+  if (!Number.isInteger(value) || value < min || value > max)
+    throw invalidArgument(name, value, `an integer from ${min} to ${max}`);
   return value;
 }
 
@@ -77,6 +84,11 @@ type Kind = ResolverEvent['kind'];
 interface Listener {
   readonly kinds: ReadonlySet<Kind>;
   readonly tell: (events: readonly ResolverEvent[]) => void;
+}
+
+interface Settled {
+  resolve(): void;
+  reject(error: unknown): void;
 }
 
 interface Timing {
@@ -98,7 +110,7 @@ export class Resolver implements AsyncDisposable {
   readonly #queues = new Set<BoundedQueue<ResolverEvent>>();
   /** What overlays no longer served have counted. */
   readonly #past: Record<string, number> = {};
-  readonly #settled: { resolve(): void; reject(error: unknown): void };
+  readonly #settled: Settled;
   #referenced = true;
   #closing: Promise<void> | undefined;
 
@@ -110,12 +122,12 @@ export class Resolver implements AsyncDisposable {
     };
     this.#takeover = options.takeover === true;
     this.#store = options.store === undefined ? undefined : checkStore(options.store, 'store');
-    let settled: typeof this.#settled | undefined;
+    let settled: Settled | undefined;
     this.closed = new Promise((resolve, reject) => {
       settled = { resolve, reject };
     });
     this.closed.catch(() => {}); // whoever wants to know awaits it
-    this.#settled = settled as unknown as typeof this.#settled;
+    this.#settled = settled as unknown as Settled;
     this.#lease = new ReactorLease();
     this.#lease.ref();
     if (options.realtime === true) this.#lease.thread.realtime(true);
@@ -166,20 +178,26 @@ export class Resolver implements AsyncDisposable {
       });
     }
     if (this.#served.has(overlay.name)) {
-      throw new OvernsError('EBUSY', `overlay "${overlay.name}" is served by this resolver already`, { hint: 'remove it first' });
+      throw new OvernsError('EBUSY', `overlay "${overlay.name}" is served by this resolver already`, {
+        hint: 'remove it first',
+      });
     }
     const where: Where = { overlay: overlay.name, vni: overlay.vni };
     const scope = scopeOf(given, where);
     for (const other of this.#served.values()) {
       if (other.scope === scope && other.where.vni !== where.vni) {
-        throw new OvernsError('OVERNS_SCOPE', `overlays "${other.where.overlay}" (vni ${other.where.vni}) and "${where.overlay}" (vni ${where.vni}) would share one prefix of the store`, {
-          hint: 'a prefix belongs to one network: write {vni} or {name} into the URL',
-        });
+        throw new OvernsError(
+          'OVERNS_SCOPE',
+          `overlays "${other.where.overlay}" (vni ${other.where.vni}) and "${where.overlay}" (vni ${where.vni}) would share one prefix of the store`,
+          {
+            hint: 'a prefix belongs to one network: write {vni} or {name} into the URL',
+          },
+        );
       }
     }
-    const served = new Served(overlay, storeFor(given, where), scope, this.#timing, this.#lease, {
+    const served: Served = new Served(overlay, storeFor(given, where), scope, this.#timing, this.#lease, {
       tell: (events) => this.#tell(events),
-      control: (request) => this.#control(served, request),
+      control: (request): Promise<ControlAnswer> => this.#control(served, request),
     });
     this.#served.set(overlay.name, served);
     try {
@@ -315,7 +333,15 @@ export class Resolver implements AsyncDisposable {
 
   /** Counters of all overlays together, since the start. */
   stats(): ResolverStats {
-    const sum: Record<string, number> = { misses: 0, answers: 0, coalesced: 0, negative: 0, rejected: 0, overruns: 0, ...this.#past };
+    const sum: Record<string, number> = {
+      misses: 0,
+      answers: 0,
+      coalesced: 0,
+      negative: 0,
+      rejected: 0,
+      overruns: 0,
+      ...this.#past,
+    };
     for (const served of this.#served.values()) {
       for (const [key, value] of Object.entries(served.stats())) sum[key] = (sum[key] ?? 0) + value;
     }
@@ -360,7 +386,8 @@ export class Resolver implements AsyncDisposable {
 function checkKinds(kinds: readonly Kind[] | undefined): ReadonlySet<Kind> {
   if (kinds === undefined) return new Set(KINDS);
   if (!Array.isArray(kinds)) throw invalidType('kinds', kinds, 'an array');
-  for (const kind of kinds) if (!KINDS.includes(kind)) throw invalidArgument('kinds', kind, `one of ${KINDS.join(', ')}`);
+  for (const kind of kinds)
+    if (!KINDS.includes(kind)) throw invalidArgument('kinds', kind, `one of ${KINDS.join(', ')}`);
   return new Set(kinds);
 }
 
@@ -368,10 +395,12 @@ function checkKinds(kinds: readonly Kind[] | undefined): ReadonlySet<Kind> {
  * The resolver that serves an overlay, wherever it runs: its process and counters.
  * @returns undefined when nobody serves it
  */
-export async function queryResolver(overlay: string): Promise<{ pid: number; stats: Record<string, number> } | undefined> {
+export async function queryResolver(
+  overlay: string,
+): Promise<{ readonly pid: number; readonly stats: ResolverStats } | undefined> {
   const answer = await askControl(await netnsPath(overlay, 'overlay'), { op: 'stats' });
   if (!answer?.ok) return undefined;
-  return { pid: Number(answer.pid), stats: answer.stats as Record<string, number> };
+  return { pid: Number(answer.pid), stats: answer.stats as unknown as ResolverStats };
 }
 
 interface Owner {
@@ -504,7 +533,9 @@ class Served implements ReactorClient {
     if (event.kind === 'overlay-lost' || event.kind === 'overlay-back') return { ...about, kind: event.kind };
     const asked = { ...this.where, link: 'vxlan1', atNs: event.missAtNs ?? event.atNs };
     const miss: Miss =
-      event.ip !== undefined ? { ...asked, kind: 'l3', ip: event.ip } : { ...asked, kind: 'l2', mac: event.queriedMac ?? '' };
+      event.ip !== undefined
+        ? { ...asked, kind: 'l3', ip: event.ip }
+        : { ...asked, kind: 'l2', mac: event.queriedMac ?? '' };
     const token = event.token ?? 0;
     const error = this.#errors.get(token);
     this.#errors.delete(token);
@@ -522,7 +553,12 @@ class Served implements ReactorClient {
         return { ...about, kind: 'unresolved', miss, cause: event.cause ?? 'absent', ...(error ? { error } : {}) };
       case 'rejected': {
         const kernelSaid = event.errno ? `: ${errnoName(event.errno)}` : '';
-        return { ...about, kind: 'rejected', miss, reason: `${event.reason ?? ''}${kernelSaid} (mac ${event.mac ?? ''}, vtep ${event.vtep ?? ''})` };
+        return {
+          ...about,
+          kind: 'rejected',
+          miss,
+          reason: `${event.reason ?? ''}${kernelSaid} (mac ${event.mac ?? ''}, vtep ${event.vtep ?? ''})`,
+        };
       }
     }
   }
@@ -550,7 +586,11 @@ class Served implements ReactorClient {
   async #lookUpMany(lookups: readonly NativeLookup[]): Promise<void> {
     const ended = await this.#timed((signal) => {
       const many = this.#store.lookupMany as NonNullable<Store['lookupMany']>;
-      return many.call(this.#store, lookups.map((lookup) => this.#query(lookup)), { signal });
+      return many.call(
+        this.#store,
+        lookups.map((lookup) => this.#query(lookup)),
+        { signal },
+      );
     });
     lookups.forEach((lookup, at) => {
       if (!('value' in ended)) this.#answer(lookup, ended);
@@ -569,9 +609,13 @@ class Served implements ReactorClient {
       this.#stop.signal.addEventListener('abort', stop, { once: true });
       const timeout = new Promise<Ended<T>>((resolve) => {
         timer = setTimeout(() => {
-          const error = new OvernsError('ETIMEDOUT', `the store did not answer within ${this.#timing.lookupTimeoutMs} ms`, {
-            hint: 'see what keeps it, or raise lookupTimeoutMs',
-          });
+          const error = new OvernsError(
+            'ETIMEDOUT',
+            `the store did not answer within ${this.#timing.lookupTimeoutMs} ms`,
+            {
+              hint: 'see what keeps it, or raise lookupTimeoutMs',
+            },
+          );
           controller.abort(error);
           resolve({ timeout: error });
         }, this.#timing.lookupTimeoutMs);
@@ -579,7 +623,9 @@ class Served implements ReactorClient {
       });
       return await Promise.race([result.then((value): Ended<T> => ({ value })), timeout]);
     } catch (error) {
-      return { error: error instanceof Error ? error : new OvernsError('OVERNS_STORE', `the store threw ${String(error)}`) };
+      return {
+        error: error instanceof Error ? error : new OvernsError('OVERNS_STORE', `the store threw ${String(error)}`),
+      };
     } finally {
       clearTimeout(timer);
       this.#stop.signal.removeEventListener('abort', stop);
@@ -590,32 +636,41 @@ class Served implements ReactorClient {
     if (this.#stop.signal.aborted) return;
     const { thread } = this.#lease;
     const { token, key } = lookup;
-    const failed = (said: 'timeout' | 'error', error: Error): void => {
-      if ((this.#wanted & EVENT_BITS.unresolved) !== 0) this.#errors.set(token, error);
-      thread.answer(this.#id, token, key, said);
-    };
-    if ('timeout' in ended) return failed('timeout', ended.timeout);
+    const verdict = this.#judge(ended);
+    if (verdict.said === 'found') {
+      thread.answer(this.#id, token, key, 'found', verdict.mac, verdict.vtep, verdict.ttlMs);
+      return;
+    }
+    if (verdict.error && (this.#wanted & EVENT_BITS.unresolved) !== 0) this.#errors.set(token, verdict.error);
+    thread.answer(this.#id, token, key, verdict.said);
+  }
+
+  /** What a store's answer comes to. It is untrusted: the text of a consumer's own store, or of anybody's record. */
+  #judge(ended: Ended<Answer | null | undefined>): Verdict {
+    if ('timeout' in ended) return { said: 'timeout', error: ended.timeout };
     if ('error' in ended) {
       // A record that makes no sense is that record's fault; anything else says that the store cannot be used.
       if (!OvernsError.is(ended.error) || ended.error.code !== 'OVERNS_RECORD') this.#down(ended.error);
-      return failed('error', ended.error);
+      return { said: 'error', error: ended.error };
     }
     this.#up();
     const { value } = ended;
-    if (value === null) return thread.answer(this.#id, token, key, 'absent');
+    if (value === null) return { said: 'absent' };
     if (typeof value !== 'object' || typeof value.mac !== 'string' || typeof value.vtep !== 'string') {
-      return failed('error', invalidType('lookup()', value, '{ mac, vtep } or null from the store'));
+      return { said: 'error', error: invalidType('lookup()', value, '{ mac, vtep } or null from the store') };
     }
-    let mac = value.mac;
-    let vtep = value.vtep;
+    const { ttlMs } = value;
+    const usable = typeof ttlMs === 'number' && ttlMs > 0;
     try {
-      mac = canonicalMac(mac);
-      vtep = canonicalIp(vtep);
+      return {
+        said: 'found',
+        mac: canonicalMac(value.mac),
+        vtep: canonicalIp(value.vtep),
+        ttlMs: usable ? Math.min(Math.ceil(ttlMs), 0x7fff_ffff) : undefined,
+      };
     } catch (error) {
-      return failed('error', error as Error);
+      return { said: 'error', error: error as Error };
     }
-    const ttlMs = typeof value.ttlMs === 'number' && value.ttlMs > 0 ? Math.min(Math.ceil(value.ttlMs), 0x7fff_ffff) : undefined;
-    thread.answer(this.#id, token, key, 'found', mac, vtep, ttlMs);
   }
 
   #down(error: Error): void {
@@ -651,7 +706,7 @@ class Served implements ReactorClient {
         if (signal.aborted) break;
         throw new OvernsError('OVERNS_STORE', 'the watch of the store ended');
       } catch (error) {
-        if (signal.aborted || (isAbortError(error) && signal.aborted)) break;
+        if (signal.aborted) break;
         this.#down(error as Error);
         ready(); // it serves, from what it knows
       }
@@ -689,6 +744,9 @@ class Served implements ReactorClient {
   }
 }
 
+type Verdict =
+  | { readonly said: 'found'; readonly mac: string; readonly vtep: string; readonly ttlMs: number | undefined }
+  | { readonly said: 'absent' | 'timeout' | 'error'; readonly error?: Error };
 type Ended<T> = { readonly value: T } | { readonly timeout: Error } | { readonly error: Error };
 
 function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
@@ -705,7 +763,10 @@ function failedToServe(error: unknown, overlay: string): unknown {
   const { errno, syscall } = error as Error & { errno: number; syscall: string };
   const code = errnoName(errno);
   return new OvernsError(code, `cannot serve overlay "${overlay}": ${code} (${syscall} ${error.message})`, {
-    hint: code === 'ENODEV' ? 'the overlay lacks vxlan1 or br0: delete and create it again' : 'run as root, or see `overns doctor`',
+    hint:
+      code === 'ENODEV'
+        ? 'the overlay lacks vxlan1 or br0: delete and create it again'
+        : 'run as root, or see `overns doctor`',
     cause: error,
   });
 }

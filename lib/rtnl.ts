@@ -214,7 +214,10 @@ class KernelTable<T, S> implements Table<T, S> {
     if (answer && !answer.ok) throw answer.error;
   }
 
-  async #send(operations: readonly { op: Verb; item: S }[], options: Cancel | undefined): Promise<readonly BatchAnswer[]> {
+  async #send(
+    operations: readonly { op: Verb; item: S }[],
+    options: Cancel | undefined,
+  ): Promise<readonly BatchAnswer[]> {
     const signal = checkSignal(options?.signal);
     throwIfAborted(signal);
     const prepared = await Promise.all(operations.map((operation) => prepare(this.#table, operation)));
@@ -244,7 +247,8 @@ function prepare(table: TableName, operation: { op: Verb; item: unknown }): Nati
   return (async () => {
     const resolved: Record<string, unknown> = { ...spec };
     if (spec.netns !== undefined) resolved.netns = await netnsPath(spec.netns);
-    if (spec.peer?.netns !== undefined) resolved.peer = { ...spec.peer, netns: await netnsPath(spec.peer.netns, 'peer.netns') };
+    if (spec.peer?.netns !== undefined)
+      resolved.peer = { ...spec.peer, netns: await netnsPath(spec.peer.netns, 'peer.netns') };
     return { op, item: resolved };
   })();
 }

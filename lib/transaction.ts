@@ -43,7 +43,10 @@ export class Transaction {
 }
 
 /** Runs `body` as one transaction. */
-export async function transaction<T>(signal: AbortSignal | undefined, body: (t: Transaction) => Promise<T>): Promise<T> {
+export async function transaction<T>(
+  signal: AbortSignal | undefined,
+  body: (t: Transaction) => Promise<T>,
+): Promise<T> {
   const steps = new Transaction(signal);
   try {
     return await body(steps);

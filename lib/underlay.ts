@@ -22,7 +22,11 @@ interface Candidate {
  * @throws OvernsError `EADDRNOTAVAIL` when there is none, or several and no route to choose by
  */
 export async function findUnderlay(host: Rtnl, vtep: string | undefined): Promise<Underlay> {
-  const [links, addresses, routes] = await Promise.all([host.links.list(), host.addresses.list(), host.routes.list({ table: 254 })]);
+  const [links, addresses, routes] = await Promise.all([
+    host.links.list(),
+    host.addresses.list(),
+    host.routes.list({ table: 254 }),
+  ]);
   const mtuOf = (name: string): number => links.find((link) => link.name === name)?.mtu ?? 1500;
   const up = new Set(links.filter((link) => link.up).map((link) => link.name));
   const candidates: Candidate[] = addresses
@@ -51,17 +55,24 @@ export async function findUnderlay(host: Rtnl, vtep: string | undefined): Promis
     return { vtep, link, mtu: Math.min(mtuOf(link), 65_535) };
   }
   for (const f of [4, 6]) {
-    for (const exit of exits.filter((route) => (route as { family?: unknown }).family === (f === 4 ? 'inet' : 'inet6'))) {
+    for (const exit of exits.filter(
+      (route) => (route as { family?: unknown }).family === (f === 4 ? 'inet' : 'inet6'),
+    )) {
       const source = exit.source ?? globals(f).find((each) => each.link === exit.link)?.ip;
-      if (source !== undefined && exit.link !== undefined) return { vtep: source, link: exit.link, mtu: mtuOf(exit.link) };
+      if (source !== undefined && exit.link !== undefined)
+        return { vtep: source, link: exit.link, mtu: mtuOf(exit.link) };
     }
   }
   for (const f of [4, 6]) {
     const [only, another] = globals(f);
     if (only && another) {
-      throw new OvernsError('EADDRNOTAVAIL', `the host has several addresses and no default route: ${listed.join(', ')}`, {
-        hint: 'choose one with vtep (--vtep)',
-      });
+      throw new OvernsError(
+        'EADDRNOTAVAIL',
+        `the host has several addresses and no default route: ${listed.join(', ')}`,
+        {
+          hint: 'choose one with vtep (--vtep)',
+        },
+      );
     }
     if (only) return { vtep: only.ip, link: only.link, mtu: mtuOf(only.link) };
   }
