@@ -4,10 +4,12 @@ import { networkInterfaces, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { throwIfAborted } from './abort.js';
-import { VXLAN_OVERHEAD } from './address.js';
+import { VXLAN_OVERHEAD, VXLAN_PORT } from './address.js';
 import { Docker, type DockerOptions } from './docker.js';
 import { OvernsError } from './errors.js';
-import { type Native, type NativeRtnl, native } from './native.js';
+import { kernel } from './kernel-error.js';
+import { type Native, native } from './native.js';
+import { type LinkSpec, Rtnl } from './rtnl.js';
 
 /** One thing that was looked at. */
 export interface Check {
@@ -56,11 +58,10 @@ async function examine(options: DockerOptions): Promise<Check[]> {
   const machine = await Machine.look();
   const addon = loadAddon();
   const checks = [
-    kernel(),
+    kernelVersion(),
     addon.check,
     ...privileges(machine),
     ...(await devices(machine, addon.native)),
-    localBypass(),
     await userNamespaces(machine),
     await ipv6(),
     loopback(),
@@ -129,7 +130,7 @@ function atLeast(major: number, minor: number): boolean {
   return Number(a) > major || (Number(a) === major && Number(b) >= minor);
 }
 
-function kernel(): Check {
+function kernelVersion(): Check {
   const base = { id: 'kernel', title: 'Linux kernel', value: release() } as const;
   // 4.20 checks requests strictly (NETLINK_GET_STRICT_CHK): older ones ignore what they do not know.
   return atLeast(4, 20)
@@ -176,66 +177,64 @@ const DEVICES = [
 ] as const;
 type Device = (typeof DEVICES)[number];
 
-/** Made for real where that is allowed; else what the kernel says it was built with. */
-async function devices(machine: Machine, addon: Native | undefined): Promise<Check[]> {
-  const failures =
-    addon !== undefined && machine.has('CAP_NET_ADMIN') && machine.has('CAP_SYS_ADMIN')
-      ? await tryDevices(addon)
-      : undefined;
-  return Promise.all(
-    DEVICES.map(async (device): Promise<Check> => {
-      const { kind, title, module } = device;
-      const base = { id: kind, title } as const;
-      const remedy = `load the module: modprobe ${module} (your distribution may have it in a package of extra kernel modules)`;
-      if (failures !== undefined) {
-        const failure = failures.get(kind);
-        if (failure === undefined) return { ...base, status: 'ok', value: 'works: made and removed' };
-        return { ...base, status: 'fail', value: failure, remedy };
-      }
-      const built = await builtWith(device);
-      if (built === true) return { ...base, status: 'ok', value: 'the kernel has it; not tried without privileges' };
-      if (built === false) return { ...base, status: 'fail', value: 'the kernel was built without it', remedy };
-      return { ...base, status: 'info', value: 'cannot be told without privileges' };
-    }),
-  );
+/** What came of making the devices: reasons of failure by kind, and whether localbypass was taken. */
+interface Trial {
+  readonly failures: ReadonlyMap<string, string>;
+  readonly localBypass: boolean | undefined;
 }
 
-/** Makes one device of each kind in a namespace that goes with them. What failed, by kind, with the kernel's words. */
-async function tryDevices(addon: Native): Promise<Map<string, string>> {
+/** Made for real where that is allowed; else what the kernel says it was built with. */
+async function devices(machine: Machine, addon: Native | undefined): Promise<Check[]> {
+  const privileged = machine.has('CAP_NET_ADMIN') && machine.has('CAP_SYS_ADMIN');
+  const trial = addon !== undefined && privileged ? await tryDevices(addon) : undefined;
+  const checks = DEVICES.map(async (device): Promise<Check> => {
+    const { kind, title, module } = device;
+    const base = { id: kind, title } as const;
+    const remedy = `load the module: modprobe ${module} (your distribution may have it in a package of extra kernel modules)`;
+    if (trial !== undefined) {
+      const failure = trial.failures.get(kind);
+      if (failure === undefined) return { ...base, status: 'ok', value: 'works: made and removed' };
+      return { ...base, status: 'fail', value: failure, remedy };
+    }
+    const built = await builtWith(device);
+    if (built === true) return { ...base, status: 'ok', value: 'the kernel has it; not tried without privileges' };
+    if (built === false) return { ...base, status: 'fail', value: 'the kernel was built without it', remedy };
+    return { ...base, status: 'info', value: 'cannot be told without privileges' };
+  });
+  return [...(await Promise.all(checks)), localBypass(trial?.localBypass)];
+}
+
+const TRIALS: readonly LinkSpec[] = [
+  { kind: 'bridge', name: 'probe0' },
+  { kind: 'veth', name: 'probe1', peer: { name: 'probe2' } },
+  { kind: 'vxlan', name: 'probe3', vni: 1, port: VXLAN_PORT, localbypass: false },
+];
+
+/** Makes one device of each kind in a namespace that goes with them. */
+async function tryDevices(addon: Native): Promise<Trial> {
   const failures = new Map<string, string>();
-  const all = (reason: string): Map<string, string> => new Map(DEVICES.map(({ kind }) => [kind, reason]));
   const folder = await mkdtemp(join(tmpdir(), 'overns-doctor-'));
   const path = join(folder, 'netns');
   let made = false;
-  let rtnl: NativeRtnl | undefined;
   try {
-    await addon.createNetns(path);
+    await kernel({ what: 'make a namespace to try it in' }, addon.createNetns(path));
     made = true;
-    rtnl = await addon.openRtnl(path);
-    for (const [kind, item] of [
-      ['bridge', { kind: 'bridge', name: 'probe-br' }],
-      ['veth', { kind: 'veth', name: 'probe-a', peer: { name: 'probe-b' } }],
-      ['vxlan', { kind: 'vxlan', name: 'probe-vx', id: 1, port: 4789 }],
-    ] as const) {
-      const [failure] = await rtnl.batch('link', [{ op: 'add', item }]);
-      if (failure) failures.set(kind, reason(failure));
+    await using rtnl = await Rtnl.open({ netns: { path } });
+    for (const spec of TRIALS) {
+      await rtnl.links.add(spec).catch((error: Error) => failures.set(spec.kind, error.message));
     }
-    return failures;
+    // Kernels before 6.4 ignore the attribute, and do not list it.
+    const [vxlan] = await rtnl.links.list({ kind: 'vxlan' });
+    return { failures, localBypass: vxlan && vxlan.localbypass === false };
   } catch (error) {
-    return all(`a namespace to try it in cannot be made: ${reason(error as Error)}`);
+    return { failures: new Map(DEVICES.map(({ kind }) => [kind, (error as Error).message])), localBypass: undefined };
   } finally {
-    rtnl?.close();
     if (made) await addon.deleteNetns(path).catch(() => {});
+    // Making a namespace turns its folder into a mount, as iproute2 does with /run/netns. This unmounts it, and fails
+    // at removing a folder as if it were a file.
+    await addon.deleteNetns(folder).catch(() => {});
     await rm(folder, { recursive: true, force: true }).catch(() => {});
   }
-}
-
-function reason(failure: {
-  readonly message?: string;
-  readonly kernelMessage?: string;
-  readonly errno?: number;
-}): string {
-  return failure.kernelMessage ?? failure.message ?? `error ${failure.errno}`;
 }
 
 /** What the kernel's own description says; undefined = it says nothing. */
@@ -252,14 +251,15 @@ async function builtWith({ module, option }: Device): Promise<boolean | undefine
   return new RegExp(`^${option}=[ym]$`, 'm').test(config);
 }
 
-function localBypass(): Check {
+/** @param tried what came of it; undefined = not tried */
+function localBypass(tried: boolean | undefined): Check {
   const base = { id: 'vxlan-localbypass', title: 'VXLAN localbypass' } as const;
-  return atLeast(6, 4)
-    ? { ...base, status: 'ok', value: 'kernel 6.4 or later' }
+  return (tried ?? atLeast(6, 4))
+    ? { ...base, status: 'ok', value: tried === undefined ? 'kernel 6.4 or later' : 'works' }
     : {
         ...base,
         status: 'warn',
-        value: 'needs kernel 6.4',
+        value: 'not in this kernel, 6.4 has it',
         remedy: 'use a later kernel: without it packets to a MAC address that is not known yet are lost until it is',
       };
 }
