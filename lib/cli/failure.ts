@@ -1,0 +1,35 @@
+/** An error, as one line or as one JSON object. */
+import { OvernsError } from '../errors.js';
+import { describe, printable, toJson } from './output.js';
+
+/** Exit statuses. */
+export const DONE = 0;
+export const REFUSED = 1;
+export const USAGE = 2;
+
+/** Errors that no part of overns made: their own words say too little alone. */
+function inWords(error: unknown): Error {
+  if (!(error instanceof Error)) return new OvernsError('OVERNS_UNEXPECTED', String(error));
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  if (OvernsError.is(error) || code?.startsWith('ERR_INVALID_ARG')) return error;
+  if (code !== undefined && syscall !== undefined) {
+    const hint =
+      code === 'EACCES' || code === 'EPERM' ? '`overns doctor` says which privileges are missing' : undefined;
+    return new OvernsError(code, message, { cause: error, hint });
+  }
+  return new OvernsError('OVERNS_UNEXPECTED', `unexpected: ${error.message}`, {
+    cause: error,
+    hint: 'this is a defect of overns: please report it with what --debug shows',
+  });
+}
+
+/** One line: what failed, on what, the kernel's or the store's own words, and what to do about it. */
+export function errorLine(error: unknown): string {
+  const { message, hint } = inWords(error) as OvernsError;
+  return `overns: ${printable(hint === undefined ? message : `${message}; ${hint}`)}`;
+}
+
+/** The same as one JSON object. */
+export function errorJson(error: unknown, exitCode: number): string {
+  return toJson({ error: describe(inWords(error)), exitCode });
+}

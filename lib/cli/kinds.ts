@@ -1,0 +1,63 @@
+/** The arguments and flags that several verbs share. */
+import { checkOverlayName, formatCidr, interfaceAddress } from '../address.js';
+import { checkContainer } from '../container.js';
+import { dockerAddress } from '../docker.js';
+import { parseNetns } from '../netns.js';
+import { parseStoreUrl } from '../store/index.js';
+import { option } from './flags.js';
+import { usageError } from './usage.js';
+import type { Argument } from './verb.js';
+
+export const overlayArgument: Argument = {
+  name: 'NAME',
+  help: "the overlay's name",
+  check: (text, name) => void checkOverlayName(text, name),
+};
+
+export const containerArgument: Argument = {
+  name: 'CONTAINER',
+  help: "docker:NAME, netns:NAME, pid:N, a path, or a name: Docker's, else a named namespace's",
+  check: (text) => checkContainer(text),
+};
+
+export const hostFlag = option(
+  'NETNS',
+  'the namespace that is the host: a name, a path or pid:N; default the one found, else this one',
+  parseNetns,
+);
+
+export const dockerFlag = option(
+  'HOST',
+  "Docker's socket: unix:///PATH, a path, or tcp:// of this machine; default DOCKER_HOST",
+  (text, name) => {
+    dockerAddress(text, name);
+    return text.startsWith('/') ? `unix://${text}` : text;
+  },
+);
+
+/** A store that outlives this process. */
+export function storeUrl(text: string, name: string): string {
+  if (parseStoreUrl(text, name).kind === 'memory') {
+    throw usageError(
+      `${name}: memory: lives in one process and is lost when this one ends`,
+      'name a store such as consul://127.0.0.1:8500/demo',
+    );
+  }
+  return text;
+}
+
+export const STORE_HELP = 'consul://HOST[:8500]/PREFIX; {vni} and {name} in it stand for the overlay';
+
+/** `192.168.0.2/24`, canonical. */
+export function cidr(text: string, name: string): string {
+  return formatCidr(interfaceAddress(text, name));
+}
+
+/** Refuses what is given twice. */
+export function refuseDuplicates(texts: readonly string[], name: string): void {
+  const seen = new Set<string>();
+  for (const text of texts) {
+    if (seen.has(text)) throw usageError(`${name}: ${text} is given twice`, 'name each address once');
+    seen.add(text);
+  }
+}

@@ -1,0 +1,110 @@
+/** What goes to stdout and stderr, and how it looks. */
+import type { Writable } from 'node:stream';
+
+/** From the quietest to the most talkative. */
+export const LEVELS = ['error', 'warn', 'info', 'debug'] as const;
+export type Level = (typeof LEVELS)[number];
+
+/** Results: stdout. */
+export class Output {
+  readonly #stream: Writable;
+  constructor(stream: Writable) {
+    this.#stream = stream;
+  }
+
+  /** Lines of text. Resolves when more may be written. */
+  async lines(lines: readonly string[]): Promise<void> {
+    if (lines.length === 0) return;
+    await write(this.#stream, `${lines.join('\n')}\n`);
+  }
+
+  /** JSON values, one a line. */
+  async json(...values: readonly unknown[]): Promise<void> {
+    await this.lines(values.map(toJson));
+  }
+}
+
+/** Progress and logs: stderr. */
+export class Log {
+  readonly #stream: Writable;
+  readonly #level: number;
+  constructor(stream: Writable, level: Level) {
+    this.#stream = stream;
+    this.#level = LEVELS.indexOf(level);
+  }
+
+  has(level: Level): boolean {
+    return LEVELS.indexOf(level) <= this.#level;
+  }
+
+  /** A word of progress that a waiting caller depends on: said at every level. */
+  say(text: string): void {
+    this.#stream.write(`${printable(text)}\n`);
+  }
+  error(text: string): void {
+    if (this.has('error')) this.say(`error: ${text}`);
+  }
+  warn(text: string): void {
+    if (this.has('warn')) this.say(`warning: ${text}`);
+  }
+  info(text: string): void {
+    if (this.has('info')) this.say(text);
+  }
+  debug(text: string): void {
+    if (this.has('debug')) this.say(`debug: ${text}`);
+  }
+}
+
+async function write(stream: Writable, text: string): Promise<void> {
+  if (stream.destroyed || stream.writableEnded) return;
+  if (stream.write(text)) return;
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      for (const event of ['drain', 'close', 'error']) stream.off(event, done);
+      resolve();
+    };
+    for (const event of ['drain', 'close', 'error']) stream.once(event, done);
+  });
+}
+
+/** JSON of what the library gives: bigint as a string (2^53 is too small for nanoseconds), errors as what they say. */
+export function toJson(value: unknown): string {
+  return JSON.stringify(value, (_key, item: unknown) => {
+    if (typeof item === 'bigint') return item.toString();
+    if (item instanceof Error) return describe(item);
+    return item;
+  });
+}
+
+/** An error as a plain object. */
+export function describe(error: Error): Record<string, unknown> {
+  const { code, message, hint, errno, syscall, kernelMessage, attribute, netns } = error as Error &
+    Record<string, unknown>;
+  return { code: code ?? error.name, message, hint, errno, syscall, kernelMessage, attribute, netns };
+}
+
+/** Control characters, and those that break lines or change the direction of writing. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** Text of another's making, safe to print in one line: no control characters, no escape sequences, no line breaks. */
+export function printable(text: string): string {
+  return text.replace(/\s*[\r\n]+\s*/g, ' ').replace(UNPRINTABLE, (character) => {
+    const code = character.charCodeAt(0);
+    return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16).padStart(4, '0')}`;
+  });
+}
+
+/** Columns, two spaces apart, under a heading; the last column is left ragged. */
+export function table(heading: readonly string[], rows: readonly (readonly string[])[], indent = ''): string[] {
+  const cells = [heading, ...rows].map((row) => row.map(printable));
+  const widths = heading.map((_, column) => Math.max(...cells.map((row) => (row[column] ?? '').length)));
+  return cells.map(
+    (row) =>
+      indent +
+      row
+        .map((cell, column) => cell.padEnd(widths[column] ?? 0))
+        .join('  ')
+        .trimEnd(),
+  );
+}

@@ -1,0 +1,118 @@
+import { checkMtu, checkPort, checkVni, VXLAN_PORT, vtepIp } from '../../address.js';
+import { OvernsError } from '../../errors.js';
+import { Overlay, Rtnl } from '../../index.js';
+import { list, needed, option, optionOr, toggle, whole } from '../flags.js';
+import { cidr, hostFlag, overlayArgument, refuseDuplicates } from '../kinds.js';
+import { defineVerb } from '../verb.js';
+
+interface Wanted {
+  readonly vni: number;
+  readonly addresses: readonly string[];
+  readonly port: number;
+  readonly mtu: number | 'auto';
+  readonly vtep: string | undefined;
+}
+
+export const verb = defineVerb({
+  name: 'create',
+  summary: 'Make an overlay: a namespace with a bridge and a vxlan device that is linked to the host',
+  description:
+    'Everything is made, or nothing is left behind. The same name, VNI and gateway address on every host make one network of them.',
+  args: [overlayArgument],
+  flags: {
+    vni: needed('N', "the network's VXLAN identifier, 1 to 16777215", whole(checkVni)),
+    address: list('CIDR', "the bridge's address, the containers' gateway; the same on every host", cidr),
+    port: optionOr('N', `UDP port of the VXLAN traffic; default ${VXLAN_PORT}`, whole(checkPort), VXLAN_PORT),
+    mtu: optionOr<number | 'auto'>(
+      'auto|N',
+      "the overlay's MTU; default auto: the underlay's less the overhead",
+      (text, name) => (text === 'auto' ? 'auto' : whole(checkMtu)(text, name)),
+      'auto',
+    ),
+    vtep: option('IP', "this host's underlay address; default that of the route out of the host", (text, name) =>
+      vtepIp(text, name),
+    ),
+    host: hostFlag,
+    ensure: toggle('no error if it exists already and is the same'),
+  },
+  examples: [
+    [
+      'overns create overns --vni 42 --address 192.168.0.1/24',
+      'the overlay "overns", its containers in 192.168.0.0/24',
+    ],
+    [
+      'overns create blue --vni 43 --address 10.1.0.1/16 --address fd00:43::1/64 --vtep 10.0.0.10',
+      'both IP versions, the underlay address given',
+    ],
+  ],
+  streams: false,
+  check({ flags: { address, mtu } }) {
+    refuseDuplicates(address, '--address');
+    if (mtu !== 'auto' && address.some((each) => each.includes(':'))) checkMtu(mtu, '--mtu', 6);
+  },
+  async run({ args: [name = ''], flags }, { signal, out, json }) {
+    const { vni, port, mtu, vtep, host, address: addresses } = flags;
+    let overlay: Overlay;
+    let created = true;
+    try {
+      overlay = await Overlay.create({
+        name,
+        vni,
+        port,
+        mtu,
+        signal,
+        ...(addresses.length === 0 ? {} : { address: addresses }),
+        ...(vtep === undefined ? {} : { vtep }),
+        ...(host === undefined ? {} : { host }),
+      });
+    } catch (error) {
+      if (!flags.ensure || (error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+      created = false;
+      overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) }).catch(() => {
+        // Something else is in the way, such as another overlay with this VNI.
+        throw error;
+      });
+    }
+    await using existing = overlay;
+    if (!created) await refuseDifferences(existing, { vni, addresses, port, mtu, vtep }, signal);
+    const made = {
+      overlay: name,
+      vni,
+      vtep: existing.vtep,
+      port: existing.port,
+      mtu: existing.mtu,
+      addresses,
+      created,
+    };
+    if (json) await out.json(made);
+    else {
+      await out.lines([
+        `${created ? 'created' : 'exists already:'} overlay ${name}: vni ${vni}, vtep ${made.vtep} port ${made.port}, mtu ${made.mtu}`,
+        ...(addresses.length === 0 ? [] : [`  br0 ${addresses.join(' ')}`]),
+      ]);
+    }
+    return undefined;
+  },
+});
+
+/** `--ensure` is content with the same overlay only. */
+async function refuseDifferences(overlay: Overlay, wanted: Wanted, signal: AbortSignal): Promise<void> {
+  const differences: string[] = [];
+  const compare = (what: string, is: unknown, want: unknown): void => {
+    if (want !== undefined && is !== want) differences.push(`${what} ${is} instead of ${want}`);
+  };
+  compare('vni', overlay.vni, wanted.vni);
+  compare('port', overlay.port, wanted.port);
+  compare('vtep', overlay.vtep, wanted.vtep);
+  compare('mtu', overlay.mtu, wanted.mtu === 'auto' ? undefined : wanted.mtu);
+  await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal });
+  const listed = await rtnl.addresses.list({ link: 'br0' }, { signal });
+  // The kernel adds link-local addresses by itself.
+  const own = listed.map(({ address }) => address).filter((address) => !/^fe[89ab]/.test(address));
+  compare('address', own.sort().join(' ') || 'none', [...wanted.addresses].sort().join(' ') || 'none');
+  if (differences.length > 0) {
+    throw new OvernsError('EEXIST', `overlay ${overlay.name} exists, but is not the same: ${differences.join(', ')}`, {
+      hint: `\`overns delete ${overlay.name}\` removes it`,
+    });
+  }
+}

@@ -1,0 +1,33 @@
+import { Overlay } from '../../index.js';
+import { attachments } from '../attachments.js';
+import { hostFlag, overlayArgument } from '../kinds.js';
+import { printable } from '../output.js';
+import { defineVerb } from '../verb.js';
+
+export const verb = defineVerb({
+  name: 'delete',
+  summary: 'Remove an overlay; its containers stay and lose their interface',
+  description:
+    "Its vxlan device, its side of the containers' interfaces, its bridge and its namespace's name go. What was published in a store stays published: detach withdraws it.",
+  args: [overlayArgument],
+  flags: { host: hostFlag },
+  examples: [['overns delete overns', 'the overlay "overns"']],
+  streams: false,
+  async run({ args: [name = ''], flags: { host } }, { signal, out, json }) {
+    // Deleting closes it as well; closing twice is fine.
+    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
+    const { vni } = overlay;
+    const attached = await attachments(overlay, signal);
+    await overlay.delete({ signal });
+    if (json) await out.json({ overlay: name, vni, deleted: true, endpoints: attached });
+    else {
+      await out.lines([
+        `deleted overlay ${name}`,
+        ...attached.map(
+          ({ container, ips }) => `  ${printable(container || 'a container')} lost its interface with ${ips.join(' ')}`,
+        ),
+      ]);
+    }
+    return undefined;
+  },
+});

@@ -1,0 +1,50 @@
+import { unicastIp } from '../../address.js';
+import { Overlay } from '../../index.js';
+import { option } from '../flags.js';
+import { containerArgument, dockerFlag, hostFlag, overlayArgument, STORE_HELP, storeUrl } from '../kinds.js';
+import { openOverlayStore } from '../store.js';
+import { usageError } from '../usage.js';
+import { defineVerb } from '../verb.js';
+
+export const verb = defineVerb({
+  name: 'detach',
+  summary: "Take a container's interface on an overlay away",
+  description: 'With --store its addresses are withdrawn. --address also finds an endpoint whose container is gone.',
+  args: [overlayArgument, { ...containerArgument, optional: true }],
+  flags: {
+    address: option('IP', 'the endpoint by its address, instead of its container', (text, name) =>
+      unicastIp(text, name),
+    ),
+    store: option('URL', `withdraw it: ${STORE_HELP}`, storeUrl),
+    host: hostFlag,
+    docker: dockerFlag,
+  },
+  examples: [
+    ['overns detach overns demo --store consul://consul/demo', 'Docker\'s container or the namespace "demo"'],
+    ['overns detach overns --address 192.168.0.2', 'whoever has that address'],
+  ],
+  streams: false,
+  check({ args: [, container], flags: { address } }, given) {
+    const byAddress = given.has('address') || (container === undefined && address !== undefined);
+    if (container !== undefined && byAddress)
+      throw usageError('detach: CONTAINER and --address are both given', 'name one of them');
+    if (container === undefined && !byAddress)
+      throw usageError('detach: CONTAINER is missing', 'name it, or its address with --address IP');
+  },
+  async run({ args: [name = '', container], flags }, { signal, out, json }) {
+    const { host, address } = flags;
+    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
+    await using store = flags.store === undefined ? null : await openOverlayStore(flags.store, overlay, signal);
+    const target = container ?? { ip: address ?? '' };
+    const endpoint = await overlay.detach(target, { signal, ...(store === null ? {} : { store }) });
+    const withdrawn = store !== null;
+    if (json) await out.json({ overlay: name, ...endpoint, detached: true, withdrawn });
+    else {
+      await out.lines([
+        `detached ${container ?? address} from overlay ${name}: ${endpoint.ips.join(' ')} ${endpoint.mac}`,
+        ...(withdrawn ? ['  withdrawn from the store'] : []),
+      ]);
+    }
+    return undefined;
+  },
+});

@@ -1,0 +1,131 @@
+import { Overlay, type OverlayInfo, type ResolverStats, Rtnl } from '../../index.js';
+import { queryResolver } from '../../resolver.js';
+import { type Attachment, attachments } from '../attachments.js';
+import { hostFlag, overlayArgument } from '../kinds.js';
+import { printable, table } from '../output.js';
+import { defineVerb } from '../verb.js';
+
+/** The vxlan device of every overlay. */
+const LINK = 'vxlan1';
+
+interface Details extends OverlayInfo {
+  readonly addresses: readonly string[];
+  readonly endpoints: readonly Attachment[];
+  readonly neighbors: Awaited<ReturnType<Rtnl['neighbors']['list']>>;
+  readonly fdb: Awaited<ReturnType<Rtnl['fdb']['list']>>;
+  /** Of the resolver that serves it; null = none does. */
+  readonly resolver: { readonly pid: number; readonly stats: ResolverStats } | Error | null;
+}
+
+export const verb = defineVerb({
+  name: 'show',
+  summary: 'Show the overlays of this host, or all about one: endpoints, neighbours, FDB, counters',
+  args: [{ ...overlayArgument, optional: true }],
+  flags: { host: hostFlag },
+  examples: [
+    ['overns show', 'the overlays'],
+    ['overns show overns', 'all about one'],
+  ],
+  streams: false,
+  async run({ args: [name], flags: { host } }, { signal, out, json }) {
+    if (name === undefined) {
+      const overlays = await Overlay.list({ signal });
+      if (json) await out.json({ overlays });
+      else if (overlays.length === 0) await out.lines(['no overlays']);
+      else {
+        await out.lines(
+          table(
+            ['OVERLAY', 'VNI', 'VTEP', 'PORT', 'MTU'],
+            overlays.map(({ overlay, vni, vtep, port, mtu }) => [
+              overlay,
+              String(vni),
+              vtep,
+              String(port),
+              String(mtu),
+            ]),
+          ),
+        );
+      }
+      return undefined;
+    }
+    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
+    await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal });
+    const [endpoints, addresses, neighbors, fdb, resolver] = await Promise.all([
+      attachments(overlay, signal),
+      rtnl.addresses.list({ link: 'br0' }, { signal }),
+      rtnl.neighbors.list({ link: LINK }, { signal }),
+      rtnl.fdb.list({ link: LINK }, { signal }),
+      // One that is stopped or stuck must not keep the rest from being shown.
+      queryResolver(name).catch((error: Error) => error),
+    ]);
+    const details: Details = {
+      overlay: name,
+      vni: overlay.vni,
+      vtep: overlay.vtep,
+      port: overlay.port,
+      mtu: overlay.mtu,
+      addresses: addresses.map(({ address }) => address),
+      endpoints,
+      // As `ip neighbor` leaves them out: what needs no resolution, such as multicast.
+      neighbors: neighbors.filter(({ state }) => state !== 'noarp'),
+      fdb,
+      resolver: resolver ?? null,
+    };
+    if (json) await out.json(details);
+    else await out.lines(describe(details));
+    return undefined;
+  },
+});
+
+function describe({
+  overlay,
+  vni,
+  vtep,
+  port,
+  mtu,
+  addresses,
+  endpoints,
+  neighbors,
+  fdb,
+  resolver,
+}: Details): string[] {
+  const section = (title: string, lines: readonly string[]): string[] => [
+    '',
+    `${title}:${lines.length === 0 ? ' none' : ''}`,
+    ...lines,
+  ];
+  const rows = (heading: readonly string[], items: readonly (readonly string[])[]): string[] =>
+    items.length === 0 ? [] : table(heading, items, '  ');
+  return [
+    `overlay ${overlay}: vni ${vni}, vtep ${vtep} port ${port}, mtu ${mtu}${addresses.length === 0 ? '' : `, br0 ${addresses.join(' ')}`}`,
+    ...section(
+      'Endpoints',
+      rows(
+        ['IP', 'MAC', 'VTEP', 'CONTAINER'],
+        endpoints.map((each) => [each.ips.join(' '), each.mac, each.vtep, each.container]),
+      ),
+    ),
+    ...section(
+      'Neighbours',
+      rows(
+        ['IP', 'MAC', 'STATE'],
+        neighbors.map((each) => [each.ip, each.mac ?? '', each.state]),
+      ),
+    ),
+    ...section(
+      'FDB',
+      rows(
+        ['MAC', 'DST', 'STATE', 'FLAGS'],
+        fdb.map((each) => [each.mac, each.dst ?? '', each.state, (each.flags ?? []).join(' ')]),
+      ),
+    ),
+    ...section('Resolver', [`  ${resolverWords(resolver)}`]),
+  ];
+}
+
+function resolverWords(resolver: Details['resolver']): string {
+  if (resolver === null) return 'none serves this overlay: `overns agent` does';
+  if (resolver instanceof Error) return printable(resolver.message);
+  const counters = Object.entries(resolver.stats).map(([key, value]) => `${key} ${value}`);
+  return `pid ${resolver.pid}: ${counters.join(', ')}`;
+}
