@@ -1,0 +1,212 @@
+/** agent and records, with a real Consul: the seed's story in this tool's commands. */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { Consul } from '../support/consul.js';
+import { createContainer, type Netns, type Running, twoHosts, uniqueName } from '../support/netns.js';
+import { ping } from '../support/ping.js';
+import { describeWith } from '../support/requirements.js';
+import { document, done, overns, refused, refusedJson, start } from './cli.js';
+
+/** Two hosts with an overlay and a container each: 192.168.0.2 and 192.168.0.3. */
+async function pair(vni = 42): Promise<{ overlays: [string, string]; containers: [Netns, Netns] }> {
+  const hosts = await twoHosts();
+  const overlays: [string, string] = [uniqueName(), uniqueName()];
+  const containers: [Netns, Netns] = [await createContainer(), await createContainer()];
+  for (const index of [0, 1] as const) {
+    await done(`create ${overlays[index]} --vni ${vni} --address 192.168.0.1/24 --host ${hosts[index].name}`);
+    await done(`attach ${overlays[index]} ${containers[index].name} --address 192.168.0.${index + 2}/24`);
+  }
+  return { overlays, containers };
+}
+
+async function agent(words: string): Promise<Running> {
+  const running = start(`agent ${words}`);
+  await running.waitFor(/^agent ready$/m);
+  return running;
+}
+
+let consul: Consul;
+let count = 0;
+/** A store of the test's own. */
+const prefix = (): string => `cli${++count}`;
+const url = (at: string): string => `consul://127.0.0.1:${consul.port}/${at}`;
+
+describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
+  beforeAll(async () => {
+    consul = await Consul.start();
+  });
+
+  describe('records', () => {
+    test('put, get, list, delete: what curl sees', async () => {
+      const at = prefix();
+      const store = `--store ${url(at)}`;
+      expect(await done(`records list ${store}`)).toBe('no records\n');
+      expect(await done(`records put arp 192.168.0.3 02:42:C0:A8:00:03 ${store}`)).toBe(
+        'put arp/192.168.0.3 = 02:42:c0:a8:00:03\n',
+      );
+      expect(await document(`records put fib 02:42:c0:a8:00:03 10.0.0.11 ${store}`)).toEqual({
+        kind: 'fib',
+        key: '02:42:c0:a8:00:03',
+        value: '10.0.0.11',
+        put: true,
+      });
+      expect(await consul.get(`${at}/arp/192.168.0.3`)).toBe('02:42:c0:a8:00:03');
+      expect(await consul.get(`${at}/fib/02:42:c0:a8:00:03`)).toBe('10.0.0.11');
+      expect(await done(`records get arp 192.168.0.3 ${store}`)).toBe('02:42:c0:a8:00:03\n');
+      await consul.put(`${at}/arp/192.168.0.9`, 'nonsense\u001b[2J');
+      const listed = await done(`records list ${store}`);
+      expect(listed).toMatch(/^arp +192\.168\.0\.3 +02:42:c0:a8:00:03$/m);
+      expect(listed).toMatch(/^arp +192\.168\.0\.9 .*MAC address/m);
+      expect(listed).not.toContain('\u001b');
+      expect((await document<{ records: unknown[] }>(`records list fib ${store}`)).records).toEqual([
+        { kind: 'fib', key: '02:42:c0:a8:00:03', value: '10.0.0.11' },
+      ]);
+      expect(await refused(`records get arp 192.168.0.9 ${store}`)).toContain('192.168.0.9');
+      expect(await done(`records delete arp 192.168.0.9 ${store}`)).toBe('deleted arp/192.168.0.9\n');
+      expect(await document(`records delete arp 192.168.0.9 ${store}`)).toEqual({
+        kind: 'arp',
+        key: '192.168.0.9',
+        deleted: false,
+      });
+      expect(await refusedJson(`records get arp 192.168.0.9 ${store}`)).toMatchObject({ code: 'ENOENT' });
+    });
+
+    test('no Consul there', async () => {
+      expect(await refused('records list --store consul://127.0.0.1:1/x')).toContain('127.0.0.1:1');
+    });
+  });
+
+  test("records by hand, an agent on each host: none of four is lost, and the log has the seed's words", async () => {
+    const { overlays, containers } = await pair();
+    const at = prefix();
+    for (const [ip, mac, vtep] of [
+      ['192.168.0.2', '02:42:c0:a8:00:02', '10.0.0.10'],
+      ['192.168.0.3', '02:42:c0:a8:00:03', '10.0.0.11'],
+    ]) {
+      await done(`records put arp ${ip} ${mac} --store ${url(at)}`);
+      await done(`records put fib ${mac} ${vtep} --store ${url(at)}`);
+    }
+    const agents = [
+      await agent(`${overlays[0]} --store ${url(at)}`),
+      await agent(`${overlays[1]} --store ${url(at)} --json --log-level info`),
+    ] as const;
+    const { sent, received } = await ping(containers[0], '192.168.0.3', { count: 4, interval: 0.2 });
+    expect({ sent, received }).toEqual({ sent: 4, received: 4 });
+    await agents[0].waitFor(/^L3Miss on vxlan1: Who has IP: 192\.168\.0\.3\?$/m);
+    await agents[0].waitFor(/^Populating ARP table from Consul: IP 192\.168\.0\.3 is 02:42:c0:a8:00:03$/m);
+    await agents[0].waitFor(/^Populating FIB table from Consul: MAC 02:42:c0:a8:00:03 is on host 10\.0\.0\.11$/m);
+    expect(agents[0].stdout).toBe('');
+    // Counters while it runs, from another process.
+    const shown = await document<{ resolver: { pid: number; stats: { misses: number; answers: number } } }>(
+      `show ${overlays[0]}`,
+    );
+    expect(shown.resolver.pid).toBe(agents[0].pid);
+    expect(shown.resolver.stats.answers).toBeGreaterThan(0);
+    expect(await done(`show ${overlays[0]}`)).toMatch(new RegExp(`pid ${agents[0].pid}: misses \\d+, answers \\d+`));
+    await agents[1].waitFor(/"resolved"/, 'stdout');
+    expect(await agents[0].stop('SIGTERM')).toBe(0);
+    expect(await agents[1].stop('SIGINT')).toBe(0);
+    const events = agents[1].stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(events).toContainEqual(
+      expect.objectContaining({
+        kind: 'resolved',
+        overlay: overlays[1],
+        vni: 42,
+        endpoint: expect.objectContaining({ mac: '02:42:c0:a8:00:02', vtep: '10.0.0.10' }),
+      }),
+    );
+    for (const each of agents)
+      for (const line of each.stderr.trim().split('\n')) expect(line).not.toMatch(/^overns:|error|unexpected/);
+  });
+
+  test('attach publishes, detach withdraws; --ensure publishes again', async () => {
+    const { overlays, containers } = await pair();
+    const at = prefix();
+    const [name] = overlays;
+    const [container] = containers;
+    const store = `--store ${url(at)}`;
+    await done(`detach ${name} ${container.name}`);
+    const attach = `attach ${name} ${container.name} --address 192.168.0.2/24 --address fd00::2/64 ${store}`;
+    expect(await done(attach)).toContain('published in the store');
+    const keys = [`${at}/arp/192.168.0.2`, `${at}/arp/fd00::2`, `${at}/fib/02:42:c0:a8:00:02`];
+    expect(await consul.keys(at)).toEqual(keys);
+    expect(await consul.get(keys[2] as string)).toBe('10.0.0.10');
+    await done(`records delete arp 192.168.0.2 ${store}`);
+    expect(await document(`${attach} --ensure`)).toMatchObject({ attached: false, published: true });
+    expect(await consul.keys(at)).toEqual(keys);
+    expect(await done(`detach ${name} ${container.name} ${store}`)).toContain('withdrawn from the store');
+    expect(await consul.keys(at)).toEqual([]);
+  });
+
+  test('a published endpoint whose container is gone is withdrawn by its address', async () => {
+    const { overlays, containers } = await pair();
+    const at = prefix();
+    const store = `--store ${url(at)}`;
+    await done(`detach ${overlays[0]} ${containers[0].name}`);
+    await done(`attach ${overlays[0]} ${containers[0].name} --address 192.168.0.2/24 ${store}`);
+    await containers[0].remove();
+    expect(await document(`detach ${overlays[0]} --address 192.168.0.2 ${store}`)).toMatchObject({
+      ip: '192.168.0.2',
+      withdrawn: true,
+    });
+    expect(await consul.keys(at)).toEqual([]);
+  });
+
+  test('one agent serves an overlay; --takeover takes it', async () => {
+    const { overlays } = await pair();
+    const at = prefix();
+    const [name] = overlays;
+    const first = await agent(`${name} --store ${url(at)}`);
+    const line = await refused(`agent ${name} --store ${url(at)}`);
+    expect(line).toContain(`pid ${first.pid}`);
+    expect(line).toContain('--takeover');
+    expect(await refusedJson(`agent ${name} --store ${url(at)}`)).toMatchObject({ code: 'EBUSY' });
+    const second = await agent(`${name} --store ${url(at)} --takeover`);
+    // With nothing left to serve the first ends by itself.
+    expect(await first.exited).toBe(0);
+    expect(await second.stop()).toBe(0);
+  });
+
+  test('several with {vni}: every overlay from its own records; the same prefix for two is refused', async () => {
+    const [a, b] = [await pair(42), await pair(43)];
+    const at = prefix();
+    for (const { overlays, containers } of [a, b]) {
+      for (const index of [0, 1] as const) {
+        await done(`detach ${overlays[index]} ${containers[index].name}`);
+        await done(
+          `attach ${overlays[index]} ${containers[index].name} --address 192.168.0.${index + 2}/24 --store ${url(at)}/{vni}`,
+        );
+      }
+    }
+    expect((await consul.keys(`${at}/43`)).length).toBe(4);
+    const names = [...a.overlays, ...b.overlays];
+    expect(await refused(['agent', ...names, '--store', url(at)])).toMatch(/vni 42.*vni 43.*share one prefix/);
+    const serving = start(`agent ${names.join(' ')} --store ${url(at)}/{vni}`);
+    await serving.waitFor(/^agent ready$/m);
+    for (const { containers } of [a, b]) expect((await ping(containers[0], '192.168.0.3')).lost).toBe(0);
+    await serving.waitFor(new RegExp(`^${a.overlays[0]}: L3Miss on vxlan1: Who has IP: 192\\.168\\.0\\.3\\?$`, 'm'));
+    await serving.waitFor(new RegExp(`^${b.overlays[0]}: L3Miss on vxlan1: Who has IP: 192\\.168\\.0\\.3\\?$`, 'm'));
+    expect(await serving.stop()).toBe(0);
+  });
+
+  test('what is not in the store is said, and Consul that goes and comes back', async () => {
+    const own = await Consul.start();
+    const { overlays, containers } = await pair();
+    const running = await agent(`${overlays[0]} --store consul://127.0.0.1:${own.port}/demo`);
+    await ping(containers[0], '192.168.0.77', { wait: 0.2 });
+    await running.waitFor(/^L3Miss on vxlan1: Who has IP: 192\.168\.0\.77\?$/m);
+    await running.waitFor(/^Consul has no record of IP 192\.168\.0\.77$/m);
+    await own.stop();
+    await running.waitFor(/^warning: Consul cannot be reached: /m);
+    await own.restart();
+    await running.waitFor(/^Consul is reachable again$/m, 'stderr', 20_000);
+    expect(await running.stop()).toBe(0);
+  });
+
+  test('an agent whose overlay is not there, and a store that is none', async () => {
+    expect(await refused(`agent ot-nowhere --store ${url('x')}`)).toContain('ot-nowhere');
+    expect((await overns('agent x --store http://h/x')).code).toBe(2);
+  });
+});
