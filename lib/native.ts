@@ -43,7 +43,7 @@ export interface NativeMonitor {
 /** An event of the resolver thread; the fields depend on the kind, see native/binding/reactor.cc. */
 export interface NativeEvent {
   readonly overlay: number;
-  readonly kind: 'resolved' | 'unresolved' | 'rejected' | 'overrun' | 'overlay-lost' | 'overlay-back';
+  readonly kind: 'resolved' | 'unresolved' | 'rejected' | 'overrun' | 'overlay-lost' | 'overlay-back' | 'miss';
   readonly atNs: bigint;
   /** The miss: exactly one of `ip` (L3) and `queriedMac` (L2). */
   readonly ip?: string;
@@ -77,6 +77,8 @@ export const EVENT_BITS = {
   overrun: 8,
   'overlay-lost': 16,
   'overlay-back': 32,
+  /** An L2 miss that came as a punted packet: the kernel notifies nobody of it. */
+  miss: 64,
 } as const;
 
 /** The resolver thread of this environment. Overlay ids are never used twice. */
@@ -87,7 +89,15 @@ export interface NativeReactor {
     readonly negativeTtlMs?: number | undefined;
     readonly maxLookups?: number | undefined;
     readonly receiveBuffer?: number | undefined;
-  }): Promise<number>;
+    /** Path of the host's namespace. Default: the caller's. */
+    readonly hostNetns?: string | undefined;
+    /** Catch the packets of L2 misses. Default true. */
+    readonly punt?: boolean | undefined;
+  }): Promise<{
+    readonly id: number;
+    /** Why the packets of L2 misses are not caught. */
+    readonly noPunt?: string;
+  }>;
   remove(id: number): Promise<void>;
   /** Replaces what the watch has given so far (ip, mac, vtep, ip, ...); entries programmed from what is gone are withdrawn. */
   reset(id: number, endpoints: readonly string[]): void;

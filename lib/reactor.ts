@@ -56,10 +56,10 @@ export class ReactorLease {
   }
 
   /** Serves one more overlay. What happens from its first moment on reaches the client. */
-  async add(options: Parameters<NativeReactor['add']>[0], client: ReactorClient): Promise<number> {
-    const id = await this.#shared.thread.add(options);
-    this.#shared.clients.set(id, client);
-    return id;
+  async add(options: Parameters<NativeReactor['add']>[0], client: ReactorClient): ReturnType<NativeReactor['add']> {
+    const added = await this.#shared.thread.add(options);
+    this.#shared.clients.set(added.id, client);
+    return added;
   }
 
   async remove(id: number): Promise<void> {

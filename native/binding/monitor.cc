@@ -43,7 +43,7 @@ Result<Opened> open_events(const std::string& netns, unsigned groups) {
   if ((groups & kAddressGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR});
   if ((groups & kRouteGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE});
   if ((groups & (kNeighGroup | kMissGroup)) != 0) numbers.push_back(RTNLGRP_NEIGH);
-  EventSocketOptions options{numbers, 16 << 20, static_cast<std::uint16_t>(misses_only ? RTM_GETNEIGH : 0)};
+  EventSocketOptions options{numbers, 16 << 20, misses_only ? EventFilter::kMisses : EventFilter::kNone};
   auto socket = open_event_socket(netns, options);
   if (!socket) return socket.failure();
   opened.socket = std::move(*socket);
@@ -195,7 +195,7 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
     return event(to_js(env, *route, names_), "route", type == RTM_DELROUTE);
   }
   const auto entry = decode_neighbor(message);
-  if (!entry) return std::nullopt;
+  if (!entry || (type != RTM_GETNEIGH && (groups_ & kNeighGroup) == 0)) return std::nullopt;
   if (type != RTM_GETNEIGH)
     return event(to_js(env, *entry, names_), entry->family == AF_BRIDGE ? "fdb" : "neighbor", type == RTM_DELNEIGH);
   auto object = to_js(env, *entry, names_);

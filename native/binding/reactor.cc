@@ -16,7 +16,8 @@ std::optional<AskKey> parse_key(const std::string& text) {
 }
 
 Napi::Object to_js(Napi::Env env, const OutEvent& out) {
-  static constexpr const char* kKinds[] = {"resolved", "unresolved", "rejected", "overrun", "overlay-lost", "overlay-back"};
+  static constexpr const char* kKinds[] = {"resolved", "unresolved", "rejected", "overrun", "overlay-lost", "overlay-back",
+                                             "miss"};
   static constexpr const char* kCauses[] = {"absent", "timeout", "store-error"};
   const EngineEvent& event = out.event;
   auto object = Napi::Object::New(env);
@@ -158,6 +159,8 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     };
     OverlayPortOptions options;
     options.netns = given.Get("netns").ToString();
+    if (const Napi::Value host = given.Get("hostNetns"); host.IsString()) options.host_netns = host.ToString();
+    if (const Napi::Value punt = given.Get("punt"); punt.IsBoolean()) options.punt = punt.ToBoolean();
     options.receive_buffer = static_cast<int>(number("receiveBuffer", 16U << 20));
     const auto vtep = Ip::parse(given.Get("vtep").ToString().Utf8Value());
     if (!vtep) {
@@ -182,7 +185,10 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
         },
         [this, self](Napi::Env called, Port& opened) -> Napi::Value {
           ports_[opened->id()] = opened;
-          return Napi::Number::New(called, opened->id());
+          auto result = Napi::Object::New(called);
+          result.Set("id", opened->id());
+          if (!opened->no_punt().empty()) result.Set("noPunt", opened->no_punt());
+          return result;
         });
   }
 
@@ -299,6 +305,9 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     set("shed", stats.shed);
     set("dropped", stats.dropped);
     set("endpoints", stats.endpoints);
+    set("forwarded", stats.forwarded);
+    set("packetsDropped", stats.packets_dropped);
+    set("floodDropped", stats.flood_dropped);
     return object;
   }
 

@@ -15,10 +15,16 @@ namespace overns {
 // Extended acks, capped acks and strict checking on; not bound to any group.
 Result<UniqueFd> open_command_socket(const std::string& netns);
 
+enum class EventFilter : std::uint8_t {
+  kNone,
+  // Only RTM_GETNEIGH, and RTM_DELNEIGH of the all-zero MAC (somebody has removed an FDB's default entry).
+  kMisses,
+};
+
 struct EventSocketOptions {
   std::span<const std::uint32_t> groups;  // RTNLGRP_*
   int receive_buffer = 16 << 20;          // bytes; SO_RCVBUFFORCE, else as much as rmem_max gives
-  std::uint16_t only_type = 0;            // pass only this message type (a BPF filter), 0 = all
+  EventFilter filter = EventFilter::kNone;  // in the kernel (BPF)
 };
 // Non-blocking, and never used for requests: a dump and notifications on one socket disturb each other.
 Result<UniqueFd> open_event_socket(const std::string& netns, const EventSocketOptions& options);

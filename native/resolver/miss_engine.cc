@@ -15,6 +15,9 @@ constexpr Nanoseconds kRecent = kSecond;
 constexpr Deciseconds kStoreDownRetry = 50;
 constexpr std::size_t kMaxAsks = 1 << 16;
 constexpr std::size_t kMaxFrames = 1 << 14;
+// Packets that wait for an answer: for one MAC, and in all.
+constexpr std::size_t kMaxPacketBytes = 2 << 20;
+constexpr std::size_t kMaxAllPacketBytes = 64 << 20;
 
 bool is_link_local(const Ip& ip) { return ip.is_v6() && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80; }
 
@@ -44,6 +47,10 @@ MissEngine::MissEngine(EngineOptions options, EngineOutput& output)
 
 void MissEngine::on_miss(const AskKey& key, Nanoseconds now) {
   count(stats_.misses);
+  ask(key, now);
+}
+
+void MissEngine::ask(const AskKey& key, Nanoseconds now) {
   if (key.is_l3() ? !key.ip().is_unicast() : !key.mac().is_unicast()) return;
   if (is_local(key)) {
     count(stats_.local);
@@ -69,6 +76,49 @@ void MissEngine::on_miss(const AskKey& key, Nanoseconds now) {
     return;
   }
   request_lookup(*ask, now);
+}
+
+void MissEngine::on_packet(const Mac& destination, Bytes packet, Nanoseconds now) {
+  if (!destination.is_unicast()) {
+    // Which hosts have a part of the overlay is not known on demand: copies would reach some and not others.
+    count(stats_.flood_dropped);
+    return;
+  }
+  const AskKey key = AskKey::of(destination);
+  if (is_local(key)) {
+    count(stats_.local);  // the bridge floods what it does not know; the container has its copy
+    return;
+  }
+  Ask* current = asks_.find(key);
+  const auto waiting = [&] {
+    return current != nullptr && (current->state == State::kLooking || current->state == State::kQueued);
+  };
+  const auto answered = [&] {
+    return current != nullptr && (current->ready || (current->state == State::kAnswered && now < current->expires));
+  };
+  if (!waiting() && !answered()) {
+    // The first packet is the miss; those that follow while it is being answered belong to it.
+    count(stats_.misses);
+    EngineEvent event;
+    event.kind = EventKind::kMiss;
+    event.key = key;
+    event.miss_at = event.at = now;
+    output_.emit(event);
+    ask(key, now);
+    current = asks_.find(key);
+  }
+  if (waiting()) {
+    keep_packet(destination, packet);
+    return;
+  }
+  const MacSlot* slot = table_.macs.find(destination);
+  if (!answered() || slot == nullptr || slot->vtep == 0) {
+    count(stats_.packets_dropped);
+    return;
+  }
+  output_.forward(packet, table_.vtep(slot->vtep));
+  count(stats_.forwarded);
+  make_ready(*current);  // the kernel still sends them here: it is programmed at the end of the round
 }
 
 void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
@@ -195,6 +245,7 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
     if (vtep == options_.vtep) {
       count(stats_.local);
       settle(*ask, State::kAbsent, negative_until);
+      drop_packets(key);
     } else if (!mac.is_unicast()) {
       reject(*ask, "the MAC address is not a unicast one", 0, mac, vtep);
       settle(*ask, State::kAbsent, negative_until);
@@ -225,6 +276,7 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
       settle(*ask, State::kAbsent, negative_until);
       event.cause = Cause::kAbsent;
       output_.emit(event);
+      drop_packets(key);
     } else if (answer_from_table(*ask, now, true)) {
       // What is known, though its TTL is over, beats losing packets while the store cannot say.
       if (ask->state == State::kLooking) settle(*ask, State::kTapped, now + kRecent);
@@ -233,12 +285,14 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
       ask->miss_at = 0;
       event.cause = said == Said::kTimeout ? Cause::kTimeout : Cause::kStoreError;
       output_.emit(event);
+      drop_packets(key);
     }
   }
   start_lookups(now);
 }
 
 void MissEngine::reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep) {
+  drop_packets(ask.key);
   count(stats_.rejected);
   EngineEvent event;
   event.kind = EventKind::kRejected;
@@ -418,6 +472,10 @@ void MissEngine::flush() {
   }
   ready_.clear();
   if (items_.empty()) return;
+  // What waited leaves before the kernel may send what follows by itself.
+  if (!packets_.empty()) {
+    for (const Programming& item : items_) forward_packets(item.mac, item.vtep);
+  }
   errors_.assign(items_.size(), 0);
   output_.program(items_, errors_);
 
@@ -504,6 +562,51 @@ void MissEngine::replay_frames(Ask& ask, Nanoseconds now) {
 bool MissEngine::has_fresh_frame(const Ask& ask, Nanoseconds now) const {
   const TappedFrame* last = frame(ask.last_frame);
   return last != nullptr && now - last->at <= kRecent;
+}
+
+// --- punted packets --------------------------------------------------------------------------------------------
+
+void MissEngine::keep_packet(const Mac& mac, Bytes packet) {
+  PacketQueue& queue = packets_[mac];
+  while (!queue.packets.empty() &&
+         (queue.bytes + packet.size() > kMaxPacketBytes || packet_bytes_ + packet.size() > kMaxAllPacketBytes)) {
+    const std::size_t oldest = queue.packets.front().size();
+    queue.bytes -= oldest;
+    packet_bytes_ -= oldest;
+    queue.packets.pop_front();
+    count(stats_.packets_dropped);
+  }
+  if (packet_bytes_ + packet.size() > kMaxAllPacketBytes) {
+    count(stats_.packets_dropped);
+    if (queue.packets.empty()) packets_.erase(mac);
+    return;
+  }
+  queue.packets.emplace_back(packet.begin(), packet.end());
+  queue.bytes += packet.size();
+  packet_bytes_ += packet.size();
+}
+
+void MissEngine::forward_packets(const Mac& mac, const Ip& vtep) {
+  const auto found = packets_.find(mac);
+  if (found == packets_.end()) return;
+  for (const auto& packet : found->second.packets) output_.forward(packet, vtep);
+  output_.send_forwarded();
+  count(stats_.forwarded, found->second.packets.size());
+  packet_bytes_ -= found->second.bytes;
+  packets_.erase(found);
+  // Another question may have brought the answer.
+  Ask* ask = asks_.find(AskKey::of(mac));
+  if (ask != nullptr && !ask->ready && (ask->state == State::kLooking || ask->state == State::kQueued))
+    settle(*ask, State::kAnswered, output_.now() + kRecent);
+}
+
+void MissEngine::drop_packets(const AskKey& key) {
+  if (key.is_l3()) return;
+  const auto found = packets_.find(key.mac());
+  if (found == packets_.end()) return;
+  count(stats_.packets_dropped, found->second.packets.size());
+  packet_bytes_ -= found->second.bytes;
+  packets_.erase(found);
 }
 
 // --- time ------------------------------------------------------------------------------------------------------

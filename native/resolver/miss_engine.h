@@ -8,8 +8,10 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <span>
+#include <unordered_map>
 #include <vector>
 
 #include "base/address.h"
@@ -35,6 +37,10 @@ struct AskKey {
   bool operator==(const AskKey&) const = default;
 };
 
+struct MacHash {
+  std::size_t operator()(const Mac& mac) const { return static_cast<std::size_t>(hash_bytes(mac.bytes.data(), 6)); }
+};
+
 // One entry, or pair of entries, for the kernel: ip -> mac (when there is an ip) and mac -> vtep.
 struct Programming {
   Ip ip;
@@ -42,7 +48,8 @@ struct Programming {
   Ip vtep;
 };
 
-enum class EventKind : std::uint8_t { kResolved, kUnresolved, kRejected, kOverrun, kOverlayLost, kOverlayBack };
+// kMiss: an L2 miss that came as a punted packet, of which the kernel notifies nobody.
+enum class EventKind : std::uint8_t { kResolved, kUnresolved, kRejected, kOverrun, kOverlayLost, kOverlayBack, kMiss };
 enum class Cause : std::uint8_t { kAbsent, kTimeout, kStoreError };
 
 struct EngineEvent {
@@ -70,6 +77,9 @@ class EngineOutput {
   // Removes the neighbour entry (ip given) and/or the FDB entry (mac given). Absence is no error.
   virtual void withdraw(const Ip& ip, const Mac& mac) = 0;
   virtual void replay(Bytes frame) = 0;
+  // Sends a punted packet on to a VTEP, at the latest when `send_forwarded` is called; until then its bytes stay.
+  virtual void forward(Bytes packet, const Ip& vtep) = 0;
+  virtual void send_forwarded() = 0;
   virtual void look_up(const AskKey& key, std::uint32_t token, Nanoseconds miss_at) = 0;
   virtual void emit(const EngineEvent& event) = 0;
   virtual Nanoseconds now() = 0;
@@ -86,6 +96,8 @@ struct EngineOptions {
 struct EngineStats {
   std::atomic<std::uint64_t> misses{0}, answers{0}, coalesced{0}, negative{0}, rejected{0}, overruns{0};
   std::atomic<std::uint64_t> lookups{0}, local{0}, replayed{0}, shed{0}, dropped{0}, endpoints{0};
+  // Punted packets: sent on; dropped for want of an answer or of room; broadcast and multicast, which are not copied.
+  std::atomic<std::uint64_t> forwarded{0}, packets_dropped{0}, flood_dropped{0};
 };
 
 class MissEngine {
@@ -97,6 +109,8 @@ class MissEngine {
 
   void on_miss(const AskKey& key, Nanoseconds now);
   void on_request(const SwallowedRequest& request, Nanoseconds now);
+  // A packet for a MAC that the kernel has no VTEP for: it is the L2 miss, and must not be lost.
+  void on_packet(const Mac& destination, Bytes packet, Nanoseconds now);
   void on_answer(std::uint32_t token, const AskKey& key, Said said, const Mac& mac, const Ip& vtep,
                  std::uint32_t ttl_ms, Nanoseconds now);
   // The kernel has dropped misses: requests tapped and not yet answered stand in for them.
@@ -158,12 +172,21 @@ class MissEngine {
     std::uint64_t next = 0;
     Nanoseconds at = 0;
   };
+  // Packets that wait for an answer, in order.
+  struct PacketQueue {
+    std::deque<std::vector<std::uint8_t>> packets;
+    std::size_t bytes = 0;
+  };
   struct Local {
     std::vector<Ip> ips;
     Mac mac;
   };
 
   bool is_local(const AskKey& key) const;
+  void ask(const AskKey& key, Nanoseconds now);
+  void keep_packet(const Mac& mac, Bytes packet);
+  void forward_packets(const Mac& mac, const Ip& vtep);
+  void drop_packets(const AskKey& key);
   bool answer_from_table(Ask& ask, Nanoseconds now, bool stale);
   void make_ready(Ask& ask);
   void settle(Ask& ask, State state, Nanoseconds expires);
@@ -189,6 +212,8 @@ class MissEngine {
   std::vector<TtlDue> ttls_;
   std::vector<TappedFrame> frames_;  // a ring; number n stands at (n - 1) % size
   std::uint64_t frame_count_ = 0;    // numbers given so far
+  std::unordered_map<Mac, PacketQueue, MacHash> packets_;
+  std::size_t packet_bytes_ = 0;
   std::map<std::int32_t, Local> locals_;
   std::map<Ip, std::int32_t> local_ips_;
   std::map<Mac, std::int32_t> local_macs_;

@@ -2,10 +2,14 @@
 
 #include <arpa/inet.h>
 #include <linux/filter.h>
+#include <linux/if.h>
 #include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 #include <time.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "netlink/namespace.h"
@@ -65,41 +69,6 @@ Nanoseconds monotonic_now() {
   return static_cast<Nanoseconds>(now.tv_sec) * 1'000'000'000 + static_cast<Nanoseconds>(now.tv_nsec);
 }
 
-// --- DatagramBatch ---------------------------------------------------------------------------------------------
-
-DatagramBatch::DatagramBatch() : storage_(kCount * kSize) {
-  for (unsigned i = 0; i < kCount; ++i) {
-    parts_[i] = {storage_.data() + i * kSize, kSize};
-    headers_[i].msg_hdr.msg_iov = &parts_[i];
-    headers_[i].msg_hdr.msg_iovlen = 1;
-    headers_[i].msg_hdr.msg_name = &from_[i];
-  }
-}
-
-int DatagramBatch::receive(int fd) {
-  for (auto& header : headers_) header.msg_hdr.msg_namelen = sizeof from_[0];
-  int got;
-  do {
-    got = recvmmsg(fd, headers_.data(), kCount, MSG_DONTWAIT, nullptr);
-  } while (got < 0 && errno == EINTR);
-  return got;
-}
-
-Bytes DatagramBatch::datagram(int i) const {
-  const auto at = static_cast<std::size_t>(i);
-  return {storage_.data() + at * kSize, std::min<std::size_t>(headers_[at].msg_len, kSize)};
-}
-
-bool DatagramBatch::truncated(int i) const {
-  return (headers_[static_cast<std::size_t>(i)].msg_hdr.msg_flags & MSG_TRUNC) != 0;
-}
-
-bool DatagramBatch::from_kernel(int i) const {
-  sockaddr_nl from;
-  std::memcpy(&from, &from_[static_cast<std::size_t>(i)], sizeof from);
-  return from.nl_family == AF_NETLINK && from.nl_pid == 0;
-}
-
 // --- opening ---------------------------------------------------------------------------------------------------
 
 Result<std::unique_ptr<OverlayPort>> OverlayPort::open(std::uint32_t id, const OverlayPortOptions& options) {
@@ -121,11 +90,11 @@ Status OverlayPort::start() {
 
   // Events before the dumps: what changes meanwhile is then told.
   const std::uint32_t link_group[] = {RTNLGRP_LINK};
-  auto link_events = open_event_socket(options_.netns, {link_group, 1 << 20, 0});
+  auto link_events = open_event_socket(options_.netns, {link_group, 1 << 20, EventFilter::kNone});
   if (!link_events) return link_events.failure();
   link_events_ = std::move(*link_events);
   const std::uint32_t neigh_group[] = {RTNLGRP_NEIGH};
-  auto miss = open_event_socket(options_.netns, {neigh_group, options_.receive_buffer, RTM_GETNEIGH});
+  auto miss = open_event_socket(options_.netns, {neigh_group, options_.receive_buffer, EventFilter::kMisses});
   if (!miss) return miss.failure();
   miss_ = std::move(*miss);
   auto arp = open_arp_tap(options_.netns, bridge_);
@@ -136,7 +105,54 @@ Status OverlayPort::start() {
   nd_tap_ = std::move(*nd);
 
   if (Status status = read_links(); !status) return status;
-  return adopt_neighbors();
+  if (Status status = adopt_neighbors(); !status) return status;
+  if (!options_.punt) {
+    no_punt_ = "switched off";
+  } else if (Status status = open_punt(); !status) {
+    // Without it L2 misses are still notified and answered; the packets before the answer are lost.
+    no_punt_ = status.failure().message.empty() ? status.failure().call : status.failure().message;
+    punt_.reset();
+  }
+  return done();
+}
+
+Status OverlayPort::open_punt() {
+  const std::uint32_t link_group[] = {RTNLGRP_LINK};
+  auto host_events = open_event_socket(options_.host_netns, {link_group, 1 << 20, EventFilter::kNone});
+  if (!host_events) return host_events.failure();
+  host_events_ = std::move(*host_events);
+  if (Status status = disable_local_bypass(command_, vxlan_); !status) return status;
+  auto punt = PuntSocket::open(options_.host_netns, options_.engine.vtep, vxlan_port_);
+  if (!punt) return punt.failure();
+  punt_ = std::move(*punt);
+
+  auto host = CommandSocket::open(options_.host_netns);
+  if (!host) return host.failure();
+  RequestBatch batch;
+  encode_get_link(batch, 0, "lo");
+  auto answer = host->query(batch);
+  if (!answer) return answer.failure();
+  MessageReader reader(*answer);
+  const auto message = reader.next();
+  const auto lo = message ? decode_link(*message) : std::nullopt;
+  if (!lo || (lo->flags & IFF_UP) == 0) {
+    no_punt_ = "the host's lo is down";
+    return done();  // it may come up
+  }
+  Status status = add_punt_row(command_, vxlan_, punt_->address(), punt_->port());
+  punt_row_ = status.ok();
+  return status;
+}
+
+void OverlayPort::close_punt() {
+  if (punt_ && punt_row_) remove_punt_row(command_, vxlan_, punt_->address(), punt_->port());
+  punt_row_ = false;
+}
+
+std::vector<int> OverlayPort::descriptors() const {
+  std::vector<int> open{miss_.get(), arp_tap_.get(), nd_tap_.get(), link_events_.get()};
+  if (punt_) open.insert(open.end(), {punt_->fd(), host_events_.get()});
+  return open;
 }
 
 Status OverlayPort::read_links() {
@@ -169,16 +185,61 @@ Status OverlayPort::adopt_neighbors() {
 
 // --- reading ---------------------------------------------------------------------------------------------------
 
-bool OverlayPort::pump(DatagramBatch& buffer) {
-  read_link_events(buffer);
+bool OverlayPort::pump(DatagramBatch& buffer, DatagramBatch& packets) {
+  read_link_events(buffer);  // first: what is local must be known before a miss for it is answered
   for (int round = 0; round < kMaxRounds; ++round) {
     int read = read_misses(buffer);
     read += read_taps(buffer, arp_tap_.get(), true);
     read += read_taps(buffer, nd_tap_.get(), false);
+    if (punt_) read += read_packets(packets);
     engine_->flush();
-    if (read == 0) return true;
+    if (read == 0) {
+      if (punt_) read_host_events(buffer);
+      return true;
+    }
   }
   return false;
+}
+
+int OverlayPort::read_packets(DatagramBatch& packets) {
+  const int got = packets.receive(punt_->fd());
+  if (got <= 0) return 0;
+  const Nanoseconds at = monotonic_now();
+  for (int i = 0; i < got; ++i) {
+    if (packets.truncated(i)) continue;
+    const auto punted = parse_vxlan_packet(packets.datagram(i));
+    if (punted && punted->vni == vni_) engine_->on_packet(punted->destination, punted->packet, at);
+  }
+  punt_->send();
+  return got;
+}
+
+bool OverlayPort::is_punt_row(const Message& message) const {
+  const auto entry = decode_neighbor(message);
+  return entry && entry->index == vxlan_ && entry->mac && entry->mac->is_zero() && punt_ &&
+         entry->ip == punt_->address() && entry->port == punt_->port();
+}
+
+void OverlayPort::read_host_events(DatagramBatch& buffer) {
+  for (;;) {
+    const int got = buffer.receive(host_events_.get());
+    if (got <= 0) return;
+    for (int i = 0; i < got; ++i) {
+      if (!buffer.from_kernel(i)) continue;
+      MessageReader reader(buffer.datagram(i));
+      while (const auto message = reader.next()) {
+        const auto link = decode_link(*message);
+        if (!link || link->name != "lo" || message->header.nlmsg_type != RTM_NEWLINK) continue;
+        const bool up = (link->flags & IFF_UP) != 0;
+        if (up && !punt_row_ && !lost_) {
+          punt_row_ = add_punt_row(command_, vxlan_, punt_->address(), punt_->port()).ok();
+        } else if (!up && punt_row_) {
+          // Nothing arrives over a lo that is down: better the kernel's notifications than silence.
+          close_punt();
+        }
+      }
+    }
+  }
 }
 
 int OverlayPort::read_misses(DatagramBatch& buffer) {
@@ -196,6 +257,12 @@ int OverlayPort::read_misses(DatagramBatch& buffer) {
     if (!buffer.from_kernel(i) || buffer.truncated(i)) continue;
     MessageReader reader(buffer.datagram(i));
     while (const auto message = reader.next()) {
+      if (message->header.nlmsg_type == RTM_DELNEIGH) {
+        // Somebody has flushed the FDB: the punt is put back.
+        if (punt_row_ && !lost_ && is_punt_row(*message))
+          punt_row_ = add_punt_row(command_, vxlan_, punt_->address(), punt_->port()).ok();
+        continue;
+      }
       const auto miss = decode_miss(*message);
       if (!miss || miss->index != vxlan_) continue;
       engine_->on_miss(miss->is_l3() ? AskKey::of(miss->ip) : AskKey::of(miss->mac), at);
@@ -239,6 +306,15 @@ void OverlayPort::read_link_events(DatagramBatch& buffer) {
 
 void OverlayPort::see_link(const Link& link, bool gone) {
   if (link.family == AF_BRIDGE) return;
+  if (!gone && link.index == vxlan_) {
+    // Inner Ethernet and VXLAN headers around the largest packet of the overlay.
+    packet_size_ = std::max<std::size_t>(packet_size_, link.mtu + 64);
+    for (const InfoValue& value : link.info) {
+      const auto* number = std::get_if<std::uint64_t>(&value.value);
+      if (number != nullptr && value.policy->type == IFLA_VXLAN_ID) vni_ = static_cast<std::uint32_t>(*number);
+      if (number != nullptr && value.policy->type == IFLA_VXLAN_PORT) vxlan_port_ = static_cast<std::uint16_t>(*number);
+    }
+  }
   if (gone && link.index == vxlan_) {
     lost_ = true;
     engine_->forget_programmed();
@@ -249,6 +325,8 @@ void OverlayPort::see_link(const Link& link, bool gone) {
   } else if (!gone && lost_ && link.name == options_.link && link.kind == "vxlan") {
     lost_ = false;
     vxlan_ = link.index;
+    if (punt_ && disable_local_bypass(command_, vxlan_))
+      punt_row_ = add_punt_row(command_, vxlan_, punt_->address(), punt_->port()).ok();
     EngineEvent event;
     event.kind = EventKind::kOverlayBack;
     event.at = monotonic_now();
@@ -327,6 +405,14 @@ void OverlayPort::replay(Bytes frame) {
   // A full transmit queue loses a frame that the asker repeats in a second, as any Ethernet may.
   (void)sendto(arp_tap_.get(), frame.data(), frame.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&address),
                sizeof address);
+}
+
+void OverlayPort::forward(Bytes packet, const Ip& vtep) {
+  if (punt_) punt_->forward(packet, vtep);
+}
+
+void OverlayPort::send_forwarded() {
+  if (punt_) punt_->send();
 }
 
 void OverlayPort::look_up(const AskKey& key, std::uint32_t token, Nanoseconds miss_at) {

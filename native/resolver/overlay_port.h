@@ -1,11 +1,6 @@
 // One overlay as the resolver thread holds it: its sockets, and the engine that decides.
 #pragma once
 
-#include <sys/socket.h>
-#include <sys/uio.h>
-
-#include <linux/if_packet.h>
-
 #include <array>
 #include <atomic>
 #include <memory>
@@ -15,7 +10,9 @@
 #include "base/result.h"
 #include "base/unique_fd.h"
 #include "netlink/command_socket.h"
+#include "resolver/datagram_batch.h"
 #include "resolver/miss_engine.h"
+#include "resolver/punt.h"
 #include "rtnl/link.h"
 
 namespace overns {
@@ -26,6 +23,8 @@ struct OverlayPortOptions {
   std::string netns;  // path of the overlay's namespace
   std::string link = "vxlan1";
   std::string bridge = "br0";
+  std::string host_netns;         // path of the host's namespace; empty: the caller's
+  bool punt = true;               // catch the packets of L2 misses
   int receive_buffer = 16 << 20;  // of the miss socket, bytes
   EngineOptions engine;
 };
@@ -47,26 +46,6 @@ struct Turn {
   std::vector<OutLookup> lookups;
 };
 
-// Buffers for reading many datagrams in one call; shared by the ports of one reactor.
-class DatagramBatch {
- public:
-  static constexpr unsigned kCount = 64;
-  static constexpr std::size_t kSize = 2048;
-
-  DatagramBatch();
-  int receive(int fd);  // recvmmsg without waiting: how many, or -1 with errno
-  Bytes datagram(int i) const;
-  bool truncated(int i) const;
-  // Port id 0: sent by the kernel.
-  bool from_kernel(int i) const;
-
- private:
-  std::vector<std::uint8_t> storage_;
-  std::array<iovec, kCount> parts_{};
-  std::array<sockaddr_storage, kCount> from_{};
-  std::array<mmsghdr, kCount> headers_{};
-};
-
 class OverlayPort final : public EngineOutput {
  public:
   // Opens all sockets and reads what is there. Runs on any thread; afterwards the port belongs to the reactor's.
@@ -76,19 +55,25 @@ class OverlayPort final : public EngineOutput {
   MissEngine& engine() { return *engine_; }
   const EngineStats& stats() const { return engine_->stats(); }
   std::atomic<std::uint32_t>& wanted() { return wanted_; }  // bits 1 << EventKind
-  std::array<int, 4> descriptors() const {
-    return {miss_.get(), arp_tap_.get(), nd_tap_.get(), link_events_.get()};
-  }
+  std::vector<int> descriptors() const;
+  // Why the packets of L2 misses are lost, as the kernel drops them; empty when they are caught.
+  const std::string& no_punt() const { return no_punt_; }
+  // Takes the punt away, so that the kernel notifies of L2 misses again.
+  void close_punt();
+  // The largest packet to make room for, bytes.
+  std::size_t packet_size() const { return packet_size_; }
 
   void bind(Turn* turn) { turn_ = turn; }
   // Reads all that is there and answers it. False when there may be more: call again soon.
-  bool pump(DatagramBatch& buffer);
+  bool pump(DatagramBatch& buffer, DatagramBatch& packets);
   Nanoseconds expire() { return engine_->expire(monotonic_now()); }
 
   // EngineOutput
   void program(std::span<const Programming> items, std::span<int> errors) override;
   void withdraw(const Ip& ip, const Mac& mac) override;
   void replay(Bytes frame) override;
+  void forward(Bytes packet, const Ip& vtep) override;
+  void send_forwarded() override;
   void look_up(const AskKey& key, std::uint32_t token, Nanoseconds miss_at) override;
   void emit(const EngineEvent& event) override;
   Nanoseconds now() override { return monotonic_now(); }
@@ -100,6 +85,10 @@ class OverlayPort final : public EngineOutput {
   Status start();
   Status read_links();
   Status adopt_neighbors();
+  Status open_punt();
+  bool is_punt_row(const Message& message) const;
+  int read_packets(DatagramBatch& packets);
+  void read_host_events(DatagramBatch& buffer);
   int read_misses(DatagramBatch& buffer);
   int read_taps(DatagramBatch& buffer, int fd, bool arp);
   void read_link_events(DatagramBatch& buffer);
@@ -112,6 +101,13 @@ class OverlayPort final : public EngineOutput {
   UniqueFd arp_tap_;  // also sends the replays
   UniqueFd nd_tap_;
   UniqueFd link_events_;
+  std::optional<PuntSocket> punt_;
+  UniqueFd host_events_;  // the host's lo carries the punt
+  bool punt_row_ = false;
+  std::string no_punt_;
+  std::size_t packet_size_ = 0;
+  std::uint32_t vni_ = 0;
+  std::uint16_t vxlan_port_ = 0;
   std::int32_t vxlan_ = 0;
   std::int32_t bridge_ = 0;
   bool lost_ = false;

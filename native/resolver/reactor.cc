@@ -6,12 +6,14 @@ namespace overns {
 
 void Reactor::stop() {
   loop_.stop();
+  for (auto& [id, served] : ports_) served.port->close_punt();
   ports_.clear();
 }
 
 void Reactor::add(const std::shared_ptr<OverlayPort>& port) {
   loop_.post_and_wait([&] {
     port->bind(&turn_);
+    packets_.resize(port->packet_size());
     ports_[port->id()] = {port, false};
     for (const int fd : port->descriptors()) loop_.watch(fd, port->id());
     ready(port->id());  // what arrived while it was being opened
@@ -23,6 +25,7 @@ void Reactor::remove(std::uint32_t id) {
     const auto served = ports_.find(id);
     if (served == ports_.end()) return;
     for (const int fd : served->second.port->descriptors()) loop_.unwatch(fd);
+    served->second.port->close_punt();
     ports_.erase(served);
   });
 }
@@ -58,7 +61,7 @@ int Reactor::turn(bool ran_tasks) {
   for (const std::uint32_t id : dirty_) {
     const auto served = ports_.find(id);
     if (served == ports_.end()) continue;
-    if (served->second.port->pump(buffer_)) {
+    if (served->second.port->pump(buffer_, packets_)) {
       served->second.dirty = false;
     } else {
       dirty_[busy++] = id;

@@ -65,6 +65,7 @@ class Reactor final : private EventLoop::Handler {
   std::vector<std::uint32_t> dirty_;
   Turn turn_;
   DatagramBatch buffer_;
+  DatagramBatch packets_;
   Nanoseconds deadline_ = 0;  // of the earliest expiry, 0 = none
 
   EventLoop loop_;  // last: its thread uses all of the above

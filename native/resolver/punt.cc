@@ -1,0 +1,190 @@
+#include "resolver/punt.h"
+
+#include <arpa/inet.h>
+#include <linux/if_ether.h>
+#include <linux/rtnetlink.h>
+#include <netinet/in.h>
+
+#include <cstring>
+
+#include "netlink/namespace.h"
+#include "netlink/socket.h"
+#include "rtnl/link.h"
+#include "rtnl/neighbor.h"
+
+namespace overns {
+namespace {
+
+constexpr int kBuffer = 16 << 20;
+constexpr std::size_t kVxlanHeader = 8;
+constexpr std::uint8_t kValidVni = 0x08;
+constexpr int kMaxRows = 16;
+
+Ip loopback(const Ip& family_of) {
+  return *Ip::parse(family_of.is_v4() ? "127.0.0.1" : "::1");
+}
+
+socklen_t socket_address(const Ip& ip, std::uint16_t port, sockaddr_storage& address) {
+  address = {};
+  if (ip.is_v4()) {
+    auto* in = reinterpret_cast<sockaddr_in*>(&address);
+    in->sin_family = AF_INET;
+    in->sin_port = htons(port);
+    std::memcpy(&in->sin_addr, ip.bytes.data(), 4);
+    return sizeof *in;
+  }
+  auto* in6 = reinterpret_cast<sockaddr_in6*>(&address);
+  in6->sin6_family = AF_INET6;
+  in6->sin6_port = htons(port);
+  std::memcpy(&in6->sin6_addr, ip.bytes.data(), 16);
+  return sizeof *in6;
+}
+
+Result<UniqueFd> open_udp(const std::string& netns, const Ip& ip) {
+  auto fd = open_socket(netns, ip.family, SOCK_DGRAM | SOCK_NONBLOCK, IPPROTO_UDP);
+  if (!fd) return fd;
+  sockaddr_storage address;
+  const socklen_t length = socket_address(ip, 0, address);
+  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return system_failure("bind", ip.to_string());
+  return fd;
+}
+
+NeighborEntry punt_row(std::int32_t index, const Ip& address, std::uint16_t port) {
+  NeighborEntry entry;
+  entry.family = AF_BRIDGE;
+  entry.index = index;
+  entry.state = NUD_PERMANENT;
+  entry.flags = NTF_SELF;
+  entry.mac = Mac{};
+  entry.ip = address;
+  entry.port = port;
+  return entry;
+}
+
+// The first destination of the all-zero entry, without a dump: an FDB may be huge.
+std::optional<NeighborEntry> first_row(CommandSocket& command, std::int32_t index) {
+  RequestBatch batch;
+  MessageWriter& writer = batch.begin(RTM_GETNEIGH, 0);
+  ndmsg header{};
+  header.ndm_family = AF_BRIDGE;
+  header.ndm_ifindex = index;
+  header.ndm_flags = NTF_SELF;
+  writer.header(header);
+  writer.attribute(NDA_LLADDR, Mac{}.bytes);
+  batch.end();
+  const auto answer = command.query(batch);
+  if (!answer) return std::nullopt;
+  MessageReader reader(answer.value());
+  const auto message = reader.next();
+  return message ? decode_neighbor(*message) : std::nullopt;
+}
+
+}  // namespace
+
+std::optional<PuntedPacket> parse_vxlan_packet(Bytes packet) {
+  if (packet.size() < kVxlanHeader + ETH_HLEN || (packet[0] & kValidVni) == 0) return std::nullopt;
+  PuntedPacket punted;
+  punted.vni = static_cast<std::uint32_t>(packet[4] << 16 | packet[5] << 8 | packet[6]);
+  punted.destination = *Mac::from(packet.subspan(kVxlanHeader, ETH_ALEN));
+  punted.packet = packet;
+  return punted;
+}
+
+Result<PuntSocket> PuntSocket::open(const std::string& host_netns, const Ip& vtep, std::uint16_t vxlan_port) {
+  PuntSocket punt;
+  punt.address_ = loopback(vtep);
+  punt.vxlan_port_ = vxlan_port;
+  auto listener = open_udp(host_netns, punt.address_);
+  if (!listener) return listener.failure();
+  set_receive_buffer(listener->get(), kBuffer);
+  sockaddr_storage bound{};
+  socklen_t length = sizeof bound;
+  if (getsockname(listener->get(), reinterpret_cast<sockaddr*>(&bound), &length) != 0) return system_failure("getsockname");
+  // sin_port and sin6_port share their place.
+  punt.port_ = ntohs(reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
+  punt.listener_ = std::move(*listener);
+
+  // From the VTEP's own address: the peer learns the outer source.
+  auto sender = open_udp(host_netns, vtep);
+  if (!sender) return sender.failure();
+  const int size = kBuffer;
+  if (setsockopt(sender->get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) != 0)
+    setsockopt(sender->get(), SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+  if (vtep.is_v4()) {
+    const int dont = IP_PMTUDISC_DONT;  // as vxlan sends by default: DF unset
+    setsockopt(sender->get(), IPPROTO_IP, IP_MTU_DISCOVER, &dont, sizeof dont);
+  }
+  punt.sender_ = std::move(*sender);
+  return punt;
+}
+
+void PuntSocket::forward(Bytes packet, const Ip& vtep) {
+  if (queued_ == kCount) send();
+  parts_[queued_] = {const_cast<std::uint8_t*>(packet.data()), packet.size()};
+  socket_address(vtep, vxlan_port_, to_[queued_]);
+  ++queued_;
+}
+
+void PuntSocket::send() {
+  if (queued_ == 0) return;
+  std::array<mmsghdr, kCount> messages{};
+  for (unsigned i = 0; i < queued_; ++i) {
+    messages[i].msg_hdr.msg_iov = &parts_[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+    messages[i].msg_hdr.msg_name = &to_[i];
+    messages[i].msg_hdr.msg_namelen = address_.is_v4() ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
+  }
+  unsigned done = 0;
+  while (done < queued_) {
+    const int sent = sendmmsg(sender_.get(), &messages[done], queued_ - done, 0);
+    // One that cannot be sent (no route, a full queue) is lost as it would be on the wire; the others go on.
+    done += sent > 0 ? static_cast<unsigned>(sent) : 1;
+  }
+  queued_ = 0;
+}
+
+Status add_punt_row(CommandSocket& command, std::int32_t index, const Ip& address, std::uint16_t port) {
+  // A row to a loopback port is a listener's; without the listener it swallows frames without a word.
+  for (int i = 0; i < kMaxRows; ++i) {
+    const auto left = first_row(command, index);
+    if (!left || left->ip != address || !left->port) break;
+    remove_punt_row(command, index, left->ip, *left->port);
+  }
+  RequestBatch batch;
+  encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, punt_row(index, address, port));
+  return command.execute(batch);
+}
+
+void remove_punt_row(CommandSocket& command, std::int32_t index, const Ip& address, std::uint16_t port) {
+  RequestBatch batch;
+  encode_neighbor(batch, RTM_DELNEIGH, 0, punt_row(index, address, port));
+  (void)command.execute(batch);  // gone already is as good
+}
+
+Status disable_local_bypass(CommandSocket& command, std::int32_t index) {
+  LinkSpec spec;
+  spec.kind = "vxlan";
+  spec.index = index;
+  for (const InfoPolicy& policy : info_policies("vxlan")) {
+    if (std::string_view(policy.name) == "localbypass") spec.info.push_back({&policy, std::uint64_t{0}});
+  }
+  RequestBatch batch;
+  encode_link(batch, spec, 0);
+  if (Status status = command.execute(batch); !status) return status;
+  // A kernel that does not know the attribute ignores it.
+  RequestBatch query;
+  encode_get_link(query, index, {});
+  auto answer = command.query(query);
+  if (!answer) return answer.failure();
+  MessageReader reader(*answer);
+  const auto message = reader.next();
+  const auto link = message ? decode_link(*message) : std::nullopt;
+  if (link) {
+    for (const InfoValue& value : link->info) {
+      if (std::string_view(value.policy->name) == "localbypass" && std::get<std::uint64_t>(value.value) == 0) return done();
+    }
+  }
+  return Failure{EOPNOTSUPP, "RTM_NEWLINK", "localbypass needs Linux 6.4", {}, {}};
+}
+
+}  // namespace overns
