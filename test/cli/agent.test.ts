@@ -1,7 +1,11 @@
 /** agent and records, with a real Consul: the seed's story in this tool's commands. */
-import { beforeAll, describe, expect, test } from 'vitest';
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { beforeAll, describe, expect, test, vi } from 'vitest';
+import { onCleanup } from '../support/cleanup.js';
 import { Consul } from '../support/consul.js';
-import { createContainer, type Netns, type Running, twoHosts, uniqueName } from '../support/netns.js';
+import { createContainer, exec, type Netns, type Running, twoHosts, uniqueName } from '../support/netns.js';
 import { ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
 import { document, done, overns, refused, refusedJson, start } from './cli.js';
@@ -203,6 +207,52 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     await own.restart();
     await running.waitFor(/^Consul is reachable again$/m, 'stderr', 20_000);
     expect(await running.stop()).toBe(0);
+  });
+
+  test('an overlay that is removed and made again is served again; its VNI is free meanwhile', async () => {
+    const [host] = await twoHosts();
+    const name = uniqueName();
+    const container = await createContainer();
+    const create = `create ${name} --vni 42 --address 192.168.0.1/24 --host ${host.name}`;
+    await done(create);
+    const running = await agent(`${name} --store ${url(prefix())}`);
+    for (const remove of [
+      () => done(`delete ${name}`),
+      // By hand: the agent's own sockets would keep the namespace, and with it the VNI.
+      () => exec('ip', ['netns', 'del', name]),
+    ]) {
+      const before = running.stderr.length;
+      const said = (pattern: RegExp): Promise<unknown> =>
+        vi.waitFor(() => expect(running.stderr.slice(before)).toMatch(pattern), { timeout: 10_000 });
+      await remove();
+      await said(/is gone, and not served any more$/m);
+      await done(create);
+      await said(new RegExp(`^serving overlay ${name}$`, 'm'));
+      await done(`attach ${name} ${container.name} --address 192.168.0.2/24`);
+      await ping(container, '192.168.0.3', { wait: 0.2 });
+      await said(/^L3Miss on vxlan1: Who has IP: 192\.168\.0\.3\?$/m);
+      await done(`detach ${name} ${container.name}`);
+    }
+    expect(await running.stop()).toBe(0);
+    await done(`delete ${name}`);
+  });
+
+  test('--all serves what there is, and what comes', async () => {
+    const { overlays, containers } = await pair();
+    const directory = mkdtempSync(join(tmpdir(), 'ot-names-'));
+    onCleanup(() => rmSync(directory, { recursive: true, force: true }));
+    const running = await agent(`--all --store ${url(prefix())} --netns-dir ${directory}`);
+    for (const index of [0, 1] as const) {
+      symlinkSync(`/run/netns/${overlays[index]}`, join(directory, `name${index}`));
+      await running.waitFor(new RegExp(`^serving overlay name${index}$`, 'm'));
+      await ping(containers[index], '192.168.0.77', { wait: 0.2 });
+      await running.waitFor(new RegExp(`^name${index}: L3Miss on vxlan1: Who has IP: 192\\.168\\.0\\.77\\?$`, 'm'));
+    }
+    expect(await running.stop()).toBe(0);
+    const both = await agent(`--all --store ${url(prefix())} --netns-dir ${directory}`);
+    await ping(containers[1], '192.168.0.78', { wait: 0.2 });
+    await both.waitFor(/^name1: L3Miss on vxlan1: Who has IP: 192\.168\.0\.78\?$/m);
+    expect(await both.stop()).toBe(0);
   });
 
   test('an agent whose overlay is not there, and a store that is none', async () => {

@@ -85,9 +85,15 @@ export class Docker implements AsyncDisposable {
   static async start(): Promise<Docker> {
     const folder = await mkdtemp(join(tmpdir(), 'ot-docker-'));
     // Mounts of its own over /run: a containerd of the machine's would be taken for its own, and shims put sockets there.
+    // A dockerd from the cache folder starts itself again without LD_LIBRARY_PATH: the linker's own cache has to know.
     const script = `set -e
 ip link set lo up
 mount -t tmpfs tmpfs /run
+if [ -n "$LD_LIBRARY_PATH" ]; then
+  { cat /etc/ld.so.conf; echo "$LD_LIBRARY_PATH" | tr : '\\n'; } > "$0/ld.so.conf"
+  ldconfig -X -f "$0/ld.so.conf" -C "$0/ld.so.cache"
+  mount --bind "$0/ld.so.cache" /etc/ld.so.cache
+fi
 exec dockerd "$@"`;
     const args = [
       '--bridge=none',
@@ -119,7 +125,7 @@ exec dockerd "$@"`;
       'sh',
       '-c',
       script,
-      'sh',
+      folder,
       ...args,
     ]);
     const docker = new Docker(folder, daemon);

@@ -1,6 +1,6 @@
-import { OvernsError } from '../../errors.js';
 import { Overlay, openStore, Resolver, type ResolverEvent } from '../../index.js';
 import { needed, toggle } from '../flags.js';
+import { Follower } from '../follow.js';
 import { hostFlag, overlayArgument, STORE_HELP, storeUrl } from '../kinds.js';
 import type { Log } from '../output.js';
 import { usageError } from '../usage.js';
@@ -14,11 +14,11 @@ export const verb = defineVerb({
   name: 'agent',
   summary: 'Answer the misses of overlays from a store, until it is told to stop',
   description:
-    'One agent serves an overlay. It says `agent ready` on stderr once it serves; SIGTERM and SIGINT end it. The entries that it made stay.',
+    'One agent serves an overlay. It says `agent ready` on stderr once it serves; SIGTERM and SIGINT end it. The entries that it made stay. An overlay that is removed and made again is served again; with --all a new one is, too.',
   args: [{ ...overlayArgument, help: 'the overlays to serve', optional: true, many: true }],
   flags: {
     store: needed('URL', `where endpoints are looked up: ${STORE_HELP}`, storeUrl),
-    all: toggle('serve all overlays that there are'),
+    all: toggle('serve all overlays of this machine, now and later'),
     takeover: toggle('take the overlays over from another agent that serves them'),
     host: hostFlag,
   },
@@ -35,32 +35,38 @@ export const verb = defineVerb({
     if (twice !== undefined) throw usageError(`agent: ${twice} is named twice`, 'name each overlay once');
   },
   async run({ args, flags }, { signal, out, log, json }) {
-    const names = args.length > 0 ? args : (await Overlay.list({ signal })).map(({ overlay }) => overlay);
-    if (names.length === 0) {
-      throw new OvernsError('ENOENT', 'agent --all: there is no overlay here', { hint: '`overns create` makes one' });
-    }
-    const several = names.length > 1;
+    const { host, all } = flags;
+    const listed = args.length > 0 ? args : (await Overlay.list({ signal })).map(({ overlay }) => overlay);
+    const wanted = new Set(args);
+    const overlays: Overlay[] = [];
     const owned: AsyncDisposable[] = [];
     try {
       const store = await openStore(flags.store, { signal });
       owned.push(store);
-      const overlays: Overlay[] = [];
-      for (const name of names) {
-        const overlay = await Overlay.open(name, { signal, ...(flags.host === undefined ? {} : { host: flags.host }) });
+      for (const name of listed) {
+        const overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
         owned.push(overlay);
         overlays.push(overlay);
       }
       const resolver = await Resolver.start({ overlays, store, takeover: flags.takeover, signal });
       owned.push(resolver);
       const events = resolver.events({ signal, maxQueue: MAX_QUEUE });
+      const follower = await Follower.start(overlays, {
+        resolver,
+        wanted: (name) => (args.length > 0 ? wanted.has(name) : all),
+        host,
+        log,
+      });
+      owned.push(follower);
       log.say('agent ready');
       const source = /^etcd/i.test(flags.store) ? 'etcd' : 'Consul';
       for await (const batch of events.batches()) {
         if (json) await out.json(...batch);
-        for (const event of batch) tell(event, log, several ? `${event.overlay}: ` : '', source);
+        for (const event of batch) tell(event, log, args.length === 1 ? '' : `${event.overlay}: `, source);
       }
       // Ended without being told to: then the resolver says why.
       await resolver.closed;
+      if (!signal.aborted) log.info('nothing is left to serve');
     } finally {
       // Last opened, first closed: the resolver before what it uses.
       for (const each of owned.reverse()) await each[Symbol.asyncDispose]();
@@ -108,7 +114,7 @@ function tell(event: ResolverEvent, log: Log, prefix: string, source: string): v
       info(`${source} is reachable again`);
       break;
     case 'overlay-lost':
-      warn(`overlay ${event.overlay} is gone`);
+      warn(`overlay ${event.overlay} is lost: removed, or taken over by another agent`);
       break;
     case 'overlay-back':
       info(`overlay ${event.overlay} is back`);
