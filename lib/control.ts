@@ -14,8 +14,14 @@ const ANSWER_TIMEOUT_MS = 5000;
 const LINE_MAX = 1 << 20;
 
 /** What may be asked of a resolver. */
-export type ControlRequest = { readonly op: 'stats' | 'release' | 'deleted' };
+export type ControlRequest = { readonly op: 'stats' | 'release' | 'deleted' | 'misses' };
 export type ControlAnswer = { readonly ok: boolean; readonly error?: string; readonly [key: string]: unknown };
+
+/** Who asked: for requests that are answered with a stream of lines. */
+export interface ControlPeer {
+  send(line: object): void;
+  onClose(listener: () => void): void;
+}
 
 export interface ControlServer {
   close(): Promise<void>;
@@ -29,7 +35,7 @@ export interface ControlServer {
  */
 export async function serveControl(
   path: string,
-  answer: (request: ControlRequest) => Promise<ControlAnswer> | ControlAnswer,
+  answer: (request: ControlRequest, peer: ControlPeer) => Promise<ControlAnswer> | ControlAnswer,
 ): Promise<ControlServer> {
   const fd = await kernel({ what: 'claim the overlay', netns: path }, native().openUnixSocket(path, NAME, 'listen'));
   const sockets = new Set<Socket>();
@@ -37,6 +43,14 @@ export async function serveControl(
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
+    const peer: ControlPeer = {
+      send: (line) => {
+        // A peer that does not read is cut off: it must not make this process hold what it misses.
+        if (socket.writableLength > LINE_MAX) socket.destroy();
+        else if (!socket.destroyed) socket.write(`${JSON.stringify(line)}\n`);
+      },
+      onClose: (listener) => void socket.once('close', listener),
+    };
     const reader = lines(socket, (line) => {
       let request: ControlRequest;
       try {
@@ -46,7 +60,7 @@ export async function serveControl(
         return;
       }
       Promise.resolve()
-        .then(() => answer(request))
+        .then(() => answer(request, peer))
         .catch((error: Error) => ({ ok: false, error: error.message }))
         .then((said) => {
           if (!socket.destroyed) socket.write(`${JSON.stringify(said)}\n`);
@@ -74,16 +88,8 @@ export async function serveControl(
  * @returns undefined when there is none
  */
 export async function askControl(path: string, request: ControlRequest): Promise<ControlAnswer | undefined> {
-  let fd: number;
-  try {
-    fd = await native().openUnixSocket(path, NAME, 'connect');
-  } catch (error) {
-    if (!isNativeFailure(error)) throw error;
-    const failed = netlinkError(error, { what: 'reach the resolver', netns: path });
-    if (failed.code === 'ECONNREFUSED') return undefined;
-    throw failed;
-  }
-  const socket = new Socket({ fd, readable: true, writable: true });
+  const socket = await connect(path);
+  if (!socket) return undefined;
   try {
     return await new Promise<ControlAnswer | undefined>((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -110,6 +116,59 @@ export async function askControl(path: string, request: ControlRequest): Promise
     });
   } finally {
     socket.destroy();
+  }
+}
+
+/**
+ * Follows what the resolver of an overlay tells: `onLine` for each line behind its first answer, `onEnd` once, when it
+ * ends or there is none. Returns what stops it.
+ */
+export function followControl(
+  path: string,
+  request: ControlRequest,
+  onLine: (line: unknown) => void,
+  onEnd: () => void,
+): () => void {
+  let socket: Socket | undefined;
+  let stopped = false;
+  const end = (): void => {
+    if (stopped) return;
+    stopped = true;
+    socket?.destroy();
+    onEnd();
+  };
+  connect(path).then((connected) => {
+    socket = connected;
+    if (!connected || stopped) {
+      connected?.destroy();
+      end();
+      return;
+    }
+    connected.unref(); // what it belongs to keeps the process alive, or does not
+    connected.on('error', () => {});
+    connected.on('close', end);
+    let first = true;
+    lines(connected, (line) => {
+      if (!first) onLine(JSON.parse(line));
+      first = false;
+    });
+    connected.write(`${JSON.stringify(request)}\n`);
+  }, end);
+  return () => {
+    stopped = true;
+    socket?.destroy();
+  };
+}
+
+/** A connection to the resolver, or undefined when there is none. */
+async function connect(path: string): Promise<Socket | undefined> {
+  try {
+    return new Socket({ fd: await native().openUnixSocket(path, NAME, 'connect'), readable: true, writable: true });
+  } catch (error) {
+    if (!isNativeFailure(error)) throw error;
+    const failed = netlinkError(error, { what: 'reach the resolver', netns: path });
+    if (failed.code === 'ECONNREFUSED') return undefined;
+    throw failed;
   }
 }
 

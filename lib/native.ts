@@ -83,18 +83,22 @@ export const EVENT_BITS = {
 
 /** The resolver thread of this environment. Overlay ids are never used twice. */
 export interface NativeReactor {
-  add(options: {
-    readonly netns: string;
-    readonly vtep: string;
-    readonly negativeTtlMs?: number | undefined;
-    readonly maxLookups?: number | undefined;
-    readonly receiveBuffer?: number | undefined;
-    /** Path of the host's namespace. Default: the caller's. */
-    readonly hostNetns?: string | undefined;
-    /** Catch the packets of L2 misses. Default true. */
-    readonly punt?: boolean | undefined;
-  }): Promise<{
-    readonly id: number;
+  /** The number of an overlay to be added: its news bear it, and may come before add() has settled. */
+  newId(): number;
+  add(
+    id: number,
+    options: {
+      readonly netns: string;
+      readonly vtep: string;
+      readonly negativeTtlMs?: number | undefined;
+      readonly maxLookups?: number | undefined;
+      readonly receiveBuffer?: number | undefined;
+      /** Path of the host's namespace. Default: the caller's. */
+      readonly hostNetns?: string | undefined;
+      /** Catch the packets of L2 misses. Default true. */
+      readonly punt?: boolean | undefined;
+    },
+  ): Promise<{
     /** Why the packets of L2 misses are not caught. */
     readonly noPunt?: string;
   }>;

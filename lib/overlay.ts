@@ -20,14 +20,15 @@ import {
   vtepIp,
 } from './address.js';
 import { checkContainer, resolveContainer } from './container.js';
-import { askControl } from './control.js';
+import { askControl, followControl } from './control.js';
 import { formatAlias, parseAlias } from './endpoint-alias.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { kernel } from './kernel-error.js';
 import { native } from './native.js';
 import { checkNetns, listNetns, netnsDirectory, netnsIdentity, netnsPath } from './netns.js';
-import { type Link, monitorSubscription, Rtnl } from './rtnl.js';
+import { type Link, openMonitor, Rtnl } from './rtnl.js';
 import { storeFor } from './store/index.js';
+import { createSubscription } from './subscription.js';
 import { transaction } from './transaction.js';
 import type {
   Cancel,
@@ -44,6 +45,8 @@ import { findUnderlay } from './underlay.js';
 
 const BRIDGE = 'br0';
 const VXLAN = 'vxlan1';
+/** How often an observer of misses looks for a resolver. */
+const RESOLVER_RETRY_MS = 500;
 
 /** An overlay as it stands in the kernel. */
 export interface OverlayInfo extends Where {
@@ -107,6 +110,8 @@ function vethName(mac: string): string {
 
 interface State extends OverlayInfo {
   readonly path: string;
+  /** Path of the host's namespace, as far as it is known yet. */
+  readonly host?: string | undefined;
 }
 
 export class Overlay implements AsyncDisposable {
@@ -118,6 +123,7 @@ export class Overlay implements AsyncDisposable {
   /** Path of the overlay's namespace. */
   readonly netns: string;
   #rtnl: Rtnl | undefined;
+  #host: string | undefined;
 
   private constructor(state: State, rtnl: Rtnl) {
     this.name = state.overlay;
@@ -126,6 +132,7 @@ export class Overlay implements AsyncDisposable {
     this.port = state.port;
     this.mtu = state.mtu;
     this.netns = state.path;
+    this.#host = state.host;
     this.#rtnl = rtnl;
   }
 
@@ -149,6 +156,7 @@ export class Overlay implements AsyncDisposable {
     checkNetns(options.host, 'host');
     throwIfAborted(signal);
 
+    const hostPath = await netnsPath(options.host, 'host');
     const host = await Rtnl.open({ netns: options.host });
     try {
       const underlay = await findUnderlay(host, given);
@@ -219,7 +227,7 @@ export class Overlay implements AsyncDisposable {
             }),
           () => rtnl.links.delete({ name: VXLAN }),
         );
-        return new Overlay({ overlay: name, vni, vtep: underlay.vtep, port, mtu, path }, rtnl);
+        return new Overlay({ overlay: name, vni, vtep: underlay.vtep, port, mtu, path, host: hostPath }, rtnl);
       });
     } finally {
       await host.close();
@@ -241,11 +249,7 @@ export class Overlay implements AsyncDisposable {
     const rtnl = await Rtnl.open({ netns: { path }, signal });
     try {
       const state = await readState(name, path, rtnl, options.host);
-      if (!state) {
-        throw new OvernsError('EINVAL', `namespace "${name}" is no overlay: it has no ${VXLAN}`, {
-          hint: `make one with \`overns create\`, after removing this one`,
-        });
-      }
+      if (!state) throw notAnOverlay(name);
       throwIfAborted(signal);
       return new Overlay(state, rtnl);
     } catch (error) {
@@ -266,7 +270,7 @@ export class Overlay implements AsyncDisposable {
         await using rtnl = await Rtnl.open({ netns: { path } });
         const state = await readState(name, path, rtnl, undefined);
         if (!state) continue;
-        const { path: _, ...info } = state;
+        const { path: _path, host: _host, ...info } = state;
         found.push(info);
       } catch (error) {
         // Gone since it was listed, or made without a local address by somebody else.
@@ -275,6 +279,19 @@ export class Overlay implements AsyncDisposable {
       }
     }
     return found;
+  }
+
+  /**
+   * Path of the namespace that is the host: the one vxlan1 is linked to.
+   * @throws OvernsError `OVERNS_HOST` when it cannot be found
+   */
+  async host(): Promise<string> {
+    if (this.#host !== undefined) return this.#host;
+    const rtnl = this.#open();
+    const [vxlan] = await rtnl.links.list({ kind: 'vxlan', name: VXLAN });
+    if (!vxlan) throw notAnOverlay(this.name);
+    this.#host = await findHost(this.name, rtnl, vxlan);
+    return this.#host;
   }
 
   #open(): Rtnl {
@@ -486,16 +503,50 @@ export class Overlay implements AsyncDisposable {
     return (await this.#attached(rtnl)).map(({ endpoint }) => endpoint);
   }
 
-  /** What the kernel asks, from now on. Observes only: nothing is answered. */
+  /**
+   * What the kernel asks, from now on. Observes only: nothing is answered. Where a resolver catches the packets of L2
+   * misses the kernel notifies nobody of them; the resolver tells of them then.
+   */
   misses(options?: QueueOptions): Subscription<Miss> {
     this.#open();
     const where = { overlay: this.name, vni: this.vni };
-    return monitorSubscription<Miss>({ path: this.netns, groups: ['miss'], netns: this.name }, options, (event) => {
-      if (event.kind !== 'miss' || event.vxlan !== true) return undefined;
-      const about = { ...where, link: String(event.link), atNs: event.atNs as bigint };
-      return event.query === 'l3'
-        ? { ...about, kind: 'l3', ip: String(event.ip) }
-        : { ...about, kind: 'l2', mac: String(event.mac) };
+    return createSubscription<Miss>(options, (queue) => {
+      const closeMonitor = openMonitor({ path: this.netns, groups: ['miss'], netns: this.name }, (events) => {
+        const misses: Miss[] = [];
+        for (const event of events) {
+          if (event.kind !== 'miss' || event.vxlan !== true) continue;
+          const about = { ...where, link: String(event.link), atNs: event.atNs as bigint };
+          misses.push(
+            event.query === 'l3'
+              ? { ...about, kind: 'l3', ip: String(event.ip) }
+              : { ...about, kind: 'l2', mac: String(event.mac) },
+          );
+        }
+        queue.pushAll(misses);
+      });
+      let retry: NodeJS.Timeout | undefined;
+      let stop = (): void => {};
+      const follow = (): void => {
+        stop = followControl(
+          this.netns,
+          { op: 'misses' },
+          (line) => {
+            const { mac, atNs } = line as { mac: string; atNs: string };
+            queue.push({ ...where, link: VXLAN, kind: 'l2', mac, atNs: BigInt(atNs) });
+          },
+          () => {
+            // A resolver may start later.
+            retry = setTimeout(follow, RESOLVER_RETRY_MS);
+            retry.unref();
+          },
+        );
+      };
+      follow();
+      return () => {
+        closeMonitor();
+        clearTimeout(retry);
+        stop();
+      };
     });
   }
 
@@ -551,6 +602,12 @@ interface Attached {
   readonly endpoint: Endpoint;
 }
 
+function notAnOverlay(name: string): OvernsError {
+  return new OvernsError('EINVAL', `namespace "${name}" is no overlay: it has no ${VXLAN}`, {
+    hint: 'make one with `overns create`, after removing this one',
+  });
+}
+
 /** A new namespace under its name; a name that is taken is told apart from other failures. */
 async function makeNamespace(path: string, name: string): Promise<void> {
   try {
@@ -584,28 +641,30 @@ async function readState(
   const vxlan = (await rtnl.links.list({ kind: 'vxlan' })).find((link) => link.name === VXLAN);
   if (!vxlan || typeof vxlan.vni !== 'number') return undefined;
   let vtep = typeof vxlan.local === 'string' ? vxlan.local : undefined;
+  let hostPath = host === undefined ? undefined : await netnsPath(host, 'host');
   if (vtep === undefined) {
     // Made by hand, without `local`: the kernel chooses the source by route, as findUnderlay does.
-    const underlay = await Rtnl.open({ netns: host ?? (await findHost(name, rtnl, vxlan)) });
+    hostPath ??= await findHost(name, rtnl, vxlan);
+    const underlay = await Rtnl.open({ netns: { path: hostPath } });
     try {
       vtep = (await findUnderlay(underlay, undefined)).vtep;
     } finally {
       await underlay.close();
     }
   }
-  return { overlay: name, vni: vxlan.vni, vtep, port: Number(vxlan.port), mtu: vxlan.mtu, path };
+  return { overlay: name, vni: vxlan.vni, vtep, port: Number(vxlan.port), mtu: vxlan.mtu, path, host: hostPath };
 }
 
 /**
  * The namespace that the vxlan device is linked to, by its id: the caller's, pid 1's, or a named one.
  * @throws OvernsError `OVERNS_HOST` when none matches
  */
-async function findHost(name: string, rtnl: Rtnl, vxlan: Link): Promise<NetnsRef> {
+async function findHost(name: string, rtnl: Rtnl, vxlan: Link): Promise<string> {
   const wanted = vxlan.linkNetnsid;
-  const named = (await listNetns()).map((each) => ({ path: join(netnsDirectory(), each) }));
-  for (const candidate of [{ path: '/proc/self/ns/net' }, { pid: 1 }, ...named]) {
-    const id = await rtnl.nsid(candidate).catch(() => -1);
-    if (wanted !== undefined && id === wanted) return candidate;
+  const named = (await listNetns()).map((each) => join(netnsDirectory(), each));
+  for (const path of ['/proc/self/ns/net', '/proc/1/ns/net', ...named]) {
+    const id = await rtnl.nsid({ path }).catch(() => -1);
+    if (wanted !== undefined && id === wanted) return path;
   }
   throw new OvernsError(
     'OVERNS_HOST',

@@ -55,11 +55,19 @@ export class ReactorLease {
     return this.#shared.thread;
   }
 
-  /** Serves one more overlay. What happens from its first moment on reaches the client. */
-  async add(options: Parameters<NativeReactor['add']>[0], client: ReactorClient): ReturnType<NativeReactor['add']> {
-    const added = await this.#shared.thread.add(options);
-    this.#shared.clients.set(added.id, client);
-    return added;
+  /** Serves one more overlay. What happens from its first moment on reaches the client, under the id given. */
+  async add(
+    options: Parameters<NativeReactor['add']>[1],
+    client: ReactorClient,
+  ): Promise<{ readonly id: number; readonly noPunt?: string }> {
+    const id = this.#shared.thread.newId();
+    this.#shared.clients.set(id, client);
+    try {
+      return { id, ...(await this.#shared.thread.add(id, options)) };
+    } catch (error) {
+      this.#shared.clients.delete(id);
+      throw error;
+    }
   }
 
   async remove(id: number): Promise<void> {

@@ -2,7 +2,14 @@
 import { channel } from 'node:diagnostics_channel';
 import { abortError, checkSignal, throwIfAborted } from './abort.js';
 import { canonicalIp, canonicalMac } from './address.js';
-import { askControl, type ControlAnswer, type ControlRequest, type ControlServer, serveControl } from './control.js';
+import {
+  askControl,
+  type ControlAnswer,
+  type ControlPeer,
+  type ControlRequest,
+  type ControlServer,
+  serveControl,
+} from './control.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { errnoName } from './kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from './native.js';
@@ -197,7 +204,7 @@ export class Resolver implements AsyncDisposable {
     }
     const served: Served = new Served(overlay, storeFor(given, where), scope, this.#timing, this.#lease, {
       tell: (events) => this.#tell(events),
-      control: (request): Promise<ControlAnswer> => this.#control(served, request),
+      control: (request, peer): Promise<ControlAnswer> => this.#control(served, request, peer),
     });
     this.#served.set(overlay.name, served);
     try {
@@ -313,8 +320,11 @@ export class Resolver implements AsyncDisposable {
     }
   }
 
-  async #control(served: Served, request: ControlRequest): Promise<ControlAnswer> {
+  async #control(served: Served, request: ControlRequest, peer: ControlPeer): Promise<ControlAnswer> {
     switch (request.op) {
+      case 'misses':
+        served.tellMisses(peer);
+        return { ok: true, pid: process.pid };
       case 'stats':
         return { ok: true, pid: process.pid, ...served.where, stats: served.stats() };
       case 'deleted':
@@ -405,7 +415,7 @@ export async function queryResolver(
 
 interface Owner {
   tell(events: readonly ResolverEvent[]): void;
-  control(request: ControlRequest): Promise<ControlAnswer>;
+  control(request: ControlRequest, peer: ControlPeer): Promise<ControlAnswer>;
 }
 
 /** One overlay while it is served. */
@@ -420,8 +430,11 @@ class Served implements ReactorClient {
   readonly #stop = new AbortController();
   /** Errors of lookups, until the thread has told what became of the miss. */
   readonly #errors = new Map<number, Error>();
+  /** Why packets for an unknown MAC are lost until its answer; undefined when none is. */
+  noPunt: string | undefined;
   #id = 0;
   #control: ControlServer | undefined;
+  readonly #missPeers = new Set<ControlPeer>();
   #storeDown = false;
   #wanted = 0;
   #watching: Promise<void> | undefined;
@@ -440,15 +453,20 @@ class Served implements ReactorClient {
   async start(takeover: boolean): Promise<void> {
     this.#control = await this.#claim(takeover);
     try {
-      this.#id = await this.#lease.add(
+      const hostNetns = await this.#overlay.host().catch((error: Error) => error);
+      const added = await this.#lease.add(
         {
           netns: this.#overlay.netns,
+          // Without the host there is no socket for the packets of L2 misses; they are answered all the same.
+          ...(typeof hostNetns === 'string' ? { hostNetns } : { punt: false }),
           vtep: this.#overlay.vtep,
           negativeTtlMs: this.#timing.negativeTtlMs,
           maxLookups: this.#timing.maxLookups,
         },
         this,
       );
+      this.#id = added.id;
+      this.noPunt = typeof hostNetns === 'string' ? added.noPunt : hostNetns.message;
     } catch (error) {
       throw failedToServe(error, this.where.overlay);
     }
@@ -463,7 +481,7 @@ class Served implements ReactorClient {
     const deadline = Date.now() + 5000;
     for (;;) {
       try {
-        return await serveControl(this.#overlay.netns, (request) => this.#owner.control(request));
+        return await serveControl(this.#overlay.netns, (request, peer) => this.#owner.control(request, peer));
       } catch (error) {
         if (!OvernsError.is(error) || error.code !== 'EADDRINUSE') throw error;
         if (!takeover || Date.now() > deadline) {
@@ -507,16 +525,34 @@ class Served implements ReactorClient {
 
   want(mask: number): void {
     this.#wanted = mask;
-    if (this.#id !== 0) this.#lease.thread.want(this.#id, mask);
+    const misses = this.#missPeers.size > 0 ? EVENT_BITS.miss : 0;
+    if (this.#id !== 0) this.#lease.thread.want(this.#id, mask | misses);
     if ((mask & EVENT_BITS.unresolved) === 0) this.#errors.clear();
+  }
+
+  /** Tells a peer of the misses that the kernel notifies nobody of. */
+  tellMisses(peer: ControlPeer): void {
+    this.#missPeers.add(peer);
+    this.want(this.#wanted);
+    peer.onClose(() => {
+      this.#missPeers.delete(peer);
+      this.want(this.#wanted);
+    });
   }
 
   // --- events ---
 
   onEvents(events: readonly NativeEvent[]): void {
-    const told = events.map((event) => this.#event(event));
+    const told: ResolverEvent[] = [];
+    for (const event of events) {
+      if (event.kind === 'miss') {
+        for (const peer of this.#missPeers) peer.send({ mac: event.queriedMac, atNs: String(event.atNs) });
+      } else {
+        told.push(this.#event(event, event.kind));
+      }
+    }
     // Out of the addon's call: consumers run as an ordinary turn of the event loop.
-    queueMicrotask(() => this.#owner.tell(told));
+    if (told.length > 0) queueMicrotask(() => this.#owner.tell(told));
   }
 
   onOverflow(dropped: number): void {
@@ -527,10 +563,10 @@ class Served implements ReactorClient {
     this.#owner.tell([{ ...this.where, atNs: process.hrtime.bigint(), ...event }]);
   }
 
-  #event(event: NativeEvent): ResolverEvent {
+  #event(event: NativeEvent, kind: Exclude<NativeEvent['kind'], 'miss'>): ResolverEvent {
     const about = { ...this.where, atNs: event.atNs };
-    if (event.kind === 'overrun') return { ...about, kind: 'overrun', dropped: event.dropped ?? 0 };
-    if (event.kind === 'overlay-lost' || event.kind === 'overlay-back') return { ...about, kind: event.kind };
+    if (kind === 'overrun') return { ...about, kind, dropped: event.dropped ?? 0 };
+    if (kind === 'overlay-lost' || kind === 'overlay-back') return { ...about, kind };
     const asked = { ...this.where, link: 'vxlan1', atNs: event.missAtNs ?? event.atNs };
     const miss: Miss =
       event.ip !== undefined
@@ -539,7 +575,7 @@ class Served implements ReactorClient {
     const token = event.token ?? 0;
     const error = this.#errors.get(token);
     this.#errors.delete(token);
-    switch (event.kind) {
+    switch (kind) {
       case 'resolved':
         return {
           ...about,

@@ -261,36 +261,21 @@ function netnsWords(ref: NetnsRef | undefined): string | undefined {
 }
 
 /**
- * A subscription to the news of a namespace, from the moment this returns. `convert` may drop an event by returning
- * undefined.
+ * Reads the news of a namespace, from the moment this returns, in bursts. Returns what stops it.
+ * @throws NetlinkError
  */
-export function monitorSubscription<E>(
+export function openMonitor(
   source: { readonly path: string; readonly groups: readonly string[]; readonly netns: string | undefined },
-  options: QueueOptions | undefined,
-  convert: (event: Record<string, unknown>) => E | undefined,
-  overflow?: (dropped: number) => E,
-): Subscription<E> {
-  return createSubscription<E>(
-    options,
-    (queue) => {
-      const onBatch = (events: Record<string, unknown>[]): void => {
-        const converted: E[] = [];
-        for (const event of events) {
-          const made = convert(event);
-          if (made !== undefined) converted.push(made);
-        }
-        // Out of the addon's call: what a consumer does with it is an ordinary turn of the event loop.
-        if (converted.length > 0) queueMicrotask(() => queue.pushAll(converted));
-      };
-      try {
-        const monitor = native().openMonitor(source.path, source.groups, onBatch);
-        return () => monitor.close();
-      } catch (error) {
-        throw isNativeFailure(error) ? netlinkError(error, { what: 'monitor', netns: source.netns }) : error;
-      }
-    },
-    overflow ? { overflow } : {},
-  );
+  onEvents: (events: readonly Record<string, unknown>[]) => void,
+): () => void {
+  try {
+    // Out of the addon's call: what a consumer does with it is an ordinary turn of the event loop.
+    const onBatch = (events: Record<string, unknown>[]): void => queueMicrotask(() => onEvents(events));
+    const monitor = native().openMonitor(source.path, source.groups, onBatch);
+    return () => monitor.close();
+  } catch (error) {
+    throw isNativeFailure(error) ? netlinkError(error, { what: 'monitor', netns: source.netns }) : error;
+  }
 }
 
 /** Typed rtnetlink in one namespace: a command socket with strict checking and extended acknowledgements. */
@@ -352,11 +337,11 @@ export class Rtnl implements AsyncDisposable {
   ): Subscription<RtnlEvent> {
     this.#opened();
     const groups = options.groups ?? ['link', 'address', 'route', 'neigh'];
-    return monitorSubscription<RtnlEvent>(
-      { path: this.#path, groups, netns: this.#netns },
+    const source = { path: this.#path, groups, netns: this.#netns };
+    return createSubscription<RtnlEvent>(
       options,
-      (event) => event as unknown as RtnlEvent,
-      (dropped) => ({ kind: 'overrun', dropped }),
+      (queue) => openMonitor(source, (events) => void queue.pushAll(events as unknown as RtnlEvent[])),
+      { overflow: (dropped) => ({ kind: 'overrun', dropped }) },
     );
   }
 

@@ -93,7 +93,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(
         env, "Reactor",
-        {InstanceMethod<&ReactorHandle::add>("add"), InstanceMethod<&ReactorHandle::remove>("remove"),
+        {InstanceMethod<&ReactorHandle::new_id>("newId"), InstanceMethod<&ReactorHandle::add>("add"), InstanceMethod<&ReactorHandle::remove>("remove"),
          InstanceMethod<&ReactorHandle::reset>("reset"), InstanceMethod<&ReactorHandle::put>("put"),
          InstanceMethod<&ReactorHandle::forget>("forget"), InstanceMethod<&ReactorHandle::answer>("answer"),
          InstanceMethod<&ReactorHandle::store_down>("storeDown"), InstanceMethod<&ReactorHandle::want>("want"),
@@ -146,13 +146,20 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     return nullptr;
   }
 
+  // The number of an overlay to be added: its news bear it, and may come before add() has settled.
+  Napi::Value new_id(const Napi::CallbackInfo& info) {
+    return Napi::Number::New(info.Env(), core_ ? core_->reactor->new_id() : 0);
+  }
+
+  // add(id, options)
   Napi::Value add(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
-    if (!core_ || !info[0].IsObject()) {
+    if (!core_ || !info[0].IsNumber() || !info[1].IsObject()) {
       Napi::Error::New(env, "the resolver is closed").ThrowAsJavaScriptException();
       return env.Undefined();
     }
-    const auto given = info[0].As<Napi::Object>();
+    const std::uint32_t id = info[0].As<Napi::Number>().Uint32Value();
+    const auto given = info[1].As<Napi::Object>();
     const auto number = [&](const char* name, std::uint32_t fallback) {
       const Napi::Value value = given.Get(name);
       return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : fallback;
@@ -176,8 +183,8 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     auto self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info.This().As<Napi::Object>()));
     return PromiseWorker<Port>::run(
         env,
-        [core = core_, options]() -> Result<Port> {
-          auto opened = OverlayPort::open(core->reactor->new_id(), options);
+        [core = core_, id, options]() -> Result<Port> {
+          auto opened = OverlayPort::open(id, options);
           if (!opened) return opened.failure();
           Port shared = std::move(*opened);
           core->reactor->add(shared);
@@ -186,7 +193,6 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
         [this, self](Napi::Env called, Port& opened) -> Napi::Value {
           ports_[opened->id()] = opened;
           auto result = Napi::Object::New(called);
-          result.Set("id", opened->id());
           if (!opened->no_punt().empty()) result.Set("noPunt", opened->no_punt());
           return result;
         });
