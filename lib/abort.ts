@@ -14,11 +14,6 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal);
 }
 
-/** True for the AbortErrors of overns, of Node and of the web platform. */
-export function isAbortError(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError';
-}
-
 /** The argument as an AbortSignal, or undefined when it is absent. */
 export function checkSignal(value: unknown, name = 'signal'): AbortSignal | undefined {
   if (value === undefined) return undefined;

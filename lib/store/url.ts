@@ -99,11 +99,6 @@ export function prefixFor(url: StoreUrl, where: Where): string {
   return url.prefix.replace(/\{(vni|name)\}/g, (_, which) => (which === 'vni' ? String(vni) : name));
 }
 
-/** Checks a store URL without opening it. */
-export function checkStoreUrl(url: unknown, name = 'store'): void {
-  parseStoreUrl(url, name);
-}
-
 /** The URL of one overlay's records, in its one spelling: placeholders replaced. */
 export function expandStoreUrl(url: string, overlay: { readonly name: string; readonly vni: number }): string {
   const parsed = parseStoreUrl(url);
