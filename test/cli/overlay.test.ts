@@ -1,5 +1,5 @@
 /** create, attach, detach, delete and show on the real kernel, with iproute2 as the oracle. */
-import { chmodSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -8,7 +8,10 @@ import { onCleanup } from '../support/cleanup.js';
 import { createContainer, exec, type Host, PREFIX, twoHosts, uniqueName } from '../support/netns.js';
 import { ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
-import { document, done, environment, overns, refused, refusedJson, start } from './cli.js';
+import { document, done, environment, MAIN, overns, refused, refusedJson, start } from './cli.js';
+
+/** For setpriv: no capability at all. The user stays, who can read the checkout wherever it is. */
+const UNPRIVILEGED = ['--bounding-set=-all', '--inh-caps=-all', '--'];
 
 /** A host and the name of an overlay to come. */
 async function host(): Promise<{ a: Host; name: string }> {
@@ -144,21 +147,7 @@ describeWith(['root', 'ip'], 'create', () => {
     const before = await state(a.name);
     const { code, stderr } = await exec(
       'setpriv',
-      [
-        '--reuid',
-        '65534',
-        '--regid',
-        '65534',
-        '--clear-groups',
-        '--inh-caps=-all',
-        '--',
-        process.execPath,
-        'dist/cli/main.js',
-        'create',
-        name,
-        '--vni',
-        '42',
-      ],
+      [...UNPRIVILEGED, process.execPath, MAIN, 'create', name, '--vni', '42'],
       { check: false },
     );
     expect({ code, lines: stderr.trim().split('\n').length }, stderr).toEqual({ code: 1, lines: 1 });
@@ -166,12 +155,11 @@ describeWith(['root', 'ip'], 'create', () => {
     expect(await state(a.name)).toBe(before);
   });
 
-  test('rootless, the names in a directory of its own', async () => {
+  test('in a user namespace, the names in a directory of its own', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'ot-rootless-'));
-    chmodSync(directory, 0o777);
     onCleanup(() => rmSync(directory, { recursive: true, force: true }));
     const script = `set -e
-      overns() { "${process.execPath}" dist/cli/main.js "$@" --netns-dir "${directory}"; }
+      overns() { "${process.execPath}" "${MAIN}" "$@" --netns-dir "${directory}"; }
       ip link set lo up
       ip link add under0 type veth peer name under1
       ip address add 10.0.0.10/24 dev under0
@@ -182,8 +170,7 @@ describeWith(['root', 'ip'], 'create', () => {
       overns detach blue --address 192.168.0.2
       overns delete blue
       overns show`;
-    const user = ['--reuid', '65534', '--regid', '65534', '--clear-groups', '--inh-caps=-all', '--'];
-    const { stdout } = await exec('setpriv', [...user, 'unshare', '-Urnm', 'sh', '-c', script], {
+    const { stdout } = await exec('unshare', ['-Urnm', 'sh', '-c', script], {
       env: environment({ HOME: directory }),
     });
     expect(stdout).toMatch(/^created overlay blue: vni 42, vtep 10\.0\.0\.10 port 4789, mtu 1450$/m);
@@ -449,23 +436,9 @@ describe('doctor', () => {
 
 describeWith(['root', 'ip'], 'doctor on a machine that lacks something', () => {
   test('privileges', async () => {
-    const { code, stdout } = await exec(
-      'setpriv',
-      [
-        '--reuid',
-        '65534',
-        '--regid',
-        '65534',
-        '--clear-groups',
-        '--inh-caps=-all',
-        '--',
-        process.execPath,
-        'dist/cli/main.js',
-        'doctor',
-        '--json',
-      ],
-      { check: false },
-    );
+    const { code, stdout } = await exec('setpriv', [...UNPRIVILEGED, process.execPath, MAIN, 'doctor', '--json'], {
+      check: false,
+    });
     const { ok, checks } = JSON.parse(stdout);
     expect({ code, ok }).toEqual({ code: 1, ok: false });
     for (const id of ['cap-net-admin', 'cap-sys-admin', 'cap-net-raw']) {
