@@ -78,6 +78,8 @@ void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
   if (ask->state == State::kAnswered && !ask->ready && now < ask->expires) {
     output_.replay(request.frame);
     count(stats_.replayed);
+    // The entry may be gone again, by a short TTL or a hand: then the replay is a miss, whose answer owes this asker too.
+    keep_frame(*ask, request.frame, now);
     return;
   }
   if (added && asks_.size() > kMaxAsks) {
