@@ -108,8 +108,8 @@ std::optional<Acknowledgement> parse_acknowledgement(const Message& message) {
   if (message.header.nlmsg_type != NLMSG_ERROR || !error) return std::nullopt;
   Acknowledgement ack;
   ack.sequence = message.header.nlmsg_seq;
-  // -INT_MIN overflows: a hostile value is taken as an error of its own.
-  ack.error = error->error == INT32_MIN ? EPROTO : -error->error;
+  // The kernel sends 0 or -errno; what is neither is an error of its own (and -INT_MIN would overflow).
+  ack.error = error->error > 0 || error->error == INT32_MIN ? EPROTO : -error->error;
   if ((message.header.nlmsg_flags & NLM_F_ACK_TLVS) == 0) return ack;
 
   // Without NETLINK_CAP_ACK the whole request is echoed in front of the attributes.

@@ -227,7 +227,10 @@ TEST_CASE("acknowledgements: what is none, and what no kernel sends") {
     return ack->error;
   };
   CHECK(with_error(-EINVAL) == EINVAL);
+  // A failure has a positive errno, whatever is sent.
   CHECK(with_error(INT32_MIN) == EPROTO);
+  CHECK(with_error(EINVAL) == EPROTO);
+  CHECK(with_error(INT32_MAX) == EPROTO);
 
   // The length of the echoed request is not to be believed.
   bytes = from_hex(captures::kErrorWithTextUncapped);
