@@ -16,7 +16,8 @@ std::optional<AskKey> parse_key(const std::string& text) {
 }
 
 Napi::Object to_js(Napi::Env env, const OutEvent& out) {
-  static constexpr const char* kKinds[] = {"resolved", "unresolved", "rejected", "overrun", "overlay-lost", "overlay-back"};
+  static constexpr const char* kKinds[] = {"resolved", "unresolved",   "rejected",
+                                           "overrun",  "overlay-lost", "overlay-back"};
   static constexpr const char* kCauses[] = {"absent", "timeout", "store-error"};
   const EngineEvent& event = out.event;
   auto object = Napi::Object::New(env);

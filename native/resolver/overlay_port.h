@@ -76,9 +76,7 @@ class OverlayPort final : public EngineOutput {
   MissEngine& engine() { return *engine_; }
   const EngineStats& stats() const { return engine_->stats(); }
   std::atomic<std::uint32_t>& wanted() { return wanted_; }  // bits 1 << EventKind
-  std::array<int, 4> descriptors() const {
-    return {miss_.get(), arp_tap_.get(), nd_tap_.get(), link_events_.get()};
-  }
+  std::array<int, 4> descriptors() const { return {miss_.get(), arp_tap_.get(), nd_tap_.get(), link_events_.get()}; }
 
   void bind(Turn* turn) { turn_ = turn; }
   // Reads all that is there and answers it. False when there may be more: call again soon.
