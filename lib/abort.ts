@@ -1,4 +1,5 @@
 /** Cancellation as Node's own functions do it. */
+import { defaultMaxListeners, getMaxListeners, setMaxListeners } from 'node:events';
 import { invalidType } from './errors.js';
 
 /** The error that an aborted call rejects with: Node's `AbortError`, code `ABORT_ERR`, the signal's reason as cause. */
@@ -13,11 +14,6 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted) throw abortError(signal);
 }
 
-/** True for the AbortErrors of overns, of Node and of the web platform. */
-export function isAbortError(error: unknown): boolean {
-  return error instanceof Error && error.name === 'AbortError';
-}
-
 /** The argument as an AbortSignal, or undefined when it is absent. */
 export function checkSignal(value: unknown, name = 'signal'): AbortSignal | undefined {
   if (value === undefined) return undefined;
@@ -29,19 +25,34 @@ export function checkSignal(value: unknown, name = 'signal'): AbortSignal | unde
 }
 
 /**
+ * Calls the listener once the signal is aborted. The result takes it back; whoever waits no more calls it, for a signal
+ * can live as long as the process.
+ */
+export function onAbort(signal: AbortSignal | undefined, listener: () => void): () => void {
+  if (signal === undefined) return () => {};
+  allowListeners(signal);
+  signal.addEventListener('abort', listener, { once: true });
+  return () => signal.removeEventListener('abort', listener);
+}
+
+/** One signal for many calls at once is no leak. Node 20 warns of one, unless told otherwise. */
+function allowListeners(signal: AbortSignal): void {
+  try {
+    if (getMaxListeners(signal) === defaultMaxListeners) setMaxListeners(Number.POSITIVE_INFINITY, signal);
+  } catch {
+    // Not Node's own signal, or one without a limit: getMaxListeners() of Node 20 refuses both.
+  }
+}
+
+/**
  * Settles as the promise does, or rejects with AbortError as soon as the signal is aborted. For work that cannot be
  * stopped but need not be waited for.
  */
 export function raceAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise;
   return new Promise<T>((resolve, reject) => {
-    const onAbort = () => reject(abortError(signal));
-    if (signal.aborted) {
-      promise.catch(() => {});
-      onAbort();
-      return;
-    }
-    signal.addEventListener('abort', onAbort, { once: true });
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort));
+    if (signal.aborted) reject(abortError(signal));
+    const off = onAbort(signal, () => reject(abortError(signal)));
+    promise.then(resolve, reject).finally(off);
   });
 }

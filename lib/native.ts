@@ -40,6 +40,14 @@ export interface NativeMonitor {
   close(): void;
 }
 
+/** One echo request. */
+export interface NativeEcho {
+  /** CLOCK_MONOTONIC. */
+  readonly sentAtNs: bigint;
+  /** null = lost. */
+  readonly rttMs: number | null;
+}
+
 /** An event of the resolver thread; the fields depend on the kind, see native/binding/reactor.cc. */
 export interface NativeEvent {
   readonly overlay: number;
@@ -134,6 +142,19 @@ export interface NativeReactor {
 export interface Native {
   createNetns(path: string): Promise<void>;
   deleteNetns(path: string): Promise<void>;
+  /** ICMP echo from inside a namespace. Rejects when a request cannot even leave; holds a thread of the pool meanwhile. */
+  ping(
+    netns: string,
+    ip: string,
+    options: {
+      readonly count?: number | undefined;
+      readonly intervalMs?: number | undefined;
+      readonly timeoutMs?: number | undefined;
+      /** Payload bytes. */
+      readonly size?: number | undefined;
+      readonly dontFragment?: boolean | undefined;
+    },
+  ): Promise<NativeEcho[]>;
   openRtnl(netns: string): Promise<NativeRtnl>;
   /** Subscribed when it returns. */
   openMonitor(

@@ -2,7 +2,7 @@
  * The bounded queue between a source of events and one consumer. The source gets a {@link BoundedQueue}, the consumer
  * a {@link Subscription}; neither ever waits for the other, and what does not fit is counted.
  */
-import { abortError, checkSignal } from './abort.js';
+import { abortError, checkSignal, onAbort } from './abort.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import type { QueueOptions, Subscription } from './types.js';
 
@@ -137,7 +137,7 @@ class Queue<E> implements BoundedQueue<E> {
   readonly #events = new Ring<E>();
   /** Calls of next() that wait. Never any while something can be read. */
   readonly #waiters = new Ring<Waiter<E>>();
-  readonly #onAbort = () => this.#abort();
+  readonly #ignoreSignal: () => void;
   #close: (() => void) | undefined;
   #failure: { readonly error: unknown } | undefined;
   /** Events that left the queue so far: the position of the oldest one held. */
@@ -161,8 +161,8 @@ class Queue<E> implements BoundedQueue<E> {
     this.#dropOldest = overflow === 'drop-oldest';
     this.#signal = signal;
     this.#marker = marker;
+    this.#ignoreSignal = onAbort(signal, () => this.#abort());
     if (signal?.aborted) this.#abort();
-    else signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
   /** Takes what stops the source, and stops it right away if the stream ended while it opened. */
@@ -286,7 +286,7 @@ class Queue<E> implements BoundedQueue<E> {
   #stop(): void {
     if (this.closed) return;
     this.closed = true;
-    this.#signal?.removeEventListener('abort', this.#onAbort);
+    this.#ignoreSignal();
     const close = this.#close;
     this.#close = undefined;
     close?.();

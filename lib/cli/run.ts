@@ -1,4 +1,5 @@
 /** One call of the command line, from its words to its exit status. */
+import { channel } from 'node:diagnostics_channel';
 import { createRequire } from 'node:module';
 import type { Writable } from 'node:stream';
 import { OvernsError } from '../errors.js';
@@ -117,6 +118,7 @@ async function perform(
     json: common.json,
   };
   interruption.begin(timeout);
+  if (context.log.has('debug')) tellSteps(context.log);
   try {
     return { status: (await verb.run({ args, flags }, context)) ?? DONE };
   } catch (error) {
@@ -128,6 +130,13 @@ async function perform(
     stderr.write(`overns: ${verb.name}: interrupted\n`);
     return { status: REFUSED, signal: cause };
   }
+}
+
+/** Tells the steps of what is made, as the library traces them. */
+function tellSteps(log: Log): void {
+  const step = (message: unknown): string => String((message as { step?: unknown }).step);
+  channel('tracing:overns.step:start').subscribe((message) => log.debug(`step ${step(message)}`));
+  channel('tracing:overns.step:error').subscribe((message) => log.debug(`step ${step(message)} failed`));
 }
 
 /** True if the error is the echo of the abort, in whichever form it comes back. */

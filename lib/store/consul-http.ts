@@ -5,7 +5,7 @@
  * https://developer.hashicorp.com/consul/api-docs
  */
 import type { Pool } from 'undici';
-import { abortError, throwIfAborted } from '../abort.js';
+import { abortError, onAbort, throwIfAborted } from '../abort.js';
 import { OvernsError } from '../errors.js';
 import { printable } from './records.js';
 import { type RetryPolicy, retry } from './retry.js';
@@ -41,9 +41,11 @@ export interface ConsulRequest {
   readonly accept?: readonly number[];
   /** What is being done, on what, for errors: `reading demo/arp/192.168.0.2`. */
   readonly doing: string;
-  /** A blocking query: it gets a connection of its own. */
-  readonly blocking?: boolean;
-  /** False: the request does not keep the process alive. Only for blocking ones. */
+  /** For a watch: it gets a connection of its own, and leaves the others to those who want answers now. */
+  readonly watching?: boolean;
+  /** One attempt only. */
+  readonly once?: boolean;
+  /** False: the request does not keep the process alive. Only for a watch. */
   readonly ref?: boolean | undefined;
 }
 
@@ -79,8 +81,12 @@ const PASSING = new Set([
   'UND_ERR_SOCKET',
 ]);
 
-/** A failure that another attempt may not meet. */
 const passing = new WeakSet<Error>();
+
+/** True for a failure that another attempt may not meet. */
+export function mayPass(error: unknown): boolean {
+  return passing.has(error as Error);
+}
 
 /** Connections to one Consul agent. */
 export class ConsulHttp {
@@ -106,8 +112,8 @@ export class ConsulHttp {
   request(request: ConsulRequest): Promise<ConsulAnswer> {
     return retry(
       () => this.#attempt(request),
-      POLICY,
-      (error) => passing.has(error as Error) && !this.#closing.signal.aborted,
+      request.once ? { ...POLICY, attempts: 1 } : POLICY,
+      (error) => mayPass(error) && !this.#closing.signal.aborted,
       request.signal,
       request.ref ?? true,
     );
@@ -132,8 +138,8 @@ export class ConsulHttp {
       giveUp();
     }, timeoutMs);
     if (request.ref === false) timer.unref();
-    signal?.addEventListener('abort', giveUp, { once: true });
-    this.#closing.signal.addEventListener('abort', giveUp, { once: true });
+    const ignoreSignal = onAbort(signal, giveUp);
+    const ignoreClosing = onAbort(this.#closing.signal, giveUp);
     try {
       if (this.#closing.signal.aborted) throw this.#closed();
       return await this.#send(request, attempt.signal);
@@ -144,15 +150,15 @@ export class ConsulHttp {
       throw late ? this.#lateError(request) : this.#networkError(request, error as Error);
     } finally {
       clearTimeout(timer);
-      signal?.removeEventListener('abort', giveUp);
-      this.#closing.signal.removeEventListener('abort', giveUp);
+      ignoreSignal();
+      ignoreClosing();
     }
   }
 
   async #send(request: ConsulRequest, signal: AbortSignal): Promise<ConsulAnswer> {
     const token = await this.#token();
     const pools = await this.#connect();
-    const pool = request.blocking ? (request.ref === false ? pools.background : pools.blocking) : pools.requests;
+    const pool = request.watching ? (request.ref === false ? pools.background : pools.blocking) : pools.requests;
     const answer = await pool.request({
       method: request.method,
       path: request.path,
@@ -243,45 +249,33 @@ export class ConsulHttp {
 
   #networkError(request: ConsulRequest, cause: Error): OvernsError {
     const { code } = cause as NodeJS.ErrnoException;
-    const at = formatHost(this.#options.host);
     // An AggregateError, of a name with several addresses, has no message.
     const words = printable(cause.message || code || cause.name, WORDS_MAX);
-    const passes = code !== undefined && PASSING.has(code);
+    const [why, hint] = this.#explain(code, words);
+    return this.#error(request, why, { hint, cause, passes: code !== undefined && PASSING.has(code) });
+  }
+
+  /** What happened, and what to do about it. */
+  #explain(code: string | undefined, words: string): readonly [why: string, hint: string] {
+    const at = formatHost(this.#options.host);
     if (code === 'ECONNREFUSED') {
-      return this.#error(request, `connection refused: ${words}`, {
-        hint: `start Consul, or name one that runs; nothing listens on ${at}`,
-        cause,
-        passes,
-      });
+      return [`connection refused: ${words}`, `start Consul, or name one that runs; nothing listens on ${at}`];
     }
     if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') {
-      return this.#error(request, `host name not found: ${words}`, {
-        hint: 'check the host in the store URL',
-        cause,
-        passes,
-      });
+      return [`host name not found: ${words}`, 'check the host in the store URL'];
     }
-    if (code === 'UND_ERR_CONNECT_TIMEOUT') {
-      return this.#error(request, `no connection within ${CONNECT_MS} ms`, {
-        hint: `check the way to ${at}`,
-        cause,
-        passes,
-      });
+    if (code === 'UND_ERR_CONNECT_TIMEOUT') return [`no connection within ${CONNECT_MS} ms`, `check the way to ${at}`];
+    if (!this.#options.tls) return [words, `is it Consul that answers on ${at}`];
+    if (code === 'EPROTO' || code?.startsWith('ERR_SSL')) {
+      return [words, `does Consul speak TLS on ${at}? without it the URL begins with consul://`];
     }
-    if (this.#options.tls && (code === 'EPROTO' || code?.startsWith('ERR_SSL'))) {
-      return this.#error(request, words, {
-        hint: `does Consul speak TLS on ${at}? without it the URL begins with consul://`,
-        cause,
-        passes,
-      });
+    // TLS 1.3 ends the handshake before the server has looked at the client's certificate.
+    if (code === 'UND_ERR_SOCKET' || code === 'ECONNRESET') {
+      return this.#options.cert === undefined
+        ? [words, 'if Consul wants a certificate of its clients, set CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY']
+        : [words, `is it Consul that answers on ${at}, and does it know the authority of CONSUL_CLIENT_CERT`];
     }
-    if (this.#options.tls && !code?.startsWith('UND_') && !passes) {
-      return this.#error(request, words, {
-        hint: 'set CONSUL_CACERT to the authority that signed the server’s certificate, CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY if it wants one',
-        cause,
-      });
-    }
-    return this.#error(request, words, { hint: `is it Consul that answers on ${at}`, cause, passes });
+    return [words, 'set CONSUL_CACERT to the authority that signed the certificate of the server'];
   }
 
   #refusal(request: ConsulRequest, status: number, body: Buffer): OvernsError {
@@ -290,8 +284,7 @@ export class ConsulHttp {
     const passes = status >= 500 || status === 429;
     let hint = passes ? "Consul's log says more" : `is it Consul that answers on ${formatHost(this.#options.host)}`;
     if (status === 403) {
-      const right = request.method === 'GET' ? 'read' : 'write';
-      hint = `set CONSUL_HTTP_TOKEN to the secret of a token that may ${right} these keys`;
+      hint = tokenHint(request.method === 'GET' ? 'read' : 'write');
     } else if (status === 413) {
       hint = "raise kv_max_value_size or txn_max_req_len in the limits of Consul's configuration";
     } else if (words.includes('HTTPS server')) {
@@ -301,6 +294,11 @@ export class ConsulHttp {
     }
     return this.#error(request, said, { hint, passes });
   }
+}
+
+/** What to do about "Permission denied". */
+export function tokenHint(right: 'read' | 'write'): string {
+  return `set CONSUL_HTTP_TOKEN to the secret of a token that may ${right} these keys`;
 }
 
 /** Reads a body up to a size: what is longer is cut if it need not be whole, else the result is undefined. */

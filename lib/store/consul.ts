@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { invalidArgument, invalidType, OvernsError } from '../errors.js';
 import type { Answer, Cancel, Change, Endpoint, Query } from '../types.js';
 import type { Backend, Network, WatchOptions } from './backend.js';
-import { type ConsulAnswer, ConsulHttp, type ConsulOptions } from './consul-http.js';
+import { type ConsulAnswer, ConsulHttp, type ConsulOptions, mayPass, tokenHint } from './consul-http.js';
 import {
   checkKey,
   checkKind,
@@ -38,8 +38,10 @@ const LIST_MS = 15 * SECOND;
 const WAIT_MS = 30 * SECOND;
 /** Operations that Consul takes in one transaction. */
 const TXN_OPS = 64;
-/** How often an update is tried again because the records changed under it. */
+/** How often a withdrawal is tried because the records changed under it. */
 const CAS_ATTEMPTS = 5;
+/** How often two records are read because the second was gone when the first had been read. */
+const READ_ATTEMPTS = 20;
 
 /** The records of one Consul agent. */
 export class ConsulBackend implements Backend {
@@ -72,7 +74,8 @@ interface Pair {
 
 type TxnOp =
   | { readonly Verb: 'set'; readonly Key: string; readonly Value: string }
-  | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number };
+  | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number }
+  | { readonly Verb: 'get-tree'; readonly Key: string };
 
 class ConsulNetwork implements Network, RecordStore {
   readonly #http: ConsulHttp;
@@ -93,22 +96,23 @@ class ConsulNetwork implements Network, RecordStore {
       const vtep = await this.#value('fib', query.mac, signal);
       return vtep === null ? null : { mac: query.mac, vtep };
     }
-    let before: string | undefined;
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
       const mac = await this.#value('arp', query.ip, signal);
       if (mac === null) return null;
-      if (mac === before || attempt > CAS_ATTEMPTS) {
+      const vtep = await this.#value('fib', mac, signal);
+      if (vtep !== null) return { mac, vtep };
+      // Withdrawn or moved between the two requests, or really half a record? One look at both tells.
+      const both = await this.#tree([this.#key('arp', query.ip), this.#key('fib', mac)], signal);
+      const arp = both.get(this.#key('arp', query.ip));
+      if (arp !== undefined && !both.has(this.#key('fib', mac)) && holds('arp', query.ip, arp, mac)) {
         throw recordError(
           this.#at('arp', query.ip),
           `it names ${mac}, of which there is no record`,
           `put the VTEP's address at ${this.#key('fib', mac)}, or delete the record`,
         );
       }
-      const vtep = await this.#value('fib', mac, signal);
-      if (vtep !== null) return { mac, vtep };
-      // Withdrawn or moved between the two requests? Then the arp record is another one by now.
-      before = mac;
     }
+    throw this.#refused(`reading ${this.#key('arp', query.ip)}`, 'it changes all the time');
   }
 
   /** All in one transaction: nobody ever reads an `arp` record without its `fib` record. */
@@ -163,32 +167,48 @@ class ConsulNetwork implements Network, RecordStore {
    * Throws once Consul cannot be asked (several attempts were made); watching again begins with a `reset`.
    */
   async *watch({ signal, ref }: WatchOptions): AsyncGenerator<Change, void, undefined> {
+    const timer = { signal, ref: ref ?? true };
     let last: Snapshot | undefined;
     let index = 0n;
+    // Whether the next question waits for a change.
+    let wait = false;
     for (;;) {
+      const asked = performance.now();
       let listed: { pairs: Pair[]; answer: ConsulAnswer };
       try {
-        listed = await this.#list(signal, index, ref ?? true);
+        listed = await this.#list(signal, { after: wait ? index : undefined, ref: ref ?? true });
       } catch (error) {
         if (OvernsError.is(error) && error.code === 'OVERNS_CLOSED') return;
-        throw error;
+        if (!wait || !mayPass(error)) throw error;
+        // Look before waiting again: to a server that lost its data the index means nothing, and it would be silent
+        // until it gets there. Everyone's wait has ended just now, so they do not all come at once.
+        wait = false;
+        await sleep(Math.random() * SECOND, undefined, timer);
+        continue;
       }
-      const next = listed.answer.index as bigint;
-      if (last === undefined || next !== index) {
-        const snapshot = new Snapshot(this.#good(listed.pairs));
+      const { pairs, answer } = listed;
+      // 0 would not wait (Consul's advice on blocking queries).
+      const next = answer.index || 1n;
+      let pause: number;
+      if (wait && next === index) {
+        // The wait is over. Early, when Consul shuts down, or when something in between knows no blocking queries.
+        pause = SECOND - (performance.now() - asked);
+        wait = pause <= 0;
+      } else {
+        const snapshot = new Snapshot(this.#good(pairs));
         if (last === undefined || next < index) {
-          // Backwards: Consul was restored from a snapshot, and what happened between is not known.
+          // Backwards: Consul lost its data or got other ones, and what happened between is not known.
           yield { kind: 'reset', endpoints: snapshot.endpoints(), index: next };
         } else {
           for (const change of snapshot.since(last)) yield { ...change, index: next };
         }
         last = snapshot;
+        index = next;
         // Every change costs the whole prefix anew: half of the time at most goes into that.
-        const spent = performance.now() - listed.answer.headAt;
-        await sleep(Math.min(spent, SECOND), undefined, { signal, ref: ref ?? true });
+        pause = Math.min(performance.now() - answer.headAt, SECOND);
+        wait = true;
       }
-      // 0 would not block (Consul's advice on blocking queries).
-      index = next > 0n ? next : 1n;
+      if (pause > 1) await sleep(pause, undefined, timer);
     }
   }
 
@@ -256,7 +276,9 @@ class ConsulNetwork implements Network, RecordStore {
 
   async #pair(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<Pair | null> {
     const answer = await this.#get(kind, key, '', signal);
-    return answer.status === 404 ? null : (this.#pairs(answer, this.#key(kind, key))[0] ?? null);
+    if (answer.status === 404) return null;
+    const doing = `reading ${this.#key(kind, key)}`;
+    return this.#toPairs(this.#parse(answer, doing), doing)[0] ?? null;
   }
 
   async #get(kind: RecordKind, key: string, query: string, signal: AbortSignal | undefined): Promise<ConsulAnswer> {
@@ -274,32 +296,47 @@ class ConsulNetwork implements Network, RecordStore {
     return answer;
   }
 
-  /**
-   * All pairs under the prefix; with an index, once something changed there or the wait is over.
-   *
-   * @param ref given for a watch: whether it keeps the process alive
-   */
+  /** All pairs under the prefix: as they are, or for a watch once there are others than at an index. */
   async #list(
     signal: AbortSignal | undefined,
-    index = 0n,
-    ref?: boolean,
+    watch?: { readonly after: bigint | undefined; readonly ref: boolean },
   ): Promise<{ pairs: Pair[]; answer: ConsulAnswer }> {
-    const blocking = index > 0n;
+    const after = watch?.after;
     const base = `/v1/kv/${this.#prefix.split('/').map(encodeURIComponent).join('/')}/?recurse`;
     const doing = `reading ${this.#prefix}/`;
     const answer = await this.#http.request({
       method: 'GET',
-      path: blocking ? `${base}&index=${index}&wait=${WAIT_MS}ms` : base,
+      path: after === undefined ? base : `${base}&index=${after}&wait=${WAIT_MS}ms`,
       maxBytes: LIST_BYTES,
-      timeoutMs: blocking ? WAIT_MS + WAIT_MS / 16 + LIST_MS : LIST_MS,
+      timeoutMs: after === undefined ? LIST_MS : WAIT_MS + WAIT_MS / 16 + LIST_MS,
       signal,
       accept: [404],
       doing,
-      blocking: ref !== undefined,
-      ref,
+      ...(watch && { watching: true, once: after !== undefined, ref: watch.ref }),
     });
     this.#checkIndex(answer, doing);
-    return { pairs: answer.status === 404 ? [] : this.#pairs(answer, `${this.#prefix}/`), answer };
+    const pairs = answer.status === 404 ? [] : this.#toPairs(this.#parse(answer, doing), doing);
+    // Consul leaves out what the token may not read, without a word; of a single key it does say so.
+    for (const kind of ['arp', 'fib'] as const) {
+      const start = this.#key(kind, '');
+      if (!pairs.some(({ key }) => key.startsWith(start))) await this.#raw(kind, '', signal);
+    }
+    return { pairs, answer };
+  }
+
+  /** What is stored at these keys, all seen at one moment. */
+  async #tree(keys: readonly string[], signal: AbortSignal | undefined): Promise<Map<string, Pair>> {
+    const doing = `reading ${keys.join(' and ')}`;
+    // Not "get", which fails the transaction where there is nothing. Keys that go on are found, too.
+    const ops = keys.map((Key): TxnOp => ({ Verb: 'get-tree', Key }));
+    const answer = await this.#transaction(ops, doing, LIST_BYTES, signal);
+    const results = (this.#parse(answer, doing) as { Results?: unknown } | null)?.Results ?? [];
+    if (!Array.isArray(results)) throw this.#strange(doing);
+    const found = this.#toPairs(
+      results.map((result: { KV?: unknown } | null) => result?.KV),
+      doing,
+    );
+    return new Map(found.map((pair) => [pair.key, pair]));
   }
 
   /** Anyone's web server answers 404; only Consul's means that there is no record. */
@@ -309,23 +346,20 @@ class ConsulNetwork implements Network, RecordStore {
     }
   }
 
-  #pairs(answer: ConsulAnswer, what: string): Pair[] {
-    const strange = (cause?: unknown) =>
-      new OvernsError('OVERNS_STORE', `${this.#http.name}: reading ${what}: the answer is not what Consul answers`, {
-        hint: 'is it Consul that answers there',
-        cause,
-      });
-    let parsed: unknown;
+  #parse(answer: ConsulAnswer, doing: string): unknown {
     try {
-      parsed = JSON.parse(answer.body.toString('utf8'));
+      return JSON.parse(answer.body.toString('utf8'));
     } catch (cause) {
-      throw strange(cause);
+      throw this.#strange(doing, cause);
     }
-    if (!Array.isArray(parsed)) throw strange();
-    return parsed.map((item: Record<string, unknown> | null) => {
+  }
+
+  #toPairs(list: unknown, doing: string): Pair[] {
+    if (!Array.isArray(list)) throw this.#strange(doing);
+    return list.map((item: Record<string, unknown> | null | undefined) => {
       const { Key, Value, ModifyIndex } = item ?? {};
       if (typeof Key !== 'string' || (Value !== null && typeof Value !== 'string') || typeof ModifyIndex !== 'number') {
-        throw strange();
+        throw this.#strange(doing);
       }
       return { key: Key, value: Buffer.from(Value ?? '', 'base64'), modifyIndex: ModifyIndex };
     });
@@ -353,18 +387,28 @@ class ConsulNetwork implements Network, RecordStore {
     }
   }
 
-  /** All operations or none. Returns Consul's words if one of them does not apply (any more). */
-  async #transact(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<string | undefined> {
-    const answer = await this.#http.request({
+  #transaction(
+    ops: readonly TxnOp[],
+    doing: string,
+    maxBytes: number,
+    signal: AbortSignal | undefined,
+  ): Promise<ConsulAnswer> {
+    const body = JSON.stringify(ops.map((KV) => ({ KV })));
+    return this.#http.request({
       method: 'PUT',
       path: '/v1/txn',
-      body: JSON.stringify(ops.map((KV) => ({ KV }))),
-      maxBytes: VALUE_BYTES,
+      body,
+      maxBytes,
       timeoutMs: VALUE_MS,
       signal,
       accept: [409],
       doing,
     });
+  }
+
+  /** All operations or none. Returns Consul's words if one of them does not apply (any more). */
+  async #transact(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+    const answer = await this.#transaction(ops, doing, VALUE_BYTES, signal);
     if (answer.status === 200) return undefined;
     let errors: unknown;
     try {
@@ -375,7 +419,19 @@ class ConsulNetwork implements Network, RecordStore {
     const what = Array.isArray(errors)
       ? errors.map((error: { What?: unknown } | null) => String(error?.What)).join('; ')
       : answer.body.toString('utf8');
-    return printable(what.trim(), 300);
+    const words = printable(what.trim(), 300);
+    // A transaction is refused as a conflict even where a single key is refused with 403.
+    if (/permission denied/i.test(words)) {
+      throw new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: ${words}`, { hint: tokenHint('write') });
+    }
+    return words;
+  }
+
+  #strange(doing: string, cause?: unknown): OvernsError {
+    return new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: the answer is not what Consul answers`, {
+      hint: 'is it Consul that answers there',
+      cause,
+    });
   }
 
   #refused(doing: string, words: string): OvernsError {

@@ -13,10 +13,9 @@ import { checkEndpoint, type RecordStore } from './records.js';
 import { forOverlay, records, type ScopedStore, scope } from './scope.js';
 import { parseStoreUrl, prefixFor, type StoreHost, type StoreUrl } from './url.js';
 
-export type { WatchOptions } from './backend.js';
-export { checkKey, checkKind, checkValue, type RecordEntry, type RecordKind, type RecordStore } from './records.js';
+export { checkKey, checkKind, checkValue, type RecordKind } from './records.js';
 export { recordsOf, scopeOf, storeFor } from './scope.js';
-export { checkStoreUrl, expandStoreUrl, parseStoreUrl, type StoreHost, type StoreUrl } from './url.js';
+export { expandStoreUrl, parseStoreUrl } from './url.js';
 
 /** How to open a store. What is left out comes from the store's own environment variables. */
 export interface OpenStoreOptions extends Cancel {

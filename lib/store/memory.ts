@@ -1,5 +1,5 @@
 /** The store within this process: for tests, demonstrations, and processes that know all endpoints themselves. */
-import { abortError, throwIfAborted } from '../abort.js';
+import { onAbort, throwIfAborted } from '../abort.js';
 import { OvernsError } from '../errors.js';
 import type { Answer, Change, Endpoint, Query } from '../types.js';
 import type { Backend, Network, WatchOptions } from './backend.js';
@@ -106,12 +106,11 @@ class MemoryNetwork implements Network {
 
   async *watch({ signal }: WatchOptions): AsyncGenerator<Change, void, undefined> {
     const feed: Feed = { backlog: [], stale: true, wake: undefined };
-    const wake = () => feed.wake?.();
-    signal.addEventListener('abort', wake);
+    const ignoreSignal = onAbort(signal, () => feed.wake?.());
     this.#feeds.add(feed);
     try {
       while (!this.#closed) {
-        if (signal.aborted) throw abortError(signal);
+        throwIfAborted(signal);
         if (feed.stale) {
           feed.stale = false;
           feed.backlog.length = 0;
@@ -123,7 +122,7 @@ class MemoryNetwork implements Network {
         for (const change of feed.backlog.splice(0)) {
           if (feed.stale || this.#closed) break;
           yield change;
-          if (signal.aborted) throw abortError(signal);
+          throwIfAborted(signal);
         }
         if (feed.stale || feed.backlog.length > 0 || this.#closed || signal.aborted) continue;
         await new Promise<void>((resolve) => {
@@ -132,7 +131,7 @@ class MemoryNetwork implements Network {
         feed.wake = undefined;
       }
     } finally {
-      signal.removeEventListener('abort', wake);
+      ignoreSignal();
       this.#feeds.delete(feed);
     }
   }

@@ -3,7 +3,7 @@
  * `etcd+https://...`. `{vni}` and `{name}` in PREFIX stand for those of the overlay in question, so that one URL
  * serves many networks without mixing them.
  */
-import { isIPv4, isIPv6 } from 'node:net';
+import { isIPv4 } from 'node:net';
 import { canonicalIp, checkOverlayName, checkVni } from '../address.js';
 import { invalidArgument, invalidType, OvernsError } from '../errors.js';
 import type { Where } from '../types.js';
@@ -99,11 +99,6 @@ export function prefixFor(url: StoreUrl, where: Where): string {
   return url.prefix.replace(/\{(vni|name)\}/g, (_, which) => (which === 'vni' ? String(vni) : name));
 }
 
-/** Checks a store URL without opening it. */
-export function checkStoreUrl(url: unknown, name = 'store'): void {
-  parseStoreUrl(url, name);
-}
-
 /** The URL of one overlay's records, in its one spelling: placeholders replaced. */
 export function expandStoreUrl(url: string, overlay: { readonly name: string; readonly vni: number }): string {
   const parsed = parseStoreUrl(url);
@@ -139,9 +134,14 @@ function parseHost(authority: string, defaultPort: number, bad: (why: string) =>
     if (port < 1 || port > 65_535) throw bad('a store URL: the port goes from 1 to 65535');
   }
   if (name.startsWith('[')) {
-    if (!isIPv6(name.slice(1, -1)) || name.includes('%'))
-      throw bad('a store URL: there is no IPv6 address in the brackets');
-    return { host: canonicalIp(name.slice(1, -1)), port };
+    let host = '';
+    try {
+      host = canonicalIp(name.slice(1, -1));
+    } catch {
+      // Said below.
+    }
+    if (!host.includes(':')) throw bad('a store URL: there is no IPv6 address in the brackets');
+    return { host, port };
   }
   const host = name.toLowerCase();
   const label = /^[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?$/;

@@ -9,18 +9,18 @@
 namespace overns {
 
 struct Failure {
-  int error = 0;                // positive errno
-  std::string call;             // what was asked: "RTM_NEWLINK", "setns", ...
-  std::string message;          // on what, where the call alone does not tell
-  std::string kernel_message;   // NLMSGERR_ATTR_MSG
-  std::string attribute;        // the attribute named by NLMSGERR_ATTR_OFFS
+  int error = 0;               // positive errno
+  std::string call;            // what was asked: "RTM_NEWLINK", "setns", ...
+  std::string message;         // on what, where the call alone does not tell
+  std::string kernel_message;  // NLMSGERR_ATTR_MSG
+  std::string attribute;       // the attribute named by NLMSGERR_ATTR_OFFS
 };
 
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}               // NOLINT
-  Result(Failure failure) : state_(std::in_place_index<1>, std::move(failure)) {}     // NOLINT
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}            // NOLINT
+  Result(Failure failure) : state_(std::in_place_index<1>, std::move(failure)) {}  // NOLINT
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }

@@ -30,8 +30,14 @@ constexpr Name<std::uint16_t> kFdbStates[] = {
     {"stale", NUD_STALE},
 };
 constexpr Name<std::uint8_t> kFlags[] = {
-    {"use", NTF_USE},           {"self", NTF_SELF},       {"master", NTF_MASTER}, {"proxy", NTF_PROXY},
-    {"extern_learn", NTF_EXT_LEARNED}, {"offload", NTF_OFFLOADED}, {"sticky", NTF_STICKY}, {"router", NTF_ROUTER},
+    {"use", NTF_USE},
+    {"self", NTF_SELF},
+    {"master", NTF_MASTER},
+    {"proxy", NTF_PROXY},
+    {"extern_learn", NTF_EXT_LEARNED},
+    {"offload", NTF_OFFLOADED},
+    {"sticky", NTF_STICKY},
+    {"router", NTF_ROUTER},
 };
 
 // Reads the fields of one object; the first thing wrong raises a JavaScript exception that names the field.
@@ -127,7 +133,8 @@ bool parse_prefix(const Fields& fields, const char* name, const std::string& tex
   int length = bits;
   if (slash != std::string::npos) {
     const std::string digits = text.substr(slash + 1);
-    const bool plain = !digits.empty() && digits.size() <= 3 && digits.find_first_not_of("0123456789") == std::string::npos;
+    const bool plain =
+        !digits.empty() && digits.size() <= 3 && digits.find_first_not_of("0123456789") == std::string::npos;
     length = plain ? std::stoi(digits) : -1;
     if (length < 0 || length > bits) {
       fields.out_of_range<Ip>(name, "an address with a prefix length from 0 to " + std::to_string(bits));
@@ -360,7 +367,7 @@ std::optional<Filter> parse_filter(Napi::Env env, const Napi::Object& object) {
 }
 
 Napi::Object to_js(Napi::Env env, const Link& link, const LinkNames& names) {
-  static constexpr const char* kOperstates[] = {"unknown", "notpresent", "down",    "lowerlayerdown",
+  static constexpr const char* kOperstates[] = {"unknown", "notpresent", "down", "lowerlayerdown",
                                                 "testing", "dormant",    "up"};
   auto object = Napi::Object::New(env);
   object.Set("name", link.name);

@@ -1,4 +1,4 @@
-// Namespaces, abstract unix sockets and an ICMP probe, for JavaScript.
+// Namespaces and abstract unix sockets, for JavaScript.
 #pragma once
 
 #include "binding/convert.h"

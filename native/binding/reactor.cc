@@ -16,8 +16,8 @@ std::optional<AskKey> parse_key(const std::string& text) {
 }
 
 Napi::Object to_js(Napi::Env env, const OutEvent& out) {
-  static constexpr const char* kKinds[] = {"resolved", "unresolved", "rejected", "overrun", "overlay-lost", "overlay-back",
-                                             "miss"};
+  static constexpr const char* kKinds[] = {"resolved",     "unresolved",   "rejected", "overrun",
+                                           "overlay-lost", "overlay-back", "miss"};
   static constexpr const char* kCauses[] = {"absent", "timeout", "store-error"};
   const EngineEvent& event = out.event;
   auto object = Napi::Object::New(env);
@@ -93,13 +93,13 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(
         env, "Reactor",
-        {InstanceMethod<&ReactorHandle::new_id>("newId"), InstanceMethod<&ReactorHandle::add>("add"), InstanceMethod<&ReactorHandle::remove>("remove"),
-         InstanceMethod<&ReactorHandle::reset>("reset"), InstanceMethod<&ReactorHandle::put>("put"),
-         InstanceMethod<&ReactorHandle::forget>("forget"), InstanceMethod<&ReactorHandle::answer>("answer"),
-         InstanceMethod<&ReactorHandle::store_down>("storeDown"), InstanceMethod<&ReactorHandle::want>("want"),
-         InstanceMethod<&ReactorHandle::stats>("stats"), InstanceMethod<&ReactorHandle::realtime>("realtime"),
-         InstanceMethod<&ReactorHandle::ref>("ref"), InstanceMethod<&ReactorHandle::unref>("unref"),
-         InstanceMethod<&ReactorHandle::close>("close")});
+        {InstanceMethod<&ReactorHandle::new_id>("newId"), InstanceMethod<&ReactorHandle::add>("add"),
+         InstanceMethod<&ReactorHandle::remove>("remove"), InstanceMethod<&ReactorHandle::reset>("reset"),
+         InstanceMethod<&ReactorHandle::put>("put"), InstanceMethod<&ReactorHandle::forget>("forget"),
+         InstanceMethod<&ReactorHandle::answer>("answer"), InstanceMethod<&ReactorHandle::store_down>("storeDown"),
+         InstanceMethod<&ReactorHandle::want>("want"), InstanceMethod<&ReactorHandle::stats>("stats"),
+         InstanceMethod<&ReactorHandle::realtime>("realtime"), InstanceMethod<&ReactorHandle::ref>("ref"),
+         InstanceMethod<&ReactorHandle::unref>("unref"), InstanceMethod<&ReactorHandle::close>("close")});
   }
 
   explicit ReactorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorHandle>(info) {

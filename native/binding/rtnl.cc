@@ -222,7 +222,8 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
       Napi::HandleScope scope(env);
       const Napi::Value item = list.Get(i);
       if (!item.IsObject()) {
-        Napi::TypeError::New(env, "operation " + std::to_string(i) + ": expected an object").ThrowAsJavaScriptException();
+        Napi::TypeError::New(env, "operation " + std::to_string(i) + ": expected an object")
+            .ThrowAsJavaScriptException();
         return env.Undefined();
       }
       auto command = parse_command(env, *table, item.As<Napi::Object>());

@@ -14,7 +14,8 @@ class JsSignal {
  public:
   using Callback = std::function<void(Napi::Env)>;
 
-  static std::shared_ptr<JsSignal> open(Napi::Env env, const char* name, Callback callback, std::function<void()> stop) {
+  static std::shared_ptr<JsSignal> open(Napi::Env env, const char* name, Callback callback,
+                                        std::function<void()> stop) {
     std::shared_ptr<JsSignal> signal(new JsSignal(env, std::move(callback), std::move(stop)));
     // The function lives as long as Node calls it, however early its owner goes.
     auto* keep = new std::shared_ptr<JsSignal>(signal);

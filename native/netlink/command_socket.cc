@@ -12,13 +12,20 @@
 namespace overns {
 namespace {
 
-constexpr std::size_t kChunkMessages = 64;          // in one sendmsg: more gains nothing, measured
-constexpr std::size_t kChunkBytes = 96 << 10;       // below the default send buffer
+constexpr std::size_t kChunkMessages = 64;     // in one sendmsg: more gains nothing, measured
+constexpr std::size_t kChunkBytes = 96 << 10;  // below the default send buffer
+constexpr std::size_t kRequestBytes = 64 << 10;
 constexpr int kDumpAttempts = 5;
-constexpr int kAnswerTimeoutMs = 5000;              // the kernel answers within sendmsg; this is for a lost answer
+constexpr int kAnswerTimeoutMs = 5000;  // the kernel answers within sendmsg; this is for a lost answer
 
 void patch(Bytes message, std::size_t offset, const void* data, std::size_t size) {
   std::memcpy(const_cast<std::uint8_t*>(message.data()) + offset, data, size);
+}
+
+Failure too_long(Bytes request) {
+  nlmsghdr header;
+  std::memcpy(&header, request.data(), sizeof header);
+  return Failure{EMSGSIZE, message_name(header.nlmsg_type), "the request does not fit into a netlink message", {}, {}};
 }
 
 }  // namespace
@@ -29,7 +36,11 @@ MessageWriter& RequestBatch::begin(std::uint16_t type, std::uint16_t flags) {
   return writer_;
 }
 
-void RequestBatch::end() { writer_.end(); }
+void RequestBatch::end() {
+  writer_.end();
+  // The header alone is sent, to which the kernel answers without doing anything (rtnetlink_rcv_msg).
+  if (!writer_.fits() || writer_.size() - starts_.back() > kRequestBytes) writer_.cut_body();
+}
 
 void RequestBatch::clear() {
   writer_.clear();
@@ -81,7 +92,8 @@ Result<CommandSocket::Received> CommandSocket::receive() {
     if (size < 0 && errno == EINTR) continue;
     if (size < 0 && errno == EAGAIN) {
       pollfd wait{fd_.get(), POLLIN, 0};
-      if (poll(&wait, 1, kAnswerTimeoutMs) == 0) return Failure{ETIMEDOUT, "recvmsg", "no answer from the kernel", {}, {}};
+      if (poll(&wait, 1, kAnswerTimeoutMs) == 0)
+        return Failure{ETIMEDOUT, "recvmsg", "no answer from the kernel", {}, {}};
       continue;
     }
     if (size < 0) return system_failure("recvmsg");
@@ -116,6 +128,7 @@ Status CommandSocket::execute(RequestBatch& batch, std::vector<std::optional<Fai
     while (last < batch.size() && last - first < kChunkMessages) {
       bytes += batch.request(last).size();
       if (last > first && bytes > kChunkBytes) break;
+      if (batch.too_long(last)) answers[last] = too_long(batch.request(last));
       ++last;
     }
     const std::uint32_t base = sequence_ + 1;
@@ -148,6 +161,7 @@ Status CommandSocket::execute(RequestBatch& batch) {
 }
 
 Result<std::vector<std::uint8_t>> CommandSocket::query(RequestBatch& batch) {
+  if (batch.too_long(0)) return too_long(batch.request(0));
   if (Status sent = send(batch, 0, 1, true); !sent) return sent.failure();
   std::vector<std::uint8_t> answer;
   bool truncated = false;
@@ -171,6 +185,7 @@ Result<std::vector<std::uint8_t>> CommandSocket::query(RequestBatch& batch) {
 
 Result<DumpResult> CommandSocket::dump(RequestBatch& batch) {
   DumpResult result;
+  if (batch.too_long(0)) return too_long(batch.request(0));
   for (int attempt = 0; attempt < kDumpAttempts; ++attempt) {
     result = {};
     nlmsghdr header;
@@ -205,7 +220,8 @@ Result<DumpResult> CommandSocket::dump(RequestBatch& batch) {
         result.bytes.insert(result.bytes.end(), start, start + size);
         result.bytes.resize(align4(result.bytes.size()));
       }
-      if (reader.malformed() && !received->truncated) return Failure{EBADMSG, message_name(header.nlmsg_type), "malformed dump", {}, {}};
+      if (reader.malformed() && !received->truncated)
+        return Failure{EBADMSG, message_name(header.nlmsg_type), "malformed dump", {}, {}};
     }
     result.interrupted = result.interrupted || truncated;
     if (!result.interrupted) break;

@@ -18,11 +18,13 @@ namespace overns {
 class RequestBatch {
  public:
   // Begins a request; NLM_F_REQUEST is added. Fill in header and attributes through the writer, then call `end`.
+  // A request that is longer than netlink can say is kept as its place only, and answered with EMSGSIZE.
   MessageWriter& begin(std::uint16_t type, std::uint16_t flags);
   void end();
   void clear();
   std::size_t size() const { return starts_.size(); }
   Bytes request(std::size_t index) const;
+  bool too_long(std::size_t index) const { return request(index).size() == NLMSG_HDRLEN; }
 
  private:
   friend class CommandSocket;

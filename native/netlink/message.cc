@@ -12,6 +12,7 @@ void MessageWriter::raw(const void* data, std::size_t size) {
 
 void MessageWriter::begin(std::uint16_t type, std::uint16_t flags, std::uint32_t sequence) {
   message_ = buffer_.size();
+  fits_ = true;
   nlmsghdr header{};
   header.nlmsg_type = type;
   header.nlmsg_flags = flags;
@@ -24,7 +25,16 @@ void MessageWriter::end() {
   std::memcpy(buffer_.data() + message_, &length, sizeof length);
 }
 
+void MessageWriter::cut_body() {
+  buffer_.resize(message_ + NLMSG_HDRLEN);
+  end();
+}
+
 void MessageWriter::attribute(std::uint16_t type, Bytes payload) {
+  if (payload.size() > UINT16_MAX - NLA_HDRLEN) {
+    fits_ = false;
+    return;
+  }
   nlattr attr{};
   attr.nla_len = static_cast<std::uint16_t>(NLA_HDRLEN + payload.size());
   attr.nla_type = type;
@@ -47,6 +57,7 @@ std::size_t MessageWriter::begin_nested(std::uint16_t type) {
 }
 
 void MessageWriter::end_nested(std::size_t start) {
+  if (buffer_.size() - start > UINT16_MAX) fits_ = false;
   const auto length = static_cast<std::uint16_t>(buffer_.size() - start);
   std::memcpy(buffer_.data() + start, &length, sizeof length);
 }
@@ -108,8 +119,8 @@ std::optional<Acknowledgement> parse_acknowledgement(const Message& message) {
   if (message.header.nlmsg_type != NLMSG_ERROR || !error) return std::nullopt;
   Acknowledgement ack;
   ack.sequence = message.header.nlmsg_seq;
-  // -INT_MIN overflows: a hostile value is taken as an error of its own.
-  ack.error = error->error == INT32_MIN ? EPROTO : -error->error;
+  // The kernel sends 0 or -errno; what is neither is an error of its own (and -INT_MIN would overflow).
+  ack.error = error->error > 0 || error->error == INT32_MIN ? EPROTO : -error->error;
   if ((message.header.nlmsg_flags & NLM_F_ACK_TLVS) == 0) return ack;
 
   // Without NETLINK_CAP_ACK the whole request is echoed in front of the attributes.

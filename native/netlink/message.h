@@ -24,6 +24,10 @@ class MessageWriter {
   void clear() { buffer_.clear(); }
   void begin(std::uint16_t type, std::uint16_t flags, std::uint32_t sequence);
   void end();  // fixes the length of the message begun last
+  // False when an attribute of the message begun last is longer than its length field can say: what is written is not
+  // what was meant. `cut_body` leaves its header alone.
+  bool fits() const { return fits_; }
+  void cut_body();
 
   template <class Header>
   void header(const Header& value) {
@@ -52,6 +56,7 @@ class MessageWriter {
 
   std::vector<std::uint8_t> buffer_;
   std::size_t message_ = 0;
+  bool fits_ = true;
 };
 
 struct Attribute {

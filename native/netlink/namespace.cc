@@ -110,7 +110,8 @@ Status delete_namespace(const std::string& path) {
     struct stat file;
     if (errno != EINVAL) return system_failure("umount2", path);
     if (stat(path.c_str(), &file) != 0) return system_failure("stat", path);
-    if (!S_ISREG(file.st_mode) || file.st_size != 0) return Failure{EINVAL, "umount2", path + " is not a namespace", {}, {}};
+    if (!S_ISREG(file.st_mode) || file.st_size != 0)
+      return Failure{EINVAL, "umount2", path + " is not a namespace", {}, {}};
   }
   if (unlink(path.c_str()) != 0) return system_failure("unlink", path);
   return done();

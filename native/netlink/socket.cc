@@ -27,7 +27,8 @@ Status set_option(int fd, int level, int name, int value, const char* what) {
 // Classic BPF runs on the first message of each datagram; multicast notifications come one to a datagram. Its loads are
 // big-endian where netlink is host order, so a type is compared as the bytes lie: `wire` swaps on a little-endian host.
 constexpr std::uint32_t wire(std::uint16_t value) {
-  return std::endian::native == std::endian::little ? static_cast<std::uint32_t>((value & 0xff) << 8 | value >> 8) : value;
+  return std::endian::native == std::endian::little ? static_cast<std::uint32_t>((value & 0xff) << 8 | value >> 8)
+                                                    : value;
 }
 
 Status attach_miss_filter(int fd) {

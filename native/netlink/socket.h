@@ -22,8 +22,8 @@ enum class EventFilter : std::uint8_t {
 };
 
 struct EventSocketOptions {
-  std::span<const std::uint32_t> groups;  // RTNLGRP_*
-  int receive_buffer = 16 << 20;          // bytes; SO_RCVBUFFORCE, else as much as rmem_max gives
+  std::span<const std::uint32_t> groups;    // RTNLGRP_*
+  int receive_buffer = 16 << 20;            // bytes; SO_RCVBUFFORCE, else as much as rmem_max gives
   EventFilter filter = EventFilter::kNone;  // in the kernel (BPF)
 };
 // Non-blocking, and never used for requests: a dump and notifications on one socket disturb each other.

@@ -7,7 +7,7 @@
 namespace overns {
 namespace {
 
-constexpr std::size_t kArpSize = 28;      // Ethernet and IPv4
+constexpr std::size_t kArpSize = 28;  // Ethernet and IPv4
 constexpr std::size_t kIpv6Header = 40;
 constexpr std::size_t kSolicitation = 24;  // ICMPv6 header, reserved word, target
 constexpr std::uint8_t kIcmpv6 = 58;

@@ -9,9 +9,9 @@
 namespace overns {
 
 struct SwallowedRequest {
-  Ip target;        // whose MAC is asked for
+  Ip target;  // whose MAC is asked for
   Mac asker;
-  Bytes frame;      // what to replay: without the padding behind an ARP request
+  Bytes frame;  // what to replay: without the padding behind an ARP request
 };
 
 // Ethernet frames of any content; nothing when it is not a well-formed request for a unicast address.

@@ -128,6 +128,9 @@ void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
   if (ask->state == State::kAnswered && !ask->ready && now < ask->expires) {
     output_.replay(request.frame);
     count(stats_.replayed);
+    // The entry may be gone again, by a short TTL or a hand: then the replay is a miss, whose answer owes this asker
+    // too.
+    keep_frame(*ask, request.frame, now);
     return;
   }
   if (added && asks_.size() > kMaxAsks) {
@@ -250,8 +253,8 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
       reject(*ask, "the MAC address is not a unicast one", 0, mac, vtep);
       settle(*ask, State::kAbsent, negative_until);
     } else if (!vtep.is_unicast() || vtep.family != options_.vtep.family) {
-      reject(*ask, vtep.is_unicast() ? "the VTEP is of the other address family" : "the VTEP is not a unicast address", 0,
-             mac, vtep);
+      reject(*ask, vtep.is_unicast() ? "the VTEP is of the other address family" : "the VTEP is not a unicast address",
+             0, mac, vtep);
       settle(*ask, State::kAbsent, negative_until);
     } else {
       learn(key.ip(), mac, vtep, ttl_ms, 0, now);
@@ -633,7 +636,8 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
     std::pop_heap(ttls_.begin(), ttls_.end());
     ttls_.pop_back();
     IpSlot* slot = table_.ips.find(due.ip);
-    if (slot == nullptr || (slot->flags & kProgrammed) == 0 || slot->expires == 0 || slot->expires > clock_now) continue;
+    if (slot == nullptr || (slot->flags & kProgrammed) == 0 || slot->expires == 0 || slot->expires > clock_now)
+      continue;
     if (store_down_) {
       ttls_.push_back({clock_now + kStoreDownRetry, due.ip});
       std::push_heap(ttls_.begin(), ttls_.end());

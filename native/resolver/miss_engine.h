@@ -56,12 +56,12 @@ struct EngineEvent {
   EventKind kind = EventKind::kResolved;
   bool by_store = false;
   Cause cause = Cause::kAbsent;
-  int error = 0;                // of the kernel, for a rejection; positive errno
+  int error = 0;                 // of the kernel, for a rejection; positive errno
   const char* reason = nullptr;  // static text, for a rejection
   AskKey key;
   Mac mac;
   Ip vtep;
-  std::uint32_t token = 0;      // of the lookup, 0 = none was made
+  std::uint32_t token = 0;  // of the lookup, 0 = none was made
   std::uint32_t ttl_ms = 0;
   std::uint32_t dropped = 0;
   Nanoseconds miss_at = 0;
@@ -86,10 +86,10 @@ class EngineOutput {
 };
 
 struct EngineOptions {
-  Ip vtep;                            // this host's; a record that names it is never programmed as remote
+  Ip vtep;  // this host's; a record that names it is never programmed as remote
   std::uint32_t negative_ttl_ms = 1000;
   std::uint32_t answer_ttl_ms = 60000;  // for answers without one of their own; 0 = keep
-  std::uint32_t max_lookups = 256;    // under way at once
+  std::uint32_t max_lookups = 256;      // under way at once
 };
 
 // Read by the JavaScript thread while the engine runs.
@@ -147,7 +147,7 @@ class MissEngine {
     AskKey key;
     State state = State::kTapped;
     bool due_queued = false;
-    bool ready = false;      // to be programmed by the next flush
+    bool ready = false;  // to be programmed by the next flush
     bool by_store = false;
     std::uint32_t token = 0;
     Nanoseconds miss_at = 0;  // 0: no miss was seen yet
@@ -206,9 +206,9 @@ class MissEngine {
   EndpointTable table_;
   FlatMap<Ask> asks_;
   std::vector<AskKey> ready_;
-  Ring<AskKey> queued_;            // waiting for a free lookup
-  Ring<Due> due_soon_;             // after kRecent
-  Ring<Due> due_negative_;         // after negative_ttl_ms
+  Ring<AskKey> queued_;     // waiting for a free lookup
+  Ring<Due> due_soon_;      // after kRecent
+  Ring<Due> due_negative_;  // after negative_ttl_ms
   std::vector<TtlDue> ttls_;
   std::vector<TappedFrame> frames_;  // a ring; number n stands at (n - 1) % size
   std::uint64_t frame_count_ = 0;    // numbers given so far
@@ -217,7 +217,7 @@ class MissEngine {
   std::map<std::int32_t, Local> locals_;
   std::map<Ip, std::int32_t> local_ips_;
   std::map<Mac, std::int32_t> local_macs_;
-  std::vector<Programming> items_;   // scratch of flush
+  std::vector<Programming> items_;  // scratch of flush
   std::vector<int> errors_;
   std::vector<AskKey> flushed_;
   std::uint32_t next_token_ = 0;

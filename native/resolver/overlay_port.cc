@@ -4,8 +4,8 @@
 #include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_ether.h>
-#include <linux/if_packet.h>
 #include <linux/if_link.h>
+#include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 #include <time.h>
 
@@ -24,7 +24,8 @@ constexpr int kMaxRounds = 16;  // of reading, before other overlays get their t
 
 // A packet socket on the bridge: sees the frames that the bridge passes up, which are the flooded ones, at no cost to
 // the data path.
-Result<UniqueFd> open_tap(const std::string& netns, std::int32_t bridge, std::uint16_t protocol, const sock_fprog& filter) {
+Result<UniqueFd> open_tap(const std::string& netns, std::int32_t bridge, std::uint16_t protocol,
+                          const sock_fprog& filter) {
   // Protocol 0: deaf until the filter is in place.
   auto fd = open_socket(netns, AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0);
   if (!fd) return fd;
@@ -356,7 +357,8 @@ void OverlayPort::program(std::span<const Programming> items, std::span<int> err
       entry.mac = item.mac;
       encode_neighbor(batch_, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry);
     }
-    // REACHABLE (`dynamic`): the kernel may learn a move and age it out; a PERMANENT one would black-hole the moved MAC.
+    // REACHABLE (`dynamic`): the kernel may learn a move and age it out; a PERMANENT one would black-hole the moved
+    // MAC.
     entry.family = AF_BRIDGE;
     entry.state = NUD_REACHABLE;
     entry.flags = NTF_SELF;

@@ -20,9 +20,7 @@ constexpr std::size_t kVxlanHeader = 8;
 constexpr std::uint8_t kValidVni = 0x08;
 constexpr int kMaxRows = 16;
 
-Ip loopback(const Ip& family_of) {
-  return *Ip::parse(family_of.is_v4() ? "127.0.0.1" : "::1");
-}
+Ip loopback(const Ip& family_of) { return *Ip::parse(family_of.is_v4() ? "127.0.0.1" : "::1"); }
 
 socklen_t socket_address(const Ip& ip, std::uint16_t port, sockaddr_storage& address) {
   address = {};
@@ -45,7 +43,8 @@ Result<UniqueFd> open_udp(const std::string& netns, const Ip& ip) {
   if (!fd) return fd;
   sockaddr_storage address;
   const socklen_t length = socket_address(ip, 0, address);
-  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&address), length) != 0) return system_failure("bind", ip.to_string());
+  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&address), length) != 0)
+    return system_failure("bind", ip.to_string());
   return fd;
 }
 
@@ -99,7 +98,8 @@ Result<PuntSocket> PuntSocket::open(const std::string& host_netns, const Ip& vte
   set_receive_buffer(listener->get(), kBuffer);
   sockaddr_storage bound{};
   socklen_t length = sizeof bound;
-  if (getsockname(listener->get(), reinterpret_cast<sockaddr*>(&bound), &length) != 0) return system_failure("getsockname");
+  if (getsockname(listener->get(), reinterpret_cast<sockaddr*>(&bound), &length) != 0)
+    return system_failure("getsockname");
   // sin_port and sin6_port share their place.
   punt.port_ = ntohs(reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
   punt.listener_ = std::move(*listener);
@@ -181,7 +181,8 @@ Status disable_local_bypass(CommandSocket& command, std::int32_t index) {
   const auto link = message ? decode_link(*message) : std::nullopt;
   if (link) {
     for (const InfoValue& value : link->info) {
-      if (std::string_view(value.policy->name) == "localbypass" && std::get<std::uint64_t>(value.value) == 0) return done();
+      if (std::string_view(value.policy->name) == "localbypass" && std::get<std::uint64_t>(value.value) == 0)
+        return done();
     }
   }
   return Failure{EOPNOTSUPP, "RTM_NEWLINK", "localbypass needs Linux 6.4", {}, {}};

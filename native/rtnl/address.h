@@ -13,8 +13,8 @@ struct InterfaceAddress {
   std::int32_t index = 0;
   Ip ip;
   std::uint8_t prefix = 0;
-  std::uint8_t scope = 0;    // RT_SCOPE_*
-  std::uint32_t flags = 0;   // IFA_F_*
+  std::uint8_t scope = 0;   // RT_SCOPE_*
+  std::uint32_t flags = 0;  // IFA_F_*
   std::string label;
 };
 

@@ -81,7 +81,9 @@ void encode_info(MessageWriter& writer, const InfoValue& item) {
     case ValueType::kU8: writer.u8(type, static_cast<std::uint8_t>(number)); break;
     case ValueType::kU16: writer.u16(type, static_cast<std::uint16_t>(number)); break;
     case ValueType::kU32: writer.u32(type, static_cast<std::uint32_t>(number)); break;
-    case ValueType::kU64: writer.attribute(type, {reinterpret_cast<const std::uint8_t*>(&number), sizeof number}); break;
+    case ValueType::kU64:
+      writer.attribute(type, {reinterpret_cast<const std::uint8_t*>(&number), sizeof number});
+      break;
     case ValueType::kBe16: writer.be16(type, static_cast<std::uint16_t>(number)); break;
     case ValueType::kBe32: writer.be32(type, static_cast<std::uint32_t>(number)); break;
     case ValueType::kFlag:

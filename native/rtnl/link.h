@@ -50,7 +50,7 @@ struct LinkSpec {
   std::optional<std::string> alias;     // applied by a change only: creation ignores IFLA_IFALIAS
   int netns_fd = -1;                    // where the link is to live
   std::vector<InfoValue> info;
-  std::optional<LinkPeer> peer;         // veth
+  std::optional<LinkPeer> peer;  // veth
 };
 
 struct Link {

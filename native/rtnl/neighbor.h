@@ -20,14 +20,14 @@ struct NeighborEntry {
   std::uint8_t flags = 0;   // NTF_*
   std::uint8_t type = 0;    // RTN_* of a neighbour
   std::uint32_t extended_flags = 0;
-  Ip ip;                    // NDA_DST: the neighbour, or a vxlan FDB entry's remote VTEP
-  std::optional<Mac> mac;   // NDA_LLADDR
+  Ip ip;                   // NDA_DST: the neighbour, or a vxlan FDB entry's remote VTEP
+  std::optional<Mac> mac;  // NDA_LLADDR
   std::optional<std::uint32_t> vni;
   std::optional<std::uint16_t> port;
-  std::uint32_t via = 0;       // NDA_IFINDEX: the device towards the remote
-  std::uint32_t master = 0;    // NDA_MASTER
+  std::uint32_t via = 0;     // NDA_IFINDEX: the device towards the remote
+  std::uint32_t master = 0;  // NDA_MASTER
   std::uint16_t vlan = 0;
-  std::uint32_t nexthop = 0;   // NDA_NH_ID
+  std::uint32_t nexthop = 0;  // NDA_NH_ID
   std::uint8_t protocol = 0;
   std::optional<std::int32_t> link_netnsid;
   std::optional<std::uint32_t> probes;
@@ -40,8 +40,8 @@ std::optional<NeighborEntry> decode_neighbor(const Message& message);
 
 struct MissKey {
   std::int32_t index = 0;
-  Ip ip;     // an L3 miss, or empty
-  Mac mac;   // an L2 miss
+  Ip ip;    // an L3 miss, or empty
+  Mac mac;  // an L2 miss
   bool is_l3() const { return !ip.empty(); }
 };
 // An RTM_GETNEIGH as vxlan_ip_miss and vxlan_fdb_miss send it. All attributes are walked: on a device that was moved

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'vitest';
 import { type ExecOptions, type ExecResult, exec, type Netns, type Running, spawn } from '../support/netns.js';
 
-const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
+export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
 /** Nothing of the surroundings' own settings, and no Docker of the machine's. */
 export function environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {

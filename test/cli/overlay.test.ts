@@ -1,12 +1,17 @@
 /** create, attach, detach, delete and show on the real kernel, with iproute2 as the oracle. */
-import { readdirSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { onCleanup } from '../support/cleanup.js';
 import { createContainer, exec, type Host, PREFIX, twoHosts, uniqueName } from '../support/netns.js';
 import { ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
-import { document, done, overns, refused, refusedJson, start } from './cli.js';
+import { document, done, environment, MAIN, overns, refused, refusedJson, start } from './cli.js';
+
+/** For setpriv: no capability at all. The user stays, who can read the checkout wherever it is. */
+const UNPRIVILEGED = ['--bounding-set=-all', '--inh-caps=-all', '--'];
 
 /** A host and the name of an overlay to come. */
 async function host(): Promise<{ a: Host; name: string }> {
@@ -108,6 +113,16 @@ describeWith(['root', 'ip'], 'create', () => {
     expect(await state(a.name, name)).toBe(before);
   });
 
+  test("a link-local gateway is the caller's own to ask for; steps are told with --log-level debug", async () => {
+    const { a, name } = await host();
+    const create = `create ${name} --vni 42 --address fe80::1/64 --address fd00::1/64 --host ${a.name}`;
+    const { code, stderr } = await overns(`${create} --log-level debug`);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^debug: step namespace\n(debug: step \S+\n)*debug: step vxlan1\n$/);
+    expect(await document(`${create} --ensure`)).toMatchObject({ created: false });
+    expect(await document(`show ${name}`)).toMatchObject({ addresses: ['fd00::1/64'] });
+  });
+
   test('another overlay with the VNI is in the way, --ensure or not', async () => {
     const { a, name } = await host();
     const other = uniqueName();
@@ -132,26 +147,36 @@ describeWith(['root', 'ip'], 'create', () => {
     const before = await state(a.name);
     const { code, stderr } = await exec(
       'setpriv',
-      [
-        '--reuid',
-        '65534',
-        '--regid',
-        '65534',
-        '--clear-groups',
-        '--inh-caps=-all',
-        '--',
-        process.execPath,
-        'dist/cli/main.js',
-        'create',
-        name,
-        '--vni',
-        '42',
-      ],
+      [...UNPRIVILEGED, process.execPath, MAIN, 'create', name, '--vni', '42'],
       { check: false },
     );
     expect({ code, lines: stderr.trim().split('\n').length }, stderr).toEqual({ code: 1, lines: 1 });
     expect(stderr).toMatch(/^overns: .*(permitted|denied|privilege|CAP_)/i);
     expect(await state(a.name)).toBe(before);
+  });
+
+  test('in a user namespace, the names in a directory of its own', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'ot-rootless-'));
+    onCleanup(() => rmSync(directory, { recursive: true, force: true }));
+    const script = `set -e
+      overns() { "${process.execPath}" "${MAIN}" "$@" --netns-dir "${directory}"; }
+      ip link set lo up
+      ip link add under0 type veth peer name under1
+      ip address add 10.0.0.10/24 dev under0
+      ip link set under0 up
+      overns create blue --vni 42 --address 192.168.0.1/24
+      overns attach blue pid:$$ --address 192.168.0.2/24
+      overns show
+      overns detach blue --address 192.168.0.2
+      overns delete blue
+      overns show`;
+    const { stdout } = await exec('unshare', ['-Urnm', 'sh', '-c', script], {
+      env: environment({ HOME: directory }),
+    });
+    expect(stdout).toMatch(/^created overlay blue: vni 42, vtep 10\.0\.0\.10 port 4789, mtu 1450$/m);
+    expect(stdout).toMatch(/^attached pid:\d+ to overlay blue: eth0 192\.168\.0\.2\/24/m);
+    expect(stdout).toMatch(/^blue +42 +10\.0\.0\.10/m);
+    expect(stdout).toMatch(/deleted overlay blue\nno overlays\n$/);
   });
 
   test('a time that is too short undoes what was begun', async () => {
@@ -411,23 +436,9 @@ describe('doctor', () => {
 
 describeWith(['root', 'ip'], 'doctor on a machine that lacks something', () => {
   test('privileges', async () => {
-    const { code, stdout } = await exec(
-      'setpriv',
-      [
-        '--reuid',
-        '65534',
-        '--regid',
-        '65534',
-        '--clear-groups',
-        '--inh-caps=-all',
-        '--',
-        process.execPath,
-        'dist/cli/main.js',
-        'doctor',
-        '--json',
-      ],
-      { check: false },
-    );
+    const { code, stdout } = await exec('setpriv', [...UNPRIVILEGED, process.execPath, MAIN, 'doctor', '--json'], {
+      check: false,
+    });
     const { ok, checks } = JSON.parse(stdout);
     expect({ code, ok }).toEqual({ code: 1, ok: false });
     for (const id of ['cap-net-admin', 'cap-sys-admin', 'cap-net-raw']) {

@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { createContainer, createNetns, exec, type Netns, twoHosts, uniqueName } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
-import { done, environment, overns, refused, start } from './cli.js';
+import { done, environment, MAIN, overns, refused, start } from './cli.js';
 
 /** An overlay with one container, as the seed has it. */
 async function overlay(): Promise<{ name: string; container: Netns }> {
@@ -81,11 +81,10 @@ describeWith(['root', 'ip', 'ping'], 'misses', () => {
 
   test('a reader that has gone is no error', async () => {
     const { name, container } = await overlay();
-    const piped = exec(
-      'sh',
-      ['-c', `"$0" dist/cli/main.js misses ${name} | head -n1; echo "status $?"`, process.execPath],
-      { env: environment(), timeout: 30_000 },
-    );
+    const piped = exec('sh', ['-c', `"$0" "${MAIN}" misses ${name} | head -n1; echo "status $?"`, process.execPath], {
+      env: environment(),
+      timeout: 30_000,
+    });
     let ended = false;
     void piped.finally(() => {
       ended = true;

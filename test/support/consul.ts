@@ -18,6 +18,8 @@ export interface ConsulOptions {
   readonly port?: number;
   /** Turns ACLs on, default policy deny; `token` is then the token that may do all. Default false. */
   readonly acl?: boolean;
+  /** More of the agent's configuration; `ports` are added to those chosen here. */
+  readonly config?: { readonly ports?: Readonly<Record<string, number>> } & Readonly<Record<string, unknown>>;
 }
 
 export interface HttpResult {
@@ -101,15 +103,16 @@ export class Consul implements AsyncDisposable {
 
   /** Starts an agent and waits until it has a leader. */
   static async start(options: ConsulOptions = {}): Promise<Consul> {
-    const { netns, address = '127.0.0.1', acl = false } = options;
+    const { netns, address = '127.0.0.1', acl = false, config: more = {} } = options;
     const folder = await mkdtemp(join(tmpdir(), 'ot-consul-'));
     onCleanup(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
     const [http, server, lan, wan] = netns ? [8500, 8300, 8301, 8302] : await freePorts(4);
     const port = options.port ?? (http as number);
     const token = acl ? randomUUID() : undefined;
     const config = {
+      ...more,
       bind_addr: '127.0.0.1',
-      ports: { http: port, dns: -1, grpc: -1, server, serf_lan: lan, serf_wan: wan },
+      ports: { http: port, dns: -1, grpc: -1, server, serf_lan: lan, serf_wan: wan, ...more.ports },
       addresses: { http: address },
       disable_update_check: true,
       log_level: 'WARN',

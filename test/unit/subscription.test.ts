@@ -364,6 +364,17 @@ describe('abort', () => {
     expect(getEventListeners(signal, 'abort')).toHaveLength(0);
   });
 
+  test('one signal for many subscriptions is no leak to Node', async () => {
+    const warned = vi.fn();
+    process.on('warning', warned);
+    const { signal } = new AbortController();
+    const subs = Array.from({ length: 50 }, () => open({ signal }).sub);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+    process.off('warning', warned);
+    expect(warned.mock.calls).toEqual([]);
+    for (const sub of subs) await sub.return?.();
+  });
+
   test('a rejection that nobody waits for is no unhandled rejection', async () => {
     const unhandled = vi.fn();
     process.on('unhandledRejection', unhandled);

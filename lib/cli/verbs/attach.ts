@@ -2,6 +2,7 @@ import { checkInterfaceName, unicastMac } from '../../address.js';
 import { resolveContainer } from '../../container.js';
 import { OvernsError } from '../../errors.js';
 import { type Endpoint, Overlay, Rtnl } from '../../index.js';
+import { givenAddresses } from '../attachments.js';
 import { list, option, optionOr, toggle } from '../flags.js';
 import {
   cidr,
@@ -96,9 +97,10 @@ async function sameEndpoint(
   if (link?.mac !== endpoint.mac) differences.push(`its ${ips[0]} belongs to another container`);
   else {
     const listed = await rtnl.addresses.list({ link: wanted.ifname }, { signal });
-    const own = listed.map(({ address }) => address).filter((address) => !/^fe[89ab]/.test(address));
-    if (own.sort().join(' ') !== [...wanted.address].sort().join(' '))
+    const own = givenAddresses(listed, wanted.address);
+    if (own.join(' ') !== [...wanted.address].sort().join(' ')) {
       differences.push(`${wanted.ifname} has ${own.join(' ') || 'no address'}`);
+    }
     if (wanted.mac !== undefined && wanted.mac !== endpoint.mac)
       differences.push(`mac ${endpoint.mac} instead of ${wanted.mac}`);
   }

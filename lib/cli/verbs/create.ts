@@ -1,6 +1,7 @@
 import { checkMtu, checkPort, checkVni, VXLAN_PORT, vtepIp } from '../../address.js';
 import { OvernsError } from '../../errors.js';
 import { Overlay, Rtnl } from '../../index.js';
+import { givenAddresses } from '../attachments.js';
 import { list, needed, option, optionOr, toggle, whole } from '../flags.js';
 import { cidr, hostFlag, overlayArgument, refuseDuplicates } from '../kinds.js';
 import { defineVerb } from '../verb.js';
@@ -107,9 +108,8 @@ async function refuseDifferences(overlay: Overlay, wanted: Wanted, signal: Abort
   compare('mtu', overlay.mtu, wanted.mtu === 'auto' ? undefined : wanted.mtu);
   await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal });
   const listed = await rtnl.addresses.list({ link: 'br0' }, { signal });
-  // The kernel adds link-local addresses by itself.
-  const own = listed.map(({ address }) => address).filter((address) => !/^fe[89ab]/.test(address));
-  compare('address', own.sort().join(' ') || 'none', [...wanted.addresses].sort().join(' ') || 'none');
+  const own = givenAddresses(listed, wanted.addresses);
+  compare('address', own.join(' ') || 'none', [...wanted.addresses].sort().join(' ') || 'none');
   if (differences.length > 0) {
     throw new OvernsError('EEXIST', `overlay ${overlay.name} exists, but is not the same: ${differences.join(', ')}`, {
       hint: `\`overns delete ${overlay.name}\` removes it`,

@@ -1,6 +1,6 @@
 import { Overlay, type OverlayInfo, type ResolverStats, Rtnl } from '../../index.js';
 import { queryResolver } from '../../resolver.js';
-import { type Attachment, attachments } from '../attachments.js';
+import { type Attachment, attachments, givenAddresses } from '../attachments.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { printable, table } from '../output.js';
 import { defineVerb } from '../verb.js';
@@ -64,7 +64,7 @@ export const verb = defineVerb({
       vtep: overlay.vtep,
       port: overlay.port,
       mtu: overlay.mtu,
-      addresses: addresses.map(({ address }) => address),
+      addresses: givenAddresses(addresses),
       endpoints,
       // As `ip neighbor` leaves them out: what needs no resolution, such as multicast.
       neighbors: neighbors.filter(({ state }) => state !== 'noarp'),

@@ -1,0 +1,329 @@
+/**
+ * The first packet crosses: whoever asks, in whichever order the kernel's question and the swallowed request are met,
+ * and however many ask at once. A request that is not replayed costs its asker a second (net.ipv4.neigh.*.
+ * retrans_time_ms), and shows as one packet more from its interface.
+ */
+import { beforeAll, describe, expect, test } from 'vitest';
+import { type Answer, openStore, type Resolver, type Store } from '../../lib/index.js';
+import { said, startChild } from '../support/child.js';
+import type { Netns } from '../support/netns.js';
+import {
+  type Asked,
+  Cold,
+  distribution,
+  type Site,
+  Station,
+  startResolver,
+  twoSites,
+  until,
+} from '../support/overlay.js';
+import { ping } from '../support/ping.js';
+import { describeWith } from '../support/requirements.js';
+
+const full = process.env.CI_FULL === '1' || process.env.OVERNS_FULL === '1';
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** No request was lost on the way: the answer is there long before the asker would have repeated its question. */
+function expectAtOnce(asked: Asked, note = ''): void {
+  expect(asked.ms, `${note}: no answer`).toBeDefined();
+  expect(asked.ms, note).toBeLessThan(500);
+  expect(asked.packets, `${note}: packets sent, a request and a datagram`).toBe(2);
+}
+
+/** A store whose answers come after as long as `delay` says. With `ttlMs: 1` each is out of date at once. */
+function slowStore(
+  table: Readonly<Record<string, Answer>>,
+  delay: () => number,
+  ttlMs?: number,
+): Store & { lookups: string[] } {
+  const lookups: string[] = [];
+  const byMac = Object.fromEntries(Object.values(table).map((answer) => [answer.mac, answer]));
+  return {
+    lookups,
+    async lookup(query) {
+      const key = query.kind === 'l3' ? query.ip : query.mac;
+      lookups.push(key);
+      const ms = delay();
+      if (ms > 0) await sleep(ms);
+      const answer = query.kind === 'l3' ? table[key] : byMac[key];
+      return answer ? { mac: answer.mac, vtep: answer.vtep, ttlMs } : null;
+    },
+  };
+}
+
+describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
+  describe('between two hosts, all known', () => {
+    let sites: [Site, Site];
+    let stations: [Station, Station];
+    let cold: Cold;
+    let resolver: Resolver;
+    beforeAll(async () => {
+      sites = await twoSites();
+      for (const { container } of sites) await container.netns.sysctl('net/ipv6/conf/eth0/disable_ipv6', 1);
+      const store = await openStore('memory:');
+      for (const { container } of sites) await store.publish(container.endpoint);
+      resolver = await startResolver({ overlays: sites.map(({ overlay }) => overlay), store });
+      cold = await Cold.of(sites);
+      stations = [await Station.in(sites[0].container.netns), await Station.in(sites[1].container.netns)];
+    });
+
+    test('of a plain ping, either way', async () => {
+      for (const [from, to] of [
+        [0, 1],
+        [1, 0],
+      ] as const) {
+        await cold.go();
+        const result = await ping(sites[from].container.netns, sites[to].container.ip, { count: 2, interval: 0.1 });
+        expect(result).toMatchObject({ sent: 2, lost: 0, duplicates: 0 });
+        expect(result.firstMs).toBeLessThan(500);
+      }
+    });
+
+    test('is cold as the kernel sees it', async () => {
+      await stations[0].ask(sites[1].container.ip);
+      for (const { netns, host } of sites) {
+        expect(await netns.ipJson('neigh show dev vxlan1')).toHaveLength(1);
+        expect(JSON.stringify(await netns.bridgeJson('fdb show dev vxlan1'))).toContain('"dst"');
+        expect(host.name).not.toBe('');
+      }
+      await cold.go();
+      for (const { netns, container } of sites) {
+        expect(await netns.ipJson('neigh show dev vxlan1')).toEqual([]);
+        expect(JSON.stringify(await netns.bridgeJson('fdb show dev vxlan1'))).not.toContain('"dst"');
+        expect(await container.netns.ipJson('neigh show dev eth0')).toEqual([]);
+      }
+    });
+
+    test('cold at either end, many times over', async () => {
+      const times: number[] = [];
+      const rounds = full ? 5000 : 300;
+      const before = resolver.stats().answers;
+      for (let round = 0; round < rounds; round++) {
+        const from = round % 2;
+        await cold.go();
+        if (round % 5 === 0) await sleep(Math.random() * 3);
+        const asked = await stations[from === 0 ? 0 : 1].ask(sites[from === 0 ? 1 : 0].container.ip);
+        expectAtOnce(asked, `round ${round}`);
+        times.push(asked.ms as number);
+      }
+      // Both hosts were asked each time: for the request's way there and the reply's way back.
+      await until(() => resolver.stats().answers - before >= 2 * rounds, 'two answers a round');
+      console.log(`cold, known: ${distribution(times)}`);
+    });
+
+    test('cold at one end only', async () => {
+      for (let round = 0; round < 50; round++) {
+        await Promise.all([cold.go(), sleep(Math.random() * 2)]);
+        expectAtOnce(await stations[0].ask(sites[1].container.ip), `round ${round}, both ends`);
+        // The asker forgets, the overlays do not; then the asker's overlay only; then the other's only.
+        await cold.containers();
+        expectAtOnce(await stations[1].ask(sites[0].container.ip), `round ${round}, containers`);
+      }
+    });
+
+    test('from both ends at the same moment', async () => {
+      for (let round = 0; round < (full ? 500 : 100); round++) {
+        await cold.go();
+        const asked = await Promise.all([
+          stations[0].ask(sites[1].container.ip),
+          stations[1].ask(sites[0].container.ip),
+        ]);
+        for (const each of asked) {
+          expect(each.ms, `round ${round}`).toBeLessThan(500);
+          // Its own request and datagram, the echo for the other, and at most its own request for that.
+          expect(each.packets, `round ${round}`).toBeLessThanOrEqual(4);
+        }
+      }
+    });
+  });
+
+  /**
+   * vxlan1 as a bridge port with `bcast_flood off`: the broadcast request is tapped on br0 and never reaches vxlan1, so
+   * that no miss is told; a unicast probe (`nud probe`) is the contrary, a miss without a tapped request.
+   */
+  describe('in forced order', () => {
+    const TARGET = '192.168.0.3';
+    let a: Site;
+    let b: Site;
+    let prober: Netns;
+    let asker: Station;
+    let cold: Cold;
+    beforeAll(async () => {
+      [a, b] = await twoSites();
+      prober = (await a.attach('192.168.0.4/24')).netns;
+      for (const { netns } of [...a.containers, ...b.containers])
+        await netns.sysctl('net/ipv6/conf/eth0/disable_ipv6', 1);
+      asker = await Station.in(a.container.netns);
+      await Station.in(b.container.netns);
+      cold = await Cold.of([a, b]);
+      // The way back is not the matter here.
+      await b.netns.ip('neigh replace 192.168.0.2 lladdr 02:42:c0:a8:00:02 dev vxlan1');
+    });
+
+    async function flood(on: boolean): Promise<void> {
+      await a.netns.bridge(`link set dev vxlan1 bcast_flood ${on ? 'on' : 'off'}`);
+    }
+    /** A question to the kernel's vxlan device that br0 never hears. */
+    async function probe(): Promise<void> {
+      await prober.ip(`neigh replace ${TARGET} lladdr ${b.container.endpoint.mac} dev eth0 nud probe`);
+    }
+    async function fresh(
+      delay: () => number,
+      ttlMs?: number,
+    ): Promise<{ resolver: Resolver; store: ReturnType<typeof slowStore> }> {
+      await cold.go();
+      await flood(true);
+      await b.netns.ip('neigh replace 192.168.0.2 lladdr 02:42:c0:a8:00:02 dev vxlan1');
+      const store = slowStore({ [TARGET]: b.container.endpoint }, delay, ttlMs);
+      return { resolver: await startResolver({ overlays: [a.overlay], store }), store };
+    }
+
+    test('the oracle: what is tapped alone is not answered', async () => {
+      const { resolver, store } = await fresh(() => 0);
+      await flood(false);
+      const asked = await asker.ask(TARGET, { waitMs: 300 });
+      expect(asked).toMatchObject({ ms: undefined, packets: 1 });
+      expect(store.lookups).toEqual([]);
+      await resolver.close();
+    });
+
+    test('the oracle: what is asked alone is a miss without a request', async () => {
+      const { resolver } = await fresh(() => 0);
+      await probe();
+      await until(() => resolver.stats().answers === 1, 'an answer');
+      expect((resolver.stats() as unknown as { replayed: number }).replayed).toBe(0);
+      await resolver.close();
+    });
+
+    test('the request tapped first, its miss up to a second later', async () => {
+      for (const delay of [0, 20, 300, 800]) {
+        const { resolver, store } = await fresh(() => 0);
+        await flood(false);
+        const asked = asker.ask(TARGET);
+        await sleep(delay);
+        expect(store.lookups, `${delay} ms`).toEqual([]);
+        await probe();
+        const { ms, packets } = await asked;
+        // Its own repetition comes after a second: what answers it earlier is the replay.
+        expect(ms, `${delay} ms`).toBeLessThan(950);
+        expect(packets, `${delay} ms`).toBe(2);
+        await resolver.close();
+      }
+    });
+
+    test('the miss first, then the request while the store is being asked', async () => {
+      const { resolver, store } = await fresh(() => 200);
+      await probe();
+      await until(() => store.lookups.length === 1, 'a lookup');
+      for (const on of [true, false]) {
+        await flood(on);
+        const asked = await asker.ask(TARGET);
+        expectAtOnce(asked, `broadcast ${on ? 'reaches' : 'does not reach'} vxlan1`);
+        await cold.go();
+        await b.netns.ip('neigh replace 192.168.0.2 lladdr 02:42:c0:a8:00:02 dev vxlan1');
+        if (on) await probe();
+      }
+      await resolver.close();
+    });
+
+    test('the request tapped after the answer is replayed at once, for a second', async () => {
+      const { resolver } = await fresh(() => 0);
+      await flood(false);
+      for (const delay of [0, 100, 700]) {
+        const before = resolver.stats().answers;
+        await probe();
+        await until(() => resolver.stats().answers > before, 'an answer');
+        await sleep(delay);
+        expectAtOnce(await asker.ask(TARGET), `${delay} ms after the answer`);
+        await cold.go();
+        await b.netns.ip('neigh replace 192.168.0.2 lladdr 02:42:c0:a8:00:02 dev vxlan1');
+      }
+      // Later than that it is none of the swallowed ones any more.
+      await probe();
+      await sleep(1200);
+      expect(await asker.ask(TARGET, { waitMs: 300 })).toMatchObject({ ms: undefined });
+      await resolver.close();
+    });
+
+    test.each([
+      ['by hand', undefined, 0],
+      ['at the end of its time', 1, 400],
+    ])('the request tapped after an answer that was withdrawn %s', async (_, ttlMs, delay) => {
+      const { resolver } = await fresh(() => 0, ttlMs);
+      await probe();
+      await until(() => resolver.stats().answers === 1, 'an answer');
+      await flood(false);
+      if (ttlMs === undefined) {
+        await a.netns.ip(`neigh del ${TARGET} dev vxlan1`);
+      } else {
+        await sleep(delay);
+        expect(await a.netns.ipJson('neigh show dev vxlan1')).toEqual([]);
+      }
+      // The replay makes the kernel ask anew: a miss without a request of its own.
+      expectAtOnce(await asker.ask(TARGET));
+      expect(resolver.stats().answers).toBe(2);
+      await resolver.close();
+    });
+  });
+
+  describe('with the resolver stopped while the requests come', () => {
+    const TARGETS = 40;
+    let a: Site;
+    let b: Site;
+    let stations: Station[];
+    let cold: Cold;
+    beforeAll(async () => {
+      [a, b] = await twoSites();
+      await a.attach('192.168.0.4/24');
+      await a.attach('192.168.0.5/24');
+      for (const { netns } of [...a.containers, ...b.containers])
+        await netns.sysctl('net/ipv6/conf/eth0/disable_ipv6', 1);
+      for (let at = 0; at < TARGETS; at++) await b.container.netns.ip(`address add 192.168.0.${100 + at}/24 dev eth0`);
+      stations = await Promise.all(a.containers.map(({ netns }) => Station.in(netns)));
+      await Station.in(b.container.netns);
+      cold = await Cold.of([a, b]);
+    });
+
+    test.each([0, 30, 400, 900])('for %d ms: all are answered once it goes on', async (stopped) => {
+      const targets = Array.from({ length: TARGETS }, (_, at) => `192.168.0.${100 + at}`);
+      const known = [
+        ...targets.map((ip) => ({ ...b.container.endpoint, ip, ips: [ip] })),
+        ...a.containers.map(({ endpoint }) => endpoint),
+      ];
+      const child = startChild(
+        `const store = await openStore('memory:');
+        for (const endpoint of args.known) await store.publish(endpoint);
+        const overlays = await Promise.all(args.overlays.map((name) => Overlay.open(name)));
+        const resolver = await Resolver.start({ overlays, store });
+        say({ ready: true });
+        process.stdin.on('data', () => say({ stats: resolver.stats() }));
+        process.stdin.on('end', () => process.exit(0));`,
+        { known, overlays: [a.overlay.name, b.overlay.name] },
+      );
+      await child.waitFor(/ready/, 'stdout');
+      const rounds = stopped > 100 ? 1 : 10;
+      for (let round = 0; round < rounds; round++) {
+        await cold.go();
+        const before = await Promise.all(stations.map((station) => station.sent()));
+        process.kill(child.pid, 'SIGSTOP');
+        const asks = targets.flatMap((ip) => stations.map((station) => station.ask(ip)));
+        await sleep(stopped);
+        const going = process.hrtime.bigint();
+        process.kill(child.pid, 'SIGCONT');
+        for (const [at, { ms, startedNs }] of (await Promise.all(asks)).entries()) {
+          expect(ms, `request ${at}, round ${round}`).toBeDefined();
+          const after = Number(startedNs - going) / 1e6 + (ms as number);
+          expect(after, `request ${at}, round ${round}: from going on to the echo`).toBeLessThan(500);
+        }
+        // One request and one datagram for each target: nobody had to ask twice.
+        for (const [at, station] of stations.entries())
+          expect((await station.sent()) - (before[at] as number), `station ${at}, round ${round}`).toBe(2 * TARGETS);
+      }
+      child.child.stdin?.write('stats\n');
+      await child.waitFor(/stats/, 'stdout');
+      const { stats } = said(child)[1];
+      expect(stats.replayed).toBeGreaterThanOrEqual(rounds * TARGETS * stations.length);
+      expect(stats.overruns).toBe(0);
+    });
+  });
+});
