@@ -30,6 +30,8 @@ export interface NativeRtnl {
   list(table: TableName, filter: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>[]>;
   /** The id by which this namespace knows the one at `path`, or -1 (RTM_GETNSID). */
   nsid(path: string): Promise<number>;
+  /** Sets how many bytes may wait for one address on a link (RTM_SETNEIGHTBL, unres_qlen_bytes), both families. */
+  neighborQueue(link: string, bytes: number): Promise<void>;
   close(): void;
 }
 

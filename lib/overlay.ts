@@ -45,6 +45,8 @@ import { findUnderlay } from './underlay.js';
 
 const BRIDGE = 'br0';
 const VXLAN = 'vxlan1';
+/** Room for some 1500 full-size packets, with the kernel's overhead; its default holds about 90. */
+const NEIGHBOR_QUEUE_BYTES = 4 << 20;
 /** How often an observer of misses looks for a resolver. */
 const RESOLVER_RETRY_MS = 500;
 
@@ -210,21 +212,28 @@ export class Overlay implements AsyncDisposable {
           VXLAN,
           () =>
             // One message on a socket of the host: made in the overlay, linked to the host's sockets and routes.
-            host.links.add({
-              kind: 'vxlan',
-              name: VXLAN,
-              netns: { path },
-              masterIndex: bridge?.index,
-              up: true,
-              mtu,
-              vni,
-              port,
-              local: underlay.vtep,
-              proxy: true,
-              learning: true,
-              l2miss: true,
-              l3miss: true,
-            }),
+            host.links
+              .add({
+                kind: 'vxlan',
+                name: VXLAN,
+                netns: { path },
+                masterIndex: bridge?.index,
+                up: true,
+                mtu,
+                vni,
+                port,
+                local: underlay.vtep,
+                proxy: true,
+                learning: true,
+                l2miss: true,
+                l3miss: true,
+              })
+              .catch((error: Error & { code?: string }) => {
+                if (error.code !== 'EEXIST') throw error;
+                throw Object.assign(error, {
+                  hint: `the host has VNI ${vni} on port ${port} already: choose another, or delete the overlay that has it`,
+                });
+              }),
           () => rtnl.links.delete({ name: VXLAN }),
         );
         return new Overlay({ overlay: name, vni, vtep: underlay.vtep, port, mtu, path, host: hostPath }, rtnl);
@@ -388,6 +397,8 @@ export class Overlay implements AsyncDisposable {
           for (const answer of answers) if (!answer.ok) throw answer.error;
         });
         await t.step('up', () => inside.links.set({ name: ifname, up: true }));
+        // A burst to an address that is being resolved waits in the container, all of it.
+        await t.step('queue', () => inside.setNeighborQueue(ifname, NEIGHBOR_QUEUE_BYTES));
         if (publish) {
           await t.step(
             'publish',

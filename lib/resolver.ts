@@ -16,6 +16,7 @@ import { EVENT_BITS, type NativeEvent, type NativeLookup } from './native.js';
 import { netnsPath } from './netns.js';
 import { Overlay } from './overlay.js';
 import { type ReactorClient, ReactorLease } from './reactor.js';
+import type { WatchOptions } from './store/backend.js';
 import { scopeOf, storeFor } from './store/index.js';
 import { type BoundedQueue, createSubscription } from './subscription.js';
 import type {
@@ -733,7 +734,9 @@ class Served implements ReactorClient {
     while (!signal.aborted) {
       try {
         const watch = this.#store.watch as NonNullable<Store['watch']>;
-        for await (const change of watch.call(this.#store, { signal })) {
+        // Not what keeps the process alive: the resolver does, unless unref() was called.
+        const options: WatchOptions = { signal, ref: false };
+        for await (const change of watch.call(this.#store, options)) {
           this.#apply(change);
           this.#up();
           pause = 100;

@@ -1,6 +1,7 @@
 /** Typed rtnetlink in any namespace (RFC 3549, rtnetlink(7)). */
 import { abortError, checkSignal, throwIfAborted } from './abort.js';
-import { invalidType, type NetlinkError, OvernsError } from './errors.js';
+import { checkInterfaceName } from './address.js';
+import { invalidArgument, invalidType, type NetlinkError, OvernsError } from './errors.js';
 import { isNativeFailure, kernel, netlinkError } from './kernel-error.js';
 import { type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
 import { netnsPath } from './netns.js';
@@ -329,6 +330,24 @@ export class Rtnl implements AsyncDisposable {
   async nsid(netns: NetnsRef | undefined): Promise<number> {
     const path = await netnsPath(netns);
     return kernel({ what: `ask for the id of ${path}`, netns: this.#netns }, this.#opened().nsid(path));
+  }
+
+  /**
+   * Sets how many bytes of packets may wait on a link for one address to be resolved, in both families
+   * (`unres_qlen_bytes`, RTM_SETNEIGHTBL; counted with the kernel's overhead, about twice the payload).
+   * @param bytes 0 to 2^31-1
+   */
+  async setNeighborQueue(link: string, bytes: number, options?: Cancel): Promise<void> {
+    checkInterfaceName(link, 'link');
+    if (typeof bytes !== 'number') throw invalidType('bytes', bytes, 'a number');
+    if (!Number.isInteger(bytes) || bytes < 0 || bytes > 0x7fff_ffff) {
+      throw invalidArgument('bytes', bytes, 'an integer from 0 to 2147483647');
+    }
+    throwIfAborted(checkSignal(options?.signal));
+    await kernel(
+      { what: `size the neighbour queue of ${link}`, netns: this.#netns, request: { link, bytes } },
+      this.#opened().neighborQueue(link, bytes),
+    );
   }
 
   /** The news of this namespace. Default: all groups. */

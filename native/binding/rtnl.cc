@@ -9,6 +9,7 @@
 #include "binding/instance.h"
 #include "binding/worker.h"
 #include "netlink/namespace.h"
+#include "rtnl/neighbor_table.h"
 
 namespace overns {
 namespace {
@@ -189,7 +190,8 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Rtnl",
                        {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::list>("list"),
-                        InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::close>("close")});
+                        InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"),
+                        InstanceMethod<&Rtnl::close>("close")});
   }
 
   explicit Rtnl(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Rtnl>(info) {
@@ -278,6 +280,28 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
           return namespace_id(channel->socket, fd->get());
         },
         [](Napi::Env of, std::int32_t& id) -> Napi::Value { return Napi::Number::New(of, id); });
+  }
+
+  // neighborQueue(link, bytes): for both families; one that the namespace lacks is left out.
+  Napi::Value neighbor_queue(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (closed(env)) return env.Undefined();
+    return PromiseWorker<Unit>::run(
+        env,
+        [channel = channel_, link = info[0].ToString().Utf8Value(),
+         bytes = info[1].ToNumber().Uint32Value()]() -> Result<Unit> {
+          const std::lock_guard lock(channel->mutex);
+          auto index = link_index(channel->socket, link);
+          if (!index) return index.failure();
+          for (const std::uint8_t family : {AF_INET, AF_INET6}) {
+            RequestBatch batch;
+            encode_neighbor_queue(batch, family, *index, bytes);
+            const Status status = channel->socket.execute(batch);
+            if (!status && status.failure().error != ENOENT) return status.failure();
+          }
+          return done();
+        },
+        to_undefined);
   }
 
   void close(const Napi::CallbackInfo&) { channel_.reset(); }

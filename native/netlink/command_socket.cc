@@ -244,6 +244,8 @@ const char* message_name(std::uint16_t type) {
     case RTM_NEWNEIGH: return "RTM_NEWNEIGH";
     case RTM_DELNEIGH: return "RTM_DELNEIGH";
     case RTM_GETNEIGH: return "RTM_GETNEIGH";
+    case RTM_SETNEIGHTBL:
+      return "RTM_SETNEIGHTBL";
     case RTM_NEWNSID: return "RTM_NEWNSID";
     case RTM_GETNSID: return "RTM_GETNSID";
     default: return "netlink";

@@ -20,6 +20,7 @@ export const verb = defineVerb({
     store: needed('URL', `where endpoints are looked up: ${STORE_HELP}`, storeUrl),
     all: toggle('serve all overlays of this machine, now and later'),
     takeover: toggle('take the overlays over from another agent that serves them'),
+    'no-realtime': toggle('leave the resolver thread at ordinary priority (default: SCHED_FIFO where permitted)'),
     host: hostFlag,
   },
   examples: [
@@ -48,7 +49,13 @@ export const verb = defineVerb({
         owned.push(overlay);
         overlays.push(overlay);
       }
-      const resolver = await Resolver.start({ overlays, store, takeover: flags.takeover, signal });
+      const resolver = await Resolver.start({
+        overlays,
+        store,
+        takeover: flags.takeover,
+        realtime: !flags['no-realtime'],
+        signal,
+      });
       owned.push(resolver);
       const events = resolver.events({ signal, maxQueue: MAX_QUEUE });
       const follower = await Follower.start(overlays, {
