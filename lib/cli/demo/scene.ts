@@ -33,7 +33,7 @@ export interface Container {
 
 interface Removal {
   readonly what: string;
-  readonly run: () => Promise<unknown>;
+  readonly run: (late: AbortSignal) => Promise<unknown>;
 }
 
 export class Scene {
@@ -75,8 +75,9 @@ export class Scene {
   /** Removes everything, last made first. Returns what could not be removed. */
   async remove(): Promise<readonly string[]> {
     const left: string[] = [];
+    const late = AbortSignal.timeout(WITHDRAW_MS);
     for (const { what, run } of this.#removals.splice(0).reverse()) {
-      await run().catch((error: Error) => left.push(`${what}: ${error.message}`));
+      await run(late).catch((error: Error) => left.push(`${what}: ${error.message}`));
     }
     return left;
   }
@@ -164,9 +165,7 @@ export class Scene {
         store,
         signal: this.#signal,
       });
-      this.#made(`the record of ${ip}`, () =>
-        overlay.detach({ ip }, { store, signal: AbortSignal.timeout(WITHDRAW_MS) }),
-      );
+      this.#made(`the record of ${ip}`, (late) => overlay.detach({ ip }, { store, signal: late }));
       this.containers.push({ name, ip, mac, netns, host, overlay });
       this.#story.step(name, `${ip}, ${mac}, on ${host.name}`);
     }
