@@ -113,6 +113,7 @@ async function perform(
   if (typeof flags.docker === 'string') process.env.DOCKER_HOST = flags.docker;
   const context: Context = {
     signal: interruption.signal,
+    signalled: () => SIGNALS.find((each) => each === interruption.cause),
     out,
     log: new Log(stderr, common['log-level'] ?? (common.json ? 'warn' : 'info')),
     json: common.json,

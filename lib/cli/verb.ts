@@ -18,6 +18,8 @@ export interface Argument {
 export interface Context {
   /** Aborted on SIGINT, SIGTERM, SIGHUP, when stdout's reader is gone, and after `--timeout`. */
   readonly signal: AbortSignal;
+  /** Which of the signals it was, if it was one. */
+  readonly signalled: () => 'SIGINT' | 'SIGTERM' | 'SIGHUP' | undefined;
   readonly out: Output;
   readonly log: Log;
   readonly json: boolean;

@@ -107,7 +107,8 @@ std::optional<InfoValue> decode_info(const InfoPolicy& policy, const Attribute& 
     case ValueType::kU64: return number(attribute.as<std::uint64_t>());
     case ValueType::kBe16: return number(attribute.be16());
     case ValueType::kBe32: return number(attribute.be32());
-    case ValueType::kFlag: return InfoValue{&policy, std::uint64_t{1}};
+    // Set by being there; some (IFLA_VXLAN_TTL_INHERIT) are told as a byte.
+    case ValueType::kFlag: return InfoValue{&policy, std::uint64_t{attribute.as<std::uint8_t>().value_or(1) != 0}};
     case ValueType::kIp4:
     case ValueType::kIp6: {
       const auto ip = Ip::from(attribute.payload);

@@ -10,7 +10,9 @@ export const verb = defineVerb({
   summary: 'Show it at work: test hosts, an overlay on each, containers, pings across; then clean up',
   args: [],
   flags: {
-    store: option('URL', `use a real store: ${STORE_HELP}; default one inside the demo`, storeUrl),
+    store: option('URL', `use a real store: ${STORE_HELP}; default memory:, one inside the demo`, (text, name) =>
+      text === 'memory:' ? undefined : storeUrl(text, name),
+    ),
     hosts: optionOr(
       'N',
       `test hosts, 2 to ${MOST_HOSTS}; default 2`,

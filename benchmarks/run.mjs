@@ -1,0 +1,113 @@
+#!/usr/bin/env node
+/**
+ * npm run bench [-- NAME...] [--pairs N] [--quick] [--json] [--package DIR] [--against DIR]
+ *
+ * Every figure is taken for overns and its peers in one run: interleaved, each trial in a fresh process, CPUs pinned.
+ * `--quick`: a smoke test of the harness, its figures mean little. `--package DIR`: measures that built checkout instead
+ * of building this one; `--against DIR`: has it as one more peer. `--json`: stdout is one object. Pictures and the JSON
+ * go to benchmarks/results.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus, release } from 'node:os';
+import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import { build } from '../scripts/build.mjs';
+import { install } from '../scripts/lib/install.mjs';
+import { root, Stop, script } from '../scripts/lib/process.mjs';
+import { privileged } from '../scripts/lib/tools.mjs';
+import { scoped } from './lib/cleanup.mjs';
+import { benchEnv, compilePrograms, snapshot } from './lib/tools.mjs';
+
+const NAMES = ['miss-latency', 'first-packet', 'attach', 'bulk', 'storm', 'data-path', 'monitor', 'scale'];
+
+/**
+ * What a bench gets.
+ * @typedef {object} Context
+ * @property {any} overns the library
+ * @property {string} folder of the package that is measured
+ * @property {Record<string, string>} against further packages, by the name they are shown under
+ * @property {number} pairs
+ * @property {boolean} quick
+ * @property {(text: string) => void} log
+ */
+/**
+ * What it gives: `json` is the bench's object on stdout, the rest is for people.
+ * @typedef {object} Result
+ * @property {{ bench: string, unit: string, systems: Record<string, any>, ratios: Record<string, any>, absent: Record<string, string> }} json
+ * @property {string[]} tables
+ * @property {Record<string, string>} pictures SVG by name
+ */
+
+await script(async () => {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      pairs: { type: 'string' },
+      quick: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      package: { type: 'string' },
+      against: { type: 'string', multiple: true, default: [] },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    process.stdout.write(
+      `npm run bench [-- NAME...] [--pairs N] [--quick] [--json] [--package DIR] [--against DIR]\nNAME: ${NAMES.join(', ')}\n`,
+    );
+    return;
+  }
+  const unknown = positionals.find((name) => !NAMES.includes(name));
+  if (unknown !== undefined) throw new Stop(`bench: there is no "${unknown}": one of ${NAMES.join(', ')}`);
+  const pairs = values.pairs === undefined ? undefined : Number(values.pairs);
+  if (pairs !== undefined && !(Number.isInteger(pairs) && pairs > 0)) throw new Stop('bench: --pairs takes a number');
+  if (!privileged())
+    throw new Stop('bench: network namespaces and devices need CAP_NET_ADMIN and CAP_SYS_ADMIN: run it as root');
+
+  await install();
+  if (values.package === undefined) await build();
+  Object.assign(process.env, benchEnv());
+  await compilePrograms();
+  const folder = snapshot(resolve(values.package ?? root));
+  const overns = await import(`${folder}/dist/index.js`);
+  const against = Object.fromEntries(
+    values.against.map((path, i) => [`overns-${values.against.length > 1 ? i + 1 : 'other'}`, resolve(path)]),
+  );
+  const results = join(root, 'benchmarks/results');
+  mkdirSync(results, { recursive: true });
+
+  const machine = `${cpus()[0]?.model ?? ''}, ${availableParallelism()} CPUs, Linux ${release()}, Node ${process.version}`;
+  const said = [];
+  for (const name of positionals.length > 0 ? positionals : NAMES) {
+    const { default: bench } = await import(`./benches/${name}.mjs`);
+    const started = Date.now();
+    const log = (/** @type {string} */ text) => process.stderr.write(`${name}: ${text}\n`);
+    /** @type {Result} */
+    const result = await scoped(() =>
+      bench.run({
+        overns,
+        folder,
+        against,
+        quick: values.quick,
+        log,
+        pairs: pairs ?? (values.quick ? bench.quick : bench.pairs),
+      }),
+    );
+    const json = { ...result.json, machine, seconds: Math.round((Date.now() - started) / 1000), quick: values.quick };
+    said.push(json);
+    writeFileSync(join(results, `${name}.json`), `${JSON.stringify(json, null, 1)}\n`);
+    for (const [picture, svg] of Object.entries(result.pictures)) writeFileSync(join(results, `${picture}.svg`), svg);
+    const text = [
+      ...result.tables,
+      ...Object.entries(result.json.absent).map(([who, why]) => `absent: ${who}: ${why}`),
+      Object.keys(result.pictures).length > 0
+        ? `pictures: ${Object.keys(result.pictures)
+            .map((each) => `benchmarks/results/${each}.svg`)
+            .join(', ')}`
+        : '',
+    ].filter(Boolean);
+    const output = values.json ? process.stderr : process.stdout;
+    output.write(`\n${text.join('\n\n')}\n\n`);
+  }
+  if (values.json) process.stdout.write(`${JSON.stringify(said.length === 1 ? said[0] : { benches: said })}\n`);
+});
+process.exit();

@@ -1,0 +1,168 @@
+/** Several networks on one host, which share nothing, and how large a packet they carry. */
+import { beforeAll, expect, test } from 'vitest';
+import { Overlay, type OvernsError, openStore, type Resolver } from '../../lib/index.js';
+import { Consul } from '../support/consul.js';
+import { type Host, manyHosts, twoHosts, uniqueName } from '../support/netns.js';
+import { Cold, record, Site, Station, startResolver, twoSites, until } from '../support/overlay.js';
+import { ping } from '../support/ping.js';
+import { describeWith } from '../support/requirements.js';
+
+describeWith(['root', 'ip', 'ping', 'consul'], 'several networks', () => {
+  let hosts: Host[];
+  let consul: Consul;
+  let resolver: Resolver;
+  /** By VNI: the overlay's sites, asker's first, target's second. */
+  const networks = new Map<number, readonly [Site, Site]>();
+  const stations = new Map<number, readonly [Station, Station]>();
+  let cold: Cold;
+
+  beforeAll(async () => {
+    hosts = await manyHosts(3);
+    consul = await Consul.start();
+    // The same address in both networks, on host B in the one and on host C in the other.
+    for (const [vni, target] of [
+      [42, 1],
+      [43, 2],
+    ] as const) {
+      const sites = [
+        await Site.create(hosts[0] as Host, { vni }),
+        await Site.create(hosts[target] as Host, { vni }),
+      ] as const;
+      await sites[0].attach('192.168.0.2/24');
+      await sites[1].attach('192.168.0.3/24');
+      networks.set(vni, sites);
+      stations.set(vni, [await Station.in(sites[0].container.netns), await Station.in(sites[1].container.netns)]);
+      for (const { container } of sites) {
+        await container.netns.sysctl('net/ipv6/conf/eth0/disable_ipv6', 1);
+        await consul.putEndpoint(`net/${vni}`, container.endpoint);
+      }
+    }
+    const sites = [...networks.values()].flat();
+    const store = await openStore(`consul://127.0.0.1:${consul.port}/net/{vni}`);
+    resolver = await startResolver({ overlays: sites.map(({ overlay }) => overlay), store });
+    cold = await Cold.of(sites);
+  });
+
+  test('are served by one resolver, each from its own records', async () => {
+    for (let round = 0; round < 20; round++) {
+      await cold.go();
+      const asked = await Promise.all([...stations.values()].map(([asker]) => asker.ask('192.168.0.3')));
+      for (const { ms, packets } of asked) {
+        expect(ms, `round ${round}`).toBeLessThan(500);
+        expect(packets, `round ${round}`).toBe(2);
+      }
+    }
+    for (const [vni, [asker, target]] of networks) {
+      const fdb = await asker.netns.bridgeJson('fdb show dev vxlan1');
+      expect(
+        fdb.filter(({ mac, dst }) => mac === '02:42:c0:a8:00:03' && dst !== undefined).map(({ dst }) => dst),
+        `vni ${vni}`,
+      ).toEqual([target.host.ip4]);
+    }
+    expect(resolver.stats()).toMatchObject({ rejected: 0, overruns: 0 });
+  });
+
+  test('do not mix, though their addresses are the same', async () => {
+    for (const [vni, [asker, target]] of stations) {
+      const others = [...stations].filter(([other]) => other !== vni).map(([, [, station]]) => station);
+      await cold.go();
+      const before = await Promise.all([target, ...others].map((station) => station.sent()));
+      expect((await asker.ask('192.168.0.3')).ms).toBeLessThan(500);
+      const after = await Promise.all([target, ...others].map((station) => station.sent()));
+      expect((after[0] as number) - (before[0] as number), `the target in ${vni}`).toBeGreaterThan(0);
+      expect(after.slice(1), `the others, while ${vni} is asked`).toEqual(before.slice(1));
+    }
+  });
+
+  test('what one has, another has not', async () => {
+    const only = { ip: '192.168.0.50', mac: '02:42:c0:a8:00:03', vtep: hosts[1]?.ip4 as string };
+    await (networks.get(42) as readonly [Site, Site])[1].container.netns.ip(`address add ${only.ip}/24 dev eth0`);
+    await consul.putEndpoint('net/42', only);
+    const seen = record(resolver);
+    const asked = await Promise.all([
+      stations.get(42)?.[0].ask(only.ip),
+      stations.get(43)?.[0].ask(only.ip, { waitMs: 600 }),
+    ]);
+    expect(asked[0]?.ms).toBeLessThan(500);
+    expect(asked[1]?.ms).toBeUndefined();
+    await until(() => seen.some((event) => event.kind === 'unresolved'), 'an unresolved miss');
+    const about = seen.flatMap((event) =>
+      (event.kind === 'resolved' || event.kind === 'unresolved') &&
+      event.miss.kind === 'l3' &&
+      event.miss.ip === only.ip
+        ? [[event.kind, event.vni, event.overlay]]
+        : [],
+    );
+    expect(about).toContainEqual(['resolved', 42, networks.get(42)?.[0].overlay.name]);
+    expect(about).toContainEqual(['unresolved', 43, networks.get(43)?.[0].overlay.name]);
+    expect(about).not.toContainEqual(expect.arrayContaining(['resolved', 43]));
+  });
+
+  test('cannot share a prefix', async () => {
+    const store = await openStore(`consul://127.0.0.1:${consul.port}/shared`);
+    const overlays = await Promise.all(hosts.slice(0, 2).map((host, at) => Site.create(host, { vni: 100 + at })));
+    const [first, second] = overlays.map(({ overlay }) => overlay) as [Overlay, Overlay];
+    await using shared = await startResolver({ overlays: [first], store });
+    await expect(shared.add(second)).rejects.toMatchObject({
+      code: 'OVERNS_SCOPE',
+      message: `overlays "${first.name}" (vni 100) and "${second.name}" (vni 101) would share one prefix of the store`,
+      hint: expect.stringContaining('{vni}'),
+    });
+    // The same VNI may, and the refused one can be served by another.
+    const same = await Site.create(hosts[2] as Host, { vni: 100 });
+    await shared.add(same.overlay);
+    await using _ = await startResolver({ overlays: [second], store });
+  });
+});
+
+describeWith(['root', 'ip', 'ping'], 'how large a packet', () => {
+  test.each([
+    [1500, undefined, 1450],
+    [1400, undefined, 1350],
+    [1400, 1000, 1000],
+    [9000, undefined, 8950],
+  ])('over an underlay of %d bytes, with the mtu option %s: %d', async (underlay, mtu, expected) => {
+    const [a, b] = await twoSites({ mtu: underlay, ...(mtu === undefined ? {} : { overlay: { mtu } }) });
+    expect(a.overlay.mtu).toBe(expected);
+    for (const { netns, container } of [a, b]) {
+      const links = [...(await netns.ipJson('link show')), ...(await container.netns.ipJson('link show dev eth0'))];
+      const sizes = links.filter(({ ifname }) => ifname !== 'lo').map(({ ifname, mtu: size }) => [ifname, size]);
+      expect(sizes.map(([, size]) => size)).toEqual(sizes.map(() => expected));
+      expect(sizes.length).toBe(4);
+    }
+    const store = await openStore('memory:');
+    for (const { container } of [a, b]) await store.publish(container.endpoint);
+    await startResolver({ overlays: [a.overlay, b.overlay], store });
+    // Cold: the first packet is a full one already.
+    const full = await ping(a.container.netns, b.container.ip, {
+      size: expected - 28,
+      dontFragment: true,
+      count: 3,
+      interval: 0.05,
+    });
+    expect(full).toMatchObject({ sent: 3, lost: 0, errors: [] });
+    const large = await ping(a.container.netns, b.container.ip, { size: expected - 27, dontFragment: true, wait: 0.2 });
+    expect(large.received).toBe(0);
+    // EMSGSIZE, in ping's words: refused where it is sent, not lost on the way.
+    expect(large.errors.join()).toContain(`message too long, mtu=${expected}`);
+    const station = await Station.in(a.container.netns);
+    await Station.in(b.container.netns);
+    expect((await station.ask(b.container.ip, { size: expected - 28 })).packets).toBe(1);
+    const fragmented = await station.ask(b.container.ip, { size: expected - 27 });
+    expect(fragmented.packets).toBe(2);
+    expect(fragmented.ms).toBeLessThan(500);
+  });
+
+  test('more than the underlay carries is refused, and nothing made', async () => {
+    const [host] = await twoHosts({ mtu: 1400 });
+    const name = uniqueName();
+    const error = (await Overlay.create({ name, vni: 42, host: host.name, mtu: 1351 }).catch(
+      (each) => each,
+    )) as OvernsError;
+    expect(error).toMatchObject({
+      code: 'ERR_INVALID_ARG_VALUE',
+      message: 'mtu: 1351 is not at most 1350: under0 carries 1400 bytes less 50 of VXLAN',
+    });
+    await expect(Overlay.open(name)).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});

@@ -1,0 +1,439 @@
+// rtnl/*.h: typed structs from bytes captured from the kernel, and back.
+#include <linux/if.h>
+#include <linux/if_addr.h>
+#include <linux/if_arp.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <map>
+
+#include "captures/addresses.h"
+#include "captures/links.h"
+#include "captures/misses.h"
+#include "captures/neighbors.h"
+#include "captures/routes.h"
+#include "rtnl/address.h"
+#include "rtnl/link.h"
+#include "rtnl/neighbor.h"
+#include "rtnl/route.h"
+#include "support.h"
+
+using namespace overns;
+using support::ByteVector;
+using support::from_hex;
+using support::ip;
+using support::mac;
+
+namespace {
+
+template <class Decode>
+auto decode(std::string_view capture, Decode decode_message) {
+  const ByteVector bytes = from_hex(capture);
+  MessageReader reader(bytes);
+  const auto message = reader.next();
+  REQUIRE(message);
+  auto decoded = decode_message(*message);
+  CHECK_FALSE(reader.next());
+  CHECK_FALSE(reader.malformed());
+  return decoded;
+}
+
+Link link_of(std::string_view capture) {
+  const auto link = decode(capture, decode_link);
+  REQUIRE(link);
+  return *link;
+}
+
+NeighborEntry neighbor_of(std::string_view capture) {
+  const auto entry = decode(capture, decode_neighbor);
+  REQUIRE(entry);
+  return *entry;
+}
+
+// IFLA_INFO_DATA by name.
+std::map<std::string, std::variant<std::uint64_t, Ip>> info_of(const Link& link) {
+  std::map<std::string, std::variant<std::uint64_t, Ip>> values;
+  for (const InfoValue& item : link.info) values[item.policy->name] = item.value;
+  return values;
+}
+
+bool has(const Link& link, const std::string& name) { return info_of(link).contains(name); }
+
+std::uint64_t number(const Link& link, const std::string& name) {
+  const auto values = info_of(link);
+  const auto found = values.find(name);
+  INFO(name);
+  REQUIRE(found != values.end());
+  return std::get<std::uint64_t>(found->second);
+}
+
+Ip address(const Link& link, const std::string& name) {
+  const auto values = info_of(link);
+  const auto found = values.find(name);
+  INFO(name);
+  REQUIRE(found != values.end());
+  return std::get<Ip>(found->second);
+}
+
+}  // namespace
+
+TEST_CASE("links: a bridge") {
+  const Link link = link_of(captures::kBridge);
+  CHECK(link.family == AF_UNSPEC);
+  CHECK(link.name == "br0");
+  CHECK(link.kind == "bridge");
+  CHECK(link.slave_kind.empty());
+  CHECK(link.mac == mac("02:00:00:00:b0:00"));
+  CHECK(link.mtu == 1500);
+  CHECK((link.flags & IFF_UP) != 0);
+  CHECK(link.hardware == ARPHRD_ETHER);
+  CHECK(link.master == 0);
+  CHECK_FALSE(link.link);
+  CHECK(number(link, "mcastSnooping") == 0);
+  CHECK(number(link, "stpState") == 0);
+  CHECK(number(link, "ageingTime") == 30000);
+  CHECK(number(link, "forwardDelay") == 1500);
+  CHECK(number(link, "priority") == 0x8000);
+  CHECK(number(link, "vlanFiltering") == 0);
+  CHECK(number(link, "mcastRouter") == 1);
+}
+
+TEST_CASE("links: a vxlan that was moved out of its host's namespace") {
+  const Link link = link_of(captures::kMovedVxlan);
+  CHECK(link.name == "vxlan1");
+  CHECK(link.kind == "vxlan");
+  CHECK(link.slave_kind == "bridge");
+  CHECK(link.alias == "the overlay");
+  CHECK(link.alternative_names == std::vector<std::string>{"overlay-of-host"});
+  CHECK(link.master == 2);
+  CHECK(link.link_netnsid == 0);
+  CHECK(number(link, "vni") == 42);
+  CHECK(address(link, "local") == ip("10.0.0.10"));
+  CHECK(number(link, "port") == 4789);
+  for (const std::string flag : {"proxy", "learning", "l2miss", "l3miss", "localbypass", "udpCsum"}) {
+    INFO(flag);
+    CHECK(number(link, flag) == 1);
+  }
+  for (const std::string flag : {"rsc", "collectMetadata", "ttlInherit", "remcsumTx"}) {
+    INFO(flag);
+    CHECK(number(link, flag) == 0);
+  }
+  // Told by being there at all.
+  for (const std::string flag : {"gbp", "gpe", "remcsumNopartial"}) {
+    INFO(flag);
+    CHECK_FALSE(has(link, flag));
+  }
+  CHECK_FALSE(has(link, "group"));
+}
+
+TEST_CASE("links: a vxlan with a group, a device and other than default values") {
+  const Link link = link_of(captures::kVxlan);
+  CHECK(link.kind == "vxlan");
+  CHECK_FALSE(link.link_netnsid);
+  CHECK(number(link, "vni") == 7);
+  CHECK(address(link, "group") == ip("239.1.1.1"));
+  CHECK(address(link, "local") == ip("10.0.0.10"));
+  CHECK(number(link, "device") != 0);
+  CHECK(number(link, "port") == 8472);
+  CHECK(number(link, "ttl") == 5);
+  CHECK(number(link, "tos") == 0x10);
+  CHECK(number(link, "ageing") == 60);
+  CHECK(number(link, "limit") == 1000);
+  CHECK(number(link, "udpCsum") == 0);
+  CHECK(number(link, "df") == 1);
+}
+
+TEST_CASE("links: a vxlan over IPv6") {
+  const Link link = link_of(captures::kVxlanOverIpv6);
+  CHECK(number(link, "vni") == 16777215);
+  CHECK(address(link, "local") == ip("fd00:10::10"));
+  CHECK(number(link, "udpZeroCsum6Tx") == 1);
+  CHECK(number(link, "udpZeroCsum6Rx") == 1);
+  CHECK(number(link, "ttlInherit") == 1);
+  CHECK(number(link, "gbp") == 1);
+}
+
+TEST_CASE("links: one end of a veth, with an alias") {
+  const Link link = link_of(captures::kVeth);
+  CHECK(link.name == "veth0");
+  CHECK(link.kind == "veth");
+  CHECK(link.slave_kind == "bridge");
+  CHECK(link.alias == "overns 02:42:c0:a8:00:02 192.168.0.2/24,fd00::2/64 c1");
+  CHECK(link.mac == mac("02:00:00:00:e0:00"));
+  CHECK(link.mtu == 1450);
+  CHECK(link.link);
+  CHECK(link.link_netnsid == 0);
+  CHECK((link.flags & IFF_UP) == 0);
+  CHECK(link.info.empty());
+}
+
+TEST_CASE("links: the loopback, and what has gone") {
+  const Link loopback = link_of(captures::kLoopback);
+  CHECK(loopback.name == "lo");
+  CHECK(loopback.index == 1);
+  CHECK(loopback.hardware == ARPHRD_LOOPBACK);
+  CHECK(loopback.mac == Mac{});
+  CHECK(loopback.kind.empty());
+
+  const Link port = link_of(captures::kPortGone);
+  CHECK(port.family == AF_BRIDGE);  // the bridge has lost a port, the link is still there
+  CHECK(port.name == "gone0");
+  const Link gone = link_of(captures::kLinkGone);
+  CHECK(gone.family == AF_UNSPEC);
+  CHECK(gone.name == "gone0");
+  CHECK(gone.index == port.index);
+}
+
+TEST_CASE("links: a dump holds them all") {
+  const ByteVector bytes = from_hex(captures::kLinkDump);
+  MessageReader reader(bytes);
+  std::vector<std::string> names;
+  while (const auto message = reader.next()) {
+    if (const auto link = decode_link(*message)) names.push_back(link->name);
+  }
+  CHECK_FALSE(reader.malformed());
+  std::sort(names.begin(), names.end());
+  CHECK(names == std::vector<std::string>{"eth0", "lo", "under0", "under1", "vxlan6", "vxlan7"});
+}
+
+TEST_CASE("addresses") {
+  const auto labelled = decode(captures::kAddress, decode_address);
+  REQUIRE(labelled);
+  CHECK(labelled->ip == ip("192.168.0.1"));
+  CHECK(labelled->prefix == 24);
+  CHECK(labelled->label == "br0:x");
+  CHECK(labelled->scope == RT_SCOPE_UNIVERSE);
+  CHECK(labelled->index == 2);
+
+  // IFA_LOCAL is ours, IFA_ADDRESS the other end.
+  const auto pointed = decode(captures::kPointToPoint, decode_address);
+  REQUIRE(pointed);
+  CHECK(pointed->ip == ip("10.9.0.1"));
+  CHECK(pointed->prefix == 32);
+
+  const auto ipv6 = decode(captures::kIpv6Address, decode_address);
+  REQUIRE(ipv6);
+  CHECK(ipv6->ip == ip("fd00::1"));
+  CHECK(ipv6->prefix == 64);
+  CHECK((ipv6->flags & IFA_F_PERMANENT) != 0);
+  CHECK((ipv6->flags & IFA_F_NODAD) != 0);
+
+  const auto gone = decode(captures::kAddressGone, decode_address);
+  REQUIRE(gone);
+  CHECK(gone->ip == ip("10.9.0.1"));
+}
+
+TEST_CASE("routes") {
+  const auto fallback = decode(captures::kDefaultRoute, decode_route);
+  REQUIRE(fallback);
+  CHECK(fallback->family == AF_INET);
+  CHECK(fallback->destination.empty());
+  CHECK(fallback->prefix == 0);
+  CHECK(fallback->gateway == ip("192.168.0.254"));
+  CHECK(fallback->index == 2);
+  CHECK(fallback->table == RT_TABLE_MAIN);
+  CHECK(fallback->protocol == RTPROT_BOOT);
+  CHECK(fallback->type == RTN_UNICAST);
+
+  // A table beyond 255 stands in an attribute only.
+  const auto other = decode(captures::kTableRoute, decode_route);
+  REQUIRE(other);
+  CHECK(other->destination == ip("10.7.0.0"));
+  CHECK(other->prefix == 16);
+  CHECK(other->source == ip("192.168.0.1"));
+  CHECK(other->table == 1000);
+  CHECK(other->priority == 77);
+  CHECK(other->scope == RT_SCOPE_LINK);
+
+  const auto ipv6 = decode(captures::kIpv6Route, decode_route);
+  REQUIRE(ipv6);
+  CHECK(ipv6->family == AF_INET6);
+  CHECK(ipv6->destination == ip("fd77::"));
+  CHECK(ipv6->prefix == 48);
+  CHECK(ipv6->gateway == ip("fd00::2"));
+  CHECK(ipv6->priority == 5);
+
+  CHECK(decode(captures::kRouteGone, decode_route));
+}
+
+TEST_CASE("neighbours and FDB entries") {
+  const NeighborEntry neighbor = neighbor_of(captures::kNeighbor);
+  CHECK(neighbor.family == AF_INET);
+  CHECK(neighbor.state == NUD_PERMANENT);
+  CHECK(neighbor.ip == ip("192.168.0.3"));
+  CHECK(neighbor.mac == mac("02:42:c0:a8:00:03"));
+  CHECK_FALSE(neighbor.vni);
+
+  const NeighborEntry ipv6 = neighbor_of(captures::kIpv6Neighbor);
+  CHECK(ipv6.family == AF_INET6);
+  CHECK(ipv6.ip == ip("fd00::3"));
+  CHECK(ipv6.mac == mac("02:42:c0:a8:00:03"));
+
+  // One that is deleted has lost its MAC.
+  const NeighborEntry gone = neighbor_of(captures::kNeighborGone);
+  CHECK(gone.ip == ip("192.168.0.3"));
+  CHECK(gone.state == NUD_FAILED);
+  CHECK_FALSE(gone.mac);
+
+  // NDA_LINK_NETNSID comes first.
+  const NeighborEntry fdb = neighbor_of(captures::kFdb);
+  CHECK(fdb.family == AF_BRIDGE);
+  CHECK(fdb.state == NUD_REACHABLE);
+  CHECK(fdb.flags == NTF_SELF);
+  CHECK(fdb.mac == mac("02:42:c0:a8:00:04"));
+  CHECK(fdb.ip == ip("10.0.0.11"));
+  CHECK(fdb.link_netnsid == 0);
+  CHECK(neighbor_of(captures::kFdbGone).mac == fdb.mac);
+
+  const NeighborEntry all = neighbor_of(captures::kFdbWithAll);
+  CHECK(all.state == (NUD_PERMANENT | NUD_NOARP));
+  CHECK(all.ip == ip("10.0.0.12"));
+  CHECK(all.port == 4790);
+  CHECK(all.vni == 99);
+  CHECK(all.via == 3);
+  CHECK_FALSE(all.link_netnsid);
+
+  const NeighborEntry zero = neighbor_of(captures::kFdbOverIpv6);
+  CHECK(zero.mac == Mac{});
+  CHECK(zero.ip == ip("fd00:10::11"));
+
+  const NeighborEntry bridge = neighbor_of(captures::kBridgeFdb);
+  CHECK(bridge.mac == mac("02:42:c0:a8:00:06"));
+  CHECK(bridge.master == 2);
+  CHECK(bridge.ip.empty());
+}
+
+TEST_CASE("misses: all attributes are walked") {
+  const auto miss = [](std::string_view capture) { return decode(capture, decode_miss); };
+  CHECK(miss(captures::kMovedL3)->ip == ip("192.168.0.9"));
+  CHECK(miss(captures::kMovedL3)->is_l3());
+  CHECK(miss(captures::kMovedL3Ipv6)->ip == ip("fd00::9"));
+  CHECK(miss(captures::kMovedL2)->mac == mac("02:42:c0:a8:00:08"));
+  CHECK_FALSE(miss(captures::kMovedL2)->is_l3());
+  CHECK(miss(captures::kL3)->ip == ip("192.168.7.9"));
+  CHECK(miss(captures::kL3)->index == 5);
+  CHECK(miss(captures::kL3Ipv6)->ip == ip("fd07::9"));
+  CHECK(miss(captures::kL2)->mac == mac("02:42:c0:a8:07:08"));
+  CHECK_FALSE(miss(captures::kL2)->is_l3());
+
+  // An ordinary device's question is none of vxlan's.
+  CHECK_FALSE(miss(captures::kAppSolicit));
+  const NeighborEntry asked = neighbor_of(captures::kAppSolicit);
+  CHECK(asked.state == NUD_INCOMPLETE);
+  CHECK(asked.ip == ip("10.0.0.77"));
+  CHECK(asked.probes);
+}
+
+TEST_CASE("no decoder takes another's message") {
+  for (const auto& capture : {captures::kBridge, captures::kAddress, captures::kDefaultRoute, captures::kNeighbor}) {
+    int taken = 0;
+    taken += decode(capture, decode_link) ? 1 : 0;
+    taken += decode(capture, decode_address) ? 1 : 0;
+    taken += decode(capture, decode_route) ? 1 : 0;
+    taken += decode(capture, decode_neighbor) ? 1 : 0;
+    CHECK(taken == 1);
+    CHECK_FALSE(decode(capture, decode_miss));
+  }
+}
+
+TEST_CASE("what is encoded decodes to the same") {
+  RequestBatch batch;
+  NeighborEntry entry;
+  entry.family = AF_BRIDGE;
+  entry.index = 7;
+  entry.state = NUD_REACHABLE;
+  entry.flags = NTF_SELF;
+  entry.ip = ip("fd00:10::11");
+  entry.mac = mac("02:42:c0:a8:00:04");
+  entry.vni = 0xffffff;
+  entry.port = 4790;
+  entry.via = 3;
+  entry.vlan = 12;
+  entry.nexthop = 99;
+  entry.extended_flags = 1;
+  entry.protocol = 4;
+  encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE, entry);
+  RouteEntry route;
+  route.family = AF_INET6;
+  route.destination = ip("fd77::");
+  route.prefix = 48;
+  route.gateway = ip("fd00::2");
+  route.source = ip("fd00::1");
+  route.index = 2;
+  route.table = 70000;
+  route.priority = 5;
+  route.protocol = RTPROT_STATIC;
+  route.type = RTN_UNICAST;
+  encode_route(batch, RTM_NEWROUTE, NLM_F_CREATE, route);
+  encode_address(batch, RTM_NEWADDR, NLM_F_CREATE, {2, ip("192.168.0.1"), 24, RT_SCOPE_LINK, IFA_F_NODAD, "br0:x"});
+  LinkSpec spec;
+  spec.kind = "vxlan";
+  spec.name = "vxlan1";
+  spec.mac = mac("02:00:00:00:a1:00");
+  spec.mtu = 1450;
+  spec.master = 4;
+  spec.alias = "alias";
+  spec.up = true;
+  for (const InfoPolicy& policy : info_policies("vxlan")) {
+    switch (policy.value) {
+      case ValueType::kIp4: spec.info.push_back({&policy, ip("10.0.0.1")}); break;
+      case ValueType::kIp6: spec.info.push_back({&policy, ip("fd00::1")}); break;
+      default: spec.info.push_back({&policy, std::uint64_t{1}}); break;
+    }
+  }
+  encode_link(batch, spec, NLM_F_CREATE);
+
+  std::vector<Message> messages;
+  for (std::size_t i = 0; i < batch.size(); ++i) {
+    MessageReader reader(batch.request(i));
+    messages.push_back(*reader.next());
+    CHECK_FALSE(reader.next());
+    CHECK_FALSE(reader.malformed());
+    CHECK((messages.back().header.nlmsg_flags & NLM_F_REQUEST) != 0);
+  }
+  const auto neighbor = decode_neighbor(messages[0]);
+  REQUIRE(neighbor);
+  CHECK(neighbor->ip == entry.ip);
+  CHECK(neighbor->mac == entry.mac);
+  CHECK(neighbor->vni == entry.vni);
+  CHECK(neighbor->port == entry.port);
+  CHECK(neighbor->via == entry.via);
+  CHECK(neighbor->vlan == entry.vlan);
+  CHECK(neighbor->nexthop == entry.nexthop);
+  CHECK(neighbor->extended_flags == entry.extended_flags);
+  CHECK(neighbor->protocol == entry.protocol);
+  CHECK(neighbor->state == entry.state);
+  CHECK(neighbor->flags == entry.flags);
+  CHECK(neighbor->index == entry.index);
+  const auto routed = decode_route(messages[1]);
+  REQUIRE(routed);
+  CHECK(routed->destination == route.destination);
+  CHECK(routed->prefix == route.prefix);
+  CHECK(routed->gateway == route.gateway);
+  CHECK(routed->source == route.source);
+  CHECK(routed->index == route.index);
+  CHECK(routed->table == route.table);
+  CHECK(routed->priority == route.priority);
+  const auto addressed = decode_address(messages[2]);
+  REQUIRE(addressed);
+  CHECK(addressed->ip == ip("192.168.0.1"));
+  CHECK(addressed->prefix == 24);
+  CHECK(addressed->scope == RT_SCOPE_LINK);
+  CHECK(addressed->flags == IFA_F_NODAD);
+  CHECK(addressed->label == "br0:x");
+  const auto linked = decode_link(messages[3]);
+  REQUIRE(linked);
+  CHECK(linked->name == spec.name);
+  CHECK(linked->kind == spec.kind);
+  CHECK(linked->mac == spec.mac);
+  CHECK(linked->mtu == spec.mtu);
+  CHECK(linked->master == spec.master);
+  CHECK(linked->alias == spec.alias);
+  REQUIRE(linked->info.size() == spec.info.size());
+  for (std::size_t i = 0; i < spec.info.size(); ++i) {
+    INFO(spec.info[i].policy->name);
+    CHECK(linked->info[i].policy == spec.info[i].policy);
+    CHECK(linked->info[i].value == spec.info[i].value);
+  }
+}
