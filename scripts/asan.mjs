@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * npm run asan: the vitest suite on an addon built with AddressSanitizer and UndefinedBehaviorSanitizer. Arguments go
- * to vitest. Node itself is not instrumented, so the runtime is preloaded: into every node of the run, through a
+ * npm run asan: the C++ tests and the vitest suite on native code built with AddressSanitizer and
+ * UndefinedBehaviorSanitizer. Arguments go to vitest (and leave the C++ tests out). Node itself is not instrumented, so the runtime is preloaded: into every node of the run, through a
  * wrapper that stands first on PATH and in process.execPath, and into nothing else.
  */
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -14,15 +14,32 @@ import { prebuild } from './pack.mjs';
 
 const folder = join(root, 'build/asan');
 
-async function compile(env) {
+async function compile(env, tests) {
   const output = join(folder, 'build/Release');
   const tree = join(folder, 'cmake');
   const configure = [
-    ...['-S', root, '-B', tree, '-DCMAKE_CXX_COMPILER=g++', '-DOVERNS_ADDON=ON', '-DOVERNS_TESTS=OFF'],
+    ...[
+      '-S',
+      root,
+      '-B',
+      tree,
+      '-DCMAKE_CXX_COMPILER=g++',
+      '-DOVERNS_ADDON=ON',
+      `-DOVERNS_TESTS=${tests ? 'ON' : 'OFF'}`,
+    ],
     ...['-DOVERNS_SANITIZE=address;undefined', `-DCMAKE_LIBRARY_OUTPUT_DIRECTORY=${output}`, '--log-level=NOTICE'],
   ];
   for (const args of [configure, ['--build', tree, '--parallel', '2', '--', '--no-print-directory']]) {
-    if ((await run('cmake', args, { env })) !== 0) throw new Stop('asan: the addon did not build (above)');
+    if ((await run('cmake', args, { env })) !== 0) throw new Stop('asan: the native code did not build (above)');
+  }
+  // Here leaks count too: nothing in this process is anybody else's.
+  if (
+    tests &&
+    (await run(join(tree, 'overns_tests'), ['--no-colors'], {
+      env: { ...env, UBSAN_OPTIONS: 'print_stacktrace=1' },
+    })) !== 0
+  ) {
+    throw new Stop('asan: the C++ tests failed (above)');
   }
 }
 
@@ -45,7 +62,10 @@ await script(async () => {
   const tools = await provide({ install: process.env.CI === 'true' || process.env.OVERNS_TEST_INSTALL === '1' });
   const env = toolEnv(gypEnv());
   if (!tools.cmake.ok) throw new Stop(`asan: ${tools.cmake.reason}: run \`${tools.cmake.remedy}\``);
-  await compile(env);
+  const all = process.argv.length === 2;
+  if (all && !tools.doctest.ok)
+    process.stderr.write(`asan: C++ tests skipped: ${tools.doctest.reason}: run \`${tools.doctest.remedy}\`\n`);
+  await compile(env, all && tools.doctest.ok);
 
   const runtime = capture('g++', ['-print-file-name=libasan.so']);
   if (!runtime?.startsWith('/')) throw new Stop('asan: g++ has no libasan.so: run `apt-get install libasan8`');

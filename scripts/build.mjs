@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
  * npm run build: TypeScript into dist/, the addon into build/Release/overns.node. Makes only what is stale.
- * `--only ts`, `--only addon`: one of the two. `--force`: everything anew.
+ * `--only ts`, `--only addon`: one of the two. `--force`: everything anew. `--debug`: the addon for a debugger, without
+ * optimisation, until the next build without it.
  */
 import { chmodSync, existsSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
@@ -151,6 +152,8 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
     const args = process.argv.slice(2);
     const only = args.includes('--only') ? args[args.indexOf('--only') + 1] : undefined;
     if (only !== undefined && only !== 'ts' && only !== 'addon') throw new Stop('build: --only takes `ts` or `addon`');
+    // Part of the recorded environment: a change of it is a build from scratch.
+    if (args.includes('--debug')) process.env.CXXFLAGS = `${process.env.CXXFLAGS ?? ''} -O0 -g3`.trim();
     await build({ only, force: args.includes('--force') });
   });
 }
