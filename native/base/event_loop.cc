@@ -101,15 +101,13 @@ bool EventLoop::set_realtime(bool on) {
   return running_ && pthread_setschedparam(thread_, on ? SCHED_FIFO : SCHED_OTHER, &param) == 0;
 }
 
-bool EventLoop::run_tasks() {
+void EventLoop::run_tasks() {
   {
     const std::lock_guard lock(mutex_);
     current_.swap(tasks_);
   }
-  const bool any = !current_.empty();
   for (auto& task : current_) task();
   current_.clear();
-  return any;
 }
 
 void EventLoop::run() {
@@ -117,7 +115,6 @@ void EventLoop::run() {
   int timeout = -1;
   while (!stopping_.load()) {
     const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), timeout);
-    bool ran_tasks = false;
     for (int i = 0; i < count; ++i) {
       const std::uint32_t id = ready[static_cast<std::size_t>(i)].data.u32;
       if (id != 0) {
@@ -126,9 +123,9 @@ void EventLoop::run() {
       }
       std::uint64_t drained;
       (void)!read(wakeup_.get(), &drained, sizeof drained);
-      ran_tasks = run_tasks() || ran_tasks;
+      run_tasks();
     }
-    timeout = handler_.turn(ran_tasks);
+    timeout = handler_.turn();
   }
   // Nobody who waits for a task is left waiting.
   for (;;) {

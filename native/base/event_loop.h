@@ -22,7 +22,7 @@ class EventLoop {
     virtual ~Handler() = default;
     virtual void ready(std::uint32_t id) = 0;  // a descriptor watched under this id is readable
     // After each round of them and of tasks. Returns how long to sleep at most, milliseconds, -1 = until woken.
-    virtual int turn(bool ran_tasks) = 0;
+    virtual int turn() = 0;
   };
 
   explicit EventLoop(Handler& handler) : handler_(handler) {}
@@ -48,7 +48,7 @@ class EventLoop {
  private:
   void run();
   void wake();
-  bool run_tasks();
+  void run_tasks();
 
   Handler& handler_;
   UniqueFd epoll_;

@@ -84,7 +84,7 @@ void EventReader::ready(std::uint32_t id) {
   }
 }
 
-int EventReader::turn(bool) {
+int EventReader::turn() {
   if (!news_) return -1;
   news_ = false;
   bool first;

@@ -42,7 +42,7 @@ class EventReader final : private EventLoop::Handler {
   static constexpr std::size_t kMaxBytes = 64 << 20;  // held for one subscription
 
   void ready(std::uint32_t id) override;
-  int turn(bool ran_tasks) override;
+  int turn() override;
 
   std::function<void()> notify_;
   std::uint32_t last_id_ = 0;

@@ -450,8 +450,9 @@ void MissEngine::forget_programmed() {
 
 // --- answering -------------------------------------------------------------------------------------------------
 
-void MissEngine::flush() {
-  if (ready_.empty()) return;
+MissEngine::Answered MissEngine::flush() {
+  Answered answered;
+  if (ready_.empty()) return answered;
   items_.clear();
   flushed_.clear();
   for (const AskKey& key : ready_) {
@@ -474,7 +475,7 @@ void MissEngine::flush() {
     flushed_.push_back(key);
   }
   ready_.clear();
-  if (items_.empty()) return;
+  if (items_.empty()) return answered;
   // What waited leaves before the kernel may send what follows by itself.
   if (!packets_.empty()) {
     for (const Programming& item : items_) forward_packets(item.mac, item.vtep);
@@ -492,6 +493,8 @@ void MissEngine::flush() {
       settle(*ask, State::kAbsent, now + options_.negative_ttl_ms * kMillisecond);
       continue;
     }
+    answered.v4 = answered.v4 || items_[i].ip.is_v4();
+    answered.v6 = answered.v6 || items_[i].ip.is_v6();
     replay_frames(*ask, now);
     if (IpSlot* slot = table_.ips.find(items_[i].ip); !items_[i].ip.empty() && slot != nullptr)
       slot->flags |= kProgrammed;
@@ -512,6 +515,7 @@ void MissEngine::flush() {
     ask->miss_at = 0;
     settle(*ask, State::kAnswered, now + kRecent);
   }
+  return answered;
 }
 
 // --- swallowed requests ----------------------------------------------------------------------------------------

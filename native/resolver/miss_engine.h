@@ -132,8 +132,13 @@ class MissEngine {
   // The vxlan device is a new one: nothing is programmed any more.
   void forget_programmed();
 
-  // Programs what the calls above have decided on, and replays. To be called after each round of them.
-  void flush();
+  // Programs what the calls above have decided on, and replays. To be called after each round of them. Returns for
+  // which family there was an answer.
+  struct Answered {
+    bool v4 = false;
+    bool v6 = false;
+  };
+  Answered flush();
 
   // Expiry. Returns when it wants to be called next; 0 = not at all.
   Nanoseconds expire(Nanoseconds now);

@@ -20,7 +20,7 @@ namespace overns {
 namespace {
 
 constexpr int kTapBuffer = 4 << 20;
-constexpr int kMaxRounds = 16;  // of reading, before other overlays get their turn
+constexpr int kMaxRounds = 16;  // of reading packets, before other overlays get their turn
 
 // A packet socket on the bridge: sees the frames that the bridge passes up, which are the flooded ones, at no cost to
 // the data path.
@@ -150,9 +150,10 @@ void OverlayPort::close_punt() {
   punt_row_ = false;
 }
 
-std::vector<int> OverlayPort::descriptors() const {
-  std::vector<int> open{miss_.get(), arp_tap_.get(), nd_tap_.get(), link_events_.get()};
-  if (punt_) open.insert(open.end(), {punt_->fd(), host_events_.get()});
+std::vector<std::pair<int, OverlayPort::Source>> OverlayPort::descriptors() const {
+  std::vector<std::pair<int, Source>> open{
+      {miss_.get(), kMisses}, {arp_tap_.get(), kArp}, {nd_tap_.get(), kNd}, {link_events_.get(), kLinks}};
+  if (punt_) open.insert(open.end(), {{punt_->fd(), kPackets}, {host_events_.get(), kHost}});
   return open;
 }
 
@@ -186,20 +187,20 @@ Status OverlayPort::adopt_neighbors() {
 
 // --- reading ---------------------------------------------------------------------------------------------------
 
-bool OverlayPort::pump(DatagramBatch& buffer, DatagramBatch& packets) {
-  read_link_events(buffer);  // first: what is local must be known before a miss for it is answered
-  for (int round = 0; round < kMaxRounds; ++round) {
-    int read = read_misses(buffer);
-    read += read_taps(buffer, arp_tap_.get(), true);
-    read += read_taps(buffer, nd_tap_.get(), false);
-    if (punt_) read += read_packets(packets);
-    engine_->flush();
-    if (read == 0) {
-      if (punt_) read_host_events(buffer);
-      return true;
-    }
+void OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch& packets) {
+  // First: what is local must be known before a miss for it is answered.
+  if ((sources & kLinks) != 0) read_link_events(buffer);
+  if ((sources & kMisses) != 0) read_misses(buffer);
+  // The entries are programmed before the requests are read: these have arrived by then, and are replayed at once.
+  const MissEngine::Answered answered = engine_->flush();
+  if (answered.v4 || (sources & kArp) != 0) read_taps(buffer, arp_tap_.get(), true);
+  if (answered.v6 || (sources & kNd) != 0) read_taps(buffer, nd_tap_.get(), false);
+  engine_->flush();
+  if (punt_ && (sources & kPackets) != 0) {
+    // What came while the entry was being programmed leaves before anything else is done.
+    for (int round = 0; round < kMaxRounds && read_packets(packets) > 0; ++round) engine_->flush();
   }
-  return false;
+  if (punt_ && (sources & kHost) != 0) read_host_events(buffer);
 }
 
 int OverlayPort::read_packets(DatagramBatch& packets) {

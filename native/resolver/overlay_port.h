@@ -55,7 +55,10 @@ class OverlayPort final : public EngineOutput {
   MissEngine& engine() { return *engine_; }
   const EngineStats& stats() const { return engine_->stats(); }
   std::atomic<std::uint32_t>& wanted() { return wanted_; }  // bits 1 << EventKind
-  std::vector<int> descriptors() const;
+  // What there is to read, as bits: which descriptor is which.
+  enum Source : std::uint8_t { kLinks = 1, kMisses = 2, kArp = 4, kNd = 8, kPackets = 16, kHost = 32 };
+  static constexpr std::uint8_t kAllSources = 63;
+  std::vector<std::pair<int, Source>> descriptors() const;
   // Why the packets of L2 misses are lost, as the kernel drops them; empty when they are caught.
   const std::string& no_punt() const { return no_punt_; }
   // Takes the punt away, so that the kernel notifies of L2 misses again.
@@ -64,8 +67,8 @@ class OverlayPort final : public EngineOutput {
   std::size_t packet_size() const { return packet_size_; }
 
   void bind(Turn* turn) { turn_ = turn; }
-  // Reads all that is there and answers it. False when there may be more: call again soon.
-  bool pump(DatagramBatch& buffer, DatagramBatch& packets);
+  // Reads from the sources given and answers. What is left over stays readable.
+  void pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch& packets);
   Nanoseconds expire() { return engine_->expire(monotonic_now()); }
 
   // EngineOutput

@@ -1,6 +1,8 @@
 #include "resolver/reactor.h"
 
 #include <algorithm>
+#include <bit>
+#include <utility>
 
 namespace overns {
 
@@ -14,9 +16,10 @@ void Reactor::add(const std::shared_ptr<OverlayPort>& port) {
   loop_.post_and_wait([&] {
     port->bind(&turn_);
     packets_.resize(port->packet_size());
-    ports_[port->id()] = {port, false};
-    for (const int fd : port->descriptors()) loop_.watch(fd, port->id());
-    ready(port->id());  // what arrived while it was being opened
+    ports_[port->id()].port = port;
+    for (const auto& [fd, source] : port->descriptors())
+      loop_.watch(fd, port->id() << kSourceBits | static_cast<unsigned>(std::countr_zero(unsigned{source})));
+    touch(port->id(), OverlayPort::kAllSources);  // what arrived while it was being opened
   });
 }
 
@@ -24,7 +27,7 @@ void Reactor::remove(std::uint32_t id) {
   loop_.post_and_wait([&] {
     const auto served = ports_.find(id);
     if (served == ports_.end()) return;
-    for (const int fd : served->second.port->descriptors()) loop_.unwatch(fd);
+    for (const auto& [fd, source] : served->second.port->descriptors()) loop_.unwatch(fd);
     served->second.port->close_punt();
     ports_.erase(served);
   });
@@ -35,7 +38,7 @@ void Reactor::post(std::uint32_t id, std::function<void(OverlayPort&)> task) {
     const auto served = ports_.find(id);
     if (served == ports_.end()) return;
     task(*served->second.port);
-    ready(id);  // so that the turn flushes what the task decided
+    touch(id, 0);  // so that the turn flushes what the task decided
   });
 }
 
@@ -49,39 +52,39 @@ void Reactor::take(Outbox& into) {
 }
 
 void Reactor::ready(std::uint32_t id) {
-  const auto served = ports_.find(id);
-  if (served == ports_.end() || served->second.dirty) return;
-  served->second.dirty = true;
-  dirty_.push_back(id);
+  touch(id >> kSourceBits, static_cast<std::uint8_t>(1U << (id & ((1U << kSourceBits) - 1))));
 }
 
-int Reactor::turn(bool ran_tasks) {
-  const bool work = !dirty_.empty();
-  std::size_t busy = 0;
-  for (const std::uint32_t id : dirty_) {
-    const auto served = ports_.find(id);
-    if (served == ports_.end()) continue;
-    if (served->second.port->pump(buffer_, packets_)) {
-      served->second.dirty = false;
-    } else {
-      dirty_[busy++] = id;
-    }
+void Reactor::touch(std::uint32_t id, std::uint8_t sources) {
+  const auto served = ports_.find(id);
+  if (served == ports_.end()) return;
+  served->second.sources |= sources;
+  if (served->second.touched) return;
+  served->second.touched = true;
+  touched_.push_back(id);
+}
+
+int Reactor::turn() {
+  for (const std::uint32_t id : touched_) {
+    const auto found = ports_.find(id);
+    if (found == ports_.end()) continue;
+    Served& served = found->second;
+    served.touched = false;
+    served.port->pump(std::exchange(served.sources, 0), buffer_, packets_);
+    served.next = served.port->expire();
   }
-  dirty_.resize(busy);
+  touched_.clear();
 
   const Nanoseconds now = monotonic_now();
-  if (work || ran_tasks || (deadline_ != 0 && deadline_ <= now)) {
-    deadline_ = 0;
-    for (auto& [id, served] : ports_) {
-      const Nanoseconds next = served.port->expire();
-      if (next != 0 && (deadline_ == 0 || next < deadline_)) deadline_ = next;
-    }
+  Nanoseconds deadline = 0;
+  for (auto& [id, served] : ports_) {
+    if (served.next != 0 && served.next <= now) served.next = served.port->expire();
+    if (served.next != 0 && (deadline == 0 || served.next < deadline)) deadline = served.next;
   }
   deliver();
-  if (busy > 0) return 0;
-  if (deadline_ == 0) return -1;
+  if (deadline == 0) return -1;
   // Rounded up: waking a little late beats waking twice.
-  return deadline_ <= now ? 0 : static_cast<int>(std::min<Nanoseconds>((deadline_ - now) / 1'000'000 + 1, 60'000));
+  return deadline <= now ? 1 : static_cast<int>(std::min<Nanoseconds>((deadline - now) / 1'000'000 + 1, 60'000));
 }
 
 void Reactor::deliver() {

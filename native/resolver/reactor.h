@@ -44,12 +44,18 @@ class Reactor final : private EventLoop::Handler {
  private:
   struct Served {
     std::shared_ptr<OverlayPort> port;
-    bool dirty = false;  // something may be there to read
+    bool touched = false;      // in touched_
+    std::uint8_t sources = 0;  // what there is to read
+    Nanoseconds next = 0;      // its earliest expiry, 0 = none
   };
 
   void ready(std::uint32_t id) override;
-  int turn(bool ran_tasks) override;
+  int turn() override;
+  void touch(std::uint32_t id, std::uint8_t sources);
   void deliver();
+
+  // A watched descriptor's id is its overlay's, and which of its sources it is (the number of the bit).
+  static constexpr unsigned kSourceBits = 3;
 
   static constexpr std::size_t kMaxEvents = 1 << 16;
 
@@ -62,11 +68,10 @@ class Reactor final : private EventLoop::Handler {
 
   // The resolver thread's own.
   std::map<std::uint32_t, Served> ports_;
-  std::vector<std::uint32_t> dirty_;
+  std::vector<std::uint32_t> touched_;
   Turn turn_;
   DatagramBatch buffer_;
   DatagramBatch packets_;
-  Nanoseconds deadline_ = 0;  // of the earliest expiry, 0 = none
 
   EventLoop loop_;  // last: its thread uses all of the above
 };
