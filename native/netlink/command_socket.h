@@ -2,6 +2,7 @@
 // that they are not.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -39,7 +40,7 @@ struct DumpResult {
 
 class CommandSocket {
  public:
-  // `buffer`: bytes for one answer; it grows when the kernel sends more.
+  // `buffer`: bytes for one datagram of a dump; it grows when the kernel sends more. An acknowledgement always fits.
   static Result<CommandSocket> open(const std::string& netns, std::size_t buffer = 64 << 10);
 
   // The answer per item, in order: nothing, or why not. The outer failure means that answers are missing: what
@@ -56,7 +57,7 @@ class CommandSocket {
   int fd() const { return fd_.get(); }
 
  private:
-  CommandSocket(UniqueFd fd, std::size_t buffer) : fd_(std::move(fd)), buffer_(buffer) {}
+  CommandSocket(UniqueFd fd, std::size_t buffer) : fd_(std::move(fd)), buffer_(std::max(buffer, kAcknowledgement)) {}
 
   Status send(RequestBatch& batch, std::size_t first, std::size_t last, bool acknowledge_all);
   struct Received {
@@ -65,6 +66,8 @@ class CommandSocket {
   };
   Result<Received> receive();
   Failure failure_of(const Acknowledgement& ack, Bytes request) const;
+
+  static constexpr std::size_t kAcknowledgement = 1024;  // a capped one with the longest text is a quarter of it
 
   UniqueFd fd_;
   std::vector<std::uint8_t> buffer_;

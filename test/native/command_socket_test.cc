@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "netlink/socket.h"
+#include "rtnl/address.h"
 #include "rtnl/link.h"
 #include "rtnl/neighbor.h"
 #include "support.h"
@@ -214,4 +215,202 @@ TEST_CASE("a request longer than netlink can say is refused, its neighbours in t
   const auto undumped = socket.dump(query);
   REQUIRE_FALSE(undumped.ok());
   CHECK(undumped.failure().error == EMSGSIZE);
+}
+
+TEST_CASE("a dump into a buffer that is too small is complete") {
+  const auto netns = support::Namespace::make();
+  if (!netns) return;
+  CommandSocket roomy = open_socket_in(*netns);
+  const std::int32_t bridge = support::add_bridge(roomy, "br0");
+  add_neighbors(roomy, bridge, 3000);
+  RequestBatch request;
+  encode_get_neighbors(request, AF_INET, bridge, 0);
+  for (const std::size_t buffer : {std::size_t{1}, std::size_t{64}, std::size_t{1000}, std::size_t{5000}}) {
+    INFO("a buffer of " << buffer);
+    CommandSocket socket = open_socket_in(*netns, buffer);
+    auto dump = socket.dump(request);
+    REQUIRE(dump.ok());
+    CHECK_FALSE(dump->interrupted);
+    CHECK(neighbors_in(*dump).size() == 3000);
+
+    // As are single answers, and acknowledgements.
+    CommandSocket other = open_socket_in(*netns, buffer);
+    RequestBatch query;
+    encode_get_link(query, 0, "br0");
+    auto answer = other.query(query);
+    REQUIRE(answer.ok());
+    MessageReader reader(*answer);
+    CHECK(decode_link(*reader.next())->index == bridge);
+    CommandSocket third = open_socket_in(*netns, buffer);
+    RequestBatch batch;
+    encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_EXCL, neighbor(bridge, 0));
+    Answers answers;
+    REQUIRE(third.execute(batch, answers).ok());
+    CHECK(answers[0]->error == EEXIST);
+  }
+}
+
+TEST_CASE("a dump of what changes meanwhile is data, marked or clean, and never an error") {
+  const auto netns = support::Namespace::make();
+  if (!netns) return;
+  CommandSocket socket = open_socket_in(*netns);
+  const std::int32_t bridge = support::add_bridge(socket, "br0");
+  constexpr std::uint32_t kStable = 3000;  // many datagrams of each
+  add_neighbors(socket, bridge, kStable);
+  RequestBatch addresses;
+  for (std::uint32_t i = 0; i < kStable; ++i) {
+    encode_address(addresses, RTM_NEWADDR, NLM_F_CREATE, {bridge, neighbor(bridge, i).ip, 32, RT_SCOPE_LINK, 0, {}});
+  }
+  REQUIRE(socket.execute(addresses).ok());
+
+  std::atomic<bool> stop{false};
+  CommandSocket changing = open_socket_in(*netns);
+  std::thread changer([&] {
+    RequestBatch batch;
+    for (std::uint32_t i = 0; !stop; ++i) {
+      batch.clear();
+      LinkSpec spec;
+      spec.kind = "bridge";
+      spec.name = "flap0";
+      // A link's deletion waits for the grace period of all who may look at it: now and then only.
+      if (i % 32 == 0) encode_link(batch, spec, NLM_F_CREATE | NLM_F_EXCL);
+      for (std::uint32_t k = 0; k < 32; ++k) {
+        const NeighborEntry entry = neighbor(bridge, 100000 + k);
+        encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE, entry);
+        encode_address(batch, RTM_NEWADDR, NLM_F_CREATE, {bridge, entry.ip, 32, RT_SCOPE_LINK, 0, {}});
+        encode_neighbor(batch, RTM_DELNEIGH, 0, entry);
+        encode_address(batch, RTM_DELADDR, 0, {bridge, entry.ip, 32, RT_SCOPE_LINK, 0, {}});
+      }
+      if (i % 32 == 0) encode_delete_link(batch, 0, "flap0");
+      Answers answers;
+      (void)changing.execute(batch, answers);
+    }
+  });
+  int interrupted = 0;
+  for (int i = 0; i < 30; ++i) {
+    RequestBatch request;
+    if (i % 3 == 0) encode_get_neighbors(request, AF_INET, 0, 0);
+    if (i % 3 == 1) encode_get_addresses(request, 0, AF_INET);
+    if (i % 3 == 2) encode_get_link(request, 0, {});
+    auto dump = socket.dump(request);
+    INFO(support::text(dump));
+    REQUIRE(dump.ok());
+    interrupted += dump->interrupted ? 1 : 0;
+    if (i % 3 != 0) continue;
+    // What did not change is there in any case.
+    const std::set<Ip> seen = neighbors_in(*dump);
+    std::size_t missing = 0;
+    for (std::uint32_t k = 0; k < kStable; ++k) missing += seen.contains(neighbor(bridge, k).ip) ? 0 : 1;
+    CHECK(missing == 0);
+  }
+  stop = true;
+  changer.join();
+  MESSAGE("dumps still inconsistent after the retries: " << interrupted << " of 30");
+
+  RequestBatch request;
+  encode_get_addresses(request, 0, AF_INET);
+  auto dump = socket.dump(request);
+  REQUIRE(dump.ok());
+  CHECK_FALSE(dump->interrupted);
+}
+
+TEST_CASE("an answer from anybody but the kernel is not heard") {
+  const auto netns = support::Namespace::make();
+  if (!netns) return;
+  CommandSocket socket = open_socket_in(*netns);
+  sockaddr_nl own{};
+  socklen_t length = sizeof own;
+  REQUIRE(getsockname(socket.fd(), reinterpret_cast<sockaddr*>(&own), &length) == 0);
+  // A forged acknowledgement of the next request (ENOENT), before the kernel's.
+  auto forger = open_command_socket(netns->path());
+  REQUIRE(forger.ok());
+  MessageWriter writer;
+  writer.begin(NLMSG_ERROR, NLM_F_CAPPED, 1);
+  nlmsgerr error{};
+  error.error = -ENOENT;
+  writer.header(error);
+  writer.end();
+  REQUIRE(sendto(forger->get(), writer.bytes().data(), writer.size(), 0, reinterpret_cast<sockaddr*>(&own),
+                 sizeof own) == static_cast<ssize_t>(writer.size()));
+  RequestBatch batch;
+  LinkSpec spec;
+  spec.name = "lo";
+  spec.up = true;
+  encode_link(batch, spec, 0);
+  CHECK(socket.execute(batch).ok());
+}
+
+TEST_CASE("links are found by name; namespaces have ids") {
+  const auto netns = support::Namespace::make();
+  const auto other = support::Namespace::make();
+  if (!netns || !other) return;
+  CommandSocket socket = open_socket_in(*netns);
+  auto lo = link_index(socket, "lo");
+  REQUIRE(lo.ok());
+  CHECK(*lo == 1);
+  const auto none = link_index(socket, "none0");
+  REQUIRE_FALSE(none.ok());
+  CHECK(none.failure().error == ENODEV);
+  CHECK(none.failure().message == "none0");
+
+  auto before = namespace_id(socket, other->fd());
+  REQUIRE(before.ok());
+  CHECK(*before == -1);
+  support::add_veth(socket, "veth0", "eth0", other->fd());
+  auto after = namespace_id(socket, other->fd());
+  REQUIRE(after.ok());
+  CHECK(*after >= 0);
+  CommandSocket peer = open_socket_in(*other);
+  CHECK(link_index(peer, "eth0").ok());
+}
+
+TEST_CASE("a socket cannot be had in what is no namespace, and leaves nothing open") {
+  const std::size_t before = support::open_descriptors();
+  const auto missing = CommandSocket::open("/nowhere/at/all");
+  REQUIRE_FALSE(missing.ok());
+  CHECK(missing.failure().error == ENOENT);
+  const auto file = CommandSocket::open("/proc/self/status");
+  REQUIRE_FALSE(file.ok());
+  CHECK(file.failure().call == "setns");
+  CHECK(support::open_descriptors() == before);
+}
+
+TEST_CASE("event sockets: the groups asked for, filtered in the kernel") {
+  const auto netns = support::Namespace::make();
+  if (!netns) return;
+  CommandSocket socket = open_socket_in(*netns);
+  const std::int32_t bridge = support::add_bridge(socket, "br0");
+  const std::uint32_t groups[] = {RTNLGRP_NEIGH};
+  auto events = open_event_socket(netns->path(), {groups, 1 << 20, EventFilter::kMisses});
+  auto all = open_event_socket(netns->path(), {groups, 1 << 20, EventFilter::kNone});
+  REQUIRE(events.ok());
+  REQUIRE(all.ok());
+  add_neighbors(socket, bridge, 100);
+  char byte;
+  errno = 0;
+  CHECK(recv(events->get(), &byte, 1, MSG_DONTWAIT) == -1);
+  CHECK(errno == EAGAIN);
+  int heard = 0;
+  while (recv(all->get(), &byte, 1, MSG_DONTWAIT) > 0) ++heard;
+  CHECK(heard == 100);
+}
+
+TEST_CASE("event sockets: what the kernel drops is counted") {
+  const auto netns = support::Namespace::make();
+  if (!netns) return;
+  CommandSocket socket = open_socket_in(*netns);
+  const std::int32_t bridge = support::add_bridge(socket, "br0");
+  const std::uint32_t groups[] = {RTNLGRP_NEIGH};
+  auto events = open_event_socket(netns->path(), {groups, 4096, EventFilter::kNone});
+  REQUIRE(events.ok());
+  CHECK(socket_drops(events->get()) == 0);
+  add_neighbors(socket, bridge, 500);
+  char byte;
+  CHECK(recv(events->get(), &byte, 1, MSG_DONTWAIT) == -1);
+  CHECK(errno == ENOBUFS);
+  int heard = 0;
+  while (recv(events->get(), &byte, 1, MSG_DONTWAIT) > 0) ++heard;
+  CHECK(heard > 0);
+  CHECK(heard < 500);
+  CHECK(socket_drops(events->get()) == 500 - static_cast<std::uint32_t>(heard));
 }
