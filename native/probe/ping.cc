@@ -1,5 +1,6 @@
 #include "probe/ping.h"
 
+#include <linux/filter.h>
 #include <linux/icmp.h>
 #include <linux/icmpv6.h>
 #include <netinet/in.h>
@@ -62,23 +63,29 @@ bool set_option(int fd, int level, int name, const void* value, socklen_t size) 
   return setsockopt(fd, level, name, value, size) == 0;
 }
 
-Result<UniqueFd> open_echo_socket(const std::string& netns, const PingOptions& options) {
+// A raw socket gets all ICMP of its namespace, of other callers as well: only replies to this id may fill its buffer.
+bool accept_only_replies(int fd, bool v4, std::uint16_t id) {
+  sock_filter code[] = {
+      // What IPv4's raw sockets read begins with the IP header.
+      v4 ? sock_filter BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0) : sock_filter BPF_STMT(BPF_LDX | BPF_W | BPF_IMM, 0),
+      BPF_STMT(BPF_LD | BPF_B | BPF_IND, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(v4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY), 0, 3),
+      BPF_STMT(BPF_LD | BPF_H | BPF_IND, 4),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, id, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  const sock_fprog program{sizeof code / sizeof code[0], code};
+  return set_option(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
+}
+
+Result<UniqueFd> open_echo_socket(const std::string& netns, const PingOptions& options, std::uint16_t id) {
   const bool v4 = options.target.is_v4();
   auto fd = open_socket(netns, options.target.family, SOCK_RAW | SOCK_NONBLOCK, v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
   if (!fd) return fd;
   const int on = 1;
-  bool set = set_option(fd->get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
-  // A raw socket gets all ICMP of its namespace: let only replies through.
-  if (v4) {
-    icmp_filter only_replies{};
-    only_replies.data = ~(1U << ICMP_ECHOREPLY);
-    set = set && set_option(fd->get(), SOL_RAW, ICMP_FILTER, &only_replies, sizeof only_replies);
-  } else {
-    icmp6_filter only_replies;
-    std::memset(&only_replies, 0xff, sizeof only_replies);
-    only_replies.data[ICMPV6_ECHO_REPLY >> 5] &= ~(1U << (ICMPV6_ECHO_REPLY & 31));
-    set = set && set_option(fd->get(), SOL_ICMPV6, ICMPV6_FILTER, &only_replies, sizeof only_replies);
-  }
+  bool set = accept_only_replies(fd->get(), v4, id);
+  set = set && set_option(fd->get(), SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
   if (options.dont_fragment) {
     const int discover = IP_PMTUDISC_DO;  // IPv6 has the same number for it
     set = set && set_option(fd->get(), v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER,
@@ -114,6 +121,7 @@ class Pinger {
         buffer_(kMaxIpv4Header + kHeader + options.size + 1) {}
 
   Result<std::vector<Echo>> run() {
+    receive();  // what came in before the filter: it would take room
     std::int64_t next = now(CLOCK_MONOTONIC);
     while (true) {
       const std::int64_t time = now(CLOCK_MONOTONIC);
@@ -250,7 +258,7 @@ Result<std::vector<Echo>> ping(const std::string& netns, const PingOptions& opti
   if (options.count == 0) return std::vector<Echo>();
   const auto key = random_key();
   if (!key) return key.failure();
-  auto fd = open_echo_socket(netns, options);
+  auto fd = open_echo_socket(netns, options, key.value().id);
   if (!fd) return fd.failure();
   return Pinger(std::move(*fd), options, key.value()).run();
 }
