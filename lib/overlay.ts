@@ -45,6 +45,8 @@ import { findUnderlay } from './underlay.js';
 
 const BRIDGE = 'br0';
 const VXLAN = 'vxlan1';
+/** How long a store that has just failed is given to take back what it may have written. */
+const WITHDRAW_MS = 2000;
 /** Room for some 1500 full-size packets, with the kernel's overhead; its default holds about 90. */
 const NEIGHBOR_QUEUE_BYTES = 4 << 20;
 /** How often an observer of misses looks for a resolver. */
@@ -186,7 +188,7 @@ export class Overlay implements AsyncDisposable {
         await t.step(
           'namespace',
           () => makeNamespace(path, name),
-          () => native().deleteNetns(path),
+          () => kernel({ what: `remove the name "${name}"`, request: { path } }, native().deleteNetns(path)),
         );
         const rtnl = await t.step(
           'socket',
@@ -400,10 +402,20 @@ export class Overlay implements AsyncDisposable {
         // A burst to an address that is being resolved waits in the container, all of it.
         await t.step('queue', () => inside.setNeighborQueue(ifname, NEIGHBOR_QUEUE_BYTES));
         if (publish) {
+          const withdraw = async (cancel: Cancel): Promise<void> =>
+            this.#writer(options.store as Store, 'withdraw')(endpoint, cancel);
           await t.step(
             'publish',
-            () => publish(endpoint, { signal }),
-            () => this.#writer(options.store as Store, 'withdraw')(endpoint, {}),
+            async () => {
+              try {
+                await publish(endpoint, { signal });
+              } catch (error) {
+                // It may have been written all the same, when its answer was lost or not waited for.
+                await withdraw({ signal: AbortSignal.timeout(WITHDRAW_MS) }).catch(() => {});
+                throw error;
+              }
+            },
+            () => withdraw({}),
           );
         }
       } finally {

@@ -33,13 +33,19 @@ export class Transaction {
       try {
         await run();
       } catch (error) {
-        left.push(`${step} (${(error as Error).message})`);
+        if (!isGone(error)) left.push(`${step} (${(error as Error).message})`);
       }
     }
     this.#undo.length = 0;
     if (left.length > 0 && cause instanceof Error) cause.message += `; could not be undone: ${left.join(', ')}`;
     return cause;
   }
+}
+
+/** What was to be removed has gone by itself: a name, or a link with its namespace. */
+function isGone(error: unknown): boolean {
+  const { code } = error as { code?: unknown };
+  return code === 'ENOENT' || code === 'ENODEV';
 }
 
 /** Runs `body` as one transaction. */
