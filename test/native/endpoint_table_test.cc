@@ -1,0 +1,157 @@
+// resolver/flat_map.h and resolver/endpoint_table.h against the standard containers.
+#include "resolver/endpoint_table.h"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <deque>
+#include <map>
+
+#include "resolver/flat_map.h"
+#include "support.h"
+
+using namespace overns;
+using support::Random;
+
+namespace {
+
+Ip address(std::uint32_t number) {
+  Ip ip;
+  ip.family = AF_INET;
+  std::memcpy(ip.bytes.data(), &number, sizeof number);
+  return ip;
+}
+
+Mac hardware(std::uint32_t number) {
+  Mac mac{{2, 0, 0, 0, 0, 0}};
+  std::memcpy(mac.bytes.data() + 1, &number, sizeof number);
+  return mac;
+}
+
+bool same(FlatMap<IpSlot>& map, const std::map<Ip, std::uint32_t>& model) {
+  if (map.size() != model.size()) return false;
+  std::size_t visited = 0;
+  bool equal = true;
+  map.for_each([&](const IpSlot& slot) {
+    ++visited;
+    const auto found = model.find(slot.key);
+    equal = equal && found != model.end() && found->second == slot.vtep;
+  });
+  return equal && visited == model.size();
+}
+
+}  // namespace
+
+TEST_CASE("a flat map does what a map does, whatever is inserted and erased") {
+  for (std::uint64_t seed = 1; seed <= 60; ++seed) {
+    INFO("seed " << seed);
+    Random random(seed);
+    FlatMap<IpSlot> map;
+    std::map<Ip, std::uint32_t> model;
+    // Few keys: many erasures hit. Many keys: it grows. Both IPv4 and IPv6.
+    const std::uint32_t keys = seed % 3 == 0 ? 40 : seed % 3 == 1 ? 400 : 5000;
+    for (int step = 0; step < 4000; ++step) {
+      Ip key = address(random.below(keys) + 1);
+      if (random.one_in(4)) key.family = AF_INET6;
+      const std::uint32_t action = random.below(10);
+      if (action < 5) {
+        auto [slot, added] = map.insert(key);
+        REQUIRE(added == !model.contains(key));
+        REQUIRE((added || slot->vtep == model[key]));
+        slot->vtep = model[key] = static_cast<std::uint32_t>(step);
+      } else if (action < 9) {
+        REQUIRE(map.erase(key) == (model.erase(key) == 1));
+      } else {
+        const IpSlot* slot = map.find(key);
+        REQUIRE((slot != nullptr) == model.contains(key));
+        REQUIRE((slot == nullptr || slot->vtep == model[key]));
+      }
+      if (step % 500 == 0) REQUIRE(same(map, model));
+    }
+    REQUIRE(same(map, model));
+    // All that is left can be found, and erased.
+    for (const auto& [key, value] : model) REQUIRE(map.find(key) != nullptr);
+    for (const auto& [key, value] : model) REQUIRE(map.erase(key));
+    REQUIRE(map.size() == 0);
+    map.insert(address(1));
+    map.clear();
+    CHECK(map.size() == 0);
+    CHECK(map.find(address(1)) == nullptr);
+  }
+}
+
+TEST_CASE("a flat map closes the hole that an erasure leaves, also around its end") {
+  // Nearly full, so that runs of entries are long and pass from the last slot to the first.
+  Random random(7);
+  FlatMap<MacSlot> map;
+  std::vector<Mac> present;
+  for (std::uint32_t i = 0; i < 56; ++i) {
+    present.push_back(hardware(i));
+    map.insert(present.back());
+  }
+  REQUIRE(map.capacity() == 64);  // 7/8 full
+  for (int round = 0; round < 20000; ++round) {
+    const std::size_t victim = random.below(static_cast<std::uint32_t>(present.size()));
+    REQUIRE(map.erase(present[victim]));
+    present[victim] = hardware(1000 + static_cast<std::uint32_t>(round));
+    REQUIRE(map.insert(present[victim]).second);
+    REQUIRE(map.capacity() == 64);
+    if (round % 100 != 0) continue;
+    for (const Mac& key : present) REQUIRE(map.find(key) != nullptr);
+  }
+}
+
+TEST_CASE("a table of a million endpoints takes less than 100 bytes for each") {
+  constexpr std::uint32_t kCount = 1'000'000;
+  EndpointTable table;
+  std::size_t worst = 0;
+  for (std::uint32_t i = 0; i < kCount; ++i) {
+    table.ips.insert(address(i + 1)).first->vtep = table.intern(address(0x0a000000U + i % 300));
+    table.macs.insert(hardware(i));
+    const std::size_t bytes = table.ips.capacity() * sizeof(IpSlot) + table.macs.capacity() * sizeof(MacSlot);
+    if (i > 100'000) worst = std::max(worst, bytes / (i + 1));
+  }
+  CHECK(table.ips.size() == kCount);
+  CHECK(table.macs.size() == kCount);
+  MESSAGE("bytes an endpoint: " << worst << " at worst");
+  CHECK(worst < 100);
+  std::size_t wrong = 0;
+  for (std::uint32_t i = 0; i < kCount; i += 97) {
+    const IpSlot* slot = table.ips.find(address(i + 1));
+    wrong += slot == nullptr || table.vtep(slot->vtep) != address(0x0a000000U + i % 300);
+  }
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("VTEPs are numbered once; number 0 is none") {
+  EndpointTable table;
+  const std::uint32_t first = table.intern(support::ip("10.0.0.1"));
+  const std::uint32_t second = table.intern(support::ip("fd00::1"));
+  CHECK(first != 0);
+  CHECK(first != second);
+  CHECK(table.intern(support::ip("10.0.0.1")) == first);
+  CHECK(table.vtep(second) == support::ip("fd00::1"));
+  CHECK(table.vtep(0).empty());
+}
+
+TEST_CASE("a ring is a queue") {
+  Random random(3);
+  Ring<int> ring;
+  std::deque<int> model;
+  CHECK(ring.empty());
+  for (int step = 0; step < 100000; ++step) {
+    // It fills and empties in turns: it grows while it is wrapped.
+    if (random.below(1000) < (step / 10000 % 2 == 0 ? 600U : 400U)) {
+      ring.push(step);
+      model.push_back(step);
+    } else if (!model.empty()) {
+      REQUIRE(ring.front() == model.front());
+      ring.pop();
+      model.pop_front();
+    }
+    REQUIRE(ring.size() == model.size());
+    REQUIRE(ring.empty() == model.empty());
+  }
+  ring.clear();
+  CHECK(ring.empty());
+}
