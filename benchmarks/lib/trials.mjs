@@ -15,10 +15,11 @@
  * @param {number} options.pairs
  * @param {(system: S, pair: number) => Promise<R>} options.trial
  * @param {(text: string) => void} options.log
+ * @param {string} [options.label] what the pairs are of
  * @param {Record<string, string>} options.absent gets who failed for good, and why
  * @returns {Promise<Map<string, (R | undefined)[]>>} by system, by pair
  */
-export async function interleave({ systems, pairs, trial, log, absent }) {
+export async function interleave({ systems, pairs, trial, log, label = '', absent }) {
   /** @type {Map<string, (R | undefined)[]>} */
   const results = new Map(systems.map(({ name }) => [name, []]));
   /** @type {Map<string, number>} */
@@ -45,7 +46,7 @@ export async function interleave({ systems, pairs, trial, log, absent }) {
           absent[name] = `failed three times: ${message.split('\n')[0]}`;
       }
     }
-    log(`pair ${pair + 1} of ${pairs}`);
+    log(`${label ? `${label}: ` : ''}pair ${pair + 1} of ${pairs}`);
   }
   if (process.env.OVERNS_BENCH_TIMES) log(`ms: ${JSON.stringify(Object.fromEntries(took))}`);
   return results;
