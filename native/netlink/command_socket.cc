@@ -131,24 +131,40 @@ Status CommandSocket::execute(RequestBatch& batch, std::vector<std::optional<Fai
       if (batch.too_long(last)) answers[last] = too_long(batch.request(last));
       ++last;
     }
-    const std::uint32_t base = sequence_ + 1;
     if (Status sent = send(batch, first, last, false); !sent) return sent;
-    const std::uint32_t final_sequence = sequence_;
-    for (bool complete = false; !complete;) {
-      auto received = receive();
-      if (!received) return received.failure();
-      MessageReader reader(received->bytes);
-      while (const auto message = reader.next()) {
-        const auto ack = parse_acknowledgement(*message);
-        const std::uint32_t offset = ack ? ack->sequence - base : 0;
-        if (!ack || offset >= last - first) continue;  // an answer to a request given up earlier
-        if (ack->error != 0) answers[first + offset] = failure_of(*ack, batch.request(first + offset));
-        if (ack->sequence == final_sequence) complete = true;
-      }
-    }
+    if (Status status = collect(batch, first, last, answers); !status) return status;
     first = last;
   }
   return done();
+}
+
+Status CommandSocket::collect(RequestBatch& batch, std::size_t first, std::size_t last,
+                              std::vector<std::optional<Failure>>& answers) {
+  const std::uint32_t final_sequence = sequence_;
+  const std::uint32_t base = final_sequence - static_cast<std::uint32_t>(last - first) + 1;
+  for (bool complete = false; !complete;) {
+    auto received = receive();
+    if (!received) return received.failure();
+    MessageReader reader(received->bytes);
+    while (const auto message = reader.next()) {
+      const auto ack = parse_acknowledgement(*message);
+      const std::uint32_t offset = ack ? ack->sequence - base : 0;
+      if (!ack || offset >= last - first) continue;  // an answer to a request given up earlier
+      if (ack->error != 0) answers[first + offset] = failure_of(*ack, batch.request(first + offset));
+      if (ack->sequence == final_sequence) complete = true;
+    }
+  }
+  return done();
+}
+
+Status CommandSocket::submit(RequestBatch& batch) {
+  if (batch.size() == 0 || batch.size() > kDeferred) return Failure{EINVAL, "sendmsg", "not one chunk", {}, {}};
+  return send(batch, 0, batch.size(), false);
+}
+
+Status CommandSocket::collect(RequestBatch& batch, std::vector<std::optional<Failure>>& answers) {
+  answers.assign(batch.size(), std::nullopt);
+  return collect(batch, 0, batch.size(), answers);
 }
 
 Status CommandSocket::execute(RequestBatch& batch) {
@@ -244,8 +260,7 @@ const char* message_name(std::uint16_t type) {
     case RTM_NEWNEIGH: return "RTM_NEWNEIGH";
     case RTM_DELNEIGH: return "RTM_DELNEIGH";
     case RTM_GETNEIGH: return "RTM_GETNEIGH";
-    case RTM_SETNEIGHTBL:
-      return "RTM_SETNEIGHTBL";
+    case RTM_SETNEIGHTBL: return "RTM_SETNEIGHTBL";
     case RTM_NEWNSID: return "RTM_NEWNSID";
     case RTM_GETNSID: return "RTM_GETNSID";
     default: return "netlink";

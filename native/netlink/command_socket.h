@@ -48,6 +48,12 @@ class CommandSocket {
   Status execute(RequestBatch& batch, std::vector<std::optional<Failure>>& answers);
   Status execute(RequestBatch& batch);  // the first failure, after all were tried
 
+  // The same in two halves, for a batch of at most `kDeferred` small requests: the kernel has done them when `submit`
+  // returns, so that what depends on them can go ahead before the answers are read. Nothing else may be asked between.
+  static constexpr std::size_t kDeferred = 64;
+  Status submit(RequestBatch& batch);
+  Status collect(RequestBatch& batch, std::vector<std::optional<Failure>>& answers);
+
   // One request that answers with one message (RTM_GETLINK, RTM_GETNSID); its bytes as received.
   Result<std::vector<std::uint8_t>> query(RequestBatch& batch);
 
@@ -59,6 +65,8 @@ class CommandSocket {
  private:
   CommandSocket(UniqueFd fd, std::size_t buffer) : fd_(std::move(fd)), buffer_(std::max(buffer, kAcknowledgement)) {}
 
+  Status collect(RequestBatch& batch, std::size_t first, std::size_t last,
+                 std::vector<std::optional<Failure>>& answers);
   Status send(RequestBatch& batch, std::size_t first, std::size_t last, bool acknowledge_all);
   struct Received {
     Bytes bytes;

@@ -17,15 +17,19 @@ void DatagramBatch::resize(std::size_t size) {
     headers_[i].msg_hdr.msg_iov = &parts_[i];
     headers_[i].msg_hdr.msg_iovlen = 1;
     headers_[i].msg_hdr.msg_name = &from_[i];
+    headers_[i].msg_hdr.msg_namelen = sizeof from_[i];
   }
+  used_ = 0;
 }
 
 int DatagramBatch::receive(int fd) {
-  for (auto& header : headers_) header.msg_hdr.msg_namelen = sizeof from_[0];
+  // Only what the last call has changed: after a sleep every header touched is a cache miss.
+  for (unsigned i = 0; i < used_; ++i) headers_[i].msg_hdr.msg_namelen = sizeof from_[i];
   int got;
   do {
     got = recvmmsg(fd, headers_.data(), kCount, MSG_DONTWAIT, nullptr);
   } while (got < 0 && errno == EINTR);
+  used_ = got > 0 ? static_cast<unsigned>(got) : 0;
   return got;
 }
 

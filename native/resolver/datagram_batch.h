@@ -27,6 +27,7 @@ class DatagramBatch {
 
  private:
   std::size_t size_ = 0;
+  unsigned used_ = 0;  // by the last receive
   std::vector<std::uint8_t> storage_;
   std::array<iovec, kCount> parts_{};
   std::array<sockaddr_storage, kCount> from_{};

@@ -13,8 +13,13 @@ constexpr Nanoseconds kSecond = 1'000 * kMillisecond;
 constexpr Nanoseconds kRecent = kSecond;
 // While the store is unreachable an entry stays in the kernel beyond its TTL; looked at again after this.
 constexpr Deciseconds kStoreDownRetry = 50;
-constexpr std::size_t kMaxAsks = 1 << 16;
+constexpr std::size_t kMaxAsks = 1 << 18;
 constexpr std::size_t kMaxFrames = 1 << 14;
+constexpr std::uint32_t kMaxFramesOfAsker = kMaxFrames / 4;
+// Lookups that wait: for one asker, and how many askers have a queue of their own.
+constexpr std::size_t kMaxQueued = 4096;
+constexpr std::size_t kMaxQueues = 64;
+constexpr Mac kOtherAskers{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 // Packets that wait for an answer: for one MAC, and in all.
 constexpr std::size_t kMaxPacketBytes = 2 << 20;
 constexpr std::size_t kMaxAllPacketBytes = 64 << 20;
@@ -130,7 +135,7 @@ void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
     count(stats_.replayed);
     // The entry may be gone again, by a short TTL or a hand: then the replay is a miss, whose answer owes this asker
     // too.
-    keep_frame(*ask, request.frame, now);
+    keep_frame(*ask, request, now);
     return;
   }
   if (added && asks_.size() > kMaxAsks) {
@@ -139,7 +144,11 @@ void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
     return;
   }
   if (ask->state == State::kAnswered) ask->state = State::kTapped;
-  keep_frame(*ask, request.frame, now);
+  keep_frame(*ask, request, now);
+  if (ask->state == State::kQueued && ask->asker.is_zero()) {
+    ask->asker = request.asker;  // from now on it waits among the asker's own
+    enqueue(request.asker, key);
+  }
   if (ask->state != State::kTapped) return;
   settle(*ask, State::kTapped, now + kRecent);
   // After an overrun its miss may be among the dropped ones.
@@ -213,25 +222,66 @@ void MissEngine::request_lookup(Ask& ask, Nanoseconds now) {
     settle(ask, State::kAbsent, now + options_.negative_ttl_ms * kMillisecond);
     return;
   }
-  if (lookups_ >= options_.max_lookups) {
+  if (!may_look_up(now)) {
     ask.state = State::kQueued;
-    queued_.push(ask.key);
+    ask.asker = Mac{};
+    enqueue(Mac{}, ask.key);
     return;
   }
   ask.state = State::kLooking;
   if (++next_token_ == 0) ++next_token_;
   ask.token = next_token_;
   ++lookups_;
+  tokens_ -= 1;
   count(stats_.lookups);
   output_.look_up(ask.key, ask.token, ask.miss_at);
 }
 
+// A token bucket, a second deep: the store is asked at a bounded rate, whatever is scanned.
+bool MissEngine::may_look_up(Nanoseconds now) {
+  const double rate = options_.lookups_per_second;
+  tokens_ = std::min(rate, tokens_ + static_cast<double>(now - tokens_at_) * rate / 1e9);
+  tokens_at_ = now;
+  return lookups_ < options_.max_lookups && tokens_ >= 1;
+}
+
+// `asker`: zero for a miss whose asker is not known yet. Does not touch the asks except to forget the oldest of a queue
+// that is full, which is never the one given.
+void MissEngine::enqueue(const Mac& asker, const AskKey& key) {
+  const bool own = asker.is_zero() || queues_.contains(asker) || queues_.size() < kMaxQueues;
+  const Mac& name = own ? asker : kOtherAskers;
+  Ring<AskKey>& queue = queues_[name];
+  if (queue.empty()) turns_.push(name);
+  queue.push(key);
+  if (queue.size() <= kMaxQueued) return;
+  const Ask* oldest = asks_.find(queue.front());
+  if (oldest != nullptr && oldest->state == State::kQueued && oldest->asker.is_zero() == name.is_zero() &&
+      !(queue.front() == key)) {
+    drop_packets(oldest->key);
+    settle(*asks_.find(queue.front()), State::kTapped, tokens_at_ + kRecent);  // it asks again in a second
+    count(stats_.shed);
+  }
+  queue.pop();
+}
+
 void MissEngine::start_lookups(Nanoseconds now) {
-  while (lookups_ < options_.max_lookups && !queued_.empty()) {
-    const AskKey key = queued_.front();
-    queued_.pop();
-    Ask* ask = asks_.find(key);
-    if (ask != nullptr && ask->state == State::kQueued) request_lookup(*ask, now);
+  while (!turns_.empty() && may_look_up(now)) {
+    const Mac name = turns_.front();
+    turns_.pop();
+    Ring<AskKey>& queue = queues_[name];
+    while (!queue.empty()) {
+      Ask* ask = asks_.find(queue.front());
+      queue.pop();
+      // Answered meanwhile, or moved to the queue of its asker.
+      if (ask == nullptr || ask->state != State::kQueued || ask->asker.is_zero() != name.is_zero()) continue;
+      request_lookup(*ask, now);
+      break;
+    }
+    if (queue.empty()) {
+      queues_.erase(name);
+    } else {
+      turns_.push(name);
+    }
   }
 }
 
@@ -450,8 +500,9 @@ void MissEngine::forget_programmed() {
 
 // --- answering -------------------------------------------------------------------------------------------------
 
-MissEngine::Answered MissEngine::flush() {
+MissEngine::Answered MissEngine::program() {
   Answered answered;
+  confirm();
   if (ready_.empty()) return answered;
   items_.clear();
   flushed_.clear();
@@ -488,74 +539,105 @@ MissEngine::Answered MissEngine::flush() {
     Ask* ask = asks_.find(flushed_[i]);
     if (ask == nullptr) continue;
     ask->ready = false;
-    if (errors_[i] != 0) {
-      reject(*ask, "the kernel refused the entry", errors_[i], items_[i].mac, items_[i].vtep);
-      settle(*ask, State::kAbsent, now + options_.negative_ttl_ms * kMillisecond);
-      continue;
-    }
+    settle(*ask, State::kAnswered, now + kRecent);
     answered.v4 = answered.v4 || items_[i].ip.is_v4();
     answered.v6 = answered.v6 || items_[i].ip.is_v6();
     replay_frames(*ask, now);
+  }
+  return answered;
+}
+
+void MissEngine::confirm() {
+  if (items_.empty()) return;
+  output_.confirm();
+  const Nanoseconds now = output_.now();
+  for (std::size_t i = 0; i < items_.size(); ++i) {
+    Ask* ask = asks_.find(flushed_[i]);
+    if (errors_[i] != 0) {
+      if (ask == nullptr) continue;
+      reject(*ask, "the kernel refused the entry", errors_[i], items_[i].mac, items_[i].vtep);
+      settle(*ask, State::kAbsent, now + options_.negative_ttl_ms * kMillisecond);
+      ask->miss_at = 0;
+      continue;
+    }
     if (IpSlot* slot = table_.ips.find(items_[i].ip); !items_[i].ip.empty() && slot != nullptr)
       slot->flags |= kProgrammed;
     if (MacSlot* slot = table_.macs.find(items_[i].mac)) slot->flags |= kProgrammed;
-    if (ask->miss_at != 0) {
-      count(stats_.answers);
-      EngineEvent event;
-      event.kind = EventKind::kResolved;
-      event.by_store = ask->by_store;
-      event.key = ask->key;
-      event.mac = items_[i].mac;
-      event.vtep = items_[i].vtep;
-      event.token = ask->token;
-      event.miss_at = ask->miss_at;
-      event.at = now;
-      output_.emit(event);
-    }
+    if (ask == nullptr || ask->miss_at == 0) continue;
+    count(stats_.answers);
+    EngineEvent event;
+    event.kind = EventKind::kResolved;
+    event.by_store = ask->by_store;
+    event.key = ask->key;
+    event.mac = items_[i].mac;
+    event.vtep = items_[i].vtep;
+    event.token = ask->token;
+    event.miss_at = ask->miss_at;
+    event.at = now;
+    output_.emit(event);
     ask->miss_at = 0;
-    settle(*ask, State::kAnswered, now + kRecent);
   }
-  return answered;
+  items_.clear();
 }
 
 // --- swallowed requests ----------------------------------------------------------------------------------------
 
 const MissEngine::TappedFrame* MissEngine::frame(std::uint64_t number) const {
-  if (number == 0 || frames_.empty() || number + frames_.size() <= frame_count_) return nullptr;
+  if (number <= frames_expired_ || number > frame_count_) return nullptr;
   return &frames_[(number - 1) % frames_.size()];
 }
 
-void MissEngine::keep_frame(Ask& ask, Bytes bytes, Nanoseconds now) {
-  if (bytes.size() > kFrameBytes) return;
-  // Full of frames that may still be wanted: twice the room, up to the bound; beyond it the oldest gives way.
-  const bool full = frame_count_ >= frames_.size();
-  if (full && frames_.size() < kMaxFrames) {
-    const TappedFrame* oldest = frames_.empty() ? nullptr : frame(frame_count_ - frames_.size() + 1);
-    if (oldest == nullptr || now - oldest->at <= kRecent) {
-      std::vector<TappedFrame> larger(frames_.empty() ? 64 : frames_.size() * 2);
-      for (std::uint64_t n = frame_count_ - std::min<std::uint64_t>(frame_count_, frames_.size()) + 1;
-           n <= frame_count_; ++n) {
-        larger[(n - 1) % larger.size()] = frames_[(n - 1) % frames_.size()];
-      }
-      frames_.swap(larger);
-    }
+void MissEngine::expire_frames(Nanoseconds now) {
+  for (; frames_expired_ < frame_count_; ++frames_expired_) {
+    const TappedFrame& oldest = frames_[frames_expired_ % frames_.size()];
+    const bool overwritten_next = frame_count_ - frames_expired_ >= kMaxFrames;
+    if (!overwritten_next && now - oldest.at <= kRecent) return;
+    AskerFrames* asker = asker_frames_.find(oldest.asker);
+    if (asker != nullptr && --asker->count == 0) asker_frames_.erase(oldest.asker);
+  }
+}
+
+void MissEngine::keep_frame(Ask& ask, const SwallowedRequest& request, Nanoseconds now) {
+  if (request.frame.size() > kFrameBytes || request.asker.is_zero()) return;
+  expire_frames(now);
+  AskerFrames* asker = asker_frames_.insert(request.asker).first;
+  if (asker->count >= kMaxFramesOfAsker) {
+    count(stats_.shed);
+    return;
+  }
+  ++asker->count;
+  // Full of frames that may still be wanted: twice the room. Beyond the bound the oldest has given way above.
+  if (frame_count_ - frames_expired_ >= frames_.size()) {
+    std::vector<TappedFrame> larger(frames_.empty() ? 64 : frames_.size() * 2);
+    for (std::uint64_t n = frames_expired_ + 1; n <= frame_count_; ++n)
+      larger[(n - 1) % larger.size()] = frames_[(n - 1) % frames_.size()];
+    frames_.swap(larger);
   }
   const std::uint64_t number = ++frame_count_;
   TappedFrame& slot = frames_[(number - 1) % frames_.size()];
-  std::copy(bytes.begin(), bytes.end(), slot.bytes.begin());
-  slot.size = static_cast<std::uint16_t>(bytes.size());
+  std::copy(request.frame.begin(), request.frame.end(), slot.bytes.begin());
+  slot.size = static_cast<std::uint16_t>(request.frame.size());
+  slot.asker = request.asker;
+  slot.key = ask.key;
   slot.next = 0;
   slot.at = now;
-  if (ask.first_frame == 0 || frame(ask.last_frame) == nullptr) {
-    ask.first_frame = number;
-  } else {
+  if (frame(ask.last_frame) != nullptr) {
     frames_[(ask.last_frame - 1) % frames_.size()].next = number;
+  } else {
+    ask.first_frame = number;
   }
   ask.last_frame = number;
 }
 
 void MissEngine::replay_frames(Ask& ask, Nanoseconds now) {
   std::uint64_t number = ask.first_frame;
+  // The head of the chain has expired, and with it the way to the rest: rare, so the ring is searched.
+  if (frame(number) == nullptr && frame(ask.last_frame) != nullptr) {
+    for (number = frames_expired_ + 1; number < ask.last_frame; ++number) {
+      const TappedFrame* candidate = frame(number);
+      if (candidate != nullptr && candidate->key == ask.key) break;
+    }
+  }
   while (const TappedFrame* tapped = frame(number)) {
     if (now - tapped->at <= kRecent) {
       output_.replay({tapped->bytes.data(), tapped->size});
@@ -634,6 +716,7 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
       }
     }
   }
+  start_lookups(now);
   const Deciseconds clock_now = clock(now);
   while (!ttls_.empty() && ttls_.front().at <= clock_now) {
     const TtlDue due = ttls_.front();
@@ -655,6 +738,8 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
   const auto sooner = [&](Nanoseconds at) {
     if (next == 0 || at < next) next = at;
   };
+  // Lookups that wait for their rate rather than for an answer.
+  if (!turns_.empty() && lookups_ < options_.max_lookups) sooner(now + kMillisecond);
   if (!due_soon_.empty()) sooner(due_soon_.front().at);
   if (!due_negative_.empty()) sooner(due_negative_.front().at);
   if (!ttls_.empty()) sooner(origin_ + Nanoseconds{ttls_.front().at} * 100 * kMillisecond);

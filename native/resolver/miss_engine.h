@@ -72,8 +72,10 @@ struct EngineEvent {
 class EngineOutput {
  public:
   virtual ~EngineOutput() = default;
-  // Programs all items at once; errors[i] = 0 or a positive errno.
+  // Programs all items at once: the entries are there when it returns. errors[i] (0, or a positive errno) is known
+  // when `confirm` returns.
   virtual void program(std::span<const Programming> items, std::span<int> errors) = 0;
+  virtual void confirm() {}
   // Removes the neighbour entry (ip given) and/or the FDB entry (mac given). Absence is no error.
   virtual void withdraw(const Ip& ip, const Mac& mac) = 0;
   virtual void replay(Bytes frame) = 0;
@@ -89,7 +91,8 @@ struct EngineOptions {
   Ip vtep;  // this host's; a record that names it is never programmed as remote
   std::uint32_t negative_ttl_ms = 1000;
   std::uint32_t answer_ttl_ms = 60000;  // for answers without one of their own; 0 = keep
-  std::uint32_t max_lookups = 256;      // under way at once
+  std::uint32_t max_lookups = 256;
+  std::uint32_t lookups_per_second = 10000;  // under way at once
 };
 
 // Read by the JavaScript thread while the engine runs.
@@ -132,13 +135,18 @@ class MissEngine {
   // The vxlan device is a new one: nothing is programmed any more.
   void forget_programmed();
 
-  // Programs what the calls above have decided on, and replays. To be called after each round of them. Returns for
-  // which family there was an answer.
+  // Programs what the calls above have decided on, and replays; returns for which family there was an answer. Then the
+  // outcome is looked at. To be called, both, after each round of the calls above.
   struct Answered {
     bool v4 = false;
     bool v6 = false;
   };
-  Answered flush();
+  Answered program();
+  void confirm();
+  void flush() {
+    program();
+    confirm();
+  }
 
   // Expiry. Returns when it wants to be called next; 0 = not at all.
   Nanoseconds expire(Nanoseconds now);
@@ -155,6 +163,7 @@ class MissEngine {
     bool ready = false;  // to be programmed by the next flush
     bool by_store = false;
     std::uint32_t token = 0;
+    Mac asker;                // whose turn a queued lookup waits for; zero: not known, the miss does not name it
     Nanoseconds miss_at = 0;  // 0: no miss was seen yet
     Nanoseconds expires = 0;
     std::uint64_t first_frame = 0;  // 1-based numbers of tapped frames, 0 = none
@@ -174,8 +183,17 @@ class MissEngine {
   struct TappedFrame {
     std::array<std::uint8_t, kFrameBytes> bytes{};
     std::uint16_t size = 0;
+    Mac asker;
+    AskKey key;
     std::uint64_t next = 0;
     Nanoseconds at = 0;
+  };
+  // Frames kept for one asker: none may fill the ring alone.
+  struct AskerFrames {
+    Mac key;
+    std::uint16_t unused = 0;
+    std::uint32_t count = 0;
+    bool used() const { return !key.is_zero(); }
   };
   // Packets that wait for an answer, in order.
   struct PacketQueue {
@@ -197,7 +215,10 @@ class MissEngine {
   void settle(Ask& ask, State state, Nanoseconds expires);
   void request_lookup(Ask& ask, Nanoseconds now);
   void start_lookups(Nanoseconds now);
-  void keep_frame(Ask& ask, Bytes frame, Nanoseconds now);
+  bool may_look_up(Nanoseconds now);
+  void enqueue(const Mac& asker, const AskKey& key);
+  void keep_frame(Ask& ask, const SwallowedRequest& request, Nanoseconds now);
+  void expire_frames(Nanoseconds now);
   void replay_frames(Ask& ask, Nanoseconds now);
   bool has_fresh_frame(const Ask& ask, Nanoseconds now) const;
   const TappedFrame* frame(std::uint64_t number) const;
@@ -211,12 +232,18 @@ class MissEngine {
   EndpointTable table_;
   FlatMap<Ask> asks_;
   std::vector<AskKey> ready_;
-  Ring<AskKey> queued_;     // waiting for a free lookup
+  // Waiting for a free lookup: a queue for each asker, served in turn, so that one who scans delays nobody else.
+  std::unordered_map<Mac, Ring<AskKey>, MacHash> queues_;
+  Ring<Mac> turns_;
+  double tokens_ = 0;  // lookups that may start now
+  Nanoseconds tokens_at_ = 0;
   Ring<Due> due_soon_;      // after kRecent
   Ring<Due> due_negative_;  // after negative_ttl_ms
   std::vector<TtlDue> ttls_;
-  std::vector<TappedFrame> frames_;  // a ring; number n stands at (n - 1) % size
-  std::uint64_t frame_count_ = 0;    // numbers given so far
+  std::vector<TappedFrame> frames_;   // a ring; number n stands at (n - 1) % size
+  std::uint64_t frame_count_ = 0;     // numbers given so far
+  std::uint64_t frames_expired_ = 0;  // numbers up to this one are no longer wanted
+  FlatMap<AskerFrames> asker_frames_;
   std::unordered_map<Mac, PacketQueue, MacHash> packets_;
   std::size_t packet_bytes_ = 0;
   std::map<std::int32_t, Local> locals_;

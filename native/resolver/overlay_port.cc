@@ -192,9 +192,10 @@ void OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatc
   if ((sources & kLinks) != 0) read_link_events(buffer);
   if ((sources & kMisses) != 0) read_misses(buffer);
   // The entries are programmed before the requests are read: these have arrived by then, and are replayed at once.
-  const MissEngine::Answered answered = engine_->flush();
+  const MissEngine::Answered answered = engine_->program();
   if (answered.v4 || (sources & kArp) != 0) read_taps(buffer, arp_tap_.get(), true);
   if (answered.v6 || (sources & kNd) != 0) read_taps(buffer, nd_tap_.get(), false);
+  engine_->confirm();
   engine_->flush();
   if (punt_ && (sources & kPackets) != 0) {
     // What came while the entry was being programmed leaves before anything else is done.
@@ -345,6 +346,16 @@ void OverlayPort::see_link(const Link& link, bool gone) {
 // --- EngineOutput ----------------------------------------------------------------------------------------------
 
 void OverlayPort::program(std::span<const Programming> items, std::span<int> errors) {
+  // All but the last chunk are seen through here; its answers can wait until the requests have been replayed.
+  constexpr std::size_t kChunk = CommandSocket::kDeferred / 2;
+  for (std::size_t at = 0; at < items.size(); at += kChunk) {
+    confirm();
+    const std::size_t count = std::min(kChunk, items.size() - at);
+    submit(items.subspan(at, count), errors.subspan(at, count));
+  }
+}
+
+void OverlayPort::submit(std::span<const Programming> items, std::span<int> errors) {
   batch_.clear();
   for (const Programming& item : items) {
     NeighborEntry entry;
@@ -367,20 +378,32 @@ void OverlayPort::program(std::span<const Programming> items, std::span<int> err
     entry.mac = item.mac;
     encode_neighbor(batch_, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry);
   }
-  const Status status = command_.execute(batch_, answers_);
+  if (const Status status = command_.submit(batch_); !status) {
+    std::fill(errors.begin(), errors.end(), status.failure().error);
+    return;
+  }
+  submitted_ = items;
+  outcome_ = errors;
+}
+
+void OverlayPort::confirm() {
+  if (submitted_.empty()) return;
+  const Status status = command_.collect(batch_, answers_);
   std::size_t request = 0;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    errors[i] = status ? 0 : status.failure().error;
-    const std::size_t count = items[i].ip.empty() ? 1 : 2;
+  for (std::size_t i = 0; i < submitted_.size(); ++i) {
+    outcome_[i] = status ? 0 : status.failure().error;
+    const std::size_t count = submitted_[i].ip.empty() ? 1 : 2;
     for (std::size_t k = 0; k < count; ++k, ++request) {
       const auto& answer = answers_[request];
       // EEXIST: the kernel has learned the same meanwhile.
-      if (answer && answer->error != EEXIST && errors[i] == 0) errors[i] = answer->error;
+      if (answer && answer->error != EEXIST && outcome_[i] == 0) outcome_[i] = answer->error;
     }
   }
+  submitted_ = {};
 }
 
 void OverlayPort::withdraw(const Ip& ip, const Mac& mac) {
+  confirm();  // one conversation at a time
   batch_.clear();
   NeighborEntry entry;
   entry.index = vxlan_;

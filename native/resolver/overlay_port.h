@@ -73,6 +73,7 @@ class OverlayPort final : public EngineOutput {
 
   // EngineOutput
   void program(std::span<const Programming> items, std::span<int> errors) override;
+  void confirm() override;
   void withdraw(const Ip& ip, const Mac& mac) override;
   void replay(Bytes frame) override;
   void forward(Bytes packet, const Ip& vtep) override;
@@ -85,6 +86,7 @@ class OverlayPort final : public EngineOutput {
   OverlayPort(std::uint32_t id, OverlayPortOptions options, CommandSocket command)
       : id_(id), options_(std::move(options)), command_(std::move(command)) {}
 
+  void submit(std::span<const Programming> items, std::span<int> errors);
   Status start();
   Status read_links();
   Status adopt_neighbors();
@@ -119,6 +121,8 @@ class OverlayPort final : public EngineOutput {
   Turn* turn_ = nullptr;
   RequestBatch batch_;
   std::vector<std::optional<Failure>> answers_;
+  std::span<const Programming> submitted_;  // whose answers have not been read yet
+  std::span<int> outcome_;                  // where they go
   std::unique_ptr<MissEngine> engine_;
 };
 
