@@ -1,12 +1,13 @@
 /** How the demo is told: stages, steps with their time, misses, pings, and a table at the end. */
-import { styleText } from 'node:util';
 import type { ResolverEvent } from '../../index.js';
 import { printable } from '../output.js';
 import type { Resolution, Result } from './pings.js';
 import type { Container } from './scene.js';
 
-type Styles = Parameters<typeof styleText>[0];
 type Asked = Extract<ResolverEvent, { kind: 'resolved' | 'unresolved' | 'rejected' }>;
+
+/** SGR parameters that begin a style and end it (ECMA-48, section 8.3.117). */
+const STYLES = { bold: [1, 22], dim: [2, 22], red: [31, 39], green: [32, 39], cyan: [36, 39] } as const;
 
 /** Width of the column of times. */
 const TIMES = 10;
@@ -112,8 +113,9 @@ export class Story {
     this.#print(`${this.#in('dim', `${ms.toFixed(1)} ms`.padStart(TIMES))}  ${text}`);
   }
 
-  #in(style: Styles, text: string): string {
-    return this.#colours ? styleText(style, text) : text;
+  #in(style: keyof typeof STYLES, text: string): string {
+    const [begin, end] = STYLES[style];
+    return this.#colours ? `\u001b[${begin}m${text}\u001b[${end}m` : text;
   }
 }
 
