@@ -107,16 +107,21 @@ class Fields {
 
   template <class Value>
   std::optional<Value> wrong(const char* name, const std::string& expected) const {
-    Napi::TypeError::New(env_, std::string(name) + ": expected " + expected).ThrowAsJavaScriptException();
-    return std::nullopt;
+    return raise(Napi::TypeError::New(env_, std::string(name) + ": expected " + expected), "ERR_INVALID_ARG_TYPE");
   }
   template <class Value>
   std::optional<Value> out_of_range(const char* name, const std::string& expected) const {
-    Napi::RangeError::New(env_, std::string(name) + ": expected " + expected).ThrowAsJavaScriptException();
-    return std::nullopt;
+    return raise(Napi::RangeError::New(env_, std::string(name) + ": expected " + expected), "ERR_INVALID_ARG_VALUE");
   }
 
  private:
+  // With Node's own code, as the arguments that lib checks.
+  static std::nullopt_t raise(Napi::Error error, const char* code) {
+    error.Set("code", code);
+    error.ThrowAsJavaScriptException();
+    return std::nullopt;
+  }
+
   Napi::Env env_;
   Napi::Object object_;
 };
