@@ -1,0 +1,696 @@
+// resolver/miss_engine.h: what is done about a miss, in every order of events.
+#include "resolver/miss_engine.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "engine_world.h"
+
+using namespace overns;
+using support::ip;
+using support::kMs;
+using support::mac;
+using support::numbered_ip;
+using support::numbered_mac;
+using support::World;
+using Serials = std::vector<std::uint32_t>;
+using Said = MissEngine::Said;
+
+namespace {
+
+const Ip kTarget = ip("192.168.0.3");
+const Mac kMac = mac("02:42:c0:a8:00:03");
+const Ip kHere = ip("172.16.0.1");
+const Ip kThere = ip("172.16.0.2");
+const Ip kElsewhere = ip("172.16.0.3");
+
+}  // namespace
+
+// --- the two orders of miss and tapped request -----------------------------------------------------------------
+
+TEST_CASE("engine: known, the miss first, the request tapped afterwards") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  CHECK(world.programs.empty());  // nobody has asked
+  world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.programs.size() == 1);
+  CHECK(world.neighbors[kTarget] == kMac);
+  CHECK(world.fdb[kMac] == kThere);
+  CHECK(world.replayed.empty());
+  world.tap(kTarget, 1, 100);
+  CHECK(world.take_replayed() == Serials{100});
+  CHECK(world.lookups.empty());
+  REQUIRE(world.count(EventKind::kResolved) == 1);
+  CHECK_FALSE(world.events[0].by_store);
+  CHECK(world.events[0].key == AskKey::of(kTarget));
+  CHECK(world.events[0].mac == kMac);
+  CHECK(world.events[0].vtep == kThere);
+  CHECK(world.engine.stats().answers == 1);
+}
+
+TEST_CASE("engine: known, the request tapped first") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.tap(kTarget, 1, 100);
+  world.turn();
+  CHECK(world.programs.empty());  // the kernel may well have answered it by itself
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.programs.size() == 1);
+  CHECK(world.take_replayed() == Serials{100});
+}
+
+TEST_CASE("engine: unknown, the request tapped before the miss, during the lookup and after the answer") {
+  World world;
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.lookups.size() == 1);
+  world.tap(kTarget, 2, 200);
+  world.advance(300 * kMs);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  CHECK(world.replayed.empty());  // not before the entries are there
+  world.turn();
+  CHECK(world.programs.size() == 1);
+  CHECK(world.take_replayed() == Serials{100, 200});
+  world.tap(kTarget, 3, 300);
+  CHECK(world.take_replayed() == Serials{300});
+  REQUIRE(world.count(EventKind::kResolved) == 1);
+  CHECK(world.events[0].by_store);
+  CHECK(world.events[0].at - world.events[0].miss_at == 300 * kMs);
+}
+
+TEST_CASE("engine: three askers at once cost one lookup, and each is owed its request") {
+  World world;
+  for (std::uint32_t asker = 1; asker <= 3; ++asker) {
+    world.miss(kTarget);
+    world.tap(kTarget, asker, asker * 100);
+  }
+  world.turn();
+  CHECK(world.lookups.size() == 1);
+  CHECK(world.engine.stats().coalesced == 2);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.programs.size() == 1);
+  CHECK(world.take_replayed() == Serials{100, 200, 300});
+  CHECK(world.count(EventKind::kResolved) == 1);
+}
+
+TEST_CASE("engine: several misses in one round are one program of one entry") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  for (int i = 0; i < 5; ++i) world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.programs.size() == 1);
+  CHECK(world.programs[0].size() == 1);
+  CHECK(world.engine.stats().coalesced == 4);
+}
+
+TEST_CASE("engine: a request is replayed up to a second after the answer") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.advance(999 * kMs);
+  world.tap(kTarget, 1, 100);
+  CHECK(world.take_replayed() == Serials{100});
+  world.advance(101 * kMs);
+  world.tap(kTarget, 1, 101);  // answered by the kernel, which has had the entry for a second
+  world.turn();
+  CHECK(world.replayed.empty());
+  // Unless it asks all the same: then somebody has taken the entry away.
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.programs.size() == 2);
+  const Serials again = world.take_replayed();
+  CHECK(std::ranges::count(again, 101U) == 1);
+}
+
+TEST_CASE("engine: a request that waited more than a second is not replayed") {
+  World world;
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  world.advance(600 * kMs);
+  world.tap(kTarget, 1, 101);
+  world.advance(500 * kMs);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{101});
+}
+
+TEST_CASE("engine: a miss without a frame waits for nothing") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.replayed.empty());
+}
+
+TEST_CASE("engine: an L2 miss programs the FDB alone") {
+  World world;
+  world.miss(kMac);
+  world.found(world.last_lookup(kMac), kMac, kThere);
+  world.turn();
+  CHECK(world.neighbors.empty());
+  CHECK(world.fdb[kMac] == kThere);
+  CHECK(world.programs[0][0].ip.empty());
+}
+
+TEST_CASE("engine: no question of addresses that can have no answer") {
+  World world;
+  for (const char* text : {"0.0.0.0", "224.0.0.1", "255.255.255.255", "ff02::1", "::"}) world.miss(ip(text));
+  world.miss(mac("ff:ff:ff:ff:ff:ff"));
+  world.miss(mac("33:33:00:00:00:01"));
+  world.miss(Mac{});
+  world.miss(ip("fe80::1"));  // link-local: nobody's record
+  world.turn();
+  CHECK(world.lookups.empty());
+  CHECK(world.programs.empty());
+}
+
+// --- absent, failing, slow ------------------------------------------------------------------------------------
+
+TEST_CASE("engine: absent is asked once in its TTL") {
+  EngineOptions options = World::defaults();
+  options.negative_ttl_ms = 5000;
+  World world(options);
+  world.miss(kTarget);
+  world.said(world.last_lookup(kTarget), Said::kAbsent);
+  REQUIRE(world.count(EventKind::kUnresolved) == 1);
+  CHECK(world.events[0].cause == Cause::kAbsent);
+  for (int i = 0; i < 49; ++i) {
+    world.advance(100 * kMs);
+    world.miss(kTarget);
+    world.tap(kTarget, 1, 100);
+  }
+  CHECK(world.lookups.size() == 1);
+  CHECK(world.engine.stats().negative == 49);
+  world.advance(101 * kMs);
+  world.miss(kTarget);
+  CHECK(world.lookups.size() == 2);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+}
+
+TEST_CASE("engine: an error and a time-out are not remembered") {
+  for (const Said said : {Said::kError, Said::kTimeout}) {
+    World world;
+    world.miss(kTarget);
+    world.tap(kTarget, 1, 100);
+    world.said(world.last_lookup(kTarget), said);
+    world.turn();
+    REQUIRE(world.count(EventKind::kUnresolved) == 1);
+    CHECK(world.events[0].cause == (said == Said::kError ? Cause::kStoreError : Cause::kTimeout));
+    CHECK(world.programs.empty());
+    world.miss(kTarget);
+    CHECK(world.lookups.size() == 2);
+    world.found(world.last_lookup(kTarget), kMac, kThere);
+    world.turn();
+    CHECK(world.take_replayed() == Serials{100});  // still owed
+  }
+}
+
+TEST_CASE("engine: an answer to a lookup of long ago changes nothing") {
+  World world;
+  world.miss(kTarget);
+  const World::Lookup first = world.last_lookup(kTarget);
+  world.said(first, Said::kError);
+  world.miss(kTarget);
+  REQUIRE(world.lookups.size() == 2);
+  world.found(first, mac("02:00:00:00:00:99"), kElsewhere);
+  world.turn();
+  CHECK(world.programs.empty());
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.neighbors[kTarget] == kMac);
+}
+
+TEST_CASE("engine: lookups beyond the limit wait for their turn") {
+  EngineOptions options = World::defaults();
+  options.max_lookups = 2;
+  World world(options);
+  for (std::uint32_t i = 1; i <= 5; ++i) {
+    world.miss(numbered_ip(i));
+    world.tap(numbered_ip(i), 1, i);
+    world.miss(numbered_ip(i));  // coalesced, also while it queues
+  }
+  REQUIRE(world.lookups.size() == 2);
+  CHECK(world.engine.stats().coalesced == 5);
+  world.found(world.lookups[1], numbered_mac(2), kThere);
+  REQUIRE(world.lookups.size() == 3);
+  CHECK(world.lookups[2].key == AskKey::of(numbered_ip(3)));
+  world.said(world.lookups[0], Said::kAbsent);
+  world.said(world.lookups[2], Said::kTimeout);
+  REQUIRE(world.lookups.size() == 5);
+  world.found(world.lookups[3], numbered_mac(4), kThere);
+  world.found(world.lookups[4], numbered_mac(5), kThere);
+  world.turn();
+  CHECK(world.neighbors.size() == 3);
+  CHECK(world.take_replayed() == Serials{2, 4, 5});
+  // And the places are free again.
+  for (std::uint32_t i = 11; i <= 14; ++i) world.miss(numbered_ip(i));
+  CHECK(world.lookups.size() == 7);
+}
+
+TEST_CASE("engine: what is known answers while the store fails, though its time is over") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 500);
+  world.turn();
+  world.advance(1000 * kMs);
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 100);
+  REQUIRE(world.lookups.size() == 2);
+  world.said(world.last_lookup(kTarget), Said::kError);
+  world.turn();
+  CHECK(world.neighbors[kTarget] == kMac);
+  CHECK(world.take_replayed() == Serials{100});
+  CHECK(world.count(EventKind::kUnresolved) == 0);
+}
+
+TEST_CASE("engine: while the store is known to be down it is not asked for what is known, and nothing is withdrawn") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 500);
+  world.turn();
+  world.engine.set_store_down(true);
+  for (int i = 0; i < 100; ++i) world.advance(100 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  world.neighbors.clear();
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.lookups.size() == 1);
+  CHECK(world.neighbors.contains(kTarget));
+  world.engine.set_store_down(false);
+  for (int i = 0; i < 100; ++i) world.advance(100 * kMs);
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+}
+
+// --- TTL -------------------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: an entry goes at its TTL, and the next miss asks again") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 2000);
+  world.turn();
+  REQUIRE(world.wake != 0);
+  world.advance(1900 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  // The engine says when: a driver that sleeps until then is never early, and late by a tick at most.
+  Nanoseconds woken = world.clock;
+  for (int i = 0; i < 20 && world.neighbors.contains(kTarget); ++i) {
+    REQUIRE(world.wake > world.clock);
+    woken = world.clock = world.wake;
+    world.turn();
+  }
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+  CHECK(woken - 5'000'000 * kMs <= 2300 * kMs);
+  CHECK(world.fdb.contains(kMac));  // `dynamic`: the kernel's own to age
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 100);
+  CHECK(world.lookups.size() == 2);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 2000);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.take_replayed() == Serials{100});
+}
+
+TEST_CASE("engine: an answer without a TTL has the engine's; 0 keeps it") {
+  EngineOptions options = World::defaults();
+  options.answer_ttl_ms = 0;
+  World world(options);
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  world.advance(100'000'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  world.miss(kTarget);
+  CHECK(world.lookups.size() == 1);
+}
+
+TEST_CASE("engine: what the watch gave stays until the watch says otherwise") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.advance(100'000'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  world.engine.forget(kTarget, world.clock);
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+  CHECK(world.engine.stats().endpoints == 0);
+  world.engine.forget(kMac, world.clock);
+  CHECK_FALSE(world.fdb.contains(kMac));
+  world.miss(kTarget);
+  CHECK(world.lookups.size() == 1);
+}
+
+// --- changes ---------------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: a put while a lookup is under way answers it") {
+  World world;
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  const World::Lookup lookup = world.last_lookup(kTarget);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.neighbors[kTarget] == kMac);
+  CHECK(world.take_replayed() == Serials{100});
+  world.said(lookup, Said::kAbsent);  // too late to matter
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.count(EventKind::kUnresolved) == 0);
+}
+
+TEST_CASE("engine: a put answers what queues, and what was absent") {
+  EngineOptions options = World::defaults();
+  options.max_lookups = 1;
+  World world(options);
+  world.miss(numbered_ip(1));
+  world.miss(kTarget);  // queues
+  world.tap(kTarget, 1, 100);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{100});
+  world.said(world.lookups[0], Said::kAbsent);
+  CHECK(world.lookups.size() == 1);  // nothing is left to look up
+  world.tap(numbered_ip(1), 1, 101);
+  world.put(numbered_ip(1), numbered_mac(1), kThere);
+  world.turn();
+  CHECK(world.neighbors.contains(numbered_ip(1)));
+  CHECK(world.take_replayed() == Serials{101});
+}
+
+TEST_CASE("engine: a put of what nobody asks for programs nothing") {
+  World world;
+  for (std::uint32_t i = 1; i <= 100; ++i) world.put(numbered_ip(i), numbered_mac(i), kThere);
+  world.turn();
+  CHECK(world.programs.empty());
+  CHECK(world.engine.stats().endpoints == 100);
+}
+
+TEST_CASE("engine: an endpoint that moved is programmed anew at once") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.advance(5000 * kMs);
+  SUBCASE("to another host") {
+    world.put(kTarget, kMac, kElsewhere);
+    world.turn();
+    CHECK(world.fdb[kMac] == kElsewhere);
+  }
+  SUBCASE("to another MAC") {
+    const Mac other = mac("02:00:00:00:00:07");
+    world.put(kTarget, other, kThere);
+    world.turn();
+    CHECK(world.neighbors[kTarget] == other);
+    CHECK(world.fdb[other] == kThere);
+  }
+  SUBCASE("or not at all") {
+    world.put(kTarget, kMac, kThere);
+    world.turn();
+    CHECK(world.programs.size() == 1);
+  }
+  CHECK(world.count(EventKind::kResolved) == 1);  // nobody had asked the second time
+}
+
+TEST_CASE("engine: a MAC that moved without its IP having been asked for") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kMac);
+  world.turn();
+  REQUIRE(world.fdb[kMac] == kThere);
+  world.put(kTarget, kMac, kElsewhere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+  CHECK(world.neighbors.empty());
+}
+
+TEST_CASE("engine: an endpoint that moved to this host is withdrawn") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.put(kTarget, kMac, kHere);
+  world.turn();
+  CHECK(world.neighbors.empty());
+  CHECK(world.fdb.empty());
+  world.miss(kTarget);
+  world.miss(kMac);
+  world.turn();
+  CHECK(world.programs.size() == 1);
+  CHECK(world.lookups.empty());
+  // And away again.
+  world.put(kTarget, kMac, kElsewhere);
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  world.advance(1000 * kMs);
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+}
+
+TEST_CASE("engine: a reset forgets what it does not name") {
+  World world;
+  for (std::uint32_t i = 1; i <= 3; ++i) {
+    world.put(numbered_ip(i), numbered_mac(i), kThere);
+    world.miss(numbered_ip(i));
+  }
+  world.turn();
+  world.engine.begin_reset();
+  world.put(numbered_ip(1), numbered_mac(1), kThere);
+  world.put(numbered_ip(2), numbered_mac(2), kElsewhere);
+  world.put(numbered_ip(4), numbered_mac(4), kThere);
+  world.engine.end_reset(world.clock);
+  world.turn();
+  CHECK(world.neighbors.size() == 2);
+  CHECK(world.fdb[numbered_mac(1)] == kThere);
+  CHECK(world.fdb[numbered_mac(2)] == kElsewhere);
+  CHECK_FALSE(world.fdb.contains(numbered_mac(3)));
+  CHECK(world.engine.stats().endpoints == 3);
+  CHECK(world.programs.size() == 2);  // of the one that moved
+}
+
+TEST_CASE("engine: a reset leaves alone what the store answered by itself") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  world.engine.begin_reset();
+  world.engine.end_reset(world.clock);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+}
+
+// --- what is here ----------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: an endpoint attached here is never programmed, asked for or replayed to") {
+  World world;
+  world.put(kTarget, kMac, kThere);  // a record left behind
+  world.engine.set_local(7, {kTarget}, kMac);
+  world.miss(kTarget);
+  world.miss(kMac);
+  world.tap(kTarget, 1, 100);
+  world.turn();
+  CHECK(world.programs.empty());
+  CHECK(world.lookups.empty());
+  CHECK(world.replayed.empty());
+  CHECK(world.engine.stats().local == 2);
+  world.engine.set_local(7, {}, Mac{});
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+}
+
+TEST_CASE("engine: what is programmed goes when its endpoint is attached here") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.engine.set_local(7, {kTarget}, kMac);
+  CHECK(world.neighbors.empty());
+  CHECK(world.fdb.empty());
+}
+
+TEST_CASE("engine: an answer that names this host is not programmed") {
+  World world;
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 100);
+  world.found(world.last_lookup(kTarget), kMac, kHere);
+  world.turn();
+  CHECK(world.programs.empty());
+  CHECK(world.replayed.empty());
+  world.miss(kTarget);
+  CHECK(world.lookups.size() == 1);  // not asked again at once
+  CHECK(world.engine.stats().local == 1);
+}
+
+TEST_CASE("engine: answers that make no sense are rejected, with a reason, and not asked again at once") {
+  World world;
+  const std::pair<Mac, Ip> answers[] = {{mac("01:00:5e:00:00:01"), kThere},
+                                        {mac("ff:ff:ff:ff:ff:ff"), kThere},
+                                        {Mac{}, kThere},
+                                        {kMac, ip("fd00::2")},
+                                        {kMac, ip("239.1.1.1")},
+                                        {kMac, ip("0.0.0.0")},
+                                        {kMac, ip("255.255.255.255")},
+                                        {kMac, Ip{}}};
+  std::uint32_t number = 0;
+  for (const auto& [answer_mac, answer_vtep] : answers) {
+    const Ip target = numbered_ip(++number);
+    world.miss(target);
+    world.found(world.last_lookup(target), answer_mac, answer_vtep);
+    world.turn();
+    CHECK(world.count(EventKind::kRejected) == number);
+    CHECK(world.events.back().reason != nullptr);
+    CHECK(world.events.back().key == AskKey::of(target));
+    world.miss(target);
+    CHECK(world.lookups.size() == number);
+  }
+  CHECK(world.programs.empty());
+  CHECK(world.engine.stats().rejected == number);
+}
+
+TEST_CASE("engine: over IPv6 an IPv4 VTEP is the one that makes no sense") {
+  EngineOptions options = World::defaults();
+  options.vtep = ip("fd00:10::1");
+  World world(options);
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.count(EventKind::kRejected) == 1);
+  world.miss(numbered_ip(1));
+  world.found(world.last_lookup(numbered_ip(1)), kMac, ip("fd00:10::2"));
+  world.turn();
+  CHECK(world.fdb[kMac] == ip("fd00:10::2"));
+}
+
+TEST_CASE("engine: puts that make no sense change nothing") {
+  World world;
+  world.put(ip("224.0.0.1"), kMac, kThere);
+  world.put(kTarget, Mac{}, kThere);
+  world.put(kTarget, kMac, ip("fd00::2"));
+  world.put(kTarget, kMac, Ip{});
+  CHECK(world.engine.stats().endpoints == 0);
+  CHECK(world.engine.stats().rejected == 4);
+}
+
+TEST_CASE("engine: an entry that the kernel refuses is told, and tried again after a while") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.refuse = [](const Programming&) { return ENOBUFS; };
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.count(EventKind::kRejected) == 1);
+  CHECK(world.events.back().error == ENOBUFS);
+  CHECK(world.replayed.empty());
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.programs.size() == 1);
+  world.refuse = nullptr;
+  world.advance(1000 * kMs);
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 101);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  const Serials replayed = world.take_replayed();
+  CHECK(std::ranges::count(replayed, 101U) == 1);
+}
+
+TEST_CASE("engine: entries found at the start get a TTL like any other") {
+  World world;
+  world.neighbors[kTarget] = kMac;
+  world.engine.adopt(kTarget, kMac, world.clock);
+  world.advance(30'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  world.advance(31'000 * kMs);
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+}
+
+TEST_CASE("engine: an entry found at the start and confirmed by the watch stays, with its VTEP") {
+  World world;
+  world.neighbors[kTarget] = kMac;
+  world.engine.adopt(kTarget, kMac, world.clock);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+  world.advance(100'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+}
+
+TEST_CASE("engine: a new device has nothing programmed") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.neighbors.clear();
+  world.fdb.clear();
+  world.engine.forget_programmed();
+  const std::size_t before = world.withdrawals;
+  world.put(kTarget, kMac, kElsewhere);
+  world.turn();
+  CHECK(world.withdrawals == before);
+  CHECK(world.neighbors.empty());
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+}
+
+// --- overrun ---------------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: after an overrun the tapped requests stand in for the misses that were dropped") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.tap(kTarget, 1, 100);
+  world.tap(numbered_ip(1), 1, 101);
+  world.turn();
+  CHECK(world.programs.empty());
+  world.engine.on_overrun(17, world.clock);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{100});
+  CHECK(world.last_lookup(numbered_ip(1)).token != 0);
+  REQUIRE(world.count(EventKind::kOverrun) == 1);
+  CHECK(world.events[0].dropped == 17);
+  CHECK(world.engine.stats().dropped == 17);
+  // Also those that are tapped afterwards, for as long as their misses may be among the dropped ones.
+  world.put(numbered_ip(2), numbered_mac(2), kThere);
+  world.advance(900 * kMs);
+  world.tap(numbered_ip(2), 1, 102);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{102});
+  world.put(numbered_ip(3), numbered_mac(3), kThere);
+  world.advance(200 * kMs);
+  world.tap(numbered_ip(3), 1, 103);
+  world.turn();
+  CHECK(world.replayed.empty());
+}
+
+// --- many ------------------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: a hundred thousand unknown addresses at once: bounded, and what is known is still answered") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  for (std::uint32_t i = 1; i <= 100'000; ++i) {
+    world.miss(numbered_ip(i));
+    world.tap(numbered_ip(i), 1000 + i % 200, i);
+    if (i % 64 == 0) world.turn();
+  }
+  CHECK(world.lookups.size() == 256);
+  CHECK(world.engine.stats().shed >= 100'000U - 65'536U);
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 200'000);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.take_replayed() == Serials{200'000});
+  // A second later all is as before.
+  for (std::size_t i = 0; i < world.lookups.size(); ++i) world.said(world.lookups[i], Said::kAbsent);
+  for (int i = 0; i < 40; ++i) world.advance(100 * kMs);
+  const std::size_t before = world.lookups.size();
+  world.miss(numbered_ip(200'000));
+  CHECK(world.lookups.size() == before + 1);
+}
