@@ -21,22 +21,32 @@ let shared: Shared | undefined;
 function start(): Shared {
   const clients = new Map<number, ReactorClient>();
   const thread = new (native().Reactor)((events, lookups, overflow) => {
-    for (const [id, list] of group(lookups)) clients.get(id)?.onLookups(list);
-    for (const [id, list] of group(events)) clients.get(id)?.onEvents(list);
+    byOverlay(lookups, (id, list) => clients.get(id)?.onLookups(list));
+    byOverlay(events, (id, list) => clients.get(id)?.onEvents(list));
     if (overflow > 0) for (const client of clients.values()) client.onOverflow(overflow);
   });
   thread.unref();
   return { thread, clients, users: 0, references: 0 };
 }
 
-function group<T extends { readonly overlay: number }>(items: readonly T[]): Map<number, T[]> {
-  const groups = new Map<number, T[]>();
-  for (const item of items) {
-    const list = groups.get(item.overlay);
-    if (list) list.push(item);
-    else groups.set(item.overlay, [item]);
+/** Hands each overlay its own; nearly always there is one. */
+function byOverlay<T extends { readonly overlay: number }>(
+  items: readonly T[],
+  give: (id: number, list: readonly T[]) => void,
+): void {
+  const first = items[0];
+  if (first === undefined) return;
+  if (items.every((item) => item.overlay === first.overlay)) {
+    give(first.overlay, items);
+    return;
   }
-  return groups;
+  const lists = new Map<number, T[]>();
+  for (const item of items) {
+    const list = lists.get(item.overlay);
+    if (list) list.push(item);
+    else lists.set(item.overlay, [item]);
+  }
+  for (const [id, list] of lists) give(id, list);
 }
 
 /** A resolver's hold on the thread. */

@@ -330,7 +330,7 @@ export class Resolver implements AsyncDisposable {
         return { ok: true, pid: process.pid, ...served.where, stats: served.stats() };
       case 'deleted':
       case 'release': {
-        // Answered when it has let go; the answer still leaves, for the socket is closed behind it.
+        // Who asked learns it from the end of the connection: by then the overlay has been let go.
         const last = this.#served.size === 1;
         this.#tell([{ ...served.where, atNs: process.hrtime.bigint(), kind: 'overlay-lost' }]);
         await this.#drop(served);
@@ -435,6 +435,8 @@ class Served implements ReactorClient {
   noPunt: string | undefined;
   #id = 0;
   #control: ControlServer | undefined;
+  /** Lookups under way, as what gives them up. */
+  readonly #pending = new Set<(reason: unknown) => void>();
   readonly #missPeers = new Set<ControlPeer>();
   #storeDown = false;
   #wanted = 0;
@@ -501,7 +503,9 @@ class Served implements ReactorClient {
 
   stop(): Promise<void> {
     this.#stopped ??= (async () => {
-      this.#stop.abort(abortError(AbortSignal.abort('the resolver stopped serving')));
+      const reason = abortError(AbortSignal.abort('the resolver stopped serving'));
+      this.#stop.abort(reason);
+      for (const abandon of [...this.#pending]) abandon(reason);
       await Promise.all([
         this.#control?.close(),
         this.#id === 0 ? undefined : this.#lease.remove(this.#id),
@@ -606,8 +610,8 @@ class Served implements ReactorClient {
     // A consumer's store is called as an ordinary turn of the event loop, not from the addon's call.
     queueMicrotask(() => {
       if (this.#stop.signal.aborted) return;
-      if (this.#store.lookupMany && lookups.length > 1) void this.#lookUpMany(lookups);
-      else for (const lookup of lookups) void this.#lookUpOne(lookup);
+      if (this.#store.lookupMany && lookups.length > 1) this.#lookUpMany(lookups);
+      else for (const lookup of lookups) this.#lookUpOne(lookup);
     });
   }
 
@@ -615,58 +619,74 @@ class Served implements ReactorClient {
     return lookup.l3 ? { ...this.where, kind: 'l3', ip: lookup.key } : { ...this.where, kind: 'l2', mac: lookup.key };
   }
 
-  async #lookUpOne(lookup: NativeLookup): Promise<void> {
-    const ended = await this.#timed((signal) => this.#store.lookup(this.#query(lookup), { signal }));
-    this.#answer(lookup, ended);
+  #lookUpOne(lookup: NativeLookup): void {
+    this.#timed(
+      (options) => this.#store.lookup(this.#query(lookup), options),
+      (ended) => this.#answer(lookup, ended),
+    );
   }
 
-  async #lookUpMany(lookups: readonly NativeLookup[]): Promise<void> {
-    const ended = await this.#timed((signal) => {
-      const many = this.#store.lookupMany as NonNullable<Store['lookupMany']>;
-      return many.call(
-        this.#store,
-        lookups.map((lookup) => this.#query(lookup)),
-        { signal },
-      );
-    });
-    lookups.forEach((lookup, at) => {
-      if (!('value' in ended)) this.#answer(lookup, ended);
-      else this.#answer(lookup, { value: Array.isArray(ended.value) ? ended.value[at] : undefined });
-    });
+  #lookUpMany(lookups: readonly NativeLookup[]): void {
+    this.#timed(
+      (options) => {
+        const many = this.#store.lookupMany as NonNullable<Store['lookupMany']>;
+        return many.call(
+          this.#store,
+          lookups.map((lookup) => this.#query(lookup)),
+          options,
+        );
+      },
+      (ended) => {
+        lookups.forEach((lookup, at) => {
+          if (!('value' in ended)) this.#answer(lookup, ended);
+          else this.#answer(lookup, { value: Array.isArray(ended.value) ? ended.value[at] : undefined });
+        });
+      },
+    );
   }
 
-  /** Runs a lookup for lookupTimeoutMs at most; a store that ignores its signal is not waited for. */
-  async #timed<T>(run: (signal: AbortSignal) => T | Promise<T>): Promise<Ended<T>> {
-    const controller = new AbortController();
-    const stop = (): void => controller.abort(this.#stop.signal.reason);
-    let timer: NodeJS.Timeout | undefined;
+  /**
+   * Runs a lookup for lookupTimeoutMs at most; a store that ignores its signal is not waited for. What a store answers
+   * at once is passed on at once.
+   */
+  #timed<T>(run: (options: LookupOptions) => T | Promise<T>, done: (ended: Ended<T>) => void): void {
+    const options = new LookupOptions();
+    let result: T | Promise<T>;
     try {
-      const result = run(controller.signal);
-      if (!isPromise(result)) return { value: result };
-      this.#stop.signal.addEventListener('abort', stop, { once: true });
-      const timeout = new Promise<Ended<T>>((resolve) => {
-        timer = setTimeout(() => {
-          const error = new OvernsError(
-            'ETIMEDOUT',
-            `the store did not answer within ${this.#timing.lookupTimeoutMs} ms`,
-            {
-              hint: 'see what keeps it, or raise lookupTimeoutMs',
-            },
-          );
-          controller.abort(error);
-          resolve({ timeout: error });
-        }, this.#timing.lookupTimeoutMs);
-        timer.unref();
-      });
-      return await Promise.race([result.then((value): Ended<T> => ({ value })), timeout]);
+      result = run(options);
     } catch (error) {
-      return {
-        error: error instanceof Error ? error : new OvernsError('OVERNS_STORE', `the store threw ${String(error)}`),
-      };
-    } finally {
-      clearTimeout(timer);
-      this.#stop.signal.removeEventListener('abort', stop);
+      done({ error: asError(error) });
+      return;
     }
+    if (!isPromise(result)) {
+      done({ value: result });
+      return;
+    }
+    let pending = true;
+    const settle = (ended: Ended<T>): void => {
+      if (!pending) return;
+      pending = false;
+      clearTimeout(timer);
+      this.#pending.delete(abandon);
+      done(ended);
+    };
+    const timer = setTimeout(() => {
+      const error = new OvernsError('ETIMEDOUT', `the store did not answer within ${this.#timing.lookupTimeoutMs} ms`, {
+        hint: 'see what keeps it, or raise lookupTimeoutMs',
+      });
+      options.abort(error);
+      settle({ timeout: error });
+    }, this.#timing.lookupTimeoutMs);
+    timer.unref();
+    const abandon = (reason: unknown): void => {
+      options.abort(reason);
+      settle({ error: asError(reason) });
+    };
+    this.#pending.add(abandon);
+    result.then(
+      (value) => settle({ value }),
+      (error) => settle({ error: asError(error) }),
+    );
   }
 
   #answer(lookup: NativeLookup, ended: Ended<Answer | null | undefined>): void {
@@ -787,6 +807,29 @@ type Verdict =
   | { readonly said: 'found'; readonly mac: string; readonly vtep: string; readonly ttlMs: number | undefined }
   | { readonly said: 'absent' | 'timeout' | 'error'; readonly error?: Error };
 type Ended<T> = { readonly value: T } | { readonly timeout: Error } | { readonly error: Error };
+
+/** The second argument of a store's lookup; the signal is made when the store looks at it. */
+class LookupOptions {
+  #controller: AbortController | undefined;
+  #aborted: { readonly reason: unknown } | undefined;
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController();
+      if (this.#aborted) this.#controller.abort(this.#aborted.reason);
+    }
+    return this.#controller.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.#aborted = { reason };
+    this.#controller?.abort(reason);
+  }
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new OvernsError('OVERNS_STORE', `the store threw ${String(thrown)}`);
+}
 
 function isPromise<T>(value: T | Promise<T>): value is Promise<T> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
