@@ -130,6 +130,10 @@ export interface Table<T, S = T> {
   /** One more of the same key, as FDB entries for broadcast have several. */
   append?(item: S, options?: Cancel): Promise<void>;
   delete(item: Partial<S>, options?: Cancel): Promise<void>;
+  /**
+   * What there is, matching the filter field by field.
+   * @throws NetlinkError; OvernsError `EINTR` with the entries as `data` when the table changed at every attempt to read it
+   */
   list(filter?: Partial<T>, options?: Cancel): Promise<readonly T[]>;
   /** Sent together; answers `{ ok }` or `{ ok: false, error }` per item, in order. */
   batch(
@@ -198,8 +202,15 @@ class KernelTable<T, S> implements Table<T, S> {
       this.#open().list(this.#table, wanted),
     )) as Item[];
     const keys = Object.keys(wanted).filter((key) => wanted[key] !== undefined);
-    if (keys.length === 0) return rows as readonly T[];
-    return rows.filter((row) => keys.every((key) => row[key] === wanted[key])) as readonly T[];
+    const found = keys.length === 0 ? rows : rows.filter((row) => keys.every((key) => row[key] === wanted[key]));
+    if ((rows as { interrupted?: boolean }).interrupted) {
+      // NLM_F_DUMP_INTR at every attempt: what was read is handed over, and said not to be one moment's picture.
+      const error = new OvernsError('EINTR', `the ${this.#table} table changed each time it was read`, {
+        hint: "list again, or use this error's data, which may miss entries or have them twice",
+      });
+      throw Object.assign(error, { data: found });
+    }
+    return found as readonly T[];
   }
 
   async batch(
