@@ -117,7 +117,7 @@ void MissEngine::on_packet(const Mac& destination, Bytes packet, Nanoseconds now
     return;
   }
   const MacSlot* slot = table_.macs.find(destination);
-  if (!answered() || slot == nullptr || slot->vtep == 0) {
+  if (!answered() || slot == nullptr || slot->vtep == 0 || table_.vtep(slot->vtep) == options_.vtep) {
     count(stats_.packets_dropped);
     return;
   }
@@ -173,6 +173,12 @@ void MissEngine::on_overrun(std::uint32_t dropped, Nanoseconds now) {
 
 bool MissEngine::is_local(const AskKey& key) const {
   return key.is_l3() ? local_ips_.contains(key.ip()) : local_macs_.contains(key.mac());
+}
+
+// The kernel's entry is gone: what was answered is so no longer.
+void MissEngine::withdrawn(const AskKey& key) {
+  Ask* ask = asks_.find(key);
+  if (ask != nullptr && ask->state == State::kAnswered) ask->state = State::kTapped;
 }
 
 // True when the table settles the question. `stale`: an expired entry will do.
@@ -333,6 +339,7 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
     } else if (answer_from_table(*ask, now, true)) {
       // What is known, though its TTL is over, beats losing packets while the store cannot say.
       if (ask->state == State::kLooking) settle(*ask, State::kTapped, now + kRecent);
+      if (!ask->ready) drop_packets(key);
     } else {
       settle(*ask, State::kTapped, now + kRecent);
       ask->miss_at = 0;
@@ -405,6 +412,8 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
     if (programmed || rehomed) output_.withdraw(programmed ? ip : Ip{}, mac);
     table_.ips.find(ip)->flags &= static_cast<std::uint8_t>(~kProgrammed);
     table_.macs.find(mac)->flags &= static_cast<std::uint8_t>(~kProgrammed);
+    withdrawn(AskKey::of(ip));
+    withdrawn(AskKey::of(mac));
     return;
   }
   if (is_local(AskKey::of(ip))) return;
@@ -430,6 +439,7 @@ void MissEngine::forget(const Ip& ip, Nanoseconds) {
   if (slot == nullptr) return;
   if ((slot->flags & kProgrammed) != 0) output_.withdraw(ip, Mac{});
   table_.ips.erase(ip);
+  withdrawn(AskKey::of(ip));
   stats_.endpoints.store(table_.ips.size(), std::memory_order_relaxed);
 }
 
@@ -438,6 +448,7 @@ void MissEngine::forget(const Mac& mac, Nanoseconds) {
   if (slot == nullptr) return;
   if ((slot->flags & kProgrammed) != 0) output_.withdraw(Ip{}, mac);
   table_.macs.erase(mac);
+  withdrawn(AskKey::of(mac));
 }
 
 void MissEngine::begin_reset() {
@@ -472,15 +483,17 @@ void MissEngine::set_local(std::int32_t link, const std::vector<Ip>& ips, const 
   for (const Ip& ip : ips) {
     local_ips_[ip] = link;
     // It may have been remote until now.
-    if (const IpSlot* slot = table_.ips.find(ip); slot != nullptr && (slot->flags & kProgrammed) != 0) {
+    if (IpSlot* slot = table_.ips.find(ip); slot != nullptr && (slot->flags & kProgrammed) != 0) {
       output_.withdraw(ip, Mac{});
-      table_.ips.erase(ip);
+      slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
     }
+    withdrawn(AskKey::of(ip));
   }
-  if (const MacSlot* slot = table_.macs.find(mac); slot != nullptr && (slot->flags & kProgrammed) != 0) {
+  if (MacSlot* slot = table_.macs.find(mac); slot != nullptr && (slot->flags & kProgrammed) != 0) {
     output_.withdraw(Ip{}, mac);
-    table_.macs.erase(mac);
+    slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
   }
+  withdrawn(AskKey::of(mac));
 }
 
 void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {
@@ -496,6 +509,9 @@ void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {
 void MissEngine::forget_programmed() {
   table_.ips.for_each([](IpSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kProgrammed); });
   table_.macs.for_each([](MacSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kProgrammed); });
+  asks_.for_each([](Ask& ask) {
+    if (ask.state == State::kAnswered) ask.state = State::kTapped;
+  });
 }
 
 // --- answering -------------------------------------------------------------------------------------------------
@@ -517,9 +533,16 @@ MissEngine::Answered MissEngine::program() {
       const MacSlot* slot = table_.macs.find(key.mac());
       if (slot != nullptr && slot->vtep != 0) item = {Ip{}, slot->key, table_.vtep(slot->vtep)};
     }
-    if (item.vtep.empty()) {  // forgotten in the same round
+    // Forgotten in the same round, or come here: by the watch, or attached.
+    const bool here = item.vtep == options_.vtep || is_local(key);
+    const bool taken = !here && !item.vtep.empty() && is_local(AskKey::of(item.mac));
+    if (item.vtep.empty() || here || taken) {
       ask->ready = false;
-      settle(*ask, State::kTapped, output_.now() + kRecent);
+      drop_packets(key);
+      if (taken) reject(*ask, "the MAC address is that of an endpoint on this host", 0, item.mac, item.vtep);
+      const auto ttl = taken ? options_.negative_ttl_ms * kMillisecond : kRecent;
+      settle(*ask, taken ? State::kAbsent : State::kTapped, output_.now() + ttl);
+      ask->miss_at = 0;
       continue;
     }
     items_.push_back(item);
@@ -733,6 +756,7 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
     // The deletion re-arms the miss: whoever still talks to it asks again, without loss.
     output_.withdraw(due.ip, Mac{});
     slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
+    withdrawn(AskKey::of(due.ip));
   }
   Nanoseconds next = 0;
   const auto sooner = [&](Nanoseconds at) {

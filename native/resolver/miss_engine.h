@@ -206,6 +206,7 @@ class MissEngine {
   };
 
   bool is_local(const AskKey& key) const;
+  void withdrawn(const AskKey& key);
   void ask(const AskKey& key, Nanoseconds now);
   void keep_packet(const Mac& mac, Bytes packet);
   void forward_packets(const Mac& mac, const Ip& vtep);

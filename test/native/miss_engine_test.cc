@@ -696,3 +696,185 @@ TEST_CASE("engine: a hundred thousand unknown addresses at once: bounded, and wh
   world.miss(numbered_ip(200'000));
   CHECK(world.lookups.size() == before + 1);
 }
+
+// --- several things in one round -------------------------------------------------------------------------------
+
+TEST_CASE("engine: what turns out to be here in the same round is not programmed after all") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  SUBCASE("by the watch") { world.put(kTarget, kMac, kHere); }
+  SUBCASE("by an attachment") { world.engine.set_local(7, {kTarget}, kMac); }
+  SUBCASE("by an attachment of its MAC") { world.engine.set_local(7, {numbered_ip(1)}, kMac); }
+  world.turn();
+  CHECK(world.programs.empty());
+  CHECK(world.neighbors.empty());
+  CHECK(world.fdb.empty());
+  CHECK(world.replayed.empty());
+}
+
+TEST_CASE("engine: a lookup under way while its address is attached here programs nothing") {
+  World world;
+  world.miss(kTarget);
+  world.miss(kMac);
+  world.packet(kMac, 1);
+  world.engine.set_local(7, {kTarget}, kMac);
+  world.found(world.lookups[0], kMac, kThere);
+  world.found(world.lookups[1], kMac, kThere);
+  world.turn();
+  CHECK(world.programs.empty());
+  CHECK(world.forwarded.empty());
+}
+
+TEST_CASE("engine: a record that gives a remote address the MAC of an endpoint here is rejected") {
+  World world;
+  world.engine.set_local(7, {numbered_ip(1)}, kMac);
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.programs.empty());
+  REQUIRE(world.count(EventKind::kRejected) == 1);
+  CHECK(world.events.back().reason != nullptr);
+}
+
+TEST_CASE("engine: what is forgotten within a second of its answer is asked for again, and its asker answered") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.miss(kMac);
+  world.turn();
+  world.engine.forget(kTarget, world.clock);
+  world.engine.forget(kMac, world.clock);
+  world.tap(kTarget, 1, 100);
+  CHECK(world.replayed.empty());  // there is no entry that could answer it
+  world.miss(kTarget);
+  CHECK(world.lookups.size() == 1);
+  world.packet(kMac, 200);
+  REQUIRE(world.lookups.size() == 2);
+  world.found(world.lookups[0], kMac, kThere);
+  world.found(world.lookups[1], kMac, kThere);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{100});
+  CHECK(world.take_forwarded() == Serials{200});
+}
+
+TEST_CASE("engine: after a TTL shorter than the memory of the answer, a request is kept for the next one") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 100);
+  world.turn();
+  world.advance(400 * kMs);
+  REQUIRE_FALSE(world.neighbors.contains(kTarget));
+  world.tap(kTarget, 1, 100);
+  CHECK(world.replayed.empty());
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 100);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{100});
+}
+
+TEST_CASE("engine: a new device knows nothing of what was answered a moment ago") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.engine.forget_programmed();
+  world.tap(kTarget, 1, 100);
+  CHECK(world.replayed.empty());
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{100});
+}
+
+// --- punted packets --------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: a punted packet is the L2 miss, and goes on when it is answered") {
+  World world;
+  world.packet(kMac, 1);
+  world.packet(kMac, 2);
+  CHECK(world.lookups.size() == 1);
+  CHECK(world.count(EventKind::kMiss) == 1);
+  world.turn();
+  CHECK(world.forwarded.empty());
+  world.found(world.last_lookup(kMac), kMac, kThere);
+  world.packet(kMac, 3);
+  world.on_program = [&] { CHECK(world.forwarded.size() == 3); };  // before the kernel sends what follows
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+  CHECK(world.forwarded.size() == 3);
+  for (const auto& [serial, vtep] : world.forwarded) CHECK(vtep == kThere);
+  auto serials = world.take_forwarded();
+  std::ranges::sort(serials);
+  CHECK(serials == Serials{1, 2, 3});
+  // Those that were on the way when the entry was made.
+  world.packet(kMac, 4);
+  CHECK(world.take_forwarded() == Serials{4});
+}
+
+TEST_CASE("engine: a punted packet for what is known goes on at once") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.packet(kMac, 1);
+  CHECK(world.take_forwarded() == Serials{1});
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+  CHECK(world.lookups.empty());
+}
+
+TEST_CASE("engine: no packet is sent to this host itself") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.packet(kMac, 1);
+  world.turn();
+  world.forwarded.clear();
+  SUBCASE("when the endpoint has come here") {
+    world.put(kTarget, kMac, kHere);
+    world.packet(kMac, 2);
+    world.turn();
+    world.packet(kMac, 3);
+  }
+  SUBCASE("when it has come here in the same round as a packet for it") {
+    world.packet(kMac, 2);
+    world.forwarded.clear();
+    world.put(kTarget, kMac, kHere);
+    world.packet(kMac, 3);
+    world.turn();
+  }
+  SUBCASE("when it is attached here") {
+    world.engine.set_local(7, {kTarget}, kMac);
+    world.packet(kMac, 2);
+    world.turn();
+  }
+  CHECK(world.forwarded.empty());
+  CHECK(world.fdb.empty());
+}
+
+TEST_CASE("engine: packets without an answer are dropped, and not kept") {
+  const Mac other = mac("02:42:c0:a8:00:04");
+  for (const Said said : {Said::kAbsent, Said::kError, Said::kTimeout}) {
+    World world;
+    for (std::uint32_t i = 0; i < 10; ++i) world.packet(kMac, i);
+    world.said(world.last_lookup(kMac), said);
+    world.turn();
+    CHECK(world.forwarded.empty());
+    CHECK(world.engine.stats().packets_dropped == 10);
+  }
+  World world;
+  world.packet(kMac, 1);
+  world.found(world.last_lookup(kMac), kMac, kThere);
+  world.engine.forget(kMac, world.clock);  // in the same round
+  world.turn();
+  CHECK(world.engine.stats().packets_dropped == 1);
+  world.packet(other, 2);
+  world.found(world.last_lookup(other), other, kHere);
+  world.turn();
+  CHECK(world.engine.stats().packets_dropped == 2);
+  // Known of old, and here: an error does not bring the old answer back, and keeps nothing.
+  world.put(kTarget, other, kHere);
+  world.advance(2000 * kMs);
+  world.packet(other, 3);
+  world.turn();
+  CHECK(world.engine.stats().packets_dropped == 3);
+  CHECK(world.forwarded.empty());
+}
