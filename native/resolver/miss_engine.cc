@@ -473,15 +473,16 @@ void MissEngine::end_reset(Nanoseconds now) {
 void MissEngine::set_local(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac) {
   if (const auto before = locals_.find(link); before != locals_.end()) {
     if (before->second.ips == ips && before->second.mac == mac) return;
-    for (const Ip& ip : before->second.ips) local_ips_.erase(ip);
-    local_macs_.erase(before->second.mac);
+    // Another link may have the same: one that is being replaced goes some time after the new one has come.
+    for (const Ip& ip : before->second.ips) local_ips_.erase(local_ips_.find(ip));
+    local_macs_.erase(local_macs_.find(before->second.mac));
     locals_.erase(before);
   }
   if (ips.empty()) return;
   locals_[link] = {ips, mac};
-  local_macs_[mac] = link;
+  local_macs_.insert(mac);
   for (const Ip& ip : ips) {
-    local_ips_[ip] = link;
+    local_ips_.insert(ip);
     // It may have been remote until now.
     if (IpSlot* slot = table_.ips.find(ip); slot != nullptr && (slot->flags & kProgrammed) != 0) {
       output_.withdraw(ip, Mac{});

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <set>
 #include <span>
 #include <unordered_map>
 #include <vector>
@@ -248,8 +249,8 @@ class MissEngine {
   std::unordered_map<Mac, PacketQueue, MacHash> packets_;
   std::size_t packet_bytes_ = 0;
   std::map<std::int32_t, Local> locals_;
-  std::map<Ip, std::int32_t> local_ips_;
-  std::map<Mac, std::int32_t> local_macs_;
+  std::multiset<Ip> local_ips_;
+  std::multiset<Mac> local_macs_;
   std::vector<Programming> items_;  // scratch of flush
   std::vector<int> errors_;
   std::vector<AskKey> flushed_;

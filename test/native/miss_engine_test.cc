@@ -878,3 +878,26 @@ TEST_CASE("engine: packets without an answer are dropped, and not kept") {
   CHECK(world.engine.stats().packets_dropped == 3);
   CHECK(world.forwarded.empty());
 }
+
+// --- bookkeeping -----------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: an endpoint is here as long as one link says so") {
+  World world;
+  world.engine.set_local(7, {kTarget}, kMac);
+  world.engine.set_local(8, {kTarget}, kMac);  // attached anew, before the kernel has done away with the old link
+  world.engine.set_local(7, {}, Mac{});
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.miss(kMac);
+  world.turn();
+  CHECK(world.programs.empty());
+  world.engine.set_local(8, {numbered_ip(1)}, kMac);  // another address
+  world.miss(kTarget);
+  world.miss(numbered_ip(1));
+  world.turn();
+  CHECK(world.lookups.empty());
+  world.engine.set_local(8, {}, Mac{});
+  world.miss(kMac);
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+}
