@@ -421,9 +421,10 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
   if (ask != nullptr) {
     const bool waiting = ask->state == State::kLooking || ask->state == State::kQueued;
     if (moved || waiting || (ask->state != State::kAnswered && has_fresh_frame(*ask, now))) {
-      if (waiting || ask->state == State::kAbsent) settle(*ask, State::kTapped, now + kRecent);
+      if (waiting) settle(*ask, State::kTapped, now + kRecent);
       make_ready(*ask);
     }
+    if (ask->state == State::kAbsent) settle(*ask, State::kTapped, now + kRecent);
   }
   ask = rehomed && !moved ? asks_.insert(AskKey::of(mac)).first : asks_.find(AskKey::of(mac));
   if (ask != nullptr) {

@@ -901,3 +901,26 @@ TEST_CASE("engine: an endpoint is here as long as one link says so") {
   world.turn();
   CHECK(world.fdb[kMac] == kThere);
 }
+
+TEST_CASE("engine: what was absent is known as soon as the watch gives it, however long absent holds") {
+  EngineOptions options = World::defaults();
+  options.negative_ttl_ms = 3'600'000;
+  World world(options);
+  world.miss(kTarget);
+  world.said(world.last_lookup(kTarget), Said::kAbsent);
+  world.miss(kMac);
+  world.said(world.last_lookup(kMac), Said::kAbsent);
+  world.advance(10'000 * kMs);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  world.advance(10'000 * kMs);
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 100);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.take_replayed() == Serials{100});
+  world.fdb.clear();
+  world.miss(kMac);
+  world.turn();
+  CHECK(world.fdb.contains(kMac));
+}
