@@ -380,10 +380,7 @@ void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32
     slot->vtep = number;
     slot->expires = expires;
     slot->flags = static_cast<std::uint8_t>((slot->flags & kProgrammed) | flags);
-    if (expires != 0) {
-      ttls_.push_back({expires, ip});
-      std::push_heap(ttls_.begin(), ttls_.end());
-    }
+    if (expires != 0) due_at(expires, ip);
   }
   MacSlot* slot = table_.macs.insert(mac).first;
   slot->vtep = number;
@@ -504,8 +501,7 @@ void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {
   slot->mac = mac;
   slot->flags = kProgrammed;
   slot->expires = clock(now);
-  ttls_.push_back({clock(now) + options_.answer_ttl_ms / 100, ip});
-  std::push_heap(ttls_.begin(), ttls_.end());
+  due_at(clock(now) + options_.answer_ttl_ms / 100, ip);
 }
 
 void MissEngine::forget_programmed() {
@@ -585,8 +581,11 @@ void MissEngine::confirm() {
       ask->miss_at = 0;
       continue;
     }
-    if (IpSlot* slot = table_.ips.find(items_[i].ip); !items_[i].ip.empty() && slot != nullptr)
+    if (IpSlot* slot = table_.ips.find(items_[i].ip); !items_[i].ip.empty() && slot != nullptr) {
       slot->flags |= kProgrammed;
+      // Given although its TTL is over: nothing else would look at it again.
+      if (slot->expires != 0 && slot->expires <= clock(now)) due_at(clock(now) + kStoreDownRetry, slot->key);
+    }
     if (MacSlot* slot = table_.macs.find(items_[i].mac)) slot->flags |= kProgrammed;
     if (ask == nullptr || ask->miss_at == 0) continue;
     count(stats_.answers);
@@ -725,6 +724,11 @@ void MissEngine::drop_packets(const AskKey& key) {
 
 // --- time ------------------------------------------------------------------------------------------------------
 
+void MissEngine::due_at(Deciseconds at, const Ip& ip) {
+  ttls_.push_back({at, ip});
+  std::push_heap(ttls_.begin(), ttls_.end());
+}
+
 Nanoseconds MissEngine::expire(Nanoseconds now) {
   for (Ring<Due>* ring : {&due_soon_, &due_negative_}) {
     while (!ring->empty() && ring->front().at <= now) {
@@ -751,8 +755,7 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
     if (slot == nullptr || (slot->flags & kProgrammed) == 0 || slot->expires == 0 || slot->expires > clock_now)
       continue;
     if (store_down_) {
-      ttls_.push_back({clock_now + kStoreDownRetry, due.ip});
-      std::push_heap(ttls_.begin(), ttls_.end());
+      due_at(clock_now + kStoreDownRetry, due.ip);
       continue;
     }
     // The deletion re-arms the miss: whoever still talks to it asks again, without loss.

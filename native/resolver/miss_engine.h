@@ -226,6 +226,7 @@ class MissEngine {
   const TappedFrame* frame(std::uint64_t number) const;
   void reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep);
   void learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, std::uint8_t flags, Nanoseconds now);
+  void due_at(Deciseconds at, const Ip& ip);
   Deciseconds clock(Nanoseconds now) const { return static_cast<Deciseconds>((now - origin_) / 100'000'000 + 1); }
 
   EngineOptions options_;

@@ -924,3 +924,17 @@ TEST_CASE("engine: what was absent is known as soon as the watch gives it, howev
   world.turn();
   CHECK(world.fdb.contains(kMac));
 }
+
+TEST_CASE("engine: an answer beyond its TTL, given while the store failed, is looked at again") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 500);
+  world.turn();
+  world.advance(2000 * kMs);
+  world.miss(kTarget);
+  world.said(world.last_lookup(kTarget), Said::kError);
+  world.turn();
+  REQUIRE(world.neighbors.contains(kTarget));
+  for (int i = 0; i < 100; ++i) world.advance(100 * kMs);
+  CHECK_FALSE(world.neighbors.contains(kTarget));  // and so the next miss asks the store
+}
