@@ -27,6 +27,12 @@ export interface NativeOp {
 export interface NativeRtnl {
   /** One sendmsg for the whole batch; null = done, else why not. Rejects only when nothing could be sent at all. */
   batch(table: TableName, ops: readonly NativeOp[]): Promise<(NativeFailure | null)[]>;
+  /** Neighbour or FDB commands as {@link encodeEntries} writes them; the failures as [index, failure, ...]. */
+  entries(
+    table: 'neighbor' | 'fdb',
+    records: Uint8Array,
+    links: readonly string[],
+  ): Promise<(number | NativeFailure)[]>;
   list(table: TableName, filter: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>[]>;
   /** The id by which this namespace knows the one at `path`, or -1 (RTM_GETNSID). */
   nsid(path: string): Promise<number>;

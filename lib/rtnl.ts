@@ -1,9 +1,10 @@
 /** Typed rtnetlink in any namespace (RFC 3549, rtnetlink(7)). */
 import { abortError, checkSignal, throwIfAborted } from './abort.js';
 import { checkInterfaceName } from './address.js';
+import { encodeEntries } from './entry-encoder.js';
 import { invalidArgument, invalidType, type NetlinkError, OvernsError } from './errors.js';
 import { isNativeFailure, kernel, netlinkError } from './kernel-error.js';
-import { type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
+import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
 import { netnsPath } from './netns.js';
 import { createSubscription } from './subscription.js';
 import type { Cancel, NetnsRef, QueueOptions, Subscription } from './types.js';
@@ -232,6 +233,7 @@ class KernelTable<T, S> implements Table<T, S> {
   ): Promise<readonly BatchAnswer[]> {
     const signal = checkSignal(options?.signal);
     throwIfAborted(signal);
+    if (this.#table === 'neighbor' || this.#table === 'fdb') return this.#sendEntries(this.#table, operations);
     const prepared = await Promise.all(operations.map((operation) => prepare(this.#table, operation)));
     const socket = this.#open();
     // A request that was sent cannot be taken back: the answer is waited for even when aborted meanwhile.
@@ -240,13 +242,37 @@ class KernelTable<T, S> implements Table<T, S> {
       socket.batch(this.#table, prepared),
     );
     return failures.map((failure, at): BatchAnswer => {
-      if (failure === null) return { ok: true };
+      if (failure === null) return OK;
       const { op, item } = prepared[at] as NativeOp;
-      const attempt = { what: describe(this.#table, op, item), netns: this.#netns, request: item };
-      return { ok: false, error: netlinkError(failure, attempt) };
+      return this.#failed(failure, op, item);
     });
   }
+
+  async #sendEntries(
+    table: 'neighbor' | 'fdb',
+    operations: readonly { op: Verb; item: S }[],
+  ): Promise<readonly BatchAnswer[]> {
+    const { records, links } = encodeEntries(table, operations);
+    const failures = await kernel(
+      { what: `send ${operations.length} ${table} requests`, netns: this.#netns },
+      this.#open().entries(table, records, links),
+    );
+    const answers = new Array<BatchAnswer>(operations.length).fill(OK);
+    for (let i = 0; i < failures.length; i += 2) {
+      const at = failures[i] as number;
+      const { op, item } = operations[at] as { op: Verb; item: Item };
+      answers[at] = this.#failed(failures[i + 1] as NativeFailure, op, item);
+    }
+    return answers;
+  }
+
+  #failed(failure: NativeFailure, op: Verb, item: Item): BatchAnswer {
+    const attempt = { what: describe(this.#table, op, item), netns: this.#netns, request: item };
+    return { ok: false, error: netlinkError(failure, attempt) };
+  }
 }
+
+const OK: BatchAnswer = Object.freeze({ ok: true });
 
 /** Namespaces in a link's spec become paths. */
 function prepare(table: TableName, operation: { op: Verb; item: unknown }): NativeOp | Promise<NativeOp> {

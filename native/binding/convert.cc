@@ -245,47 +245,6 @@ void parse_route(const Fields& fields, Command& command) {
   command.item = route;
 }
 
-void parse_neighbor(const Fields& fields, Command& command, bool fdb) {
-  NeighborEntry entry;
-  entry.mac = fields.mac("mac");
-  entry.ip = fields.ip(fdb ? "dst" : "ip").value_or(Ip{});
-  entry.family = fdb ? static_cast<std::uint8_t>(AF_BRIDGE) : entry.ip.family;
-  entry.state = fdb ? fields.word("state", kFdbStates).value_or(NUD_PERMANENT)
-                    : fields.word("state", kNeighborStates).value_or(NUD_PERMANENT);
-  if (const auto vni = fields.number("vni", 0xffffff)) entry.vni = static_cast<std::uint32_t>(*vni);
-  if (const auto port = fields.number("port", UINT16_MAX)) entry.port = static_cast<std::uint16_t>(*port);
-  entry.vlan = static_cast<std::uint16_t>(fields.number("vlan", 4094).value_or(0));
-  entry.nexthop = static_cast<std::uint32_t>(fields.number("nexthop", UINT32_MAX).value_or(0));
-  command.via = fields.text("via").value_or("");
-  if (const auto value = fields.get("flags")) {
-    if (!value->IsArray()) {
-      fields.wrong<Unit>("flags", "an array of strings");
-      return;
-    }
-    const auto list = value->As<Napi::Array>();
-    for (std::uint32_t i = 0; i < list.Length(); ++i) {
-      const Napi::Value item = list.Get(i);
-      bool known = false;
-      if (item.IsString()) {
-        const std::string text = item.As<Napi::String>().Utf8Value();
-        for (const auto& flag : kFlags) {
-          if (text != flag.text) continue;
-          entry.flags |= flag.value;
-          known = true;
-        }
-      }
-      if (!known) {
-        fields.out_of_range<Unit>("flags", "known flags (self, master, extern_learn, ...)");
-        return;
-      }
-    }
-  }
-  if (fdb && (entry.flags & (NTF_SELF | NTF_MASTER)) == 0) entry.flags |= NTF_SELF;
-  if (fdb && !entry.mac && !fields.failed()) fields.wrong<Unit>("mac", "a string");
-  if (!fdb && entry.ip.empty() && !fields.failed()) fields.wrong<Unit>("ip", "a string");
-  command.item = entry;
-}
-
 template <class Number, std::size_t N>
 std::string word_of(Number value, const Name<Number> (&names)[N]) {
   for (const auto& known : names) {
@@ -323,6 +282,15 @@ Napi::Value to_js(Napi::Env env, const Failure& failure) {
   return object;
 }
 
+std::uint16_t creation_flags(Verb verb) {
+  switch (verb) {
+    case Verb::kAdd: return NLM_F_CREATE | NLM_F_EXCL;
+    case Verb::kReplace: return NLM_F_CREATE | NLM_F_REPLACE;
+    case Verb::kAppend: return NLM_F_CREATE | NLM_F_APPEND;
+    default: return 0;
+  }
+}
+
 std::optional<Table> parse_table(const std::string& name) {
   if (name == "link") return Table::kLink;
   if (name == "address") return Table::kAddress;
@@ -351,8 +319,8 @@ std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Obj
     case Table::kLink: parse_link(fields, command); break;
     case Table::kAddress: parse_address(fields, command); break;
     case Table::kRoute: parse_route(fields, command); break;
-    case Table::kNeighbor: parse_neighbor(fields, command, false); break;
-    case Table::kFdb: parse_neighbor(fields, command, true); break;
+    case Table::kNeighbor:
+    case Table::kFdb: return outer.wrong<Command>("table", "link, address or route");
   }
   if (fields.failed()) return std::nullopt;
   if (command.link.empty() && table != Table::kLink && table != Table::kRoute)

@@ -26,16 +26,16 @@ Napi::Object describe(Napi::Env env, const Failure& failure);  // the same as a 
 enum class Table { kLink, kAddress, kRoute, kNeighbor, kFdb };
 std::optional<Table> parse_table(const std::string& name);
 
-enum class Verb { kAdd, kReplace, kAppend, kDelete, kSet };
+enum class Verb : std::uint8_t { kAdd, kReplace, kAppend, kDelete, kSet };  // numbered in lib/entry-encoder.ts
+std::uint16_t creation_flags(Verb verb);                                    // NLM_F_*
 
 // One command as JavaScript wrote it. Names are resolved where the socket is, on the worker.
 struct Command {
   Verb verb = Verb::kAdd;
-  std::variant<LinkSpec, InterfaceAddress, RouteEntry, NeighborEntry> item;
-  std::string link;        // the device that an address, route, neighbour or FDB entry is on
+  std::variant<LinkSpec, InterfaceAddress, RouteEntry> item;
+  std::string link;        // the device that an address or route is on
   std::string master;      // a link's
   bool no_master = false;  // the link leaves its bridge
-  std::string via;         // an FDB entry's
   std::string netns;       // path; where a link is to live
   std::string peer_netns;
 };

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "binding/entries.h"
 #include "binding/instance.h"
 #include "binding/worker.h"
 #include "netlink/namespace.h"
@@ -56,15 +57,6 @@ class NameResolver {
   std::vector<UniqueFd> descriptors_;
 };
 
-std::uint16_t creation_flags(Verb verb) {
-  switch (verb) {
-    case Verb::kAdd: return NLM_F_CREATE | NLM_F_EXCL;
-    case Verb::kReplace: return NLM_F_CREATE | NLM_F_REPLACE;
-    case Verb::kAppend: return NLM_F_CREATE | NLM_F_APPEND;
-    default: return 0;
-  }
-}
-
 Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
   const std::uint16_t flags = creation_flags(command.verb);
   const bool deletion = command.verb == Verb::kDelete;
@@ -91,12 +83,6 @@ Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
   } else if (auto* route = std::get_if<RouteEntry>(&command.item)) {
     route->index = index;
     encode_route(batch, deletion ? RTM_DELROUTE : RTM_NEWROUTE, flags, *route);
-  } else if (auto* entry = std::get_if<NeighborEntry>(&command.item)) {
-    entry->index = index;
-    std::int32_t via = 0;
-    if (Status status = names.index(command.via, via); !status) return status;
-    entry->via = static_cast<std::uint32_t>(via);
-    encode_neighbor(batch, deletion ? RTM_DELNEIGH : RTM_NEWNEIGH, flags, *entry);
   }
   return done();
 }
@@ -189,9 +175,9 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Rtnl",
-                       {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::list>("list"),
-                        InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"),
-                        InstanceMethod<&Rtnl::close>("close")});
+                       {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::entries>("entries"),
+                        InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::nsid>("nsid"),
+                        InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"), InstanceMethod<&Rtnl::close>("close")});
   }
 
   explicit Rtnl(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Rtnl>(info) {
@@ -238,6 +224,40 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
           auto result = Napi::Array::New(of, answers.size());
           for (std::uint32_t i = 0; i < answers.size(); ++i) {
             result.Set(i, answers[i] ? Napi::Value(describe(of, *answers[i])) : of.Null());
+          }
+          return result;
+        });
+  }
+
+  // entries(table, records, links): the failures as [index, failure, index, failure, ...]
+  Napi::Value entries(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (closed(env)) return env.Undefined();
+    if (!info[1].IsTypedArray() || !info[2].IsArray()) {
+      Napi::TypeError::New(env, "entries(table, records, links)").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    const bool fdb = info[0].ToString().Utf8Value() == "fdb";
+    const auto array = info[1].As<Napi::Uint8Array>();
+    const Bytes records(array.Data(), array.ByteLength());
+    const auto names = info[2].As<Napi::Array>();
+    std::vector<std::string> links;
+    for (std::uint32_t i = 0; i < names.Length(); ++i) links.push_back(names.Get(i).ToString());
+    // The records are read where they lie; the reference keeps them there.
+    auto keep = std::make_shared<Napi::ObjectReference>(Napi::Persistent(array.As<Napi::Object>()));
+    return PromiseWorker<std::vector<EntryFailure>>::run(
+        env,
+        [channel = channel_, fdb, records, links] {
+          const std::lock_guard lock(channel->mutex);
+          return send_entries(channel->socket, fdb, records, links);
+        },
+        [keep](Napi::Env of, std::vector<EntryFailure>& failures) -> Napi::Value {
+          auto result = Napi::Array::New(of, failures.size() * 2);
+          std::uint32_t at = 0;
+          for (const EntryFailure& each : failures) {
+            Napi::HandleScope scope(of);
+            result.Set(at++, static_cast<double>(each.index));
+            result.Set(at++, describe(of, each.failure));
           }
           return result;
         });

@@ -1,0 +1,186 @@
+/**
+ * Neighbour and FDB commands as records of fixed size for the addon (native/binding/entries.h): a property of an object
+ * costs a call there, and a batch of 100,000 entries has a million of them.
+ */
+import { canonicalIp, checkInterfaceName, ipBytes, ipFamily } from './address.js';
+import { invalidArgument, invalidType } from './errors.js';
+
+export const RECORD_BYTES = 48;
+
+const VERBS: Readonly<Record<string, number>> = { add: 0, replace: 1, append: 2, delete: 3, set: 4 };
+/** NUD_*, include/uapi/linux/neighbour.h. */
+const NEIGHBOR_STATES: Readonly<Record<string, number>> = {
+  none: 0,
+  incomplete: 0x01,
+  reachable: 0x02,
+  stale: 0x04,
+  delay: 0x08,
+  probe: 0x10,
+  failed: 0x20,
+  noarp: 0x40,
+  permanent: 0x80,
+};
+/** The words of bridge(8). */
+const FDB_STATES: Readonly<Record<string, number>> = { permanent: 0x80, static: 0x40, dynamic: 0x02, stale: 0x04 };
+/** NTF_*. */
+const FLAGS: Readonly<Record<string, number>> = {
+  use: 0x01,
+  self: 0x02,
+  master: 0x04,
+  proxy: 0x08,
+  extern_learn: 0x10,
+  offload: 0x20,
+  sticky: 0x40,
+  router: 0x80,
+};
+const NTF_SELF = 0x02;
+const NTF_MASTER = 0x04;
+const NO_VNI = 0xffff_ffff;
+const NO_LINK = 0xffff;
+
+export interface Encoded {
+  readonly records: Uint8Array;
+  /** What the link fields number. */
+  readonly links: readonly string[];
+}
+
+type Item = Readonly<Record<string, unknown>>;
+
+/**
+ * @throws TypeError, RangeError that name the field
+ */
+export function encodeEntries(
+  table: 'neighbor' | 'fdb',
+  operations: readonly { readonly op: string; readonly item: unknown }[],
+): Encoded {
+  const records = new Uint8Array(operations.length * RECORD_BYTES);
+  const view = new DataView(records.buffer);
+  const links = new Links();
+  for (let i = 0; i < operations.length; i++) {
+    const operation = operations[i];
+    if (operation === null || typeof operation !== 'object') throw invalidType('operation', operation, 'an object');
+    const { op, item } = operation;
+    if (item === null || typeof item !== 'object') throw invalidType('item', item, 'an object');
+    const verb = VERBS[op];
+    if (verb === undefined) throw invalidArgument('op', op, 'add, replace, append or delete');
+    encode(table, verb, item as Item, records, view, i * RECORD_BYTES, links);
+  }
+  return { records, links: links.names };
+}
+
+/** Names to numbers; nearly always the same name again. */
+class Links {
+  readonly names: string[] = [];
+  readonly #numbers = new Map<string, number>();
+  #last: string | undefined;
+  #lastNumber = 0;
+
+  number(name: unknown, field: string): number {
+    if (name === this.#last) return this.#lastNumber;
+    const checked = checkInterfaceName(name, field);
+    let number = this.#numbers.get(checked);
+    if (number === undefined) {
+      number = this.names.length;
+      if (number >= NO_LINK) throw invalidArgument(field, name, 'among the 65534 links that one batch may name');
+      this.names.push(checked);
+      this.#numbers.set(checked, number);
+    }
+    this.#last = checked;
+    this.#lastNumber = number;
+    return number;
+  }
+}
+
+function encode(
+  table: 'neighbor' | 'fdb',
+  verb: number,
+  item: Item,
+  out: Uint8Array,
+  view: DataView,
+  at: number,
+  links: Links,
+): void {
+  const fdb = table === 'fdb';
+  const states = fdb ? FDB_STATES : NEIGHBOR_STATES;
+  let flags = 0;
+  if (item.flags !== undefined) {
+    if (!Array.isArray(item.flags)) throw invalidType('flags', item.flags, 'an array');
+    for (const flag of item.flags) {
+      const bit = FLAGS[flag as string];
+      if (bit === undefined) throw invalidArgument('flags', flag, `one of ${Object.keys(FLAGS).join(', ')}`);
+      flags |= bit;
+    }
+  }
+  if (fdb && (flags & (NTF_SELF | NTF_MASTER)) === 0) flags |= NTF_SELF;
+  const state = item.state === undefined ? 0x80 : states[item.state as string];
+  if (state === undefined) throw invalidArgument('state', item.state, `one of ${Object.keys(states).join(', ')}`);
+  out[at] = verb;
+  out[at + 1] = flags;
+  view.setUint16(at + 2, state, true);
+  const ip = fdb ? item.dst : item.ip;
+  if (ip !== undefined) out[at + 4] = writeIp(ip, fdb ? 'dst' : 'ip', out, at + 12);
+  else if (!fdb) throw invalidType('ip', ip, 'a string');
+  if (item.mac !== undefined) {
+    writeMac(item.mac, out, at + 6);
+    out[at + 5] = 1;
+  } else if (fdb) throw invalidType('mac', item.mac, 'a string');
+  view.setUint32(at + 28, item.vni === undefined ? NO_VNI : integer(item.vni, 'vni', 0xff_ffff), true);
+  if (item.port !== undefined) view.setUint16(at + 32, integer(item.port, 'port', 0xffff), true);
+  if (item.vlan !== undefined) view.setUint16(at + 34, integer(item.vlan, 'vlan', 4094), true);
+  view.setUint16(at + 36, links.number(item.link, 'link'), true);
+  view.setUint16(at + 38, item.via === undefined ? NO_LINK : links.number(item.via, 'via'), true);
+  if (item.nexthop !== undefined) view.setUint32(at + 40, integer(item.nexthop, 'nexthop', 0xffff_ffff), true);
+}
+
+function integer(value: unknown, name: string, max: number): number {
+  if (typeof value !== 'number') throw invalidType(name, value, 'a number');
+  if (!Number.isInteger(value) || value < 0 || value > max)
+    throw invalidArgument(name, value, `an integer from 0 to ${max}`);
+  return value;
+}
+
+function hexDigit(code: number): number {
+  if (code >= 48 && code <= 57) return code - 48;
+  const letter = code | 32;
+  return letter >= 97 && letter <= 102 ? letter - 87 : -1;
+}
+
+function writeMac(value: unknown, out: Uint8Array, at: number): void {
+  if (typeof value !== 'string') throw invalidType('mac', value, 'a string');
+  let good = value.length === 17;
+  for (let i = 0; good && i < 6; i++) {
+    const high = hexDigit(value.charCodeAt(i * 3));
+    const low = hexDigit(value.charCodeAt(i * 3 + 1));
+    good = high >= 0 && low >= 0 && (i === 5 || value.charCodeAt(i * 3 + 2) === 58);
+    out[at + i] = high * 16 + low;
+  }
+  if (!good) throw invalidArgument('mac', value, 'a MAC address like 02:42:c0:a8:00:02');
+}
+
+/** Returns the family, 4 or 6. */
+function writeIp(value: unknown, name: string, out: Uint8Array, at: number): number {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+  if (writeIp4(value, out, at)) return 4;
+  const ip = canonicalIp(value, name);
+  out.set(ipBytes(ip), at);
+  return ipFamily(ip);
+}
+
+function writeIp4(text: string, out: Uint8Array, at: number): boolean {
+  let part = 0;
+  let number = -1;
+  for (let i = 0; i <= text.length; i++) {
+    const code = i === text.length ? 46 : text.charCodeAt(i);
+    if (code === 46) {
+      if (number < 0 || part > 3) return false;
+      out[at + part++] = number;
+      number = -1;
+    } else {
+      // No leading zeros: elsewhere they mean octal.
+      if (code < 48 || code > 57 || number === 0) return false;
+      number = (number < 0 ? 0 : number * 10) + code - 48;
+      if (number > 255) return false;
+    }
+  }
+  return part === 4;
+}
