@@ -302,6 +302,9 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
   const Nanoseconds negative_until = now + options_.negative_ttl_ms * kMillisecond;
   if (said == Said::kFound) {
     if (vtep == options_.vtep) {
+      // What is known of it from before leads elsewhere; it must not answer should the store fail later on.
+      if (key.is_l3()) forget(key.ip(), now);
+      forget(mac, now);
       count(stats_.local);
       settle(*ask, State::kAbsent, negative_until);
       drop_packets(key);

@@ -938,3 +938,19 @@ TEST_CASE("engine: an answer beyond its TTL, given while the store failed, is lo
   for (int i = 0; i < 100; ++i) world.advance(100 * kMs);
   CHECK_FALSE(world.neighbors.contains(kTarget));  // and so the next miss asks the store
 }
+
+TEST_CASE("engine: what the store says has come here does not come back as it was when the store fails") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 500);
+  world.turn();
+  world.advance(1000 * kMs);
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kHere);
+  world.advance(2000 * kMs);
+  world.miss(kTarget);
+  world.said(world.last_lookup(kTarget), Said::kError);
+  world.turn();
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+  CHECK_FALSE(world.fdb.contains(kMac));
+}
