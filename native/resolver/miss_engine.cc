@@ -291,8 +291,10 @@ void MissEngine::start_lookups(Nanoseconds now) {
   }
 }
 
-void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, const Mac& mac, const Ip& vtep,
+void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, const Mac& told, const Ip& vtep,
                            std::uint32_t ttl_ms, Nanoseconds now) {
+  // Where a MAC is was asked: which one is no part of the answer.
+  const Mac mac = key.is_l3() ? told : key.mac();
   if (lookups_ > 0) --lookups_;
   Ask* ask = asks_.find(key);
   if (ask == nullptr || ask->state != State::kLooking || ask->token != token) {

@@ -954,3 +954,15 @@ TEST_CASE("engine: what the store says has come here does not come back as it wa
   CHECK_FALSE(world.neighbors.contains(kTarget));
   CHECK_FALSE(world.fdb.contains(kMac));
 }
+
+TEST_CASE("engine: the answer to a MAC is of that MAC, whatever the record says") {
+  World world;
+  const Mac other = mac("02:42:c0:a8:00:04");
+  world.miss(kMac);
+  world.packet(kMac, 1);
+  world.found(world.last_lookup(kMac), other, kThere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+  CHECK_FALSE(world.fdb.contains(other));
+  CHECK(world.take_forwarded() == Serials{1});
+}
