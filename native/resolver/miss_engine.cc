@@ -506,7 +506,7 @@ void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {
   slot->mac = mac;
   slot->flags = kProgrammed;
   slot->expires = clock(now);
-  due_at(clock(now) + options_.answer_ttl_ms / 100, ip);
+  if (options_.answer_ttl_ms != 0) due_at(clock(now) + options_.answer_ttl_ms / 100, ip);
 }
 
 void MissEngine::forget_programmed() {

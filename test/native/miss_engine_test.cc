@@ -966,3 +966,13 @@ TEST_CASE("engine: the answer to a MAC is of that MAC, whatever the record says"
   CHECK_FALSE(world.fdb.contains(other));
   CHECK(world.take_forwarded() == Serials{1});
 }
+
+TEST_CASE("engine: with answers that are kept, so are the entries found at the start") {
+  EngineOptions options = World::defaults();
+  options.answer_ttl_ms = 0;
+  World world(options);
+  world.neighbors[kTarget] = kMac;
+  world.engine.adopt(kTarget, kMac, world.clock);
+  for (int i = 0; i < 10; ++i) world.advance(100'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+}
