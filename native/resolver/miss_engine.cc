@@ -580,6 +580,10 @@ void MissEngine::confirm() {
   for (std::size_t i = 0; i < items_.size(); ++i) {
     Ask* ask = asks_.find(flushed_[i]);
     if (errors_[i] != 0) {
+      // Of a pair the neighbour may have been taken: without its FDB entry it answers requests for nothing.
+      if (!items_[i].ip.empty()) output_.withdraw(items_[i].ip, Mac{});
+      if (IpSlot* slot = table_.ips.find(items_[i].ip); slot != nullptr)
+        slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
       if (ask == nullptr) continue;
       reject(*ask, "the kernel refused the entry", errors_[i], items_[i].mac, items_[i].vtep);
       settle(*ask, State::kAbsent, now + options_.negative_ttl_ms * kMillisecond);

@@ -976,3 +976,13 @@ TEST_CASE("engine: with answers that are kept, so are the entries found at the s
   for (int i = 0; i < 10; ++i) world.advance(100'000 * kMs);
   CHECK(world.neighbors.contains(kTarget));
 }
+
+TEST_CASE("engine: of a pair that the kernel took half of, nothing stays") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.refuse = [](const Programming&) { return ENOSPC; };  // the FDB entry
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.count(EventKind::kRejected) == 1);
+  CHECK(world.neighbors.empty());
+}
