@@ -8,6 +8,7 @@ import { invalidArgument, invalidType } from './errors.js';
 export const RECORD_BYTES = 48;
 
 const VERBS: Readonly<Record<string, number>> = { add: 0, replace: 1, append: 2, delete: 3, set: 4 };
+const DELETE = 3;
 /** NUD_*, include/uapi/linux/neighbour.h. */
 const NEIGHBOR_STATES: Readonly<Record<string, number>> = {
   none: 0,
@@ -112,7 +113,8 @@ function encode(
     }
   }
   if (fdb && (flags & (NTF_SELF | NTF_MASTER)) === 0) flags |= NTF_SELF;
-  const state = item.state === undefined ? 0x80 : states[item.state as string];
+  // A deletion goes by its key alone.
+  const state = item.state === undefined || verb === DELETE ? 0x80 : states[item.state as string];
   if (state === undefined) throw invalidArgument('state', item.state, `one of ${Object.keys(states).join(', ')}`);
   out[at] = verb;
   out[at + 1] = flags;
