@@ -747,7 +747,9 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
       if (ask == nullptr) continue;
       ask->due_queued = false;
       if (ask->ready || ask->state == State::kLooking || ask->state == State::kQueued) continue;
-      if (ask->expires <= now) {
+      if (ask->expires <= now && has_fresh_frame(*ask, now)) {
+        settle(*ask, State::kTapped, frame(ask->last_frame)->at + kRecent + 1);
+      } else if (ask->expires <= now) {
         asks_.erase(key);
       } else {
         settle(*ask, ask->state, ask->expires);

@@ -986,3 +986,17 @@ TEST_CASE("engine: of a pair that the kernel took half of, nothing stays") {
   CHECK(world.count(EventKind::kRejected) == 1);
   CHECK(world.neighbors.empty());
 }
+
+TEST_CASE("engine: a request swallowed just before absent was over is owed an answer too") {
+  World world;
+  world.miss(kTarget);
+  world.said(world.last_lookup(kTarget), Said::kAbsent);
+  world.advance(900 * kMs);
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  world.advance(200 * kMs);
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{100});
+}
