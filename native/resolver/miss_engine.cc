@@ -388,10 +388,13 @@ void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32
     if (expires != 0) due_at(expires, ip);
   }
   MacSlot* slot = table_.macs.insert(mac).first;
+  // A record of the watch does not become one with a TTL because a lookup of another address has met it.
+  const bool watched = (slot->flags & kWatched) != 0 && (flags & kWatched) == 0 && slot->vtep == number;
+  stats_.endpoints.store(table_.ips.size(), std::memory_order_relaxed);
+  if (watched) return;
   slot->vtep = number;
   slot->expires = expires;
   slot->flags = static_cast<std::uint8_t>((slot->flags & kProgrammed) | flags);
-  stats_.endpoints.store(table_.ips.size(), std::memory_order_relaxed);
 }
 
 void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now) {

@@ -1000,3 +1000,17 @@ TEST_CASE("engine: a request swallowed just before absent was over is owed an an
   world.turn();
   CHECK(world.take_replayed() == Serials{100});
 }
+
+TEST_CASE("engine: what a record of the watch says of a MAC stands, whatever a lookup says of it") {
+  World world;
+  world.put(numbered_ip(1), kMac, kThere);
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 500);
+  world.turn();
+  world.advance(10'000 * kMs);
+  world.fdb.clear();
+  world.miss(kMac);
+  world.turn();
+  CHECK(world.lookups.size() == 1);
+  CHECK(world.fdb.contains(kMac));
+}
