@@ -235,6 +235,7 @@ void MissEngine::request_lookup(Ask& ask, Nanoseconds now) {
     return;
   }
   ask.state = State::kLooking;
+  ask.overtaken = false;
   if (++next_token_ == 0) ++next_token_;
   ask.token = next_token_;
   ++lookups_;
@@ -298,6 +299,11 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
   if (lookups_ > 0) --lookups_;
   Ask* ask = asks_.find(key);
   if (ask == nullptr || ask->state != State::kLooking || ask->token != token) {
+    start_lookups(now);
+    return;
+  }
+  if (ask->overtaken) {
+    request_lookup(*ask, now);
     start_lookups(now);
     return;
   }
@@ -440,7 +446,13 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
   }
 }
 
+// The store's answer to a lookup that is under way may be from before.
+void MissEngine::overtake(const AskKey& key) {
+  if (Ask* ask = asks_.find(key); ask != nullptr && ask->state == State::kLooking) ask->overtaken = true;
+}
+
 void MissEngine::forget(const Ip& ip, Nanoseconds) {
+  overtake(AskKey::of(ip));
   const IpSlot* slot = table_.ips.find(ip);
   if (slot == nullptr) return;
   if ((slot->flags & kProgrammed) != 0) output_.withdraw(ip, Mac{});
@@ -450,6 +462,7 @@ void MissEngine::forget(const Ip& ip, Nanoseconds) {
 }
 
 void MissEngine::forget(const Mac& mac, Nanoseconds) {
+  overtake(AskKey::of(mac));
   const MacSlot* slot = table_.macs.find(mac);
   if (slot == nullptr) return;
   if ((slot->flags & kProgrammed) != 0) output_.withdraw(Ip{}, mac);

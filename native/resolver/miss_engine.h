@@ -163,6 +163,7 @@ class MissEngine {
     bool due_queued = false;
     bool ready = false;  // to be programmed by the next flush
     bool by_store = false;
+    bool overtaken = false;  // the lookup under way: by a deletion
     std::uint32_t token = 0;
     Mac asker;                // whose turn a queued lookup waits for; zero: not known, the miss does not name it
     Nanoseconds miss_at = 0;  // 0: no miss was seen yet
@@ -208,6 +209,7 @@ class MissEngine {
 
   bool is_local(const AskKey& key) const;
   void withdrawn(const AskKey& key);
+  void overtake(const AskKey& key);
   void ask(const AskKey& key, Nanoseconds now);
   void keep_packet(const Mac& mac, Bytes packet);
   void forward_packets(const Mac& mac, const Ip& vtep);

@@ -1014,3 +1014,19 @@ TEST_CASE("engine: what a record of the watch says of a MAC stands, whatever a l
   CHECK(world.lookups.size() == 1);
   CHECK(world.fdb.contains(kMac));
 }
+
+TEST_CASE("engine: a lookup that a deletion has overtaken is made again") {
+  World world;
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 100);
+  const World::Lookup overtaken = world.last_lookup(kTarget);
+  world.engine.forget(kTarget, world.clock);
+  world.found(overtaken, kMac, kThere);
+  world.turn();
+  CHECK(world.programs.empty());
+  REQUIRE(world.lookups.size() == 2);
+  world.found(world.last_lookup(kTarget), kMac, kElsewhere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+  CHECK(world.take_replayed() == Serials{100});
+}
