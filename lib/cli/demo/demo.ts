@@ -73,7 +73,7 @@ async function perform(
   }
   const { results, answers, misses } = pings;
   const ok = results.every(({ lost }) => lost === 0) && left.length === 0;
-  story.ending(results, answers);
+  story.ending(results, answers, left.length === 0);
   if (json) {
     const report: Report = {
       ok,

@@ -6,12 +6,15 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { onAbort, throwIfAborted } from '../../abort.js';
 import { OvernsError } from '../../errors.js';
-import { isNativeFailure } from '../../kernel-error.js';
+import { kernel } from '../../kernel-error.js';
 import { native } from '../../native.js';
 import { netnsDirectory } from '../../netns.js';
 
+/** CAP_NET_ADMIN, CAP_NET_RAW (the resolver's taps, the pings) and CAP_SYS_ADMIN (include/uapi/linux/capability.h). */
+const CAPABILITIES = [12n, 13n, 21n] as const;
+
 const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
-/** Tells the inner process that it is the inner one. */
+/** Tells the inner process that it is the inner one, and which directory for names of namespaces is its own. */
 const INSIDE = 'OVERNS_DEMO_INSIDE';
 /**
  * util-linux's unshare: root of a user namespace and of a mount namespace. The network stays the machine's, so that a
@@ -19,9 +22,12 @@ const INSIDE = 'OVERNS_DEMO_INSIDE';
  */
 const UNSHARE = ['-Urm'] as const;
 
-/** True in the process that {@link runRootless} starts. */
+/** True in the process that {@link runRootless} starts; its namespaces get their names where nobody else's are. */
 export function insideUserNamespace(): boolean {
-  return process.env[INSIDE] === '1';
+  const directory = process.env[INSIDE];
+  if (!directory) return false;
+  process.env.OVERNS_NETNS_DIR = directory;
+  return true;
 }
 
 /** Whether this process may make network namespaces here: asked of its capabilities, then of the kernel. */
@@ -29,22 +35,17 @@ export async function privileged(): Promise<boolean> {
   const addon = native();
   const status = await readFile('/proc/self/status', 'utf8').catch(() => '');
   const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
-  const [CAP_NET_ADMIN, CAP_SYS_ADMIN] = [12n, 21n];
-  if (((effective >> CAP_NET_ADMIN) & (effective >> CAP_SYS_ADMIN) & 1n) === 0n) return false;
+  if (!CAPABILITIES.every((bit) => ((effective >> bit) & 1n) === 1n)) return false;
   // A container may have the capabilities and be refused all the same: by seccomp, or by who owns its mounts.
   const path = join(netnsDirectory(), `overns-demo-${process.pid}-trial`);
   try {
-    await addon.createNetns(path);
-    await addon.deleteNetns(path);
-    return true;
+    await kernel({ what: `make namespace ${path}` }, addon.createNetns(path));
   } catch (error) {
-    if (isNativeFailure(error) && ['EPERM', 'EACCES', 'EROFS'].some((name) => isErrno(error.errno, name))) return false;
+    if (OvernsError.is(error) && ['EPERM', 'EACCES', 'EROFS'].includes(error.code)) return false;
     throw error;
   }
-}
-
-function isErrno(errno: number, name: string): boolean {
-  return -errno === (constants.errno as Record<string, number>)[name];
+  await kernel({ what: `remove namespace ${path}` }, addon.deleteNetns(path));
+  return true;
 }
 
 /** Runs this command line again as root of a user namespace. Resolves to its exit status. */
@@ -55,7 +56,7 @@ export async function runRootless(signal: AbortSignal, why: () => NodeJS.Signals
     throwIfAborted(signal);
     const child = start([process.execPath, ...process.execArgv, MAIN, ...process.argv.slice(2)], {
       stdio: ['ignore', 'inherit', 'inherit'],
-      env: { ...process.env, [INSIDE]: '1', OVERNS_NETNS_DIR: directory },
+      env: { ...process.env, [INSIDE]: directory },
       // A group of its own: what Ctrl-C sends to ours reaches it once, from here.
       detached: true,
     });

@@ -71,7 +71,7 @@ export class Story {
     this.#at(process.hrtime.bigint(), `  ${this.#in(lost === 0 ? 'green' : 'red', count)}  ${times} ms`);
   }
 
-  ending(results: readonly Result[], answers: readonly Resolution[]): void {
+  ending(results: readonly Result[], answers: readonly Resolution[], clean: boolean): void {
     this.stage('Result', 'what each container got back');
     this.#print('');
     const rows = results.map(({ from, to, sent, lost, firstMs }) => [
@@ -106,6 +106,7 @@ export class Story {
         `The kernel asked ${answers.length} times and was answered in ${duration(shortest)} to ${duration(longest)}.`,
       );
     }
+    if (clean) this.#print('What was made for this is removed again.');
   }
 
   #at(timeNs: bigint, text: string): void {
