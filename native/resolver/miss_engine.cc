@@ -61,7 +61,8 @@ void MissEngine::ask(const AskKey& key, Nanoseconds now) {
     count(stats_.local);
     return;
   }
-  auto [ask, added] = asks_.insert(key);
+  Ask* ask = ask_for(key);
+  if (ask == nullptr) return;
   if (ask->ready || ask->state == State::kLooking || ask->state == State::kQueued) {
     count(stats_.coalesced);
     return;
@@ -74,13 +75,35 @@ void MissEngine::ask(const AskKey& key, Nanoseconds now) {
   ask->by_store = false;
   ask->token = 0;
   if (answer_from_table(*ask, now, store_down_)) return;
-  if (added && asks_.size() > kMaxAsks) {
-    // A flood of unknown addresses: forget this one; it asks again in a second.
-    asks_.erase(key);
-    count(stats_.shed);
-    return;
-  }
   request_lookup(*ask, now);
+}
+
+// Nothing in a flood of unknown addresses: it asks again in a second. Room for what is known there always is.
+MissEngine::Ask* MissEngine::ask_for(const AskKey& key) {
+  if (asks_.size() >= kMaxAsks && asks_.find(key) == nullptr) {
+    const bool known = key.is_l3() ? table_.ips.find(key.ip()) != nullptr : table_.macs.find(key.mac()) != nullptr;
+    if (!known && !evict_absent()) {
+      count(stats_.shed);
+      return nullptr;
+    }
+  }
+  return asks_.insert(key).first;
+}
+
+// The address that has been absent for longest gives way: should it be asked for again, the store is.
+bool MissEngine::evict_absent() {
+  constexpr int kTries = 16;
+  for (int i = 0; i < kTries && !due_negative_.empty(); ++i) {
+    const AskKey key = due_negative_.front().key;
+    due_negative_.pop();
+    Ask* ask = asks_.find(key);
+    if (ask == nullptr) continue;
+    ask->due_queued = false;
+    if (ask->ready || ask->state == State::kLooking || ask->state == State::kQueued) continue;
+    if (ask->state == State::kAbsent) return asks_.erase(key);
+    settle(*ask, ask->state, ask->expires);
+  }
+  return false;
 }
 
 void MissEngine::on_packet(const Mac& destination, Bytes packet, Nanoseconds now) {
@@ -129,18 +152,14 @@ void MissEngine::on_packet(const Mac& destination, Bytes packet, Nanoseconds now
 void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
   const AskKey key = AskKey::of(request.target);
   if (is_local(key)) return;
-  auto [ask, added] = asks_.insert(key);
+  Ask* ask = ask_for(key);
+  if (ask == nullptr) return;
   if (ask->state == State::kAnswered && !ask->ready && now < ask->expires) {
     output_.replay(request.frame);
     count(stats_.replayed);
     // The entry may be gone again, by a short TTL or a hand: then the replay is a miss, whose answer owes this asker
     // too.
     keep_frame(*ask, request, now);
-    return;
-  }
-  if (added && asks_.size() > kMaxAsks) {
-    asks_.erase(key);
-    count(stats_.shed);
     return;
   }
   if (ask->state == State::kAnswered) ask->state = State::kTapped;

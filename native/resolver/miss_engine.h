@@ -211,6 +211,8 @@ class MissEngine {
   void withdrawn(const AskKey& key);
   void overtake(const AskKey& key);
   void ask(const AskKey& key, Nanoseconds now);
+  Ask* ask_for(const AskKey& key);
+  bool evict_absent();
   void keep_packet(const Mac& mac, Bytes packet);
   void forward_packets(const Mac& mac, const Ip& vtep);
   void drop_packets(const AskKey& key);

@@ -1030,3 +1030,42 @@ TEST_CASE("engine: a lookup that a deletion has overtaken is made again") {
   CHECK(world.fdb[kMac] == kElsewhere);
   CHECK(world.take_replayed() == Serials{100});
 }
+
+TEST_CASE("engine: what has been scanned and is absent for long gives way to what is asked now") {
+  EngineOptions options = World::defaults();
+  options.negative_ttl_ms = 3'600'000;
+  options.lookups_per_second = 1'000'000;
+  World world(options);
+  world.put(kTarget, kMac, kThere);
+  std::size_t told = 0;
+  for (std::uint32_t i = 1; i <= 300'000; ++i) {
+    world.miss(numbered_ip(i));
+    for (; told < world.lookups.size(); ++told) world.said(world.lookups[told], Said::kAbsent);
+    if (i % 1000 == 0) world.advance(1 * kMs);
+  }
+  REQUIRE(told == 300'000);
+  // An address that exists, and one that is known: requests before and after their misses.
+  const Ip other = numbered_ip(1'000'000);
+  world.tap(other, 1, 100);
+  world.miss(other);
+  world.found(world.last_lookup(other), numbered_mac(1), kThere);
+  world.tap(kTarget, 1, 101);
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.neighbors.contains(other));
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.take_replayed() == Serials{100, 101});
+  // The latest of the absent ones are still known to be.
+  world.miss(numbered_ip(300'000));
+  CHECK(world.lookups.size() == told + 1);
+}
+
+TEST_CASE("engine: requests by the hundred thousand leave room for that of a known address") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  for (std::uint32_t i = 1; i <= 300'000; ++i) world.tap(numbered_ip(i), 2 + i % 1000, i);
+  world.tap(kTarget, 1, 400'000);
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{400'000});
+}
