@@ -108,6 +108,8 @@ export class Running {
         ended(127);
       });
       this.child.on('close', (code) => ended(code ?? 128));
+      // Something of its own may still hold its output open.
+      this.child.on('exit', (code) => setTimeout(ended, 1000, code ?? 128).unref());
     });
     const release = onCleanup(
       () => this.stop(),

@@ -11,6 +11,7 @@ int main(int count, char** values) {
   const std::uint32_t base = arguments.ip("--first");
   const long total = arguments.number("--count", 1000);
   const long rate = arguments.number("--rate", 1000);
+  const std::int64_t longest = arguments.number("--seconds", 60) * 1'000'000'000;
   constexpr long kBatch = 64;
 
   std::uint8_t mac[ETH_ALEN];
@@ -28,7 +29,7 @@ int main(int count, char** values) {
 
   const std::int64_t start = now_ns();
   long sent = 0;
-  while (sent < total) {
+  while (sent < total && now_ns() - start < longest) {
     // What is due by now; late by more than a batch, it catches up.
     const long due = std::min<long>(total, (now_ns() - start) * rate / 1'000'000'000 + 1);
     if (due <= sent) {

@@ -1,5 +1,6 @@
 // floor-bulk: entries written as fast as one thread can: messages of fixed layout, so many to a send, one
-// acknowledgement at the end of each (errors are answered without asking).
+// acknowledgement at the end of each (errors are answered without asking). With --rate no faster than that: a source of
+// notifications for the benchmark of those who listen.
 #include "../../tools/common.h"
 
 int main(int count, char** values) {
@@ -12,6 +13,8 @@ int main(int count, char** values) {
   const long total = arguments.number("--count", 1000);
   const auto chunk = static_cast<std::size_t>(arguments.number("--chunk", 16));
 
+  const long rate = arguments.number("--rate", 0);
+
   const int fd = socket_in(netns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
   const int bytes = 1 << 20;
   setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes);
@@ -20,6 +23,7 @@ int main(int count, char** values) {
   const std::int64_t start = now_ns();
   long errors = 0;
   for (long sent = 0; sent < total;) {
+    if (rate > 0) sleep_until(start + sent * 1'000'000'000 / rate);
     const std::size_t now = std::min(chunk, static_cast<std::size_t>(total - sent));
     for (std::size_t i = 0; i < now; ++i) {
       const std::uint32_t ip = first + static_cast<std::uint32_t>(sent) + static_cast<std::uint32_t>(i);

@@ -1,0 +1,30 @@
+/** npm's `netlink` as a listener, in its own namespace: see peers/overns/monitor.mjs. */
+const { createInterface } = require('node:readline');
+const { createRtNetlink } = require('netlink');
+
+const AF_INET = 2;
+const socket = createRtNetlink({ ref: true });
+
+async function dump() {
+  const start = performance.now();
+  const rows = await socket.getNeighbors({ family: AF_INET });
+  process.stdout.write(`${JSON.stringify({ rows: rows.length, seconds: (performance.now() - start) / 1000 })}\n`);
+  process.exit();
+}
+
+if (process.argv[2] === '--dump') void dump();
+else {
+  let received = 0;
+  let first = 0;
+  let last = 0;
+  socket.on('message', (message) => {
+    last = performance.now();
+    if (first === 0) first = last;
+    for (const part of message) if (part.kind === 'neighbor') received++;
+  });
+  socket.addMembership('NEIGH');
+  createInterface({ input: process.stdin })
+    .on('line', () => process.stdout.write(`${JSON.stringify({ received, overruns: 0, seconds: (last - first) / 1000 })}\n`))
+    .on('close', () => process.exit());
+  process.stdout.write('ready\n');
+}
