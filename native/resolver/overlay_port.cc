@@ -427,7 +427,7 @@ void OverlayPort::replay(Bytes frame) {
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_ifindex = vxlan_;
-  std::memcpy(&address.sll_protocol, frame.data() + 2 * ETH_ALEN, sizeof address.sll_protocol);
+  std::memcpy(&address.sll_protocol, frame.data() + std::size_t{2} * ETH_ALEN, sizeof address.sll_protocol);
   // A full transmit queue loses a frame that the asker repeats in a second, as any Ethernet may.
   (void)sendto(arp_tap_.get(), frame.data(), frame.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&address),
                sizeof address);
