@@ -655,13 +655,21 @@ const MissEngine::TappedFrame* MissEngine::frame(std::uint64_t number) const {
   return &frames_[(number - 1) % frames_.size()];
 }
 
+// It no longer counts for its asker; its place in the ring is free when the older ones are gone too.
+void MissEngine::release_frame(std::uint64_t number) {
+  TappedFrame& released = frames_[(number - 1) % frames_.size()];
+  if (released.size == 0) return;
+  released.size = 0;
+  AskerFrames* asker = asker_frames_.find(released.asker);
+  if (asker != nullptr && --asker->count == 0) asker_frames_.erase(released.asker);
+}
+
 void MissEngine::expire_frames(Nanoseconds now) {
   for (; frames_expired_ < frame_count_; ++frames_expired_) {
     const TappedFrame& oldest = frames_[frames_expired_ % frames_.size()];
     const bool overwritten_next = frame_count_ - frames_expired_ >= kMaxFrames;
-    if (!overwritten_next && now - oldest.at <= kRecent) return;
-    AskerFrames* asker = asker_frames_.find(oldest.asker);
-    if (asker != nullptr && --asker->count == 0) asker_frames_.erase(oldest.asker);
+    if (!overwritten_next && oldest.size != 0 && now - oldest.at <= kRecent) return;
+    release_frame(frames_expired_ + 1);
   }
 }
 
@@ -686,34 +694,27 @@ void MissEngine::keep_frame(Ask& ask, const SwallowedRequest& request, Nanosecon
   std::copy(request.frame.begin(), request.frame.end(), slot.bytes.begin());
   slot.size = static_cast<std::uint16_t>(request.frame.size());
   slot.asker = request.asker;
-  slot.key = ask.key;
-  slot.next = 0;
+  slot.previous = ask.last_frame;
   slot.at = now;
-  if (frame(ask.last_frame) != nullptr) {
-    frames_[(ask.last_frame - 1) % frames_.size()].next = number;
-  } else {
-    ask.first_frame = number;
-  }
   ask.last_frame = number;
 }
 
+// The chain leads back in time: where it ends, all that is older has gone as well.
 void MissEngine::replay_frames(Ask& ask, Nanoseconds now) {
-  std::uint64_t number = ask.first_frame;
-  // The head of the chain has expired, and with it the way to the rest: rare, so the ring is searched.
-  if (frame(number) == nullptr && frame(ask.last_frame) != nullptr) {
-    for (number = frames_expired_ + 1; number < ask.last_frame; ++number) {
-      const TappedFrame* candidate = frame(number);
-      if (candidate != nullptr && candidate->key == ask.key) break;
-    }
-  }
+  owed_.clear();
+  std::uint64_t number = ask.last_frame;
   while (const TappedFrame* tapped = frame(number)) {
-    if (now - tapped->at <= kRecent) {
-      output_.replay({tapped->bytes.data(), tapped->size});
-      count(stats_.replayed);
-    }
-    number = tapped->next;
+    if (now - tapped->at > kRecent) break;
+    owed_.push_back(number);
+    number = tapped->previous;
   }
-  ask.first_frame = ask.last_frame = 0;
+  for (; !owed_.empty(); owed_.pop_back()) {
+    const TappedFrame* tapped = frame(owed_.back());
+    output_.replay({tapped->bytes.data(), tapped->size});
+    count(stats_.replayed);
+    release_frame(owed_.back());
+  }
+  ask.last_frame = 0;
 }
 
 bool MissEngine::has_fresh_frame(const Ask& ask, Nanoseconds now) const {

@@ -168,8 +168,7 @@ class MissEngine {
     Mac asker;                // whose turn a queued lookup waits for; zero: not known, the miss does not name it
     Nanoseconds miss_at = 0;  // 0: no miss was seen yet
     Nanoseconds expires = 0;
-    std::uint64_t first_frame = 0;  // 1-based numbers of tapped frames, 0 = none
-    std::uint64_t last_frame = 0;
+    std::uint64_t last_frame = 0;  // the 1-based number of the frame tapped last, 0 = none
     bool used() const { return key.kind != 0; }
   };
   struct Due {
@@ -184,10 +183,9 @@ class MissEngine {
   static constexpr std::size_t kFrameBytes = 128;
   struct TappedFrame {
     std::array<std::uint8_t, kFrameBytes> bytes{};
-    std::uint16_t size = 0;
+    std::uint16_t size = 0;  // 0: released
     Mac asker;
-    AskKey key;
-    std::uint64_t next = 0;
+    std::uint64_t previous = 0;  // for the same key
     Nanoseconds at = 0;
   };
   // Frames kept for one asker: none may fill the ring alone.
@@ -224,6 +222,7 @@ class MissEngine {
   bool may_look_up(Nanoseconds now);
   void enqueue(const Mac& asker, const AskKey& key);
   void keep_frame(Ask& ask, const SwallowedRequest& request, Nanoseconds now);
+  void release_frame(std::uint64_t number);
   void expire_frames(Nanoseconds now);
   void replay_frames(Ask& ask, Nanoseconds now);
   bool has_fresh_frame(const Ask& ask, Nanoseconds now) const;
@@ -251,6 +250,7 @@ class MissEngine {
   std::uint64_t frame_count_ = 0;     // numbers given so far
   std::uint64_t frames_expired_ = 0;  // numbers up to this one are no longer wanted
   FlatMap<AskerFrames> asker_frames_;
+  std::vector<std::uint64_t> owed_;  // scratch of replay_frames
   std::unordered_map<Mac, PacketQueue, MacHash> packets_;
   std::size_t packet_bytes_ = 0;
   std::map<std::int32_t, Local> locals_;

@@ -1069,3 +1069,52 @@ TEST_CASE("engine: requests by the hundred thousand leave room for that of a kno
   world.turn();
   CHECK(world.take_replayed() == Serials{400'000});
 }
+
+TEST_CASE("engine: an asker whose requests are answered is owed every one, however many they are") {
+  World world;
+  Serials expected;
+  for (std::uint32_t i = 1; i <= 10'000; ++i) {
+    world.put(numbered_ip(i), numbered_mac(i), kThere);
+    world.tap(numbered_ip(i), 1, i);
+    world.miss(numbered_ip(i));
+    if (i % 32 == 0) world.turn();
+    expected.push_back(i);
+  }
+  world.turn();
+  CHECK(world.take_replayed() == expected);
+}
+
+TEST_CASE("engine: one that scans does not push out the requests of others") {
+  World world;
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 1);
+  for (std::uint32_t i = 1; i <= 50'000; ++i) world.tap(numbered_ip(i), 2, 100 + i);
+  world.tap(kTarget, 3, 2);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{1, 2});
+  CHECK(world.engine.stats().shed > 0);
+}
+
+TEST_CASE("engine: when many have pushed out the first request for an address, the later ones are still owed") {
+  World world;
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 1);
+  std::uint32_t number = 0;
+  const auto flood = [&](std::uint32_t requests) {
+    for (std::uint32_t i = 0; i < requests; ++i, ++number) world.tap(numbered_ip(number), 10 + number % 50, 1000);
+  };
+  flood(9000);
+  world.tap(kTarget, 2, 2);
+  flood(7384);  // more than are kept, since the first
+  world.tap(kTarget, 3, 3);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{2, 3});
+  // And nobody is owed twice, nor the wrong thing, from then on.
+  flood(9000);
+  world.advance(500 * kMs);
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.replayed.empty());
+}
