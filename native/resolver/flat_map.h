@@ -59,6 +59,19 @@ class FlatMap {
     return true;
   }
 
+  // Looks at some slots from the cursor on, and erases those that are `dead`.
+  template <class Dead>
+  void sweep(std::size_t& cursor, std::size_t slots, Dead dead) {
+    for (; slots > 0; --slots) {
+      if (cursor >= slots_.size()) cursor = 0;
+      if (slots_[cursor].used() && dead(slots_[cursor])) {
+        erase(Key(slots_[cursor].key));  // what moves here is looked at next
+      } else {
+        ++cursor;
+      }
+    }
+  }
+
   template <class Visit>
   void for_each(Visit visit) {
     for (Slot& slot : slots_) {

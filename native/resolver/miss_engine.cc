@@ -13,6 +13,8 @@ constexpr Nanoseconds kSecond = 1'000 * kMillisecond;
 constexpr Nanoseconds kRecent = kSecond;
 // While the store is unreachable an entry stays in the kernel beyond its TTL; looked at again after this.
 constexpr Deciseconds kStoreDownRetry = 50;
+// How long an endpoint is known beyond its TTL, for when the store fails.
+constexpr Deciseconds kStaleKept = 6000;
 constexpr std::size_t kMaxAsks = 1 << 18;
 constexpr std::size_t kMaxFrames = 1 << 14;
 constexpr std::uint32_t kMaxFramesOfAsker = kMaxFrames / 4;
@@ -401,6 +403,7 @@ void MissEngine::reject(const Ask& ask, const char* reason, int error, const Mac
 
 void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, std::uint8_t flags,
                        Nanoseconds now) {
+  forget_stale(now);
   const std::uint32_t number = table_.intern(vtep);
   const std::uint32_t ttl = ttl_ms != 0 ? ttl_ms : options_.answer_ttl_ms;
   const Deciseconds expires = (flags & kWatched) != 0 || ttl == 0 ? 0 : clock(now) + (ttl + 99) / 100;
@@ -420,6 +423,16 @@ void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32
   slot->vtep = number;
   slot->expires = expires;
   slot->flags = static_cast<std::uint8_t>((slot->flags & kProgrammed) | flags);
+}
+
+// A few slots with each endpoint that is learned: the table is cleaned as fast as it can grow.
+void MissEngine::forget_stale(Nanoseconds now) {
+  if (store_down_) return;
+  constexpr std::size_t kSlots = 8;
+  const auto old = [&](Deciseconds expires) { return expires != 0 && expires + kStaleKept <= clock(now); };
+  table_.ips.sweep(swept_ips_, kSlots,
+                   [&](const IpSlot& slot) { return old(slot.expires) && (slot.flags & kProgrammed) == 0; });
+  table_.macs.sweep(swept_macs_, kSlots, [&](const MacSlot& slot) { return old(slot.expires); });
 }
 
 void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now) {

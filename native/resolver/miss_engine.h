@@ -229,6 +229,7 @@ class MissEngine {
   const TappedFrame* frame(std::uint64_t number) const;
   void reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep);
   void learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, std::uint8_t flags, Nanoseconds now);
+  void forget_stale(Nanoseconds now);
   void due_at(Deciseconds at, const Ip& ip);
   Deciseconds clock(Nanoseconds now) const { return static_cast<Deciseconds>((now - origin_) / 100'000'000 + 1); }
 
@@ -236,6 +237,8 @@ class MissEngine {
   EngineOutput& output_;
   EngineStats stats_;
   EndpointTable table_;
+  std::size_t swept_ips_ = 0;  // how far
+  std::size_t swept_macs_ = 0;
   FlatMap<Ask> asks_;
   std::vector<AskKey> ready_;
   // Waiting for a free lookup: a queue for each asker, served in turn, so that one who scans delays nobody else.

@@ -155,3 +155,22 @@ TEST_CASE("a ring is a queue") {
   ring.clear();
   CHECK(ring.empty());
 }
+
+TEST_CASE("a flat map is swept a little at a time") {
+  for (std::uint64_t seed = 1; seed <= 20; ++seed) {
+    INFO("seed " << seed);
+    Random random(seed);
+    FlatMap<IpSlot> map;
+    std::map<Ip, std::uint32_t> model;
+    std::size_t cursor = 0;
+    for (std::uint32_t i = 1; i <= 3000; ++i) {
+      map.insert(address(i)).first->vtep = model[address(i)] = random.below(4);
+    }
+    // Twice round, as an erasure at the end moves entries from the beginning.
+    for (std::size_t slots = 0; slots < 3 * map.capacity() + 3000; slots += 7)
+      map.sweep(cursor, 7, [](const IpSlot& slot) { return slot.vtep != 0; });
+    std::erase_if(model, [](const auto& entry) { return entry.second != 0; });
+    REQUIRE(same(map, model));
+    for (const auto& [key, value] : model) REQUIRE(map.find(key) != nullptr);
+  }
+}

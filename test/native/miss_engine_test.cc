@@ -1118,3 +1118,23 @@ TEST_CASE("engine: when many have pushed out the first request for an address, t
   world.turn();
   CHECK(world.replayed.empty());
 }
+
+TEST_CASE("engine: endpoints of long ago do not pile up, those of late are kept for when the store fails") {
+  World world;
+  std::uint64_t most = 0;
+  for (std::uint32_t i = 1; i <= 200'000; ++i) {
+    world.miss(numbered_ip(i));
+    world.found(world.lookups.back(), numbered_mac(i), kThere, 1000);
+    world.turn();
+    world.clock += 10 * kMs;  // 2000 s in all
+    most = std::max<std::uint64_t>(most, world.engine.stats().endpoints);
+  }
+  CHECK(most < 120'000);
+  world.advance(60'000 * kMs);
+  CHECK(world.neighbors.empty());
+  const std::uint32_t late = 199'000;
+  world.miss(numbered_ip(late));
+  world.said(world.last_lookup(numbered_ip(late)), Said::kError);
+  world.turn();
+  CHECK(world.neighbors.contains(numbered_ip(late)));
+}
