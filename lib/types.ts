@@ -121,10 +121,16 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
       }
     /** The answer cannot be used (multicast MAC, VTEP of the other family, ...): nothing was programmed. */
     | { readonly kind: 'rejected'; readonly miss: Miss; readonly reason: string }
-    /** `overrun`: the kernel dropped misses; `overflow`: this consumer was slow. */
-    | { readonly kind: 'overrun' | 'overflow'; readonly dropped: number }
-    | { readonly kind: 'store-down' | 'store-up'; readonly error?: Error }
-    | { readonly kind: 'overlay-lost' | 'overlay-back' }
+    /** The kernel dropped misses. */
+    | { readonly kind: 'overrun'; readonly dropped: number }
+    /** This consumer was slow. */
+    | { readonly kind: 'overflow'; readonly dropped: number }
+    /** The store cannot be used; what is known is served on. */
+    | { readonly kind: 'store-down'; readonly error?: Error }
+    | { readonly kind: 'store-up'; readonly error?: Error }
+    /** vxlan1 has been removed, or the overlay is served by another resolver. */
+    | { readonly kind: 'overlay-lost' }
+    | { readonly kind: 'overlay-back' }
   );
 
 /** Counters since the resolver started; the keys are also the metric names. */
