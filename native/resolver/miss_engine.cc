@@ -531,21 +531,17 @@ void MissEngine::set_local(std::int32_t link, const std::vector<Ip>& ips, const 
   }
   if (ips.empty()) return;
   locals_[link] = {ips, mac};
+  // They may have been remote until now, by an entry of ours or by one that the kernel learned.
   local_macs_.insert(mac);
+  output_.withdraw(Ip{}, mac);
+  if (MacSlot* slot = table_.macs.find(mac)) slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
+  withdrawn(AskKey::of(mac));
   for (const Ip& ip : ips) {
     local_ips_.insert(ip);
-    // It may have been remote until now.
-    if (IpSlot* slot = table_.ips.find(ip); slot != nullptr && (slot->flags & kProgrammed) != 0) {
-      output_.withdraw(ip, Mac{});
-      slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
-    }
+    output_.withdraw(ip, Mac{});
+    if (IpSlot* slot = table_.ips.find(ip)) slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
     withdrawn(AskKey::of(ip));
   }
-  if (MacSlot* slot = table_.macs.find(mac); slot != nullptr && (slot->flags & kProgrammed) != 0) {
-    output_.withdraw(Ip{}, mac);
-    slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
-  }
-  withdrawn(AskKey::of(mac));
 }
 
 void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {

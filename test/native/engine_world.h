@@ -28,7 +28,7 @@ class World final : public overns::EngineOutput {
     std::uint32_t token = 0;
   };
 
-  explicit World(overns::EngineOptions options = defaults()) : engine(options, *this) {}
+  explicit World(overns::EngineOptions options = defaults()) : engine_options(options), engine(options, *this) {}
   static overns::EngineOptions defaults();
 
   // What the driver of the engine does after a round of calls.
@@ -84,6 +84,7 @@ class World final : public overns::EngineOutput {
   std::vector<overns::EngineEvent> events;
   std::size_t withdrawals = 0;
 
+  const overns::EngineOptions engine_options;
   overns::MissEngine engine;  // last: it asks for the time when it is made
 };
 

@@ -1138,3 +1138,15 @@ TEST_CASE("engine: endpoints of long ago do not pile up, those of late are kept 
   world.turn();
   CHECK(world.neighbors.contains(numbered_ip(late)));
 }
+
+TEST_CASE("engine: an attached endpoint has no entry left, whoever made it") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.engine.forget(kMac, world.clock);  // the record of the address names a MAC that has none of its own
+  world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.fdb.contains(kMac));
+  world.engine.set_local(7, {kTarget}, kMac);
+  CHECK(world.fdb.empty());
+  CHECK(world.neighbors.empty());
+}
