@@ -114,7 +114,7 @@ describeWith(['root', 'ip', 'ping'], 'containers of one host', () => {
     await site.attach('192.168.0.4/24');
     for (const { netns } of [...site.containers, ...other.containers])
       await netns.sysctl('net/ipv6/conf/eth0/disable_ipv6', 1);
-    cold = await Cold.of([site, other]);
+    cold = await Cold.of([site, other], ['192.168.0.77', '192.168.0.9']);
     stations = await Promise.all(site.containers.map(({ netns }) => Station.in(netns)));
   });
 

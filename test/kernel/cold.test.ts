@@ -111,7 +111,8 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'cold pings, from Consul', () => 
       await cold.go();
       times.push(firstOf(await ping(a.container.netns, ip), ip));
     }
-    expectOnTime(times, 'asked of Consul');
+    console.log(`asked of Consul: ${distribution(times)}`);
+    expect(percentile(times, 1), 'the latest: before any request is repeated').toBeLessThan(500);
     const looked = seen.flatMap((event) => (event.kind === 'resolved' && event.by === 'store' ? [event.tookUs] : []));
     expect(looked.length).toBeGreaterThanOrEqual(count);
     console.log(`from the miss to the entry: ${distribution(looked.map((us) => us / 1000))}`);

@@ -273,6 +273,7 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
 
   describe('with the resolver stopped while the requests come', () => {
     const TARGETS = 40;
+    const targets = Array.from({ length: TARGETS }, (_, at) => `192.168.0.${100 + at}`);
     let a: Site;
     let b: Site;
     let stations: Station[];
@@ -283,14 +284,13 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
       await a.attach('192.168.0.5/24');
       for (const { netns } of [...a.containers, ...b.containers])
         await netns.sysctl('net/ipv6/conf/eth0/disable_ipv6', 1);
-      for (let at = 0; at < TARGETS; at++) await b.container.netns.ip(`address add 192.168.0.${100 + at}/24 dev eth0`);
+      for (const ip of targets) await b.container.netns.ip(`address add ${ip}/24 dev eth0`);
       stations = await Promise.all(a.containers.map(({ netns }) => Station.in(netns)));
       await Station.in(b.container.netns);
-      cold = await Cold.of([a, b]);
+      cold = await Cold.of([a, b], targets);
     });
 
     test.each([0, 30, 400, 900])('for %d ms: all are answered once it goes on', async (stopped) => {
-      const targets = Array.from({ length: TARGETS }, (_, at) => `192.168.0.${100 + at}`);
       const known = [
         ...targets.map((ip) => ({ ...b.container.endpoint, ip, ips: [ip] })),
         ...a.containers.map(({ endpoint }) => endpoint),

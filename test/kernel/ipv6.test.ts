@@ -72,8 +72,10 @@ describeWith(['root', 'ip', 'ping'], 'IPv6', () => {
 
     test('with an MLD querier on br0: snooping loses solicitations, and overns makes br0 without it', async () => {
       expect((await a.netns.ipJson('link show br0'))[0].linkinfo.info_data).toMatchObject({ mcast_snooping: 0 });
-      // The querier counts after one response interval: a tenth of a second, set before it.
-      await a.netns.ip('link set br0 type bridge mcast_query_response_interval 10');
+      // The querier counts after one response interval, once it has asked from an address of br0's own.
+      await a.netns.ip(
+        'link set br0 type bridge mcast_query_response_interval 10 mcast_query_interval 100 mcast_startup_query_interval 100',
+      );
       await a.netns.ip('link set br0 type bridge mcast_querier 1');
       await new Promise((resolve) => setTimeout(resolve, 500));
       for (let round = 0; round < 20; round++) {

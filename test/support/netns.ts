@@ -164,7 +164,16 @@ export async function twoHosts(options: HostsOptions = {}): Promise<[Host, Host]
   const [a, b] = await Promise.all([createHost(0), createHost(1)]);
   await a.ip(`link add under0 type veth peer name under0 netns ${b.name}`);
   await Promise.all([address(a, options), address(b, options)]);
+  if (options.ipv6) await carries(a, b);
   return [a, b];
+}
+
+/**
+ * Waits until IPv6 crosses: a link joins the groups that neighbour discovery needs when the kernel has told of its
+ * carrier, which it does once a second.
+ */
+async function carries(a: Host, b: Host): Promise<void> {
+  await Promise.all([a.exec('ping', ['-c1', '-W5', b.ip6]), b.exec('ping', ['-c1', '-W5', a.ip6])]);
 }
 
 /** As many hosts as wanted, joined by a bridge in a namespace of its own. */
@@ -181,5 +190,7 @@ export async function manyHosts(count: number, options: HostsOptions = {}): Prom
     await address(host, options);
     hosts.push(host);
   }
+  const [first, ...others] = hosts as [Host, ...Host[]];
+  if (options.ipv6) await Promise.all(others.map((other) => carries(first, other)));
   return hosts;
 }

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import {
   type AttachOptions,
   type Endpoint,
+  type Neighbor,
   Overlay,
   type OverlayOptions,
   Resolver,
@@ -134,51 +135,67 @@ export async function until<T>(
   }
 }
 
-/** Sockets into namespaces that forget in a millisecond what their kernels learned. */
+/**
+ * Sockets into namespaces that forget in a millisecond what their kernels learned of each other's containers. Without
+ * listing neighbours: the kernel has one table for all namespaces, and a list takes as long as that has ever been large.
+ */
 export class Cold {
-  readonly #overlays: readonly Rtnl[];
-  readonly #containers: readonly Rtnl[];
+  readonly #sites: readonly { readonly site: Site; readonly rtnl: Rtnl }[];
+  readonly #containers = new Map<Netns, Rtnl>();
+  readonly #also: readonly string[];
 
-  private constructor(overlays: readonly Rtnl[], containers: readonly Rtnl[]) {
-    this.#overlays = overlays;
-    this.#containers = containers;
+  private constructor(sites: readonly { readonly site: Site; readonly rtnl: Rtnl }[], also: readonly string[]) {
+    this.#sites = sites;
+    this.#also = also;
   }
 
-  static async of(sites: readonly Site[], containers?: readonly Netns[]): Promise<Cold> {
-    const open = async ({ path }: Netns): Promise<Rtnl> => {
-      const rtnl = await Rtnl.open({ netns: { path } });
-      onCleanup(
-        () => rtnl.close(),
-        () => undefined,
-      );
-      return rtnl;
-    };
-    const inhabitants = containers ?? sites.flatMap((site) => site.containers.map(({ netns }) => netns));
-    return new Cold(
-      await Promise.all(sites.map(({ netns }) => open(netns))),
-      await Promise.all(inhabitants.map((netns) => open(netns))),
+  /** @param also addresses that they have besides those they were attached with */
+  static async of(sites: readonly Site[], also: readonly string[] = []): Promise<Cold> {
+    const cold = new Cold(
+      await Promise.all(sites.map(async (site) => ({ site, rtnl: await inside(site.netns) }))),
+      also,
     );
+    onCleanup(
+      () => cold.#close(),
+      () => undefined,
+    );
+    return cold;
   }
 
   /** vxlan1's neighbours, its forwarding entries, what the bridges learned behind it, and the containers' neighbours. */
   async go(): Promise<void> {
-    await Promise.all([...this.#overlays.map((rtnl) => this.overlay(rtnl)), this.containers()]);
+    await Promise.all([...this.#sites.map(({ rtnl }) => this.#overlay(rtnl)), this.containers()]);
   }
 
+  /** The containers' neighbours only. */
   async containers(): Promise<void> {
+    const ips = this.#ips();
     await Promise.all(
-      this.#containers.map(async (rtnl) => {
-        for (const { link, ip } of await rtnl.neighbors.list()) {
-          if (link !== 'lo') await rtnl.neighbors.delete({ link, ip }).catch(gone);
-        }
-      }),
+      this.#sites.flatMap(({ site }) =>
+        site.containers.map(async ({ netns }) => {
+          const rtnl = this.#containers.get(netns) ?? (await inside(netns));
+          this.#containers.set(netns, rtnl);
+          await forget(rtnl, 'eth0', ips);
+        }),
+      ),
     );
   }
 
-  private async overlay(rtnl: Rtnl): Promise<void> {
-    for (const { link, ip } of await rtnl.neighbors.list({ link: 'vxlan1' })) {
-      await rtnl.neighbors.delete({ link, ip }).catch(gone);
-    }
+  async #close(): Promise<void> {
+    await Promise.all(
+      [...this.#sites.map(({ rtnl }) => rtnl), ...this.#containers.values()].map((rtnl) => rtnl.close()),
+    );
+  }
+
+  #ips(): string[] {
+    return [
+      ...this.#sites.flatMap(({ site }) => site.containers.flatMap(({ endpoint }) => endpoint.ips)),
+      ...this.#also,
+    ];
+  }
+
+  async #overlay(rtnl: Rtnl): Promise<void> {
+    await forget(rtnl, 'vxlan1', this.#ips());
     for (const { link, mac, flags, dst, state } of await rtnl.fdb.list({ link: 'vxlan1' })) {
       if (mac === '00:00:00:00:00:00') continue;
       const learnedByBridge = flags?.includes('master') === true && state !== 'permanent';
@@ -186,6 +203,15 @@ export class Cold {
       else if (learnedByBridge) await rtnl.fdb.delete({ link, mac, flags: ['master'] }).catch(gone);
     }
   }
+}
+
+function inside({ path }: Netns): Promise<Rtnl> {
+  return Rtnl.open({ netns: { path } });
+}
+
+async function forget(rtnl: Rtnl, link: string, ips: readonly string[]): Promise<void> {
+  const operations = ips.map((ip) => ({ op: 'delete' as const, item: { link, ip } as Neighbor }));
+  for (const answer of await rtnl.neighbors.batch(operations)) if (!answer.ok) gone(answer.error);
 }
 
 /** It aged out, or was deleted, in between. */
