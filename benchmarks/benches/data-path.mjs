@@ -12,7 +12,7 @@ import { provide } from '../lib/tools.mjs';
 import { interleave, pick } from '../lib/trials.mjs';
 import { forgetAll, ip, makeSide, twoHosts } from '../lib/world.mjs';
 
-export default { pairs: 40, quick: 2, run };
+export default { pairs: 40, quick: 1, run };
 
 /** @typedef {{ gbps: number, cpu: number, misses: number, answers: number }} Trial */
 

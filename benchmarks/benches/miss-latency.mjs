@@ -20,7 +20,7 @@ const ENDPOINTS = 1024;
 /** The first answers of a fresh process pay for its page faults: told apart, as `start`. */
 const WARM = 5;
 
-export default { pairs: 40, quick: 2, run };
+export default { pairs: 40, quick: 1, run };
 
 /**
  * @typedef {object} System

@@ -2,7 +2,7 @@
  * The news of a namespace, as a program gets them: `burst`, new neighbours as fast as the kernel makes them; `steady`,
  * at a rate that all should keep up with, for what it costs; `dump`, a list of 100,000.
  */
-import { rm } from 'node:fs/promises';
+import { rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -43,7 +43,7 @@ async function run({ folder, against, pairs, quick, log }) {
     command: [process.execPath, peer('overns/monitor.mjs'), path, pathOf(name)],
   });
   const lines = join(tmpdir(), `overns-bench-${process.pid}.monitor`);
-  onCleanup(() => rm(lines, { force: true }));
+  onCleanup(() => rmSync(lines, { force: true }));
   /** @type {System[]} */
   const systems = [
     { name: 'overns', listen: overns(folder) },

@@ -39,7 +39,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
   if (!scanner || !asker) throw new Error('no containers');
   const known = { first: FIRST, count: ENDPOINTS, vtep: other.vtep };
   const rate = 100_000;
-  const seconds = quick ? 2 : 10;
+  const seconds = quick ? 1 : 10;
 
   /** @type {Record<string, string>} */
   const absent = {};
@@ -53,10 +53,11 @@ async function run({ overns, folder, against, pairs, quick, log }) {
       own: true,
     })),
   ];
-  const consul = await consulPeer(host, endpointsOf({ ...known, count: quick ? 64 : 512 }));
+  const no = 'not in a quick run';
+  const consul = quick ? no : await consulPeer(host, endpointsOf({ ...known, count: 512 }));
   for (const [name, peer] of /** @type {const} */ ([
-    ['go', await goPeer(side, known)],
-    ['seed', await seedPeer(side, consul)],
+    ['go', quick ? no : await goPeer(side, known)],
+    ['seed', quick ? no : await seedPeer(side, consul)],
   ])) {
     if (typeof peer === 'string') absent[name] = peer;
     // What becomes of them one trial shows.

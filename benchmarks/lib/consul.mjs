@@ -1,5 +1,5 @@
 /** A real Consul in a host's namespace: the store that the seed's daemon asks. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -31,8 +31,8 @@ process.exit();`;
  * @param {{ ip: string, mac: string, vtep: string }[]} endpoints
  */
 export async function startConsul(host, endpoints) {
-  const folder = await mkdtemp(join(tmpdir(), 'overns-bench-consul-'));
-  onCleanup(() => rm(folder, { recursive: true, force: true }));
+  const folder = mkdtempSync(join(tmpdir(), 'overns-bench-consul-'));
+  onCleanup(() => rmSync(folder, { recursive: true, force: true }));
   const config = {
     bind_addr: host.vtep,
     addresses: { http: host.vtep },
@@ -40,7 +40,7 @@ export async function startConsul(host, endpoints) {
     disable_update_check: true,
     log_level: 'ERR',
   };
-  await writeFile(join(folder, 'config.json'), JSON.stringify(config));
+  writeFileSync(join(folder, 'config.json'), JSON.stringify(config));
   const netns = pathOf(host.name);
   const daemon = new Running(['consul', 'agent', '-dev', `-config-file=${join(folder, 'config.json')}`], {
     netns,

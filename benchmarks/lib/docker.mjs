@@ -3,6 +3,7 @@
  * attachable overlay network between them and a container on each. It fills its tables before anybody asks.
  */
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -59,6 +60,7 @@ class Daemon {
       () => {
         this.#kill();
         rmSync(folder, { recursive: true, force: true });
+        this.#removeGroups();
       },
     );
     // nsenter, not `ip netns exec`: that would put another /sys in place, without control groups.
@@ -124,15 +126,23 @@ class Daemon {
     this.#kill();
     await sleep(50);
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
+    this.#removeGroups();
+  }
+
+  /** The control groups of its containers, once their processes are gone. */
+  #removeGroups() {
     const top = '/sys/fs/cgroup';
     for (const parent of [top, ...readdirSync(top).map((name) => join(top, name))]) {
       const group = join(parent, this.#group);
-      try {
-        for (const child of readdirSync(group, { withFileTypes: true }))
-          if (child.isDirectory()) rmdirSync(join(group, child.name));
-        rmdirSync(group);
-      } catch {
-        // not in this hierarchy
+      for (let attempt = 0; attempt < 20 && existsSync(group); attempt++) {
+        try {
+          for (const child of readdirSync(group, { withFileTypes: true }))
+            if (child.isDirectory()) rmdirSync(join(group, child.name));
+          rmdirSync(group);
+        } catch {
+          // Somebody in it is just ending. This runs while the process exits as well: no timers.
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
+        }
       }
     }
   }
