@@ -15,7 +15,7 @@ Status EventLoop::start(const char* thread_name) {
   if (!epoll_.valid()) return system_failure("epoll_create1");
   wakeup_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wakeup_.valid()) return system_failure("eventfd");
-  watch(wakeup_.get(), 0);
+  if (Status status = watch(wakeup_.get(), 0); !status) return status;
   ended_ = false;
 
   // Signals are the process's, handled on Node's thread.
@@ -54,43 +54,41 @@ void EventLoop::wake() {
   (void)!write(wakeup_.get(), &one, sizeof one);
 }
 
-void EventLoop::post(std::function<void()> task) {
+bool EventLoop::post(std::function<void()> task) {
   bool first = false;
   {
     const std::lock_guard lock(mutex_);
-    if (!ended_) {
-      first = tasks_.empty();
-      tasks_.push_back(std::move(task));
-      task = nullptr;
-    }
+    if (ended_) return false;
+    first = tasks_.empty();
+    tasks_.push_back(std::move(task));
   }
-  if (task) {
-    task();
-  } else if (first) {
-    wake();
-  }
+  if (first) wake();
+  return true;
 }
 
-void EventLoop::post_and_wait(const std::function<void()>& task) {
+bool EventLoop::post_and_wait(const std::function<void()>& task) {
   std::mutex mutex;
   std::condition_variable condition;
   bool finished = false;
-  post([&] {
+  const bool posted = post([&] {
     task();
     // Notified under the lock: the waiter owns both and leaves as soon as it may.
     const std::lock_guard lock(mutex);
     finished = true;
     condition.notify_one();
   });
+  if (!posted) return false;
   std::unique_lock lock(mutex);
   condition.wait(lock, [&] { return finished; });
+  return true;
 }
 
-void EventLoop::watch(int fd, std::uint32_t id) {
+Status EventLoop::watch(int fd, std::uint32_t id) {
   epoll_event event{};
   event.events = EPOLLIN;
   event.data.u32 = id;
-  epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event);
+  if (epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) return system_failure("epoll_ctl");
+  return done();
 }
 
 void EventLoop::unwatch(int fd) { epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }

@@ -34,12 +34,13 @@ class EventLoop {
   // Runs what was posted, ends the thread and waits for it. Idempotent.
   void stop();
 
-  // Runs the task on the loop's thread, in the order posted; after stop() right here.
-  void post(std::function<void()> task);
-  void post_and_wait(const std::function<void()>& task);
+  // Runs the task on the loop's thread, in the order posted. False, and not run, when the loop has ended: what tasks
+  // touch is then the stopping thread's alone.
+  bool post(std::function<void()> task);
+  bool post_and_wait(const std::function<void()>& task);
 
   // On the loop's thread. Ids start at 1; several descriptors may share one.
-  void watch(int fd, std::uint32_t id);
+  Status watch(int fd, std::uint32_t id);
   void unwatch(int fd);
 
   // Asks for SCHED_FIFO (the lowest priority of it), or leaves it. False when not permitted.

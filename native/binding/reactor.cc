@@ -187,11 +187,11 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
           auto opened = OverlayPort::open(id, options);
           if (!opened) return opened.failure();
           Port shared = std::move(*opened);
-          core->reactor->add(shared);
+          if (Status status = core->reactor->add(shared); !status) return status.failure();
           return shared;
         },
         [this, self](Napi::Env called, Port& opened) -> Napi::Value {
-          ports_[opened->id()] = opened;
+          if (core_) ports_[opened->id()] = opened;  // else closed meanwhile
           auto result = Napi::Object::New(called);
           if (!opened->no_punt().empty()) result.Set("noPunt", opened->no_punt());
           return result;

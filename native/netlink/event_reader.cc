@@ -15,23 +15,27 @@ constexpr int kReadsPerTurn = 256;  // before other subscriptions get their turn
 
 std::uint32_t EventReader::add(UniqueFd socket) {
   const std::uint32_t id = ++last_id_;
-  loop_.post_and_wait([&] {
-    const int fd = socket.get();
-    sources_[id] = {std::move(socket), 0};
-    loop_.watch(fd, id);
+  (void)loop_.post_and_wait([&] {
+    // Without a watch it says nothing, as after stop().
+    if (loop_.watch(socket.get(), id)) sources_[id] = {std::move(socket), 0};
   });
   return id;
 }
 
 void EventReader::remove(std::uint32_t id) {
-  loop_.post_and_wait([&] {
+  (void)loop_.post_and_wait([&] {
     const auto source = sources_.find(id);
     if (source == sources_.end()) return;
     loop_.unwatch(source->second.socket.get());
     sources_.erase(source);
-    const std::lock_guard lock(mutex_);
-    gathered_.erase(id);
   });
+  const std::lock_guard lock(mutex_);
+  gathered_.erase(id);
+}
+
+void EventReader::stop() {
+  loop_.stop();
+  sources_.clear();
 }
 
 std::vector<std::pair<std::uint32_t, EventBytes>> EventReader::take() {

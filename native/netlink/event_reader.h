@@ -26,7 +26,7 @@ class EventReader final : private EventLoop::Handler {
   ~EventReader() override { stop(); }
 
   Status start() { return loop_.start("overns-monitor"); }
-  void stop() { loop_.stop(); }
+  void stop();  // closes the sockets; what has gathered can still be taken
 
   std::uint32_t add(UniqueFd socket);
   void remove(std::uint32_t id);

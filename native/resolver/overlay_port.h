@@ -50,6 +50,7 @@ class OverlayPort final : public EngineOutput {
  public:
   // Opens all sockets and reads what is there. Runs on any thread; afterwards the port belongs to the reactor's.
   static Result<std::unique_ptr<OverlayPort>> open(std::uint32_t id, const OverlayPortOptions& options);
+  ~OverlayPort() override { close_punt(); }  // with nobody to read it, the punt would be a hole
 
   std::uint32_t id() const { return id_; }
   MissEngine& engine() { return *engine_; }

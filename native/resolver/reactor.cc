@@ -12,19 +12,27 @@ void Reactor::stop() {
   ports_.clear();
 }
 
-void Reactor::add(const std::shared_ptr<OverlayPort>& port) {
-  loop_.post_and_wait([&] {
+Status Reactor::add(const std::shared_ptr<OverlayPort>& port) {
+  Status status = done();
+  const bool posted = loop_.post_and_wait([&] {
+    for (const auto& [fd, source] : port->descriptors()) {
+      const auto bit = static_cast<unsigned>(std::countr_zero(unsigned{source}));
+      if (status) status = loop_.watch(fd, port->id() << kSourceBits | bit);
+    }
+    if (!status) {
+      for (const auto& [fd, source] : port->descriptors()) loop_.unwatch(fd);
+      return;
+    }
     port->bind(&turn_);
     packets_.resize(port->packet_size());
     ports_[port->id()].port = port;
-    for (const auto& [fd, source] : port->descriptors())
-      loop_.watch(fd, port->id() << kSourceBits | static_cast<unsigned>(std::countr_zero(unsigned{source})));
     touch(port->id(), OverlayPort::kAllSources);  // what arrived while it was being opened
   });
+  return posted ? std::move(status) : Failure{ECANCELED, "resolver", "it has been closed", {}, {}};
 }
 
 void Reactor::remove(std::uint32_t id) {
-  loop_.post_and_wait([&] {
+  (void)loop_.post_and_wait([&] {
     const auto served = ports_.find(id);
     if (served == ports_.end()) return;
     for (const auto& [fd, source] : served->second.port->descriptors()) loop_.unwatch(fd);
@@ -34,7 +42,7 @@ void Reactor::remove(std::uint32_t id) {
 }
 
 void Reactor::post(std::uint32_t id, std::function<void(OverlayPort&)> task) {
-  loop_.post([this, id, task = std::move(task)] {
+  (void)loop_.post([this, id, task = std::move(task)] {
     const auto served = ports_.find(id);
     if (served == ports_.end()) return;
     task(*served->second.port);

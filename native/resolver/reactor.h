@@ -29,8 +29,8 @@ class Reactor final : private EventLoop::Handler {
   void stop();
 
   std::uint32_t new_id() { return ++last_id_; }
-  // The port is served from now on; both return when that is so, or no longer.
-  void add(const std::shared_ptr<OverlayPort>& port);
+  // The port is served from now on; both return when that is so, or no longer. ECANCELED after stop().
+  Status add(const std::shared_ptr<OverlayPort>& port);
   void remove(std::uint32_t id);
 
   // Runs on the resolver thread, in the order given. A task for an overlay that is gone does nothing.
