@@ -270,6 +270,8 @@ inline std::int64_t stamp_of(msghdr& header) {
 inline void want_stamps(int fd) {
   const int on = 1;
   if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on) != 0) die("SO_TIMESTAMPNS");
+  // The kernel switches stamping on in the background; a packet that comes earlier would be stamped when it is read.
+  sleep_ns(50'000'000);
 }
 
 // "name": [1, 2, 3]; -1 stands for null.
