@@ -148,6 +148,8 @@ Status add_punt_row(CommandSocket& command, std::int32_t index, const Ip& addres
   for (int i = 0; i < kMaxRows; ++i) {
     const auto left = first_row(command, index);
     if (!left || left->ip != address || !left->port) break;
+    // Ours: told of its removal, which is of before it was put back.
+    if (*left->port == port) return done();
     remove_punt_row(command, index, left->ip, *left->port);
   }
   RequestBatch batch;

@@ -460,3 +460,38 @@ TEST_CASE("reactor: misses that the kernel drops are counted, and their requests
       800ms));
   CHECK(known == kTargets);
 }
+
+TEST_CASE("reactor: the punt is there while the host's lo is up, and not made again and again") {
+  auto site = Site::make();
+  if (!site) return;
+  Serving serving(*site);
+  REQUIRE(site->punt_rows() == 1);
+  site->host_lo(false);
+  CHECK(eventually([&] { return site->punt_rows() == 0; }));
+  site->host_lo(true);
+  CHECK(eventually([&] { return site->punt_rows() == 1; }));
+  {
+    const Serving::Pause pause(serving);  // both in one read
+    site->host_lo(false);
+    site->host_lo(true);
+  }
+  CHECK(eventually([&] { return site->punt_rows() == 1; }));
+  std::this_thread::sleep_for(20ms);
+  // From here on nothing changes any more.
+  const std::uint32_t groups[] = {RTNLGRP_NEIGH};
+  auto news = open_event_socket(site->overlay.path(), {groups, 1 << 20, EventFilter::kNone});
+  REQUIRE(news.ok());
+  std::this_thread::sleep_for(50ms);
+  int changes = 0;
+  std::uint8_t bytes[4096];
+  ssize_t size;
+  while ((size = recv(news->get(), bytes, sizeof bytes, MSG_DONTWAIT)) > 0) {
+    MessageReader reader(Bytes(bytes, static_cast<std::size_t>(size)));
+    const auto message = reader.next();
+    const auto entry = message ? decode_neighbor(*message) : std::nullopt;
+    changes += entry && entry->mac == Mac{} ? 1 : 0;
+  }
+  CHECK(errno == EAGAIN);  // and not so many that some were lost
+  CHECK(changes == 0);
+  CHECK(site->punt_rows() == 1);
+}
