@@ -22,6 +22,15 @@ namespace {
 constexpr int kTapBuffer = 4 << 20;
 constexpr int kMaxRounds = 16;  // of reading packets, before other overlays get their turn
 
+Status bind_tap(int fd, std::int32_t bridge, std::uint16_t protocol) {
+  sockaddr_ll address{};
+  address.sll_family = AF_PACKET;
+  address.sll_protocol = htons(protocol);
+  address.sll_ifindex = bridge;
+  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return system_failure("bind", "tap");
+  return done();
+}
+
 // A packet socket on the bridge: sees the frames that the bridge passes up, which are the flooded ones, at no cost to
 // the data path.
 Result<UniqueFd> open_tap(const std::string& netns, std::int32_t bridge, std::uint16_t protocol,
@@ -32,11 +41,7 @@ Result<UniqueFd> open_tap(const std::string& netns, std::int32_t bridge, std::ui
   if (setsockopt(fd->get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0)
     return system_failure("setsockopt", "SO_ATTACH_FILTER");
   set_receive_buffer(fd->get(), kTapBuffer);
-  sockaddr_ll address{};
-  address.sll_family = AF_PACKET;
-  address.sll_protocol = htons(protocol);
-  address.sll_ifindex = bridge;
-  if (bind(fd->get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return system_failure("bind", "tap");
+  if (Status bound = bind_tap(fd->get(), bridge, protocol); !bound) return bound.failure();
   return fd;
 }
 
@@ -334,6 +339,12 @@ void OverlayPort::see_link(const Link& link, bool gone) {
     event.kind = EventKind::kOverlayBack;
     event.at = monotonic_now();
     emit(event);
+  }
+  if (!gone && link.name == options_.bridge && link.kind == "bridge" && link.index != bridge_) {
+    // A new bridge in the place of the one that was listened on.
+    bridge_ = link.index;
+    (void)bind_tap(arp_tap_.get(), bridge_, ETH_P_ARP);
+    (void)bind_tap(nd_tap_.get(), bridge_, ETH_P_IPV6);
   }
   const auto endpoint = gone ? std::nullopt : parse_endpoint_alias(link.alias);
   if (endpoint) {

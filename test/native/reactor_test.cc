@@ -495,3 +495,19 @@ TEST_CASE("reactor: the punt is there while the host's lo is up, and not made ag
   CHECK(changes == 0);
   CHECK(site->punt_rows() == 1);
 }
+
+TEST_CASE("reactor: the bridge goes and comes back") {
+  auto site = Site::make();
+  if (!site) return;
+  Serving serving(*site);
+  support::delete_link(*site->in_overlay, "br0");
+  const std::int32_t bridge = support::add_bridge(*site->in_overlay, "br0");
+  for (const char* name : {"vxlan1", "c1"})
+    site->change(name, [&](LinkSpec& link) { link.master = static_cast<std::uint32_t>(bridge); });
+  for (const Ip& target : {ip("192.168.0.3"), ip("fd00::3")}) {
+    INFO(target.to_string());
+    serving.put(target, mac("02:42:c0:a8:00:03"), kThere);
+    site->ask(target);
+    CHECK(eventually([&] { return site->known(target).has_value(); }, 800ms));
+  }
+}
