@@ -167,10 +167,24 @@ Status OverlayPort::read_links() {
   encode_get_link(batch, 0, {});
   auto dump = command_.dump(batch);
   if (!dump) return dump.failure();
+  std::vector<Link> links;
   MessageReader reader(dump->bytes);
   while (const auto message = reader.next()) {
-    if (const auto link = decode_link(*message)) see_link(*link, false);
+    if (auto link = decode_link(*message)) links.push_back(std::move(*link));
   }
+  // What is not there has gone without a word, or with one that was lost.
+  const auto absent = [&](std::int32_t index) {
+    return !dump->interrupted && std::ranges::none_of(links, [&](const Link& link) { return link.index == index; });
+  };
+  std::vector<std::int32_t> gone(local_links_.begin(), local_links_.end());
+  if (!lost_) gone.push_back(vxlan_);
+  for (const std::int32_t index : gone) {
+    if (!absent(index)) continue;
+    Link link;
+    link.index = index;
+    see_link(link, true);
+  }
+  for (const Link& link : links) see_link(link, false);
   return done();
 }
 
@@ -348,8 +362,9 @@ void OverlayPort::see_link(const Link& link, bool gone) {
   }
   const auto endpoint = gone ? std::nullopt : parse_endpoint_alias(link.alias);
   if (endpoint) {
+    local_links_.insert(link.index);
     engine_->set_local(link.index, endpoint->ips, endpoint->mac);
-  } else {
+  } else if (local_links_.erase(link.index) > 0) {
     engine_->set_local(link.index, {}, Mac{});
   }
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -116,6 +117,7 @@ class OverlayPort final : public EngineOutput {
   std::uint16_t vxlan_port_ = 0;
   std::int32_t vxlan_ = 0;
   std::int32_t bridge_ = 0;
+  std::set<std::int32_t> local_links_;  // the veths of containers
   bool lost_ = false;
   std::uint32_t drops_ = 0;
   std::atomic<std::uint32_t> wanted_{0};

@@ -511,3 +511,33 @@ TEST_CASE("reactor: the bridge goes and comes back") {
     CHECK(eventually([&] { return site->known(target).has_value(); }, 800ms));
   }
 }
+
+TEST_CASE("reactor: what happens while more is told of links than can be kept is not missed") {
+  auto site = Site::make();
+  if (!site) return;
+  Serving serving(*site);
+  support::add_veth(*site->in_overlay, "c2", "c2peer", -1);
+  site->change("c2", [](LinkSpec& link) { link.alias = "overns 02:42:c0:a8:00:07 192.168.0.7/24 c2"; });
+  const Ip target = ip("192.168.0.7");
+  serving.put(target, mac("02:42:c0:a8:00:07"), kThere);
+  site->ask(target);
+  std::this_thread::sleep_for(20ms);
+  REQUIRE_FALSE(site->programmed(target));  // it is here
+  {
+    const Serving::Pause pause(serving);
+    RequestBatch batch;
+    LinkSpec spec;
+    spec.name = "c1";
+    spec.alias = std::string(200, 'x');
+    for (int i = 0; i < 3000; ++i) encode_link(batch, spec, 0);
+    REQUIRE(site->in_overlay->execute(batch).ok());
+    site->change("c1", [](LinkSpec& link) { link.alias = "overns 02:42:c0:a8:00:02 192.168.0.2/24 c1"; });
+    support::delete_link(*site->in_overlay, "c2");
+    support::delete_link(*site->in_overlay, "vxlan1");
+    site->make_vxlan();
+  }
+  CHECK(eventually([&] { return serving.count(EventKind::kOverlayBack) == 1; }));
+  CHECK(serving.count(EventKind::kOverlayLost) == 1);
+  site->ask(target);
+  CHECK(eventually([&] { return site->programmed(target).has_value(); }));
+}
