@@ -441,6 +441,7 @@ class Served implements ReactorClient {
   #storeDown = false;
   #wanted = 0;
   #watching: Promise<void> | undefined;
+  #started: Promise<void> | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(overlay: Overlay, store: Store, scope: string, timing: Timing, lease: ReactorLease, owner: Owner) {
@@ -453,8 +454,15 @@ class Served implements ReactorClient {
     this.#owner = owner;
   }
 
-  async start(takeover: boolean): Promise<void> {
+  /** Rejects with AbortError when it is stopped meanwhile. */
+  start(takeover: boolean): Promise<void> {
+    this.#started = this.#open(takeover);
+    return this.#started;
+  }
+
+  async #open(takeover: boolean): Promise<void> {
     this.#control = await this.#claim(takeover);
+    throwIfAborted(this.#stop.signal);
     try {
       const hostNetns = await this.#overlay.host().catch((error: Error) => error);
       const added = await this.#lease.add(
@@ -473,11 +481,13 @@ class Served implements ReactorClient {
     } catch (error) {
       throw failedToServe(error, this.where.overlay);
     }
+    throwIfAborted(this.#stop.signal);
     if (this.#store.watch) {
       await new Promise<void>((ready) => {
         this.#watching = this.#watch(ready);
       });
     }
+    throwIfAborted(this.#stop.signal);
   }
 
   async #claim(takeover: boolean): Promise<ControlServer> {
@@ -495,6 +505,7 @@ class Served implements ReactorClient {
             cause: error,
           });
         }
+        throwIfAborted(this.#stop.signal);
         await askControl(this.#overlay.netns, { op: 'release' });
         await new Promise((resolve) => setTimeout(resolve, 10));
       }
@@ -506,6 +517,8 @@ class Served implements ReactorClient {
       const reason = abortError(AbortSignal.abort('the resolver stopped serving'));
       this.#stop.abort(reason);
       for (const abandon of [...this.#pending]) abandon(reason);
+      // What is just being opened can be closed once it is open.
+      await this.#started?.catch(() => {});
       await Promise.all([
         this.#control?.close(),
         this.#id === 0 ? undefined : this.#lease.remove(this.#id),

@@ -28,6 +28,19 @@ constexpr std::size_t kMaxAllPacketBytes = 64 << 20;
 
 bool is_link_local(const Ip& ip) { return ip.is_v6() && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80; }
 
+bool is_loopback(const Ip& ip) {
+  return ip.is_v4() ? ip.bytes[0] == 127 : ip == Ip{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, AF_INET6};
+}
+
+// Why an address cannot be another host's VTEP; null when it can.
+const char* vtep_fault(const Ip& vtep, const Ip& own) {
+  if (!vtep.is_unicast()) return "the VTEP is not a unicast address";
+  if (vtep.family != own.family) return "the VTEP is of the other address family";
+  if (is_loopback(vtep)) return "the VTEP is a loopback address";
+  if (is_link_local(vtep)) return "the VTEP is a link-local address, which is every host's own";
+  return nullptr;
+}
+
 void count(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);
 }
@@ -340,9 +353,8 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
     } else if (!mac.is_unicast()) {
       reject(*ask, "the MAC address is not a unicast one", 0, mac, vtep);
       settle(*ask, State::kAbsent, negative_until);
-    } else if (!vtep.is_unicast() || vtep.family != options_.vtep.family) {
-      reject(*ask, vtep.is_unicast() ? "the VTEP is of the other address family" : "the VTEP is not a unicast address",
-             0, mac, vtep);
+    } else if (const char* fault = vtep_fault(vtep, options_.vtep)) {
+      reject(*ask, fault, 0, mac, vtep);
       settle(*ask, State::kAbsent, negative_until);
     } else {
       learn(key.ip(), mac, vtep, ttl_ms, 0, now);
@@ -436,7 +448,7 @@ void MissEngine::forget_stale(Nanoseconds now) {
 }
 
 void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now) {
-  if (!ip.is_unicast() || !mac.is_unicast() || !vtep.is_unicast() || vtep.family != options_.vtep.family) {
+  if (!ip.is_unicast() || !mac.is_unicast() || vtep_fault(vtep, options_.vtep) != nullptr) {
     count(stats_.rejected);
     return;
   }

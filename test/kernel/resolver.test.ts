@@ -1,0 +1,852 @@
+/** The resolver's life: what it serves, who may serve it, what it tells, and how it uses a store of the consumer's own. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { existsSync } from 'node:fs';
+import { beforeAll, describe, expect, test } from 'vitest';
+import {
+  type Answer,
+  type Endpoint,
+  Overlay,
+  openStore,
+  type Query,
+  Resolver,
+  type ResolverEvent,
+  type Store,
+} from '../../lib/index.js';
+import { runChild, said, startChild } from '../support/child.js';
+import { openFiles } from '../support/machine.js';
+import { createNetns, manyHosts, twoHosts } from '../support/netns.js';
+import { Cold, record, Site, Station, startResolver, twoSites, until } from '../support/overlay.js';
+import { ping } from '../support/ping.js';
+import { describeWith } from '../support/requirements.js';
+
+const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+type More = ReturnType<Resolver['stats']> & { readonly lookups: number; readonly local: number };
+const stats = (resolver: Resolver): More => resolver.stats() as More;
+
+async function memoryOf(...endpoints: readonly Endpoint[]) {
+  const store = await openStore('memory:');
+  for (const endpoint of endpoints) await store.publish(endpoint);
+  return store;
+}
+
+/** The destinations on vxlan1 of a MAC. */
+async function vtepsOf(site: Site, mac: string): Promise<string[]> {
+  const rows = await site.netns.bridgeJson('fdb show dev vxlan1');
+  return rows.filter((row) => row.mac === mac && row.dst !== undefined).map((row) => row.dst);
+}
+
+const isPunt = (row: { mac: string }): boolean => row.mac === '00:00:00:00:00:00';
+
+/** Two sites with stations, ready to be served. */
+async function setUp() {
+  const [a, b] = await twoSites();
+  const stations = [await Station.in(a.container.netns), await Station.in(b.container.netns)] as const;
+  const cold = await Cold.of([a, b]);
+  return { a, b, stations, cold, endpoints: [a.container.endpoint, b.container.endpoint] };
+}
+
+describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
+  describe('lives', () => {
+    test('with overlays that come and go while it runs', async () => {
+      const { a, b, stations, cold, endpoints } = await setUp();
+      const store = await memoryOf(...endpoints);
+      const resolver = await startResolver({ store });
+      expect(resolver.stats()).toMatchObject({
+        misses: 0,
+        answers: 0,
+        coalesced: 0,
+        negative: 0,
+        rejected: 0,
+        overruns: 0,
+      });
+      expect((await stations[0].ask(b.container.ip, { waitMs: 100 })).ms).toBeUndefined();
+      await resolver.add(a.overlay);
+      await resolver.add(b.overlay);
+      await cold.go();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      await until(() => resolver.stats().answers >= 2, 'two answers');
+      const before = resolver.stats();
+
+      // Without B's side nobody answers there; the entries that are there stay.
+      const rows = await b.netns.bridgeJson('fdb show dev vxlan1');
+      expect(rows.some(isPunt)).toBe(true);
+      await resolver.remove(b.overlay);
+      const left = await b.netns.bridgeJson('fdb show dev vxlan1');
+      expect(left).toEqual(rows.filter((row) => !isPunt(row)));
+      expect(await b.netns.ipJson('neigh show dev vxlan1')).toMatchObject([{ dst: a.container.ip }]);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      await cold.go();
+      expect((await stations[1].ask(a.container.ip, { waitMs: 200 })).ms).toBeUndefined();
+      // What was counted for it is not forgotten, and its removal twice is nothing.
+      expect(resolver.stats().answers).toBeGreaterThanOrEqual(before.answers);
+      await resolver.remove(b.overlay);
+      await resolver.remove(b.overlay.name);
+      await resolver.remove('ot-nobody');
+
+      await resolver.add(b.overlay, store);
+      await cold.go();
+      expect((await stations[1].ask(a.container.ip)).ms).toBeLessThan(500);
+      await expect(resolver.add(b.overlay)).rejects.toMatchObject({ code: 'EBUSY' });
+    });
+
+    test('in any order of many additions and removals at once, without a trace', async () => {
+      const hosts = await twoHosts();
+      const sites = await Promise.all([42, 43, 44, 45].map((vni) => Site.create(hosts[0], { vni })));
+      const files = openFiles();
+      const resolver = await startResolver({ store: { lookup: () => null } });
+      for (let round = 0; round < 20; round++) {
+        const work: Promise<unknown>[] = [];
+        for (const { overlay } of [...sites].sort(() => Math.random() - 0.5)) {
+          work.push(resolver.add(overlay));
+          if (Math.random() < 0.5) work.push(resolver.remove(overlay));
+        }
+        await Promise.allSettled(work);
+        if (round % 4 === 0) for (const { overlay } of sites) await resolver.remove(overlay);
+      }
+      await resolver.close();
+      await until(
+        () => JSON.stringify(openFiles()) === JSON.stringify(files),
+        () => `${openFiles()} before ${files}`,
+      );
+      for (const { netns } of sites) {
+        expect((await netns.bridgeJson('fdb show dev vxlan1')).filter(isPunt)).toEqual([]);
+      }
+      // Each is free for another.
+      await startResolver({ overlays: sites.map(({ overlay }) => overlay), store: { lookup: () => null } });
+    });
+
+    test('until it is closed, and no longer', async () => {
+      const { a, b, endpoints } = await setUp();
+      const files = openFiles();
+      const store = await memoryOf(...endpoints);
+      const resolver = await startResolver({ overlays: [a.overlay, b.overlay], store });
+      let closed = false;
+      void resolver.closed.then(() => {
+        closed = true;
+      });
+      const events = resolver.events();
+      const waiting = events.next();
+      await sleep(20);
+      expect(closed).toBe(false);
+      await Promise.all([resolver.close(), resolver.close()]);
+      await resolver.closed;
+      expect(await waiting).toEqual({ done: true, value: undefined });
+      for (const work of [
+        async () => resolver.events(),
+        async () => resolver.on('resolved', () => undefined),
+        () => resolver.add(a.overlay),
+      ]) {
+        await expect(work()).rejects.toMatchObject({ code: 'OVERNS_CLOSED' });
+      }
+      expect(resolver.stats().answers).toBe(0);
+      await resolver.remove(a.overlay);
+      await resolver.close();
+      // It closed neither the overlays nor the store.
+      expect(await a.overlay.endpoints()).toEqual([endpoints[0]]);
+      await store.publish({ ...(endpoints[0] as Endpoint), ip: '192.168.0.9', ips: ['192.168.0.9'] });
+      expect(openFiles()).toEqual(files);
+    });
+
+    test('until its signal is aborted', async () => {
+      const { a } = await setUp();
+      const controller = new AbortController();
+      const store = await openStore('memory:');
+      const resolver = await Resolver.start({ overlays: [a.overlay], store, signal: controller.signal });
+      controller.abort();
+      await resolver.closed;
+      await expect(Resolver.start({ overlays: [a.overlay], store, signal: AbortSignal.abort() })).rejects.toMatchObject(
+        { name: 'AbortError' },
+      );
+      // Neither left anything that would keep another from serving.
+      await startResolver({ overlays: [a.overlay], store });
+    });
+
+    test('keeps its process alive, unless it is told not to', async () => {
+      const { a } = await setUp();
+      const source = (more: string): string =>
+        `const overlay = await Overlay.open(args.overlay);
+        const resolver = await Resolver.start({ overlays: [overlay], store: await openStore(args.store ?? 'memory:') });
+        const events = resolver.events();
+        ${more}
+        say({ ready: true });`;
+      const args = { overlay: a.overlay.name };
+      for (const [more, ends] of [
+        ['', false],
+        ['resolver.unref();', true],
+        ['resolver.unref().ref();', false],
+        ['resolver.ref().unref().unref();', true],
+        ['resolver.unref(); resolver.on("resolved", () => {});', true],
+        ['void (async () => { for await (const _ of events); })(); resolver.unref();', true],
+        ['await resolver.close();', true],
+        ['await resolver.remove(overlay); resolver.unref(); await resolver.add(overlay);', true],
+      ] as const) {
+        const started = performance.now();
+        const child = startChild(source(more), args);
+        await child.waitFor(/ready/, 'stdout', 20_000);
+        const outcome = await Promise.race([child.exited, sleep(ends ? 10_000 : 500).then(() => 'runs')]);
+        const note = `${more}: ${child.stderr}, ${(performance.now() - started).toFixed()} ms`;
+        expect(outcome, note).toBe(ends ? 0 : 'runs');
+        if (!ends) expect(await child.stop(), note).toBe(143);
+      }
+    });
+  });
+
+  describe('serves alone', () => {
+    test('a second one in the same process is refused, or takes over', async () => {
+      const { a, b, stations, cold, endpoints } = await setUp();
+      const store = await memoryOf(...endpoints);
+      const first = await startResolver({ overlays: [a.overlay, b.overlay], store });
+      const seen = record(first);
+      const again = await Overlay.open(a.overlay.name);
+      await expect(Resolver.start({ overlays: [again], store })).rejects.toMatchObject({
+        code: 'EBUSY',
+        message: `overlay "${a.overlay.name}" is served by another resolver (pid ${process.pid})`,
+        hint: expect.stringContaining('takeover'),
+      });
+      await cold.go();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+
+      const second = await startResolver({ overlays: [again], store, takeover: true });
+      await until(() => seen.some(({ kind }) => kind === 'overlay-lost'), 'overlay-lost');
+      expect(seen.filter(({ kind }) => kind === 'overlay-lost')).toMatchObject([{ overlay: a.overlay.name, vni: 42 }]);
+      const before = [first.stats().answers, second.stats().answers];
+      await cold.go();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      // One answers for A now, the other still for B.
+      await until(() => second.stats().answers > (before[1] as number), 'an answer of the second');
+      await until(() => first.stats().answers > (before[0] as number), 'an answer of the first');
+      // And back, as often as anybody likes.
+      for (let round = 0; round < 5; round++) {
+        const next = await startResolver({ overlays: [again], store, takeover: true });
+        await cold.go();
+        expect((await stations[0].ask(b.container.ip)).ms, `round ${round}`).toBeLessThan(500);
+        expect(next.stats().answers, `round ${round}`).toBeGreaterThan(0);
+      }
+      await again.close();
+    });
+
+    test('across processes too, and the kernel frees what a killed one held', async () => {
+      const { a, b, stations, cold, endpoints } = await setUp();
+      const script = `const store = await openStore('memory:');
+        for (const endpoint of args.known) await store.publish(endpoint);
+        const overlays = await Promise.all(args.overlays.map((name) => Overlay.open(name)));
+        const resolver = await Resolver.start({ overlays, store, takeover: args.takeover });
+        resolver.on('overlay-lost', ({ overlay }) => say({ lost: overlay }));
+        resolver.closed.then(() => say({ closed: true }));
+        say({ ready: true });`;
+      const args = { known: endpoints, overlays: [a.overlay.name, b.overlay.name], takeover: false };
+      const holder = startChild(script, args);
+      await holder.waitFor(/ready/, 'stdout');
+      const store = await memoryOf(...endpoints);
+      await expect(Resolver.start({ overlays: [a.overlay], store })).rejects.toMatchObject({
+        code: 'EBUSY',
+        message: `overlay "${a.overlay.name}" is served by another resolver (pid ${holder.pid})`,
+      });
+      const second = await runChild(script, args);
+      expect(second.code).not.toBe(0);
+      expect(second.stderr).toContain(`(pid ${holder.pid})`);
+
+      // Taken over while packets cross: nothing is lost.
+      const crossing = ping(a.container.netns, b.container.ip, { count: 60, interval: 0.02 });
+      await sleep(200);
+      const mine = await startResolver({ overlays: [a.overlay, b.overlay], store, takeover: true });
+      expect(await holder.exited, 'the holder, with nothing left to serve').toBe(0);
+      expect(said(holder)).toEqual(
+        expect.arrayContaining([{ lost: a.overlay.name }, { lost: b.overlay.name }, { closed: true }]),
+      );
+      expect(await crossing).toMatchObject({ lost: 0 });
+      await cold.go();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+
+      // The other way round, and then killed: whoever comes next finds it free and clean.
+      const taker = startChild(script, { ...args, takeover: true });
+      await taker.waitFor(/ready/, 'stdout');
+      await mine.closed;
+      process.kill(taker.pid, 'SIGKILL');
+      await taker.exited;
+      const last = await startResolver({ overlays: [a.overlay, b.overlay], store });
+      await cold.go();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect(last.stats().answers).toBeGreaterThan(0);
+      expect((await a.netns.bridgeJson('fdb show dev vxlan1')).filter(isPunt)).toHaveLength(1);
+    });
+
+    test('two that start at the same moment: one serves, the other is told', async () => {
+      const { a } = await setUp();
+      const store = { lookup: () => null };
+      for (let round = 0; round < 10; round++) {
+        const outcomes = await Promise.allSettled(
+          Array.from({ length: 4 }, () => Resolver.start({ overlays: [a.overlay], store })),
+        );
+        const serving = outcomes.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+        expect(serving, `round ${round}`).toHaveLength(1);
+        for (const each of outcomes)
+          if (each.status === 'rejected') expect(each.reason, `round ${round}`).toMatchObject({ code: 'EBUSY' });
+        await serving[0]?.close();
+      }
+    });
+  });
+
+  describe('is told that its overlay', () => {
+    test.each(['by this process', 'by another'])('is deleted %s', async (by) => {
+      const { a, b, endpoints } = await setUp();
+      const resolver = await startResolver({ overlays: [a.overlay, b.overlay], store: await memoryOf(...endpoints) });
+      const events = resolver.events({ kinds: ['overlay-lost', 'overlay-back'] });
+      if (by === 'by another') {
+        const { code, stderr } = await runChild(
+          'const overlay = await Overlay.open(args.overlay); await overlay.delete();',
+          { overlay: a.overlay.name },
+        );
+        expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      } else {
+        await a.overlay.delete();
+      }
+      expect((await events.next()).value).toMatchObject({ kind: 'overlay-lost', overlay: a.overlay.name, vni: 42 });
+      expect(existsSync(a.netns.path)).toBe(false);
+      // Its other overlay is served as before, and the VNI is free at once: nothing holds the old device.
+      expect((await b.netns.bridgeJson('fdb show dev vxlan1')).filter(isPunt)).toHaveLength(1);
+      const again = await Site.create(a.host);
+      await resolver.add(again.overlay);
+      await resolver.close();
+      expect((await events.next()).done).toBe(true);
+    });
+
+    test('is pulled from under it: the device alone, which comes back', async () => {
+      const { a, b, stations, cold, endpoints } = await setUp();
+      const resolver = await startResolver({ overlays: [a.overlay, b.overlay], store: await memoryOf(...endpoints) });
+      const seen = record(resolver);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      await a.netns.ip('link del vxlan1');
+      await until(() => seen.some(({ kind }) => kind === 'overlay-lost'), 'overlay-lost');
+      // Made anew as the seed makes it: on the host, then moved.
+      await a.host.ip(
+        `link add vxlan1 mtu 1450 type vxlan id 42 proxy learning l2miss l3miss dstport 4789 local ${a.host.ip4}`,
+      );
+      await a.host.ip(`link set vxlan1 netns ${a.netns.name}`);
+      await a.netns.ip('link set vxlan1 master br0');
+      await a.netns.ip('link set vxlan1 up');
+      await until(() => seen.some(({ kind }) => kind === 'overlay-back'), 'overlay-back');
+      await cold.go();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      await cold.go();
+      expect((await stations[1].ask(a.container.ip)).ms).toBeLessThan(500);
+    });
+
+    test('is pulled from under it: namespace and all', async () => {
+      const { a, b, stations, endpoints } = await setUp();
+      const resolver = await startResolver({ overlays: [a.overlay, b.overlay], store: await memoryOf(...endpoints) });
+      const seen = record(resolver);
+      // The name goes; the namespace lives on, the resolver's sockets hold it.
+      await b.netns.remove();
+      await until(() => seen.some(({ kind }) => kind === 'overlay-lost'), 'overlay-lost');
+      expect((await stations[0].ask(a.container.ip, { waitMs: 200 })).ms).toBeDefined();
+      await resolver.remove(b.overlay);
+      await b.overlay.close();
+      await until(() => Site.create(b.host).catch(() => undefined), 'the VNI free again');
+    });
+  });
+
+  describe('tells', () => {
+    let a: Site;
+    let b: Site;
+    let stations: readonly [Station, Station];
+    let cold: Cold;
+    let resolver: Resolver;
+    beforeAll(async () => {
+      let endpoints: Endpoint[];
+      ({ a, b, stations, cold, endpoints } = await setUp());
+      resolver = await startResolver({ overlays: [a.overlay, b.overlay], store: await memoryOf(...endpoints) });
+    });
+    const once = async (): Promise<void> => {
+      await cold.go();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+    };
+
+    test('of a miss and its answer', async () => {
+      const events = resolver.events({ kinds: ['resolved'] });
+      const before = process.hrtime.bigint();
+      await once();
+      const first = (await events.next()).value as Extract<ResolverEvent, { kind: 'resolved' }>;
+      expect(first).toMatchObject({
+        kind: 'resolved',
+        overlay: a.overlay.name,
+        vni: 42,
+        by: 'table',
+        miss: { kind: 'l3', ip: b.container.ip, overlay: a.overlay.name, vni: 42, link: 'vxlan1' },
+        endpoint: { mac: b.container.endpoint.mac, vtep: b.overlay.vtep },
+      });
+      expect(first.tookUs).toBeGreaterThan(0);
+      expect(first.tookUs).toBeLessThan(500_000);
+      expect(first.miss.atNs).toBeGreaterThan(before);
+      expect(first.atNs).toBeGreaterThanOrEqual(first.miss.atNs);
+      expect((await events.next()).value).toMatchObject({ overlay: b.overlay.name, miss: { ip: a.container.ip } });
+      await events.return?.();
+      expect((await events.next()).done).toBe(true);
+    });
+
+    test('each consumer, in a queue of its own', async () => {
+      await using small = resolver.events({ maxQueue: 2, kinds: ['resolved', 'overflow'] });
+      await using newest = resolver.events({ maxQueue: 1, overflow: 'drop-newest', kinds: ['resolved'] });
+      await using large = resolver.events({ kinds: ['resolved'] });
+      const heard: ResolverEvent[] = [];
+      using _ = resolver.on('resolved', (event) => void heard.push(event));
+      using _other = resolver.on('unresolved', () => {
+        throw new Error('of another kind');
+      });
+      for (let round = 0; round < 4; round++) await once();
+      await until(() => heard.length >= 8, 'eight events');
+      const all: ResolverEvent[] = [];
+      for await (const batch of large.batches()) {
+        all.push(...batch);
+        if (all.length >= heard.length) break;
+      }
+      expect(all).toEqual(heard);
+      expect(large.dropped).toBe(0);
+      expect(small.dropped).toBe(heard.length - 2);
+      expect(await small.next()).toMatchObject({ value: { kind: 'overflow', dropped: heard.length - 2 } });
+      expect((await small.next()).value).toEqual(heard.at(-2));
+      expect((await small.next()).value).toEqual(heard.at(-1));
+      expect((await newest.next()).value).toEqual(heard[0]);
+      expect(newest.dropped).toBe(heard.length - 1);
+    });
+
+    test('nobody any more who has left', async () => {
+      const heard: string[] = [];
+      const listener = resolver.on('resolved', () => void heard.push('listener'));
+      const controller = new AbortController();
+      const events = resolver.events({ signal: controller.signal });
+      listener[Symbol.dispose]();
+      listener[Symbol.dispose]();
+      const waiting = events.next();
+      controller.abort(new Error('enough'));
+      await expect(waiting).rejects.toMatchObject({ name: 'AbortError' });
+      await once();
+      await sleep(50);
+      expect(heard).toEqual([]);
+      await expect(resolver.events({ signal: AbortSignal.abort() }).next()).rejects.toMatchObject({
+        name: 'AbortError',
+      });
+      expect(() => resolver.events({ kinds: ['resolve'] as never })).toThrow(/kinds: "resolve" is not one of resolved/);
+      expect(() => resolver.on('nothing' as never, () => undefined)).toThrow(/kinds/);
+      expect(() => resolver.events({ maxQueue: 0 })).toThrow(/maxQueue/);
+    });
+
+    test('whoever listens on the diagnostics channel', async () => {
+      const heard: ResolverEvent[] = [];
+      const listener = (event: unknown): void => void heard.push(event as ResolverEvent);
+      subscribe('overns:resolver:event', listener);
+      try {
+        // Somebody who comes or goes makes the resolver look again who wants to be told.
+        using _ = resolver.on('overrun', () => undefined);
+        await once();
+        await until(() => heard.length >= 2, 'two events');
+        expect(heard[0]).toMatchObject({ kind: 'resolved', overlay: a.overlay.name });
+      } finally {
+        unsubscribe('overns:resolver:event', listener);
+      }
+    });
+
+    test('all, also when one of them throws: which is an uncaught exception', async () => {
+      await resolver.remove(a.overlay);
+      await resolver.remove(b.overlay);
+      const child = startChild(
+        `const store = await openStore('memory:');
+        for (const endpoint of args.known) await store.publish(endpoint);
+        const overlays = await Promise.all(args.overlays.map((name) => Overlay.open(name)));
+        const resolver = await Resolver.start({ overlays, store });
+        process.on('uncaughtException', (error) => say({ uncaught: error.message }));
+        const events = resolver.events({ kinds: ['resolved'] });
+        resolver.on('resolved', () => say({ first: true }));
+        resolver.on('resolved', () => { throw new Error('the consumer is at fault'); });
+        resolver.on('resolved', () => say({ third: true }));
+        void (async () => { for await (const event of events) say({ event: event.overlay }); })();
+        say({ ready: true });`,
+        { known: [a.container.endpoint, b.container.endpoint], overlays: [a.overlay.name, b.overlay.name] },
+      );
+      await child.waitFor(/ready/, 'stdout');
+      await once();
+      await once();
+      await until(
+        () => said(child).length >= 17,
+        () => `four events to everybody: ${child.stdout}`,
+      );
+      const told = said(child).slice(1);
+      expect(told.filter(({ uncaught }) => uncaught === 'the consumer is at fault')).toHaveLength(4);
+      for (const who of ['first', 'third', 'event']) expect(told.filter((line) => line[who])).toHaveLength(4);
+      expect(child.running).toBe(true);
+      await child.stop();
+      await resolver.add(a.overlay);
+      await resolver.add(b.overlay);
+    });
+  });
+
+  describe("asks a consumer's own store", () => {
+    let a: Site;
+    let b: Site;
+    let stations: readonly [Station, Station];
+    let cold: Cold;
+    /** Addresses that nobody has. */
+    const strangers = ['192.168.0.200', '192.168.0.201', '192.168.0.202'] as const;
+    /** Further addresses of B's container. */
+    const spare = Array.from({ length: 50 }, (_, at) => `192.168.0.${100 + at}`);
+    beforeAll(async () => {
+      [a, b] = await twoSites();
+      stations = [await Station.in(a.container.netns), await Station.in(b.container.netns)];
+      for (const { container } of [a, b]) await container.netns.sysctl('net/ipv6/conf/eth0/disable_ipv6', 1);
+      for (const ip of spare) await b.container.netns.ip(`address add ${ip}/24 dev eth0`);
+      cold = await Cold.of([a, b], [...spare, ...strangers]);
+    });
+
+    /** Answers truthfully about B, unless `say` says otherwise; and remembers what it was asked. */
+    function own(say: (query: Query, signal: AbortSignal) => unknown): Store & { asked: string[] } {
+      const asked: string[] = [];
+      return {
+        asked,
+        lookup(query, { signal }) {
+          const key = query.kind === 'l3' ? query.ip : query.mac;
+          asked.push(key);
+          return say(query, signal) as Answer;
+        },
+      };
+    }
+    const truth = (): Answer => ({ mac: b.container.endpoint.mac, vtep: b.overlay.vtep });
+    /** The way back is not the matter. */
+    const back = () =>
+      b.netns.ip(`neigh replace ${a.container.ip} lladdr ${a.container.endpoint.mac} dev vxlan1`).then(() => undefined);
+
+    test('with all that it needs to know, as an ordinary turn of the event loop', async () => {
+      await cold.go();
+      await back();
+      const queries: Query[] = [];
+      const store = own((query, signal) => {
+        queries.push(query);
+        expect(signal).toBeInstanceOf(AbortSignal);
+        return truth();
+      });
+      await using resolver = await startResolver({ overlays: [a.overlay], store });
+      const events = resolver.events({ kinds: ['resolved'] });
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect(queries).toEqual([{ kind: 'l3', ip: b.container.ip, overlay: a.overlay.name, vni: 42 }]);
+      expect((await events.next()).value).toMatchObject({ by: 'store', endpoint: truth() });
+      // Known from now on.
+      await cold.go();
+      await back();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await events.next()).value).toMatchObject({ by: 'table' });
+      expect(queries).toHaveLength(1);
+    });
+
+    test('null is remembered for negativeTtlMs, and one lookup serves all who ask', async () => {
+      await cold.go();
+      const [absent] = strangers;
+      const store = own(() => null);
+      await using resolver = await startResolver({ overlays: [a.overlay], store, negativeTtlMs: 1000 });
+      const seen = record(resolver);
+      const ask = async (): Promise<void> => {
+        await a.container.netns.ip(`neigh flush dev eth0 to ${absent}`);
+        expect((await stations[0].ask(absent, { waitMs: 30 })).ms).toBeUndefined();
+      };
+      const started = performance.now();
+      for (let round = 0; round < 8; round++) await ask();
+      expect(performance.now() - started, 'the machine is too slow for this').toBeLessThan(1000);
+      expect(store.asked).toEqual([absent]);
+      expect(resolver.stats().negative).toBeGreaterThanOrEqual(7);
+      expect(seen.filter(({ kind }) => kind === 'unresolved')).toMatchObject([
+        { cause: 'absent', miss: { kind: 'l3', ip: absent } },
+      ]);
+      await sleep(1100);
+      await ask();
+      await until(() => store.asked.length === 2, 'a second lookup');
+      expect(await a.netns.ipJson('neigh show dev vxlan1')).toEqual([]);
+    });
+
+    test('null, with nothing remembered', async () => {
+      const [, absent] = strangers;
+      const store = own(() => null);
+      await using _ = await startResolver({ overlays: [a.overlay], store, negativeTtlMs: 0 });
+      for (let round = 1; round <= 5; round++) {
+        await a.container.netns.ip(`neigh flush dev eth0 to ${absent}`);
+        await stations[0].ask(absent, { waitMs: 20 });
+        await until(() => store.asked.length >= round, `lookup ${round}`);
+      }
+    });
+
+    test('what it throws is told and not remembered', async () => {
+      await cold.go();
+      await back();
+      let works = false;
+      const store = own(() => {
+        if (works) return truth();
+        throw new Error('out of order');
+      });
+      await using resolver = await startResolver({ overlays: [a.overlay], store, negativeTtlMs: 60_000 });
+      const seen = record(resolver);
+      for (let round = 1; round <= 3; round++) {
+        await cold.containers();
+        expect((await stations[0].ask(b.container.ip, { waitMs: 30 })).ms).toBeUndefined();
+        await until(() => store.asked.length === round, `lookup ${round}`);
+      }
+      await until(() => seen.filter(({ kind }) => kind === 'unresolved').length === 3, 'three events');
+      expect(seen.filter(({ kind }) => kind === 'unresolved')).toMatchObject(
+        Array.from({ length: 3 }, () => ({ cause: 'store-error', error: { message: 'out of order' } })),
+      );
+      expect(seen.filter(({ kind }) => kind.startsWith('store-'))).toMatchObject([{ kind: 'store-down' }]);
+      works = true;
+      await cold.containers();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect(seen.filter(({ kind }) => kind.startsWith('store-')).map(({ kind }) => kind)).toEqual([
+        'store-down',
+        'store-up',
+      ]);
+      expect(stats(resolver).lookups).toBe(4);
+    });
+
+    test('rejections count as throws', async () => {
+      await cold.go();
+      const store = own(() => Promise.reject('no reason'));
+      await using resolver = await startResolver({ overlays: [a.overlay], store });
+      const events = resolver.events({ kinds: ['unresolved'] });
+      await stations[0].ask(b.container.ip, { waitMs: 20 });
+      expect((await events.next()).value).toMatchObject({ cause: 'store-error', error: expect.any(Error) });
+    });
+
+    test('no more than maxLookups at once, and all get their answer', async () => {
+      await cold.go();
+      await back();
+      let under = 0;
+      let most = 0;
+      const store = own(async () => {
+        most = Math.max(most, ++under);
+        await sleep(5);
+        under--;
+        return truth();
+      });
+      await using resolver = await startResolver({ overlays: [a.overlay], store, maxLookups: 3 });
+      const asked = await Promise.all(spare.map((ip) => stations[0].ask(ip)));
+      expect(asked.filter(({ ms }) => ms === undefined || ms > 900)).toEqual([]);
+      expect(most).toBe(3);
+      expect([...store.asked].sort()).toEqual([...spare].sort());
+      expect(stats(resolver).lookups).toBe(50);
+    });
+
+    test('no longer than lookupTimeoutMs', async () => {
+      await cold.go();
+      await back();
+      const signals: AbortSignal[] = [];
+      const late: (() => void)[] = [];
+      let silent = true;
+      const store = own((_, signal) => {
+        if (!silent) return truth();
+        signals.push(signal);
+        return new Promise((resolve) => late.push(() => resolve({ ...truth(), vtep: '10.0.0.99' })));
+      });
+      await using resolver = await startResolver({ overlays: [a.overlay], store, lookupTimeoutMs: 100 });
+      const events = resolver.events({ kinds: ['unresolved', 'resolved'] });
+      const asked = stations[0].ask(b.container.ip, { waitMs: 400 });
+      const told = (await events.next()).value as Extract<ResolverEvent, { kind: 'unresolved' }>;
+      expect(told).toMatchObject({ kind: 'unresolved', cause: 'timeout', miss: { ip: b.container.ip } });
+      expect(told.error?.message).toContain('100 ms');
+      expect(Number(told.atNs - told.miss.atNs) / 1e6).toBeGreaterThanOrEqual(95);
+      expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+      // Too late: what it says now counts for nothing.
+      for (const resolve of late) resolve();
+      expect((await asked).ms).toBeUndefined();
+      expect(await a.netns.ipJson('neigh show dev vxlan1')).toEqual([]);
+      silent = false;
+      await cold.containers();
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await events.next()).value).toMatchObject({ kind: 'resolved', endpoint: truth() });
+    });
+
+    test('with lookups under way when it is closed: they are aborted, and waited for by nobody', async () => {
+      await cold.go();
+      const signals: AbortSignal[] = [];
+      const store = own((_, signal) => {
+        signals.push(signal);
+        return new Promise(() => undefined);
+      });
+      const resolver = await startResolver({ overlays: [a.overlay], store });
+      await stations[0].ask(b.container.ip, { waitMs: 20 });
+      await until(() => signals.length === 1, 'a lookup');
+      const started = performance.now();
+      await resolver.close();
+      expect(performance.now() - started).toBeLessThan(1000);
+      expect(signals[0]?.aborted).toBe(true);
+    });
+
+    test('about several things at once through lookupMany', async () => {
+      await cold.go();
+      await back();
+      const batches: number[] = [];
+      const store: Store = {
+        lookup: async () => truth(),
+        async lookupMany(queries, { signal }) {
+          expect(signal).toBeInstanceOf(AbortSignal);
+          batches.push(queries.length);
+          await sleep(2);
+          return queries.map(() => truth());
+        },
+      };
+      await using _ = await startResolver({ overlays: [a.overlay], store });
+      for (let round = 0; round < 5; round++) {
+        await Promise.all(
+          spare.slice(round * 10, round * 10 + 10).map(async (ip) => {
+            expect((await stations[0].ask(ip)).ms, ip).toBeLessThan(900);
+          }),
+        );
+      }
+      expect(Math.max(...batches)).toBeGreaterThan(1);
+    });
+
+    test.each([
+      ['nothing', undefined],
+      ['too little', []],
+      ['an object', {}],
+      ['a throw', new Error('no')],
+    ])('lookupMany that gives %s is told of', async (_, given) => {
+      await cold.go();
+      const store: Store = {
+        lookup: () => null,
+        lookupMany: async () => {
+          if (given instanceof Error) throw given;
+          return given as never;
+        },
+      };
+      await using resolver = await startResolver({ overlays: [a.overlay], store });
+      const seen = record(resolver);
+      await until(async () => {
+        await cold.containers();
+        await Promise.all(spare.slice(0, 10).map((ip) => stations[0].ask(ip, { waitMs: 20 })));
+        return seen.some((event) => event.kind === 'unresolved' && event.cause === 'store-error');
+      }, 'word of it');
+      expect(await a.netns.ipJson('neigh show dev vxlan1')).toEqual([]);
+    });
+
+    const mac = '02:42:c0:a8:00:03';
+    test.each<[string, unknown, 'unresolved' | 'rejected']>([
+      ['undefined', undefined, 'unresolved'],
+      ['a string', mac, 'unresolved'],
+      ['a number', 7, 'unresolved'],
+      ['an empty object', {}, 'unresolved'],
+      ['a number for a MAC', { mac: 2, vtep: '10.0.0.11' }, 'unresolved'],
+      ['no VTEP', { mac }, 'unresolved'],
+      ['words', { mac: 'x', vtep: 'y' }, 'unresolved'],
+      ['a multicast MAC', { mac: '01:00:5e:00:00:01', vtep: '10.0.0.11' }, 'rejected'],
+      ['a broadcast MAC', { mac: 'ff:ff:ff:ff:ff:ff', vtep: '10.0.0.11' }, 'rejected'],
+      ['a MAC of zeros', { mac: '00:00:00:00:00:00', vtep: '10.0.0.11' }, 'rejected'],
+      ['a multicast VTEP', { mac, vtep: '239.1.1.1' }, 'rejected'],
+      ['a VTEP of the other family', { mac, vtep: 'fd00:10::11' }, 'rejected'],
+      ['the unspecified VTEP', { mac, vtep: '0.0.0.0' }, 'rejected'],
+      ['the loopback as a VTEP', { mac, vtep: '127.0.0.1' }, 'rejected'],
+      ['broadcast as a VTEP', { mac, vtep: '255.255.255.255' }, 'rejected'],
+    ])('that answers with %s: nothing is programmed', async (_, given, kind) => {
+      await cold.go();
+      const [, , stranger] = strangers;
+      const store = own((query) => {
+        if (query.kind === 'l3' && query.ip === stranger) return given;
+        return query.kind === 'l3' && query.ip === b.container.ip ? truth() : null;
+      });
+      await using resolver = await startResolver({ overlays: [a.overlay], store });
+      const seen = record(resolver);
+      await stations[0].ask(stranger, { waitMs: 30 });
+      const told = await until(
+        () =>
+          seen.find(
+            (event): event is Extract<ResolverEvent, { kind: 'resolved' | 'unresolved' | 'rejected' }> =>
+              'miss' in event && event.miss.kind === 'l3' && event.miss.ip === stranger,
+          ),
+        'word of it',
+      );
+      expect(told.kind).toBe(kind);
+      const words = told.kind === 'rejected' ? told.reason : told.kind === 'unresolved' ? told.error?.message : '';
+      expect(words).toMatch(/^[^\n]{10,200}$/);
+      expect(await a.netns.ipJson('neigh show dev vxlan1')).toEqual([]);
+      expect((await a.netns.bridgeJson('fdb show dev vxlan1')).filter((row) => row.dst && !isPunt(row))).toEqual([]);
+      expect(resolver.stats().rejected).toBe(kind === 'rejected' ? 1 : 0);
+      await back();
+      expect((await stations[0].ask(b.container.ip)).ms, 'others').toBeLessThan(500);
+    });
+
+    test('again when the time of an answer is over, without loss to those who talk', async () => {
+      await cold.go();
+      await back();
+      const store = own(() => ({ ...truth(), ttlMs: 200 }));
+      await using resolver = await startResolver({ overlays: [a.overlay], store });
+      // Each ping begins with a request: the container has to forget what it knows, or it would not ask for a minute.
+      const crossing = ping(a.container.netns, b.container.ip, { count: 150, interval: 0.02 });
+      const forgetting = (async () => {
+        for (let at = 0; at < 40; at++) {
+          await sleep(60);
+          await cold.containers();
+        }
+      })();
+      expect(await crossing).toMatchObject({ lost: 0, duplicates: 0 });
+      await forgetting;
+      expect(store.asked.length).toBeGreaterThanOrEqual(3);
+      await until(
+        async () => (await a.netns.ipJson('neigh show dev vxlan1')).length === 0,
+        'the end of the entry',
+        3000,
+      );
+      expect(resolver.stats().rejected).toBe(0);
+    });
+  });
+
+  describe('follows an endpoint that moves', () => {
+    async function three() {
+      const hosts = await manyHosts(3);
+      const sites = (await Promise.all(hosts.map((host) => Site.create(host)))) as [Site, Site, Site];
+      await sites[0].attach('192.168.0.2/24');
+      const moving = await createNetns();
+      await sites[1].attach('192.168.0.3/24', {}, moving);
+      const stations = [await Station.in(sites[0].container.netns), await Station.in(moving)] as const;
+      return { sites, moving, stations };
+    }
+
+    test('at once, when the store tells of it', async () => {
+      const { sites, moving, stations } = await three();
+      const [a, b, c] = sites;
+      const store = await memoryOf(a.container.endpoint, b.container.endpoint);
+      await startResolver({ overlays: sites.map(({ overlay }) => overlay), store });
+      let from = b;
+      let to = c;
+      for (let round = 0; round < 4; round++) {
+        expect((await stations[0].ask('192.168.0.3')).ms, `round ${round}`).toBeLessThan(500);
+        expect(await vtepsOf(a, '02:42:c0:a8:00:03')).toEqual([from.host.ip4]);
+        await from.overlay.detach({ path: moving.path });
+        from.containers.pop();
+        await to.attach('192.168.0.3/24', { store }, moving);
+        // A has heard nothing from it yet, asks nobody, and sends it to the right host all the same.
+        await until(async () => (await vtepsOf(a, '02:42:c0:a8:00:03'))[0] === to.host.ip4, 'the new place');
+        expect((await stations[0].ask('192.168.0.3')).ms, `round ${round}, moved`).toBeLessThan(500);
+        [from, to] = [to, from];
+      }
+    });
+
+    test('by its own packets, before the store knows', async () => {
+      const { sites, moving, stations } = await three();
+      const [a, b, c] = sites;
+      const store = await memoryOf(a.container.endpoint, b.container.endpoint);
+      await startResolver({ overlays: sites.map(({ overlay }) => overlay), store });
+      expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(500);
+      await b.overlay.detach({ path: moving.path });
+      await c.attach('192.168.0.3/24', {}, moving);
+      // It speaks first: what it says reaches A, and A's answer finds it. A permanent entry would black-hole both.
+      expect((await stations[1].ask('192.168.0.2')).ms).toBeLessThan(500);
+      expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(500);
+      expect(await vtepsOf(a, '02:42:c0:a8:00:03')).toEqual([c.host.ip4]);
+    });
+
+    test('and takes back what was programmed when it is withdrawn', async () => {
+      const { sites, moving, stations } = await three();
+      const [a, b] = sites;
+      const store = await memoryOf(a.container.endpoint, b.container.endpoint);
+      await startResolver({ overlays: sites.map(({ overlay }) => overlay), store });
+      expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(500);
+      await b.overlay.detach({ path: moving.path }, { store });
+      await until(async () => (await a.netns.ipJson('neigh show dev vxlan1')).length === 0, 'the neighbour to go');
+      await until(async () => (await vtepsOf(a, '02:42:c0:a8:00:03')).length === 0, 'the forwarding entry to go');
+    });
+  });
+});
