@@ -224,6 +224,7 @@ void OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatc
 }
 
 int OverlayPort::read_packets(DatagramBatch& packets) {
+  packets.resize(packet_size_);  // the MTU may have grown
   const int got = packets.receive(punt_->fd());
   if (got <= 0) return 0;
   const Nanoseconds at = monotonic_now();

@@ -541,3 +541,74 @@ TEST_CASE("reactor: what happens while more is told of links than can be kept is
   site->ask(target);
   CHECK(eventually([&] { return site->programmed(target).has_value(); }));
 }
+
+TEST_CASE("reactor: a packet for an unknown MAC goes on to its host, also when the MTU has grown since") {
+  auto site = Site::make();
+  if (!site) return;
+  Serving serving(*site);
+  REQUIRE(serving.port->no_punt().empty());
+  // The remote host, as far as this test needs it: who receives VXLAN packets.
+  auto receiver = open_socket(site->remote.path(), AF_INET, SOCK_DGRAM, 0);
+  REQUIRE(receiver.ok());
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(4789);
+  REQUIRE(bind(receiver->get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
+  const auto hardware = mac("02:42:c0:a8:00:03");
+  const auto received = [&](std::size_t least) {
+    return eventually([&] {
+      std::uint8_t packet[16384];
+      const ssize_t size = recv(receiver->get(), packet, sizeof packet, MSG_DONTWAIT);
+      const auto parsed = size > 0 ? parse_vxlan_packet(Bytes(packet, static_cast<std::size_t>(size))) : std::nullopt;
+      return parsed && parsed->vni == 42 && parsed->destination == hardware && parsed->packet.size() >= least;
+    });
+  };
+  // The container knows the neighbour, the overlay does not know the MAC.
+  const auto send = [&](std::size_t size) {
+    auto eth0 = link_index(*site->in_container, "eth0");
+    REQUIRE(eth0.ok());
+    NeighborEntry entry;
+    entry.family = AF_INET;
+    entry.index = *eth0;
+    entry.state = NUD_PERMANENT;
+    entry.ip = ip("192.168.0.3");
+    entry.mac = hardware;
+    RequestBatch batch;
+    encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry);
+    REQUIRE(site->in_container->execute(batch).ok());
+    sockaddr_in to{};
+    to.sin_family = AF_INET;
+    to.sin_port = htons(9);
+    std::memcpy(&to.sin_addr, entry.ip.bytes.data(), 4);
+    auto socket = open_socket(site->container.path(), AF_INET, SOCK_DGRAM, 0);
+    REQUIRE(socket.ok());
+    const support::ByteVector payload(size, 'x');
+    REQUIRE(sendto(socket->get(), payload.data(), size, 0, reinterpret_cast<sockaddr*>(&to), sizeof to) ==
+            static_cast<ssize_t>(size));
+  };
+  serving.put(ip("192.168.0.3"), hardware, kThere);
+  send(100);
+  CHECK(received(100));
+
+  // Jumbo frames, from the underlay up to the container.
+  const auto mtu = [](CommandSocket& socket, const std::string& name, std::uint32_t value) {
+    RequestBatch batch;
+    LinkSpec spec;
+    spec.name = name;
+    spec.mtu = value;
+    encode_link(batch, spec, 0);
+    const Status status = socket.execute(batch);
+    INFO(name << ": " << support::text(status));
+    REQUIRE(status.ok());
+  };
+  mtu(*site->in_host, "under", 9000);
+  mtu(*site->in_remote, "under", 9000);
+  for (const char* name : {"vxlan1", "br0", "c1"}) mtu(*site->in_overlay, name, 8900);
+  mtu(*site->in_container, "eth0", 8900);
+  std::this_thread::sleep_for(20ms);
+  serving.reactor.post(serving.port->id(),
+                       [&](OverlayPort& served) { served.engine().forget(hardware, monotonic_now()); });
+  serving.put(ip("192.168.0.3"), hardware, kThere);
+  send(8000);
+  CHECK(received(8000));
+}
