@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+// @ts-check
 /**
  * npm run bench [-- NAME...] [--pairs N] [--quick] [--json] [--package DIR] [--against DIR]
  *

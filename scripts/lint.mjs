@@ -63,11 +63,14 @@ async function tidy(command, paths) {
 
 await script(async () => {
   const write = process.argv.includes('--write');
-  const cxx = [...files('native'), ...files('test/native')].filter((path) => /\.(cc|h)$/.test(path));
+  const cxx = ['native', 'test/native', 'benchmarks']
+    .flatMap((folder) => files(folder))
+    .filter((path) => /\.(cc|h)$/.test(path) && !path.includes('/node_modules/'));
 
   await check('biome', bin('biome'), ['check', ...(write ? ['--write'] : []), '--no-errors-on-unmatched']);
   await check('types of lib', bin('tsc'), ['-p', '.', '--noEmit']);
   await check('types of the tests', bin('tsc'), ['-p', 'test']);
+  await check('types of the benchmarks', bin('tsc'), ['-p', 'benchmarks']);
   await check('knip', bin('knip'), []);
   const format = clang('clang-format');
   if (format && cxx.length > 0)

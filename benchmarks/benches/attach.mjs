@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Making an overlay on a host, attaching a container, and taking the overlay down again.
  *

@@ -1,3 +1,4 @@
+// @ts-check
 /** FDB and neighbour entries written per second, a thousand to a million of them, each time into an empty device. */
 import { rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

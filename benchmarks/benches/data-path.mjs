@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * iperf3 from container to container: overns serving, against the same overlay with static entries and no daemon. What
  * is established must not notice that somebody resolves: throughput, the agents' CPU time, and their counters.
@@ -10,7 +11,7 @@ import { median, ratio, summarize } from '../lib/stats.mjs';
 import { bars } from '../lib/svg.mjs';
 import { provide } from '../lib/tools.mjs';
 import { interleave, pick } from '../lib/trials.mjs';
-import { forgetAll, ip, makeSide, twoHosts } from '../lib/world.mjs';
+import { forgetAll, makeSide, twoHosts, writeEntries } from '../lib/world.mjs';
 
 export default { pairs: 40, quick: 1, run };
 
@@ -46,28 +47,6 @@ async function run({ overns, folder, against, pairs, quick, log }) {
     ...Object.entries(against).map(([name, path]) => ({ name, peers: agents(path) })),
   ];
 
-  const entries = async () => {
-    for (const [side, remote, vtep] of /** @type {const} */ ([
-      [a, two, hostB.vtep],
-      [b, one, hostA.vtep],
-    ])) {
-      await ip(side.name, `neigh replace ${remote.ip} lladdr ${remote.mac} dev vxlan1 nud permanent`);
-      await exec([
-        'bridge',
-        '-n',
-        side.name,
-        'fdb',
-        'replace',
-        remote.mac,
-        'dev',
-        'vxlan1',
-        'self',
-        'dst',
-        vtep,
-        'static',
-      ]);
-    }
-  };
   const server = new Running(['iperf3', '--server', '--forceflush'], { netns: two.path, cpu: CPU.peer });
   await server.waitFor(/listening/);
 
@@ -78,7 +57,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
     absent,
     trial: ({ peers }) =>
       serving(peers, async (daemons) => {
-        if (peers.length === 0) await entries();
+        if (peers.length === 0) await writeEntries(a, b);
         await sleep(50);
         // The first packets are another bench's.
         await exec(['ping', '-n', '-c', '2', '-i', '0.2', two.ip], { netns: one.path });

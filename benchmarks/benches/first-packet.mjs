@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * The first packet from one container to another, with everything on its way forgotten before: ping, TCP's connect(),
  * and a burst of 50 datagrams of 1000 bytes. `l2`: ping, with the addresses still known and the FDB entries gone.
@@ -14,7 +15,7 @@ import { pooledRatio, ratio, summarize } from '../lib/stats.mjs';
 import { cdf } from '../lib/svg.mjs';
 import { program } from '../lib/tools.mjs';
 import { answered, interleave, pick } from '../lib/trials.mjs';
-import { forgetAll, ip, makeSide, twoHosts } from '../lib/world.mjs';
+import { forgetAll, makeSide, twoHosts, writeEntries } from '../lib/world.mjs';
 
 export default { pairs: 40, quick: 1, run };
 
@@ -52,8 +53,8 @@ async function run({ overns, folder, against, pairs, quick, log }) {
 
   /** @type {Record<string, string>} */
   const absent = {};
-  const ours = ['--container-a', one.path, '--overlay-a', a.path, '--container-b', two.path, '--overlay-b', b.path];
-  const between = [...ours, '--ip-a', one.ip, '--ip-b', two.ip];
+  const containers = ['--container-a', one.path, '--container-b', two.path, '--ip-a', one.ip, '--ip-b', two.ip];
+  const between = [...containers, '--overlay-a', a.path, '--overlay-b', b.path];
   const counts = quick ? { icmp: 10, tcp: 2, udp: 2 } : { icmp: 50, tcp: 5, udp: 5 };
   const lossless = { ...counts, l2: counts.tcp };
   const step = quick ? { icmp: 1 } : { icmp: 1, tcp: 1, udp: 1 };
@@ -76,38 +77,12 @@ async function run({ overns, folder, against, pairs, quick, log }) {
       name: 'static',
       peers: [],
       counts,
-      between: [
-        ...between.filter(
-          (word) => word !== '--overlay-a' && word !== a.path && word !== '--overlay-b' && word !== b.path,
-        ),
-      ],
-      before: () => program_(),
+      between: containers,
+      before: () => writeEntries(a, b),
     },
     { name: 'overns-js', peers: pairOf(folder, { store: 'lookup' }), counts, between },
     ...Object.entries(against).map(([name, path]) => ({ name, peers: pairOf(path), counts: lossless, between })),
   ];
-  async function program_() {
-    for (const [side, remote, vtep] of /** @type {const} */ ([
-      [a, two, hostB.vtep],
-      [b, one, hostA.vtep],
-    ])) {
-      await ip(side.name, `neigh replace ${remote.ip} lladdr ${remote.mac} dev vxlan1 nud permanent`);
-      await exec([
-        'bridge',
-        '-n',
-        side.name,
-        'fdb',
-        'replace',
-        remote.mac,
-        'dev',
-        'vxlan1',
-        'self',
-        'dst',
-        vtep,
-        'static',
-      ]);
-    }
-  }
   if (typeof consul !== 'string') {
     const peers = pairOf(folder, { store: `consul://${consul.host}:8500/demo` }).map((peer, i) => ({
       ...peer,

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * From a container's ARP request to the proxied reply, for an address that the overlay does not know yet.
  *

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * The news of a namespace, as a program gets them: `burst`, new neighbours as fast as the kernel makes them; `steady`,
  * at a rate that all should keep up with, for what it costs; `dump`, a list of 100,000.

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Many endpoints: a table of a thousand to a million, how fast it answers (addresses from all over it) and what an
  * endpoint takes. Many overlays: one to two hundred in one process.

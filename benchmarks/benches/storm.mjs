@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * One container scans: distinct unknown addresses, 100,000 a second for ten seconds. Meanwhile another one asks for
  * addresses that are known, and should not notice. `overrun`: the daemon is stopped for a second under the same flood,

@@ -1,3 +1,4 @@
+// @ts-check
 /** What a benchmark made goes when it ends: done, failed or interrupted. Last made, first gone. */
 
 /** @type {{ gone: () => unknown, atExit: () => void }[]} */

@@ -1,3 +1,4 @@
+// @ts-check
 /** A real Consul in a host's namespace: the store that the seed's daemon asks. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

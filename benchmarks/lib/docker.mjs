@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * A real Docker Swarm: two daemons, each in a host's network namespace and a mount namespace of its own, with an
  * attachable overlay network between them and a container on each. It fills its tables before anybody asks.
@@ -165,7 +166,8 @@ class Daemon {
       }
     }
     // A container has a mount namespace of its own and descends from a shim.
-    const belongs = (/** @type {number} */ pid) => own.has(pid) || (parents.has(pid) && belongs(parents.get(pid) ?? 0));
+    /** @param {number} pid @returns {boolean} */
+    const belongs = (pid) => own.has(pid) || (parents.has(pid) && belongs(parents.get(pid) ?? 0));
     for (const pid of parents.keys()) {
       if (!belongs(pid)) continue;
       try {

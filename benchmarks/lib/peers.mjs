@@ -1,3 +1,4 @@
+// @ts-check
 /** The systems that answer misses: how each is started for one overlay. */
 import { join } from 'node:path';
 import { root } from '../../scripts/lib/process.mjs';

@@ -1,3 +1,4 @@
+// @ts-check
 /** Child processes: pinned to a CPU, in a namespace, and gone when we are. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';

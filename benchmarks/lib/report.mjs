@@ -1,3 +1,4 @@
+// @ts-check
 /** Tables for people. */
 
 /** @typedef {import('./stats.mjs').Ratio} Ratio */

@@ -1,3 +1,4 @@
+// @ts-check
 /** Quantiles, and ratios with their uncertainty. */
 
 /** @param {ArrayLike<number>} sorted @param {number} q between the two nearest ranks, linearly */
@@ -90,6 +91,7 @@ function bootstrap(count, statistic, rounds = 2000) {
  * @returns {Ratio | undefined}
  */
 export function ratio(over, under, q = 0.5) {
+  /** @type {number[]} */
   const ratios = [];
   for (let pair = 0; pair < Math.min(over.length, under.length); pair++) {
     const a = over[pair];

@@ -1,3 +1,4 @@
+// @ts-check
 /** Pictures: latency distributions on a log axis, and bars. Plain SVG, 800 wide, readable on a light background. */
 import { sort } from './stats.mjs';
 

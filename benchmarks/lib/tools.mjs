@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * What the benchmarks are run with: our own small programs, compiled when stale, and the peers' languages and
  * libraries, from the machine or, where it lacks them, as Debian packages in .cache/bench.
@@ -6,7 +7,7 @@ import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from
 import { dirname, join } from 'node:path';
 import { unpackPackages } from '../../scripts/lib/debian.mjs';
 import { capture, gypEnv, root, run, Stop, which } from '../../scripts/lib/process.mjs';
-import { exclusively, files, fingerprint, record, recorded, same } from '../../scripts/lib/stale.mjs';
+import { files as allFiles, exclusively, fingerprint, record, recorded, same } from '../../scripts/lib/stale.mjs';
 import { toolEnv } from '../../scripts/lib/tools.mjs';
 import { onCleanup } from './cleanup.mjs';
 
@@ -19,6 +20,9 @@ const usr = (/** @type {string} */ path) => join(cache, 'usr', path);
  * @typedef {{ ok: true } & Record<string, any> | { ok: false, reason: string }} Tool
  */
 
+/** @type {(path: string, accept: (path: string) => boolean) => string[]} */
+const files = /** @type {any} */ (allFiles);
+
 /** @param {string} name @returns {string} path of one of our C++ programs */
 export function program(name) {
   return join(binaries, name);
@@ -27,7 +31,10 @@ export function program(name) {
 /** Compiles benchmarks/tools/*.cc and the C++ peers. */
 export async function compilePrograms() {
   await exclusively('bench', async () => {
-    const sources = files('benchmarks', (path) => path.endsWith('.cc') && !path.includes('node_modules'));
+    const sources = files(
+      'benchmarks',
+      (/** @type {string} */ path) => path.endsWith('.cc') && !path.includes('node_modules'),
+    );
     const headers = files('benchmarks/tools', (path) => path.endsWith('.h'));
     mkdirSync(binaries, { recursive: true });
     for (const source of sources) {
@@ -72,6 +79,7 @@ export function snapshot(from) {
 
 /** PATH with the sbin folders and the caches' behind the machine's own. */
 export function benchEnv() {
+  /** @type {Record<string, string | undefined>} */
   const env = toolEnv();
   env.PATH = [env.PATH, usr('bin'), usr('sbin')].join(':');
   const libraries = usr('lib/x86_64-linux-gnu');

@@ -1,3 +1,4 @@
+// @ts-check
 /** Pairs: every system once, one after the other, each in a fresh process, in an order that changes from pair to pair. */
 
 /**

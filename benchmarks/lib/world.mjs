@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * Where the benchmarks take place: network namespaces of their own that stand for hosts and containers, with an overlay
  * of overns between them, and nothing else. Every system answers in the same devices.
@@ -128,6 +129,24 @@ export async function makeSide(overns, host, addresses, vni = 42) {
 export async function twoSides(overns) {
   const [a, b] = await twoHosts();
   return { a: await makeSide(overns, a, ['192.168.0.2']), b: await makeSide(overns, b, ['192.168.0.3']) };
+}
+
+/**
+ * Writes beforehand what misses would ask for, of the containers of the other side.
+ * @param {Side} a
+ * @param {Side} b
+ */
+export async function writeEntries(a, b) {
+  for (const { side, other } of [
+    { side: a, other: b },
+    { side: b, other: a },
+  ]) {
+    for (const { ip: address, mac } of other.containers) {
+      await ip(side.name, `neigh replace ${address} lladdr ${mac} dev vxlan1 nud permanent`);
+      const entry = ['fdb', 'replace', mac, 'dev', 'vxlan1', 'self', 'dst', other.host.vtep, 'static'];
+      await exec(['bridge', '-n', side.name, ...entry]);
+    }
+  }
 }
 
 /** Forgets all that daemons have written and kernels have learned. @param {Side[]} sides */

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * overns as an agent for one overlay: a fresh process, which resolves until its stdin ends.
  *

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * overns makes an overlay, attaches a container and takes it down again, once, in a fresh process.
  *

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * overns writes many entries, once, in a fresh process: from the call of batch() to its answers.
  *

@@ -1,3 +1,4 @@
+// @ts-check
 /**
  * overns as a listener, in a fresh process.
  *
