@@ -62,17 +62,22 @@ void EventReader::ready(std::uint32_t id) {
                                   reinterpret_cast<sockaddr*>(&from), &length);
     if (size < 0 && errno == EINTR) continue;
     const bool overrun = size < 0 && errno == ENOBUFS;
-    if (size < 0 && !overrun) return;
-    if (size >= 0 && from.nl_pid != 0) continue;  // not the kernel
+    if (overrun || (size < 0 && source.congested)) {
+      // Until its queue is empty a socket that overflowed is given nothing, without another error
+      // (NETLINK_S_CONGESTED): it is counted at the error, and again when all has been read.
+      source.congested = overrun;
+      const std::uint32_t drops = socket_drops(fd);
+      const std::lock_guard lock(mutex_);
+      gathered_[id].overrun += drops - source.drops;
+      news_ = news_ || drops != source.drops;
+      source.drops = drops;
+      if (overrun) continue;
+    }
+    if (size < 0) return;
+    if (from.nl_pid != 0) continue;  // not the kernel
     news_ = true;
     const std::lock_guard lock(mutex_);
     EventBytes& gathered = gathered_[id];
-    if (overrun) {
-      const std::uint32_t drops = socket_drops(fd);
-      gathered.overrun += drops - source.drops;
-      source.drops = drops;
-      continue;
-    }
     const auto bytes = static_cast<std::size_t>(size);
     if (bytes > buffer_.size()) {  // cut: as good as dropped, and the next one will fit
       ++gathered.overrun;

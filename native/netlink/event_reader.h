@@ -38,6 +38,7 @@ class EventReader final : private EventLoop::Handler {
   struct Source {
     UniqueFd socket;
     std::uint32_t drops = 0;
+    bool congested = false;  // it has dropped some, and may still do so
   };
   static constexpr std::size_t kMaxBytes = 64 << 20;  // held for one subscription
 

@@ -269,10 +269,8 @@ int OverlayPort::read_misses(DatagramBatch& buffer) {
   const int got = buffer.receive(miss_.get());
   if (got < 0) {
     if (errno != ENOBUFS) return 0;
-    // The kernel dropped messages; how many, its counter knows.
-    const std::uint32_t drops = socket_drops(miss_.get());
-    engine_->on_overrun(drops - drops_, monotonic_now());
-    drops_ = drops;
+    count_drops();
+    congested_ = true;
     return 1;
   }
   const Nanoseconds at = monotonic_now();
@@ -291,7 +289,18 @@ int OverlayPort::read_misses(DatagramBatch& buffer) {
       engine_->on_miss(miss->is_l3() ? AskKey::of(miss->ip) : AskKey::of(miss->mac), at);
     }
   }
+  // Until its queue is empty a socket that overflowed is given nothing, without another error (NETLINK_S_CONGESTED).
+  if (congested_ && got < static_cast<int>(DatagramBatch::kCount)) {
+    congested_ = false;
+    count_drops();
+  }
   return got;
+}
+
+void OverlayPort::count_drops() {
+  const std::uint32_t drops = socket_drops(miss_.get());
+  if (drops != drops_) engine_->on_overrun(drops - drops_, monotonic_now());
+  drops_ = drops;
 }
 
 int OverlayPort::read_taps(DatagramBatch& buffer, int fd, bool arp) {

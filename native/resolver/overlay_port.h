@@ -98,6 +98,7 @@ class OverlayPort final : public EngineOutput {
   void read_host_events(DatagramBatch& buffer);
   int read_misses(DatagramBatch& buffer);
   int read_taps(DatagramBatch& buffer, int fd, bool arp);
+  void count_drops();
   void read_link_events(DatagramBatch& buffer);
   void see_link(const Link& link, bool gone);
 
@@ -119,7 +120,8 @@ class OverlayPort final : public EngineOutput {
   std::int32_t bridge_ = 0;
   std::set<std::int32_t> local_links_;  // the veths of containers
   bool lost_ = false;
-  std::uint32_t drops_ = 0;
+  std::uint32_t drops_ = 0;  // of misses, by the kernel
+  bool congested_ = false;   // it has dropped some, and may still do so
   std::atomic<std::uint32_t> wanted_{0};
   Turn* turn_ = nullptr;
   RequestBatch batch_;

@@ -312,3 +312,25 @@ TEST_CASE("reader: sockets are added and removed while others tell, and the thre
   }
   CHECK(support::open_descriptors() == before);
 }
+
+TEST_CASE("reader: each message is told, or counted as dropped") {
+  const auto netns = support::Namespace::make();
+  if (!netns) return;
+  auto socket = CommandSocket::open(netns->path());
+  REQUIRE(socket.ok());
+  const std::int32_t bridge = support::add_bridge(*socket, "br0");
+  Gathered gathered;
+  REQUIRE(gathered.reader.start().ok());
+  const std::uint32_t id = gathered.reader.add(neighbor_events(*netns, 4096));  // room for a few
+  std::size_t told = 0;
+  for (std::uint32_t i = 0; i < 300; ++i) {
+    add_neighbors(*socket, bridge, i * 100, 100);
+    told += 100;
+  }
+  CHECK(eventually([&] {
+    gathered.take();
+    return gathered.messages(id) + gathered.taken[id].overrun == told;
+  }));
+  CHECK(gathered.taken[id].overrun > 0);
+  CHECK(gathered.messages(id) + gathered.taken[id].overrun == told);
+}
