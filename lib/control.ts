@@ -71,6 +71,7 @@ export async function serveControl(
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen({ fd }, () => resolve());
+    native().adopted(fd);
   });
   return {
     ref: () => server.ref(),
@@ -163,7 +164,10 @@ export function followControl(
 /** A connection to the resolver, or undefined when there is none. */
 async function connect(path: string): Promise<Socket | undefined> {
   try {
-    return new Socket({ fd: await native().openUnixSocket(path, NAME, 'connect'), readable: true, writable: true });
+    const fd = await native().openUnixSocket(path, NAME, 'connect');
+    const socket = new Socket({ fd, readable: true, writable: true });
+    native().adopted(fd);
+    return socket;
   } catch (error) {
     if (!isNativeFailure(error)) throw error;
     const failed = netlinkError(error, { what: 'reach the resolver', netns: path });

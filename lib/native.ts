@@ -170,8 +170,12 @@ export interface Native {
     groups: readonly string[],
     onBatch: (events: Record<string, unknown>[]) => void,
   ): NativeMonitor;
-  /** An abstract unix stream socket of a namespace: bound and listening, or connected. Resolves to its fd. */
+  /**
+   * An abstract unix stream socket of a namespace: bound and listening, or connected. Resolves to its fd, which the
+   * addon closes with this environment until it is told that a handle of Node's has it.
+   */
   openUnixSocket(netns: string, name: string, mode: 'listen' | 'connect'): Promise<number>;
+  adopted(fd: number): void;
   /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
   writeSysctl(netns: string, name: string, value: string): Promise<void>;
   Reactor: new (onBatch: (events: NativeEvent[], lookups: NativeLookup[], overflow: number) => void) => NativeReactor;

@@ -45,12 +45,13 @@ class Fields {
  public:
   Fields(Napi::Env env, Napi::Object object) : env_(env), object_(object) {}
 
-  bool failed() const { return env_.IsExceptionPending(); }
+  bool failed() const { return ended_ || env_.IsExceptionPending(); }
   Napi::Env env() const { return env_; }
 
   std::optional<Napi::Value> get(const char* name) const {
     if (failed()) return std::nullopt;
     const Napi::Value value = object_.Get(name);
+    ended_ = value.IsEmpty();
     if (failed() || value.IsUndefined() || value.IsNull()) return std::nullopt;
     return value;
   }
@@ -124,6 +125,7 @@ class Fields {
 
   Napi::Env env_;
   Napi::Object object_;
+  mutable bool ended_ = false;  // the worker is being terminated: what is not read any more was not left out
 };
 
 // "192.168.0.2/24"; without a prefix length the whole address.
@@ -261,6 +263,16 @@ Napi::Value name_of(Napi::Env env, const LinkNames& names, std::int32_t index) {
 std::string with_prefix(const Ip& ip, std::uint8_t prefix) { return ip.to_string() + "/" + std::to_string(prefix); }
 
 }  // namespace
+
+std::string text_of(const Napi::Value& value) {
+  return value.IsString() ? value.As<Napi::String>().Utf8Value() : std::string();
+}
+
+std::uint32_t number_of(const Napi::Value& value, std::uint32_t fallback) {
+  return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : fallback;
+}
+
+bool truth_of(const Napi::Value& value) { return value.IsBoolean() && value.As<Napi::Boolean>().Value(); }
 
 Napi::Object describe(Napi::Env env, const Failure& failure) {
   auto object = Napi::Object::New(env);

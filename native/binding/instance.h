@@ -3,16 +3,25 @@
 
 #include "binding/convert.h"
 
+#include <map>
 #include <memory>
 
 namespace overns {
 
 class MonitorHub;
 
+void close_lent(const std::map<int, std::uint64_t>& lent);
+
 struct Instance {
+  ~Instance() { close_lent(lent); }
+
   Napi::FunctionReference rtnl;
   Napi::FunctionReference monitor;
   std::shared_ptr<MonitorHub> hub;  // made with the first monitor
+
+  // Sockets given to JavaScript that have not become a handle of Node's yet, and their inodes. A worker may be
+  // terminated in between, and nobody else would close them.
+  std::map<int, std::uint64_t> lent;
 };
 
 inline Instance& instance(Napi::Env env) { return *env.GetInstanceData<Instance>(); }

@@ -235,7 +235,7 @@ Napi::Value open_monitor(const Napi::CallbackInfo& info) {
   if (info[1].IsArray()) {
     const auto list = info[1].As<Napi::Array>();
     for (std::uint32_t i = 0; i < list.Length(); ++i) {
-      const auto group = parse_group(list.Get(i).ToString());
+      const auto group = parse_group(text_of(list.Get(i)));
       if (!group) {
         Napi::RangeError::New(env, "groups: expected link, address, route, neigh or miss").ThrowAsJavaScriptException();
         return env.Undefined();
@@ -249,7 +249,7 @@ Napi::Value open_monitor(const Napi::CallbackInfo& info) {
   }
   // Right here and not on the pool: when this returns, no event is missed any more. It takes a fraction of a
   // millisecond.
-  auto opened = open_events(info[0].ToString(), groups);
+  auto opened = open_events(text_of(info[0]), groups);
   if (!opened) {
     Napi::Error(env, to_js(env, opened.failure())).ThrowAsJavaScriptException();
     return env.Undefined();
@@ -260,6 +260,7 @@ Napi::Value open_monitor(const Napi::CallbackInfo& info) {
     return env.Undefined();
   }
   const Napi::Object object = instance(env).monitor.New({});
+  if (object.IsEmpty()) return env.Undefined();  // the environment ends
   Monitor::Unwrap(object)->begin(hub, std::move(*opened), groups, Napi::Persistent(info[2].As<Napi::Function>()));
   return object;
 }

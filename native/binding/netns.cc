@@ -1,36 +1,63 @@
 #include "binding/netns.h"
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "binding/instance.h"
 #include "binding/worker.h"
 #include "netlink/namespace.h"
 
 namespace overns {
+namespace {
+
+// The inode of a socket, 0 when it is none: tells whether a descriptor is still the one it was.
+std::uint64_t socket_inode(int fd) {
+  struct stat status{};
+  return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+}
+
+}  // namespace
+
+// Node has closed its handles by now, those that adopted a descriptor among them: its number may be another's.
+void close_lent(const std::map<int, std::uint64_t>& lent) {
+  for (const auto& [fd, inode] : lent) {
+    if (socket_inode(fd) == inode) ::close(fd);
+  }
+}
 
 Napi::Value create_netns(const Napi::CallbackInfo& info) {
   return PromiseWorker<Unit>::run(
-      info.Env(), [path = info[0].ToString().Utf8Value()] { return create_namespace(path); }, to_undefined);
+      info.Env(), [path = text_of(info[0])] { return create_namespace(path); }, to_undefined);
 }
 
 Napi::Value delete_netns(const Napi::CallbackInfo& info) {
   return PromiseWorker<Unit>::run(
-      info.Env(), [path = info[0].ToString().Utf8Value()] { return delete_namespace(path); }, to_undefined);
+      info.Env(), [path = text_of(info[0])] { return delete_namespace(path); }, to_undefined);
 }
 
 Napi::Value write_sysctl_value(const Napi::CallbackInfo& info) {
   return PromiseWorker<Unit>::run(
       info.Env(),
-      [path = info[0].ToString().Utf8Value(), name = info[1].ToString().Utf8Value(),
-       value = info[2].ToString().Utf8Value()] { return write_sysctl(path, name, value); },
+      [path = text_of(info[0]), name = text_of(info[1]),
+       value = text_of(info[2])] { return write_sysctl(path, name, value); },
       to_undefined);
 }
 
 Napi::Value open_unix_socket(const Napi::CallbackInfo& info) {
-  const bool listening = info[2].ToString().Utf8Value() == "listen";
+  const bool listening = text_of(info[2]) == "listen";
   return PromiseWorker<UniqueFd>::run(
       info.Env(),
-      [listening, path = info[0].ToString().Utf8Value(), name = info[1].ToString().Utf8Value()] {
+      [listening, path = text_of(info[0]), name = text_of(info[1])] {
         return listening ? listen_abstract(path, name) : connect_abstract(path, name);
       },
-      [](Napi::Env env, UniqueFd& fd) -> Napi::Value { return Napi::Number::New(env, fd.release()); });
+      [](Napi::Env env, UniqueFd& fd) -> Napi::Value {
+        instance(env).lent[fd.get()] = socket_inode(fd.get());
+        return Napi::Number::New(env, fd.release());
+      });
+}
+
+void adopted(const Napi::CallbackInfo& info) {
+  if (info[0].IsNumber()) instance(info.Env()).lent.erase(info[0].As<Napi::Number>().Int32Value());
 }
 
 }  // namespace overns

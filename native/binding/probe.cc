@@ -45,7 +45,7 @@ std::optional<PingOptions> parse_options(Napi::Env env, const Napi::Value& targe
   options.interval = Milliseconds(static_cast<std::int64_t>(*interval));
   options.timeout = Milliseconds(static_cast<std::int64_t>(*timeout));
   options.size = static_cast<std::uint16_t>(*size);
-  options.dont_fragment = object.Get("dontFragment").ToBoolean();
+  options.dont_fragment = truth_of(object.Get("dontFragment"));
   return options;
 }
 
@@ -56,7 +56,7 @@ Napi::Value ping_target(const Napi::CallbackInfo& info) {
   const auto options = parse_options(env, info[1], info[2]);
   if (!options) return env.Undefined();
   return PromiseWorker<std::vector<Echo>>::run(
-      env, [netns = info[0].ToString().Utf8Value(), options = *options] { return ping(netns, options); },
+      env, [netns = text_of(info[0]), options = *options] { return ping(netns, options); },
       [](Napi::Env of, std::vector<Echo>& echoes) -> Napi::Value {
         auto result = Napi::Array::New(of, echoes.size());
         for (std::uint32_t i = 0; i < echoes.size(); ++i) {

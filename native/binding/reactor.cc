@@ -104,6 +104,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
 
   explicit ReactorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorHandle>(info) {
     const Napi::Env env = info.Env();
+    if (IsEmpty()) return;  // not wrapped, as the environment ends: nothing would close what it opened
     if (!info[0].IsFunction()) {
       Napi::TypeError::New(env, "Reactor(onBatch): expected a function").ThrowAsJavaScriptException();
       return;
@@ -161,15 +162,14 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     const std::uint32_t id = info[0].As<Napi::Number>().Uint32Value();
     const auto given = info[1].As<Napi::Object>();
     const auto number = [&](const char* name, std::uint32_t fallback) {
-      const Napi::Value value = given.Get(name);
-      return value.IsNumber() ? value.As<Napi::Number>().Uint32Value() : fallback;
+      return number_of(given.Get(name), fallback);
     };
     OverlayPortOptions options;
-    options.netns = given.Get("netns").ToString();
-    if (const Napi::Value host = given.Get("hostNetns"); host.IsString()) options.host_netns = host.ToString();
-    if (const Napi::Value punt = given.Get("punt"); punt.IsBoolean()) options.punt = punt.ToBoolean();
+    options.netns = text_of(given.Get("netns"));
+    if (const Napi::Value host = given.Get("hostNetns"); host.IsString()) options.host_netns = text_of(host);
+    if (const Napi::Value punt = given.Get("punt"); punt.IsBoolean()) options.punt = truth_of(punt);
     options.receive_buffer = static_cast<int>(number("receiveBuffer", 16U << 20));
-    const auto vtep = Ip::parse(given.Get("vtep").ToString().Utf8Value());
+    const auto vtep = Ip::parse(text_of(given.Get("vtep")));
     if (!vtep) {
       Napi::RangeError::New(env, "vtep: expected an IP address").ThrowAsJavaScriptException();
       return env.Undefined();
@@ -200,7 +200,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
 
   Napi::Value remove(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
-    const std::uint32_t id = info[0].ToNumber().Uint32Value();
+    const std::uint32_t id = number_of(info[0]);
     ports_.erase(id);
     return PromiseWorker<Unit>::run(
         env,
@@ -219,9 +219,9 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     triples.reserve(list.Length() / 3);
     for (std::uint32_t i = 0; i + 2 < list.Length(); i += 3) {
       Napi::HandleScope scope(value.Env());
-      const auto ip = Ip::parse(list.Get(i).ToString().Utf8Value());
-      const auto mac = Mac::parse(list.Get(i + 1).ToString().Utf8Value());
-      const auto vtep = Ip::parse(list.Get(i + 2).ToString().Utf8Value());
+      const auto ip = Ip::parse(text_of(list.Get(i)));
+      const auto mac = Mac::parse(text_of(list.Get(i + 1)));
+      const auto vtep = Ip::parse(text_of(list.Get(i + 2)));
       if (ip && mac && vtep) triples.push_back({*ip, *mac, *vtep});
     }
     return triples;
@@ -243,7 +243,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
 
   void forget(const Napi::CallbackInfo& info) {
     const OverlayPort* target = port(info);
-    const auto key = parse_key(info[1].ToString());
+    const auto key = parse_key(text_of(info[1]));
     if (target == nullptr || !key) return;
     core_->reactor->post(target->id(), [key = *key](OverlayPort& served) {
       if (key.is_l3()) {
@@ -257,10 +257,10 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   // answer(id, token, key, 'found' | 'absent' | 'timeout' | 'error', mac, vtep, ttlMs)
   void answer(const Napi::CallbackInfo& info) {
     const OverlayPort* target = port(info);
-    const auto key = parse_key(info[2].ToString());
+    const auto key = parse_key(text_of(info[2]));
     if (target == nullptr || !key) return;
-    const std::uint32_t token = info[1].ToNumber().Uint32Value();
-    const std::string word = info[3].ToString();
+    const std::uint32_t token = number_of(info[1]);
+    const std::string word = text_of(info[3]);
     MissEngine::Said said = MissEngine::Said::kError;
     if (word == "found") said = MissEngine::Said::kFound;
     if (word == "absent") said = MissEngine::Said::kAbsent;
@@ -270,8 +270,8 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     std::uint32_t ttl_ms = 0;
     if (said == MissEngine::Said::kFound) {
       // What cannot be read stays empty, which the engine rejects with a reason.
-      mac = Mac::parse(info[4].ToString().Utf8Value()).value_or(Mac{});
-      vtep = Ip::parse(info[5].ToString().Utf8Value()).value_or(Ip{});
+      mac = Mac::parse(text_of(info[4])).value_or(Mac{});
+      vtep = Ip::parse(text_of(info[5])).value_or(Ip{});
       if (info[6].IsNumber()) ttl_ms = info[6].As<Napi::Number>().Uint32Value();
     }
     core_->reactor->post(target->id(), [=, key = *key](OverlayPort& served) {
@@ -282,12 +282,12 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   void store_down(const Napi::CallbackInfo& info) {
     const OverlayPort* target = port(info);
     if (target == nullptr) return;
-    const bool down = info[1].ToBoolean();
+    const bool down = truth_of(info[1]);
     core_->reactor->post(target->id(), [down](OverlayPort& served) { served.engine().set_store_down(down); });
   }
 
   void want(const Napi::CallbackInfo& info) {
-    if (OverlayPort* target = port(info)) target->wanted().store(info[1].ToNumber().Uint32Value());
+    if (OverlayPort* target = port(info)) target->wanted().store(number_of(info[1]));
   }
 
   Napi::Value stats(const Napi::CallbackInfo& info) {
@@ -318,7 +318,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   }
 
   Napi::Value realtime(const Napi::CallbackInfo& info) {
-    return Napi::Boolean::New(info.Env(), core_ && core_->reactor->set_realtime(info[0].ToBoolean()));
+    return Napi::Boolean::New(info.Env(), core_ && core_->reactor->set_realtime(truth_of(info[0])));
   }
 
   void ref(const Napi::CallbackInfo&) {

@@ -237,12 +237,12 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
       Napi::TypeError::New(env, "entries(table, records, links)").ThrowAsJavaScriptException();
       return env.Undefined();
     }
-    const bool fdb = info[0].ToString().Utf8Value() == "fdb";
+    const bool fdb = text_of(info[0]) == "fdb";
     const auto array = info[1].As<Napi::Uint8Array>();
     const Bytes records(array.Data(), array.ByteLength());
     const auto names = info[2].As<Napi::Array>();
     std::vector<std::string> links;
-    for (std::uint32_t i = 0; i < names.Length(); ++i) links.push_back(names.Get(i).ToString());
+    for (std::uint32_t i = 0; i < names.Length(); ++i) links.push_back(text_of(names.Get(i)));
     // The records are read where they lie; the reference keeps them there.
     auto keep = std::make_shared<Napi::ObjectReference>(Napi::Persistent(array.As<Napi::Object>()));
     return PromiseWorker<std::vector<EntryFailure>>::run(
@@ -290,7 +290,7 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
   Napi::Value nsid(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     if (closed(env)) return env.Undefined();
-    const std::string path = info[0].ToString();
+    const std::string path = text_of(info[0]);
     return PromiseWorker<std::int32_t>::run(
         env,
         [channel = channel_, path]() -> Result<std::int32_t> {
@@ -308,8 +308,8 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
     if (closed(env)) return env.Undefined();
     return PromiseWorker<Unit>::run(
         env,
-        [channel = channel_, link = info[0].ToString().Utf8Value(),
-         bytes = info[1].ToNumber().Uint32Value()]() -> Result<Unit> {
+        [channel = channel_, link = text_of(info[0]),
+         bytes = number_of(info[1])]() -> Result<Unit> {
           const std::lock_guard lock(channel->mutex);
           auto index = link_index(channel->socket, link);
           if (!index) return index.failure();
@@ -334,7 +334,7 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
 Napi::Function define_rtnl(Napi::Env env) { return Rtnl::define(env); }
 
 Napi::Value open_rtnl(const Napi::CallbackInfo& info) {
-  const std::string netns = info[0].ToString();
+  const std::string netns = text_of(info[0]);
   return PromiseWorker<std::shared_ptr<Channel>>::run(
       info.Env(),
       [netns]() -> Result<std::shared_ptr<Channel>> {
