@@ -17,6 +17,7 @@ import { install } from '../scripts/lib/install.mjs';
 import { root, Stop, script } from '../scripts/lib/process.mjs';
 import { privileged } from '../scripts/lib/tools.mjs';
 import { scoped } from './lib/cleanup.mjs';
+import { claimsTable } from './lib/report.mjs';
 import { benchEnv, compilePrograms, snapshot } from './lib/tools.mjs';
 
 const NAMES = ['miss-latency', 'first-packet', 'attach', 'bulk', 'storm', 'data-path', 'monitor', 'scale'];
@@ -36,6 +37,7 @@ const NAMES = ['miss-latency', 'first-packet', 'attach', 'bulk', 'storm', 'data-
  * @typedef {object} Result
  * @property {{ bench: string, unit: string, systems: Record<string, any>, ratios: Record<string, any>, absent: Record<string, string> }} json
  * @property {string[]} tables
+ * @property {import('./lib/report.mjs').Claim[]} [claims] what the documentation says of it
  * @property {Record<string, string>} pictures SVG by name
  */
 
@@ -93,12 +95,20 @@ await script(async () => {
         pairs: pairs ?? (values.quick ? bench.quick : bench.pairs),
       }),
     );
-    const json = { ...result.json, machine, seconds: Math.round((Date.now() - started) / 1000), quick: values.quick };
+    const claims = result.claims ?? [];
+    const json = {
+      ...result.json,
+      claims,
+      machine,
+      seconds: Math.round((Date.now() - started) / 1000),
+      quick: values.quick,
+    };
     said.push(json);
     writeFileSync(join(results, `${name}.json`), `${JSON.stringify(json, null, 1)}\n`);
     for (const [picture, svg] of Object.entries(result.pictures)) writeFileSync(join(results, `${picture}.svg`), svg);
     const text = [
       ...result.tables,
+      claims.length > 0 ? claimsTable(claims) : '',
       ...Object.entries(result.json.absent).map(([who, why]) => `absent: ${who}: ${why}`),
       Object.keys(result.pictures).length > 0
         ? `pictures: ${Object.keys(result.pictures)

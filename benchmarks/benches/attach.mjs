@@ -11,7 +11,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { root } from '../../scripts/lib/process.mjs';
 import { startSwarm } from '../lib/docker.mjs';
 import { exec } from '../lib/process.mjs';
-import { ratioText, table } from '../lib/report.mjs';
+import { claim, ratioText, table } from '../lib/report.mjs';
 import { ratio, summarize } from '../lib/stats.mjs';
 import { bars } from '../lib/svg.mjs';
 import { interleave, pick } from '../lib/trials.mjs';
@@ -177,6 +177,10 @@ async function run({ folder, against, pairs, quick, log }) {
           String(each['create+attach']?.pairs ?? 0),
         ]),
       ),
+    ],
+    claims: [
+      claim('create and attach: seed/overns', ratios['seed/overns']?.['create+attach']?.median, '>=', 15),
+      claim('attach: docker/overns', ratios['docker/overns']?.attach?.median, '>=', 1),
     ],
     pictures: {
       attach: bars({

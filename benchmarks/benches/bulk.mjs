@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { root } from '../../scripts/lib/process.mjs';
 import { onCleanup } from '../lib/cleanup.mjs';
 import { exec } from '../lib/process.mjs';
-import { ratioText, short, table } from '../lib/report.mjs';
+import { claim, ratioText, short, table } from '../lib/report.mjs';
 import { median, ratio, summarize } from '../lib/stats.mjs';
 import { bars } from '../lib/svg.mjs';
 import { program, provide } from '../lib/tools.mjs';
@@ -204,6 +204,15 @@ async function run({ folder, against, pairs, quick, log }) {
         Object.entries(ratios).map(([name, each]) => [name, ...labels.map((label) => ratioText(each[label]))]),
       ),
     ],
+    claims: KINDS.flatMap((kind) => {
+      const of = (/** @type {string} */ under) => ratios[`overns/${under}`]?.[`${kind}-${words(main)}`]?.median;
+      return [
+        claim(`${kind}: overns/floor`, of('floor'), '>=', 0.85),
+        claim(`${kind}: overns/iproute2`, of('iproute2'), '>=', 3),
+        claim(`${kind}: overns/go`, of('go'), '>=', 1.5),
+        claim(`${kind}: overns/pyroute2`, of('pyroute2'), '>=', 100),
+      ];
+    }),
     pictures: {
       bulk: bars({
         title: 'Entries written per second',

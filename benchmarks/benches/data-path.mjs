@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { overnsPeer, serving } from '../lib/peers.mjs';
 import { CPU, exec, Running, usage } from '../lib/process.mjs';
-import { ratioText, table } from '../lib/report.mjs';
+import { claim, ratioText, table } from '../lib/report.mjs';
 import { median, ratio, summarize } from '../lib/stats.mjs';
 import { bars } from '../lib/svg.mjs';
 import { provide } from '../lib/tools.mjs';
@@ -130,6 +130,11 @@ async function run({ overns, folder, against, pairs, quick, log }) {
         ['', 'Gbit/s', 'pairs'],
         Object.entries(ratios).map(([name, each]) => [name, ratioText(each), String(each?.pairs ?? 0)]),
       ),
+    ],
+    claims: [
+      claim('upper bound of the interval, overns/static', ratios['overns/static']?.high, '>=', 0.97),
+      claim('CPU time of the agents, share of one CPU', summaries.overns.cpu, '<=', 0.01),
+      claim('misses during a trial, most', summaries.overns.missesMax, '<=', 0),
     ],
     pictures: {
       'data-path': bars({

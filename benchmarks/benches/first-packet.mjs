@@ -1,7 +1,7 @@
 // @ts-check
 /**
  * The first packet from one container to another, with everything on its way forgotten before: ping, TCP's connect(),
- * and a burst of 50 datagrams of 1000 bytes. `l2`: ping, with the addresses still known and the FDB entries gone.
+ * and a burst of 50 datagrams of 1000 bytes; `burst`: of 500. `l2`: ping, with the addresses still known and the FDB entries gone.
  *
  * Two references need no daemon: `static`, the same overlay with its entries written beforehand, and Docker's Swarm
  * overlay, which fills its tables so; of both only the containers' own ARP caches are forgotten.
@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { startSwarm } from '../lib/docker.mjs';
 import { consulPeer, floorPeer, goPeer, overnsPeer, seedPeer, serving } from '../lib/peers.mjs';
 import { CPU, exec } from '../lib/process.mjs';
-import { ratioText, table } from '../lib/report.mjs';
+import { claim, ratioText, table } from '../lib/report.mjs';
 import { pooledRatio, ratio, summarize } from '../lib/stats.mjs';
 import { cdf } from '../lib/svg.mjs';
 import { program } from '../lib/tools.mjs';
@@ -20,7 +20,7 @@ import { forgetAll, makeSide, twoHosts, writeEntries } from '../lib/world.mjs';
 export default { pairs: 40, quick: 1, run };
 
 const LATE_US = 100_000;
-const CASES = /** @type {const} */ (['icmp', 'tcp', 'udp', 'l2']);
+const CASES = /** @type {const} */ (['icmp', 'tcp', 'udp', 'burst', 'l2']);
 
 /** @typedef {{ ns: (number | null)[], last?: (number | null)[], first?: (number | null)[], sent?: number, lost?: number, late?: number, duplicates?: number, reordered?: number }} Probed */
 /** @typedef {Partial<Record<(typeof CASES)[number], Probed>>} Trial */
@@ -55,7 +55,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
   const absent = {};
   const containers = ['--container-a', one.path, '--container-b', two.path, '--ip-a', one.ip, '--ip-b', two.ip];
   const between = [...containers, '--overlay-a', a.path, '--overlay-b', b.path];
-  const counts = quick ? { icmp: 10, tcp: 2, udp: 2 } : { icmp: 50, tcp: 5, udp: 5 };
+  const counts = quick ? { icmp: 10, tcp: 2, udp: 2, burst: 1 } : { icmp: 50, tcp: 5, udp: 5, burst: 2 };
   const lossless = { ...counts, l2: counts.tcp };
   const step = quick ? { icmp: 1 } : { icmp: 1, tcp: 1, udp: 1 };
   const every = quick ? pairs : 4;
@@ -124,7 +124,13 @@ async function run({ overns, folder, against, pairs, quick, log }) {
         for (const each of CASES) {
           const count = counts[each];
           if (!count) continue;
-          const kind = each === 'l2' ? ['icmp', '--cold', 'fdb'] : [each, '--cold', cold];
+          const kind = {
+            icmp: ['icmp', '--cold', cold],
+            tcp: ['tcp', '--cold', cold],
+            udp: ['udp', '--cold', cold],
+            burst: ['udp', '--cold', cold, '--burst', '500'],
+            l2: ['icmp', '--cold', 'fdb'],
+          }[each];
           const { stdout } = await exec([program('probe'), ...between, '--kind', ...kind, '--count', String(count)], {
             cpu: CPU.asker,
             timeout: 300_000,
@@ -162,7 +168,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
         sent,
         lost: sum((probed) => probed.lost ?? probed.ns.filter((value) => value === null).length),
         late: sum(lateOf),
-        ...(each === 'udp'
+        ...(each === 'udp' || each === 'burst'
           ? { duplicates: sum((p) => p.duplicates ?? 0), reordered: sum((p) => p.reordered ?? 0) }
           : {}),
       };
@@ -227,6 +233,15 @@ async function run({ overns, folder, against, pairs, quick, log }) {
           String(each.icmp?.pairs ?? 0),
         ]),
       ),
+    ],
+    claims: [
+      ...CASES.flatMap((each) => {
+        const { lost, late } = each === 'icmp' ? summaries.overns : summaries.overns.cases[each];
+        return [claim(`${each}: lost`, lost, '<=', 0), claim(`${each}: later than 100 ms`, late, '<=', 0)];
+      }),
+      claim('ping: p50, overns/floor', ratios['overns/floor']?.icmp?.median, '<=', 1.15),
+      claim('ping: p50, overns/docker', ratios['overns/docker']?.icmp?.median, '<=', 2.25),
+      claim('ping: p50, seed/overns', ratios['seed/overns']?.icmp?.median, '>=', 1000),
     ],
     pictures: {
       'first-packet': cdf({

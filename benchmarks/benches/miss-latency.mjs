@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { consulPeer, endpointsOf, floorPeer, goPeer, overnsPeer, seedPeer, serving } from '../lib/peers.mjs';
 import { CPU, exec } from '../lib/process.mjs';
-import { ratioText, table } from '../lib/report.mjs';
+import { claim, ratioText, table } from '../lib/report.mjs';
 import { pooledRatio, ratio, summarize } from '../lib/stats.mjs';
 import { cdf } from '../lib/svg.mjs';
 import { program } from '../lib/tools.mjs';
@@ -159,6 +159,14 @@ async function run({ overns, folder, against, pairs, quick, log }) {
         ['', 'reply p50', 'reply p99', 'installed p50', 'pairs'],
         against2,
       ),
+    ],
+    claims: [
+      claim('known: p50, overns/floor', ratios['overns/floor']?.p50?.median, '<=', 1.15),
+      claim('known: p99 of all, overns/floor', ratios['overns/floor']?.p99?.median, '<=', 1.5),
+      claim('event loop blocked: p50, overns/floor', ratios['overns-blocked/floor']?.p50?.median, '<=', 1.15),
+      claim('event loop blocked: p99 of all, overns/floor', ratios['overns-blocked/floor']?.p99?.median, '<=', 1.5),
+      claim('JavaScript store: p50, overns/floor', ratios['overns-js/floor']?.p50?.median, '<=', 2.5),
+      claim('entry there: p50, seed/overns', ratios['seed/overns']?.installed?.median, '>=', 30),
     ],
     pictures: {
       'miss-latency': cdf({

@@ -6,7 +6,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { floorPeer, overnsPeer, serving } from '../lib/peers.mjs';
 import { CPU, exec, usage } from '../lib/process.mjs';
-import { ratioText, short, table } from '../lib/report.mjs';
+import { claim, ratioText, short, table } from '../lib/report.mjs';
 import { median, ratio, summarize } from '../lib/stats.mjs';
 import { cdf } from '../lib/svg.mjs';
 import { program } from '../lib/tools.mjs';
@@ -174,6 +174,15 @@ async function run({ overns, folder, pairs, quick, log }) {
         ['', 'p50', 'pairs'],
         Object.entries(ratios).map(([name, each]) => [name, ratioText(each), String(each.pairs)]),
       ),
+    ],
+    claims: [
+      claim(
+        `p50, ${words(most)} to ${words(/** @type {number} */ (sizes[0]))} endpoints`,
+        ratios[`overns-${words(most)}/${small}`]?.median,
+        '<=',
+        1.2,
+      ),
+      claim('bytes an endpoint', summaries[`overns-${words(most)}`].bytesPerEndpoint, '<=', 100),
     ],
     pictures: {
       scale: cdf({

@@ -7,7 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { consulPeer, endpointsOf, floorPeer, goPeer, overnsPeer, seedPeer, serving } from '../lib/peers.mjs';
 import { CPU, exec, Running, usage } from '../lib/process.mjs';
-import { ratioText, short, table } from '../lib/report.mjs';
+import { claim, ratioText, short, table } from '../lib/report.mjs';
 import { median, pooledRatio, ratio, summarize } from '../lib/stats.mjs';
 import { cdf } from '../lib/svg.mjs';
 import { program } from '../lib/tools.mjs';
@@ -215,6 +215,13 @@ async function run({ overns, folder, against, pairs, quick, log }) {
         ['', 'p50', 'p99'],
         Object.entries(ratios).map(([name, each]) => [name, ratioText(each.p50), ratioText(each.p99)]),
       ),
+    ],
+    claims: [
+      claim('known endpoints: p99, µs', summaries.overns.p99, '<=', 1000),
+      claim('known endpoints unanswered', summaries.overns.unanswered, '<=', 0),
+      claim('unanswered after an overrun', summaries.overns.overrun.unanswered, '<=', 0),
+      claim('memory grown, MiB', (summaries.overns.rssAfter - summaries.overns.rssBefore) / 2 ** 20, '<=', 64),
+      claim('lookups a second', summaries.overns.stats?.askedPerSecond, '<=', 20_000),
     ],
     pictures: {
       storm: cdf({

@@ -21,6 +21,34 @@ export function ratioText(ratio) {
 }
 
 /**
+ * What is claimed of a figure, and whether this run bears it out.
+ * @typedef {{ claim: string, value: number, bound: string, ok: boolean }} Claim
+ */
+
+/**
+ * @param {string} text
+ * @param {number | undefined} value
+ * @param {'<=' | '>='} relation
+ * @param {number} bound
+ * @returns {Claim}
+ */
+export function claim(text, value, relation, bound) {
+  const found = value ?? Number.NaN;
+  return {
+    claim: text,
+    value: found,
+    bound: `${relation} ${bound}`,
+    ok: relation === '<=' ? found <= bound : found >= bound,
+  };
+}
+
+/** @param {Claim[]} claims */
+export function claimsTable(claims) {
+  const rows = claims.map(({ claim: text, value, bound, ok }) => [text, value, bound, ok ? 'yes' : 'NO']);
+  return table('claims', ['', 'value', 'bound', 'holds'], rows);
+}
+
+/**
  * @param {string} title
  * @param {string[]} columns
  * @param {(string | number)[][]} rows
