@@ -260,8 +260,10 @@ Napi::Value open_monitor(const Napi::CallbackInfo& info) {
     return env.Undefined();
   }
   const Napi::Object object = instance(env).monitor.New({});
-  if (object.IsEmpty()) return env.Undefined();  // the environment ends
-  Monitor::Unwrap(object)->begin(hub, std::move(*opened), groups, Napi::Persistent(info[2].As<Napi::Function>()));
+  // Either gives nothing while the environment ends.
+  Monitor* monitor = object.IsEmpty() ? nullptr : Monitor::Unwrap(object);
+  if (monitor == nullptr) return env.Undefined();
+  monitor->begin(hub, std::move(*opened), groups, Napi::Persistent(info[2].As<Napi::Function>()));
   return object;
 }
 

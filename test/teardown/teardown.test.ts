@@ -186,8 +186,8 @@ describeWith(['root', 'ip'], `teardown, seed ${SEED}`, () => {
     const stages: Record<string, number> = {};
     // The second time the ends come while the addon loads and opens.
     for (const ways of [
-      { rounds: 25, stages: ['loaded', 'watching', 'open'], maxMs: 0 },
-      { rounds: 30, stages: ['nothing', 'nothing', 'loaded'], maxMs: 200 },
+      { rounds: 20, stages: ['loaded', 'watching', 'open'], maxMs: 0 },
+      { rounds: 32, stages: ['nothing', 'nothing', 'loaded'], maxMs: 200 },
     ]) {
       const seed = Math.floor(random() * 2 ** 31);
       const child = start('workers', { lanes: [names(0), names(1)], own: names(2), seed, ...ways });
@@ -205,10 +205,10 @@ describeWith(['root', 'ip'], `teardown, seed ${SEED}`, () => {
   });
 
   test('opened and closed over and over', { timeout: 60_000 }, async () => {
-    const child = start('cycles', { names: names(0), cycles: 1000, resolvers: 200 });
+    const child = start('cycles', { names: names(0), cycles: 1000, resolvers: 150 });
     await ended(child, 0);
     const [{ took, ...left }] = said(child);
-    console.log(`teardown: 1000 Rtnl, 1000 monitors, 200 resolvers in ${Object.values(took).join(', ')} ms`);
+    console.log(`teardown: 1000 Rtnl, 1000 monitors, 150 resolvers in ${Object.values(took).join(', ')} ms`);
     expect(left).toEqual({ afterRtnl: {}, afterMonitor: {}, left: {} });
   });
 });
