@@ -3,7 +3,7 @@
  * Making an overlay on a host, attaching a container, and taking the overlay down again.
  *
  * overns in a fresh Node process, from the call of the library to its return; `overns-cli`: whole commands, the start of
- * Node included; `seed`: the blog post's commands; `docker`: an attachable Swarm network and `network connect`, through
+ * Node included; `floor`: the fewest messages that do it, in C++; `seed`: the blog post's commands; `docker`: an attachable Swarm network and `network connect`, through
  * the API of a daemon that runs already.
  */
 import { join } from 'node:path';
@@ -14,13 +14,14 @@ import { exec } from '../lib/process.mjs';
 import { claim, ratioText, table } from '../lib/report.mjs';
 import { ratio, summarize } from '../lib/stats.mjs';
 import { bars } from '../lib/svg.mjs';
+import { program } from '../lib/tools.mjs';
 import { interleave, pick } from '../lib/trials.mjs';
 import { makeNetns, pathOf, removeNetns, twoHosts, uniqueName } from '../lib/world.mjs';
 
 export default { pairs: 40, quick: 1, run };
 
 const STEPS = /** @type {const} */ (['create', 'attach', 'delete']);
-/** @typedef {Record<(typeof STEPS)[number], number>} Trial milliseconds */
+/** @typedef {{ create: number, attach: number, delete?: number }} Trial milliseconds */
 
 /** @param {import('../run.mjs').Context} context @returns {Promise<import('../run.mjs').Result>} */
 async function run({ folder, against, pairs, quick, log }) {
@@ -63,6 +64,10 @@ async function run({ folder, against, pairs, quick, log }) {
       delete: await timed(() => overns('delete', name)),
     };
   });
+  const floor = fresh(async (name, container) => {
+    const where = ['--overlay', pathOf(name), '--container', pathOf(container), '--vtep', host.vtep];
+    return JSON.parse((await exec([program('floor-attach'), ...where], { netns })).stdout);
+  });
   const seed = fresh(async (name, container) => {
     const script = (/** @type {string[]} */ file, /** @type {string[]} */ ...args) =>
       exec(['sh', join(root, 'benchmarks/peers/seed', ...file), ...args], { netns });
@@ -76,6 +81,7 @@ async function run({ folder, against, pairs, quick, log }) {
   /** @type {{ name: string, once: () => Promise<Trial> }[]} */
   const systems = [
     { name: 'overns', once: library(folder) },
+    { name: 'floor', once: floor },
     { name: 'overns-cli', once: cli },
     ...Object.entries(against).map(([name, path]) => ({ name, once: library(path) })),
     { name: 'seed', once: seed },
@@ -121,13 +127,17 @@ async function run({ folder, against, pairs, quick, log }) {
     },
   });
 
-  /** @param {string} name @param {(trial: Trial) => number} of */
-  const values = (name, of) => pick(trials.get(name), (trial) => [of(trial)]);
+  /** @param {string} name @param {(trial: Trial) => number | undefined} of */
+  const values = (name, of) =>
+    pick(trials.get(name), (trial) => {
+      const value = of(trial);
+      return value === undefined ? undefined : [value];
+    });
   const both = (/** @type {Trial} */ trial) => trial.create + trial.attach;
   /** @type {Record<string, any>} */
   const summaries = {};
   for (const { name } of systems) {
-    const of = (/** @type {(trial: Trial) => number} */ what) =>
+    const of = (/** @type {(trial: Trial) => number | undefined} */ what) =>
       summarize([values(name, what).flatMap((each) => each ?? [])]);
     summaries[name] = {
       ...of(both),
@@ -137,6 +147,7 @@ async function run({ folder, against, pairs, quick, log }) {
   /** @type {Record<string, any>} */
   const ratios = {};
   for (const [over, under] of [
+    ['overns', 'floor'],
     ['seed', 'overns'],
     ['docker', 'overns'],
     ['seed', 'overns-cli'],
