@@ -8,7 +8,7 @@ import { onCleanup } from '../lib/cleanup.mjs';
 import { exec } from '../lib/process.mjs';
 import { claim, ratioText, short, table } from '../lib/report.mjs';
 import { median, ratio, summarize } from '../lib/stats.mjs';
-import { bars } from '../lib/svg.mjs';
+import { bars, count } from '../lib/svg.mjs';
 import { program, provide } from '../lib/tools.mjs';
 import { interleave, pick } from '../lib/trials.mjs';
 import { ip, ipAt, macOf, makeNetns, pathOf, removeNetns } from '../lib/world.mjs';
@@ -217,7 +217,7 @@ async function run({ folder, against, pairs, quick, log }) {
       bulk: bars({
         title: 'Entries written per second',
         subtitle: `into an empty vxlan device; overns from its TypeScript API; ${words(main)} entries (pyroute2: fewer)`,
-        format: (value) => `${short(value)}/s`,
+        format: (value) => `${count(value)}/s`,
         groups: KINDS.map((kind) => ({
           name: kind === 'fdb' ? 'FDB entries' : 'neighbours',
           bars: systems

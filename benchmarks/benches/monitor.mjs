@@ -12,7 +12,7 @@ import { onCleanup } from '../lib/cleanup.mjs';
 import { CPU, exec, Running, usage } from '../lib/process.mjs';
 import { ratioText, short, table } from '../lib/report.mjs';
 import { median, ratio, summarize } from '../lib/stats.mjs';
-import { bars } from '../lib/svg.mjs';
+import { bars, count } from '../lib/svg.mjs';
 import { program, provide } from '../lib/tools.mjs';
 import { interleave, pick } from '../lib/trials.mjs';
 import { ip, makeNetns, pathOf, removeNetns } from '../lib/world.mjs';
@@ -239,7 +239,7 @@ async function run({ folder, against, pairs, quick, log }) {
       monitor: bars({
         title: 'News and lists of neighbours',
         subtitle: 'in each language’s own objects; floor: C++ that only counts',
-        format: (value) => `${short(value)}/s`,
+        format: (value) => `${count(value)}/s`,
         groups: /** @type {const} */ ([
           ['events heard, a burst', (/** @type {any} */ s) => s],
           ['rows listed', (/** @type {any} */ s) => s.cases.dump],

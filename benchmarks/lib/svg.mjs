@@ -36,8 +36,8 @@ export function duration(us) {
   return `${Number(us.toPrecision(3))} µs`;
 }
 
-/** @param {number} value */
-function count(value) {
+/** A number in few letters: 72 k. @param {number} value */
+export function count(value) {
   if (value >= 1e6) return `${Number((value / 1e6).toPrecision(3))} M`;
   if (value >= 1e3) return `${Number((value / 1e3).toPrecision(3))} k`;
   return String(Number(value.toPrecision(3)));
@@ -54,9 +54,9 @@ export function cdf({ title, subtitle, series }) {
   const shown = series.filter(({ values }) => values.length > 0);
   const left = 64;
   const right = 190;
-  const top = 76;
+  const top = 90;
   const bottom = 52;
-  const height = 440;
+  const height = 450;
   const width = WIDTH - left - right;
   const inner = height - top - bottom;
   const all = shown.flatMap(({ values }) => [Math.min(...values), Math.max(...values)]);
@@ -91,7 +91,7 @@ export function cdf({ title, subtitle, series }) {
     const sorted = sort(values);
     const total = sorted.length + lost;
     // A few hundred points draw what thousands would.
-    const points = [];
+    const points = [`${x(/** @type {number} */ (sorted[0])).toFixed(1)},${y(0).toFixed(1)}`];
     const steps = Math.min(sorted.length, 400);
     for (let i = 0; i < steps; i++) {
       const at = steps === 1 ? 0 : Math.round((i * (sorted.length - 1)) / (steps - 1));

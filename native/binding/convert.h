@@ -23,8 +23,8 @@ namespace overns {
 Napi::Value to_js(Napi::Env env, const Failure& failure);
 Napi::Object describe(Napi::Env env, const Failure& failure);  // the same as a plain object
 
-// Reads a value of that type; "", 0 and false where it is none. Napi's own conversions end the process on the empty value
-// that every read may give from the moment on that a worker is being terminated.
+// Reads a value of that type; "", 0 and false where it is none. Napi's own conversions end the process on the empty
+// value that every read may give from the moment on that a worker is being terminated.
 std::string text_of(const Napi::Value& value);
 std::uint32_t number_of(const Napi::Value& value, std::uint32_t fallback = 0);
 bool truth_of(const Napi::Value& value);

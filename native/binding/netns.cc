@@ -12,7 +12,7 @@ namespace {
 
 // The inode of a socket, 0 when it is none: tells whether a descriptor is still the one it was.
 std::uint64_t socket_inode(int fd) {
-  struct stat status{};
+  struct stat status {};
   return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
 }
 
@@ -38,8 +38,9 @@ Napi::Value delete_netns(const Napi::CallbackInfo& info) {
 Napi::Value write_sysctl_value(const Napi::CallbackInfo& info) {
   return PromiseWorker<Unit>::run(
       info.Env(),
-      [path = text_of(info[0]), name = text_of(info[1]),
-       value = text_of(info[2])] { return write_sysctl(path, name, value); },
+      [path = text_of(info[0]), name = text_of(info[1]), value = text_of(info[2])] {
+        return write_sysctl(path, name, value);
+      },
       to_undefined);
 }
 

@@ -161,9 +161,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     }
     const std::uint32_t id = info[0].As<Napi::Number>().Uint32Value();
     const auto given = info[1].As<Napi::Object>();
-    const auto number = [&](const char* name, std::uint32_t fallback) {
-      return number_of(given.Get(name), fallback);
-    };
+    const auto number = [&](const char* name, std::uint32_t fallback) { return number_of(given.Get(name), fallback); };
     OverlayPortOptions options;
     options.netns = text_of(given.Get("netns"));
     if (const Napi::Value host = given.Get("hostNetns"); host.IsString()) options.host_netns = text_of(host);

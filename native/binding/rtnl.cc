@@ -308,8 +308,7 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
     if (closed(env)) return env.Undefined();
     return PromiseWorker<Unit>::run(
         env,
-        [channel = channel_, link = text_of(info[0]),
-         bytes = number_of(info[1])]() -> Result<Unit> {
+        [channel = channel_, link = text_of(info[0]), bytes = number_of(info[1])]() -> Result<Unit> {
           const std::lock_guard lock(channel->mutex);
           auto index = link_index(channel->socket, link);
           if (!index) return index.failure();
