@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { root } from '../../scripts/lib/process.mjs';
 import { onCleanup } from '../lib/cleanup.mjs';
 import { exec } from '../lib/process.mjs';
-import { claim, ratioText, short, table } from '../lib/report.mjs';
+import { claim, ratioText, table } from '../lib/report.mjs';
 import { median, ratio, summarize } from '../lib/stats.mjs';
 import { bars, count } from '../lib/svg.mjs';
 import { program, provide } from '../lib/tools.mjs';

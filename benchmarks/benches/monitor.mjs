@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { root } from '../../scripts/lib/process.mjs';
 import { onCleanup } from '../lib/cleanup.mjs';
 import { CPU, exec, Running, usage } from '../lib/process.mjs';
-import { ratioText, short, table } from '../lib/report.mjs';
+import { ratioText, table } from '../lib/report.mjs';
 import { median, ratio, summarize } from '../lib/stats.mjs';
 import { bars, count } from '../lib/svg.mjs';
 import { program, provide } from '../lib/tools.mjs';
