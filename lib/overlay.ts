@@ -1,5 +1,6 @@
 /** Overlays: a namespace with a bridge and a vxlan device, and the containers attached to it. */
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { checkSignal, throwIfAborted } from './abort.js';
 import {
   type Cidr,
@@ -49,6 +50,8 @@ const VXLAN = 'vxlan1';
 const WITHDRAW_MS = 2000;
 /** Room for some 1500 full-size packets, with the kernel's overhead; its default holds about 90. */
 const NEIGHBOR_QUEUE_BYTES = 4 << 20;
+/** How long a container's interface may take to be ready, where the kernel has to be waited for. */
+const CARRIER_MS = 2000;
 /** How often an observer of misses looks for a resolver. */
 const RESOLVER_RETRY_MS = 500;
 
@@ -399,6 +402,7 @@ export class Overlay implements AsyncDisposable {
           for (const answer of answers) if (!answer.ok) throw answer.error;
         });
         await t.step('up', () => inside.links.set({ name: ifname, up: true }));
+        await t.step('carrier', () => awaitCarrier(rtnl, veth));
         // A burst to an address that is being resolved waits in the container, all of it.
         await t.step('queue', () => inside.setNeighborQueue(ifname, NEIGHBOR_QUEUE_BYTES));
         if (publish) {
@@ -616,6 +620,21 @@ export class Overlay implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+}
+
+/**
+ * Waits until the overlay's end of a veth takes packets. The kernel gives it its transmit queue in a work of its own,
+ * up to a second after the container's end is up (net/core/link_watch.c); what the bridge sends there before is lost,
+ * such as the answer to the container's first question. Since Linux 6.8 asking for the link makes it do that at once.
+ */
+async function awaitCarrier(rtnl: Rtnl, name: string): Promise<void> {
+  const deadline = performance.now() + CARRIER_MS;
+  for (;;) {
+    const [link] = await rtnl.links.list({ name });
+    // One that is gone, or still not ready, is not for this step to complain of.
+    if (!link || link.operstate === 'up' || performance.now() > deadline) return;
+    await sleep(1);
   }
 }
 

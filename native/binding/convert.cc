@@ -343,6 +343,7 @@ std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Obj
 std::optional<Filter> parse_filter(Napi::Env env, const Napi::Object& object) {
   const Fields fields(env, object);
   Filter filter;
+  filter.name = fields.text("name").value_or("");
   filter.link = fields.text("link").value_or("");
   filter.kind = fields.text("kind").value_or("");
   filter.master = fields.text("master").value_or("");

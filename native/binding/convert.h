@@ -49,6 +49,7 @@ struct Command {
 std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Object& operation);
 
 struct Filter {
+  std::string name;  // of a link
   std::string link;
   std::string kind;
   std::string master;

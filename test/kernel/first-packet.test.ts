@@ -6,7 +6,7 @@
 import { beforeAll, describe, expect, test } from 'vitest';
 import { type Answer, openStore, type Resolver, type Store } from '../../lib/index.js';
 import { said, startChild } from '../support/child.js';
-import type { Netns } from '../support/netns.js';
+import { createContainer, type Netns } from '../support/netns.js';
 import {
   type Asked,
   Cold,
@@ -140,6 +140,23 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
         }
       }
     });
+  });
+
+  test('of a container that has just been attached', async () => {
+    const [a, b] = await twoSites();
+    await Station.in(b.container.netns);
+    const store = await openStore('memory:');
+    await store.publish(b.container.endpoint);
+    await startResolver({ overlays: [a.overlay, b.overlay], store });
+    const container = await createContainer();
+    await container.sysctl('net/ipv6/conf/default/disable_ipv6', 1);
+    const station = await Station.in(container);
+    for (let round = 0; round < (full ? 500 : 100); round++) {
+      await a.overlay.attach({ path: container.path }, { address: '192.168.0.9/24', store });
+      // Without a moment's rest: the answer must find the way to it that its question took.
+      expectAtOnce(await station.ask(b.container.ip), `round ${round}`);
+      await a.overlay.detach({ path: container.path }, { store });
+    }
   });
 
   /**
