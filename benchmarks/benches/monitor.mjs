@@ -3,7 +3,7 @@
  * The news of a namespace, as a program gets them: `burst`, new neighbours as fast as the kernel makes them; `steady`,
  * at a rate that all should keep up with, for what it costs; `dump`, a list of 100,000.
  */
-import { rmSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -21,8 +21,8 @@ export default { pairs: 10, quick: 1, run };
 
 const FIRST = '100.64.0.0';
 
-/** @typedef {{ received: number, overruns: number, seconds: number, died?: boolean }} Heard */
-/** @typedef {{ burst: Heard, steady: Heard & { cpu: number }, dump: { rows: number, seconds: number } }} Trial */
+/** @typedef {{ received: number, overruns: number, last: number, died?: boolean }} Heard `last`: when it came, ms since 1970 */
+/** @typedef {{ burst: Heard & { seconds: number }, steady: Heard & { cpu: number }, dump: { rows: number, seconds: number } }} Trial */
 /**
  * @typedef {object} System
  * @property {string} name
@@ -56,7 +56,7 @@ async function run({ folder, against, pairs, quick, log }) {
       listen: (name) => ({ command: ['sh', '-c', `exec ip monitor neigh > "${lines}"`], netns: pathOf(name) }),
       count: async () => {
         const { stdout } = await exec(['grep', '-c', 'lladdr', lines], { check: false });
-        return { received: Number(stdout), overruns: 0, seconds: 0 };
+        return { received: Number(stdout), overruns: 0, last: statSync(lines).mtimeMs };
       },
       list: ['sh', '-c', 'ip -json -4 neigh show dev vxlan1 nud all > /dev/null'],
     },
@@ -84,21 +84,11 @@ async function run({ folder, against, pairs, quick, log }) {
     });
   else absent.pyroute2 = python.reason;
 
-  /** New neighbours, from our own CPU. @param {string} name @param {number} count @param {number} [each] a second */
-  const make = (name, count, each = 0) => {
-    const what = [
-      '--kind',
-      'neighbor',
-      '--first',
-      FIRST,
-      '--count',
-      String(count),
-      '--rate',
-      String(each),
-      '--chunk',
-      '16',
-    ];
-    return exec([program('floor-bulk'), '--netns', pathOf(name), ...what], { cpu: CPU.asker });
+  /** New neighbours, from our own CPU; when it began. @param {string} name @param {number} count @param {number} [each] a second */
+  const make = async (name, count, each = 0) => {
+    const what = ['--kind', 'neighbor', '--first', FIRST, '--count', String(count), '--rate', String(each)];
+    const command = [program('floor-bulk'), '--netns', pathOf(name), ...what, '--chunk', '16'];
+    return /** @type {number} */ (JSON.parse((await exec(command, { cpu: CPU.asker })).stdout).began);
   };
   /**
    * Until nothing more comes.
@@ -108,7 +98,7 @@ async function run({ folder, against, pairs, quick, log }) {
    * @returns {Promise<Heard>}
    */
   const settled = async (listener, count, expected) => {
-    const dead = { received: 0, overruns: 0, seconds: 0, died: true };
+    const dead = { received: 0, overruns: 0, last: 0, died: true };
     let before = -1;
     for (const until = Date.now() + 30_000; ; await sleep(300)) {
       if (!listener.running) return dead;
@@ -138,7 +128,7 @@ async function run({ folder, against, pairs, quick, log }) {
    * @param {System} system
    * @param {number} count
    * @param {number} [each]
-   * @returns {Promise<Heard & { cpu: number }>}
+   * @returns {Promise<Heard & { cpu: number, seconds: number }>} from the first write to the last news
    */
   const hear = (system, count, each) =>
     inEmpty(async (name) => {
@@ -149,10 +139,14 @@ async function run({ folder, against, pairs, quick, log }) {
         if (!system.count) await listener.waitFor(/^ready$/m);
         await sleep(200);
         const before = usage(listener.pid).cpu;
-        await make(name, count, each);
+        const began = await make(name, count, each);
         const heard = await settled(listener, told, count);
         // Counted in hundredths of a second: too coarse for one event, not for tens of thousands.
-        return { ...heard, cpu: heard.died ? Number.NaN : usage(listener.pid).cpu - before };
+        return {
+          ...heard,
+          seconds: (heard.last - began) / 1000,
+          cpu: heard.died ? Number.NaN : usage(listener.pid).cpu - before,
+        };
       } finally {
         await listener.stop();
       }
@@ -191,7 +185,7 @@ async function run({ folder, against, pairs, quick, log }) {
     const all = (own ?? []).filter((trial) => trial !== undefined);
     const lost = (/** @type {Heard} */ { received }, /** @type {number} */ sent) => sent - received;
     data[name] = {
-      burst: pick(own, ({ burst: { received, seconds } }) => (seconds > 0 ? [received / seconds] : [])),
+      burst: pick(own, ({ burst: { received, seconds } }) => (received > 0 ? [received / seconds] : [])),
       cpu: pick(own, ({ steady: { received, cpu } }) =>
         received > 0 && Number.isFinite(cpu) ? [(cpu / received) * 1e6] : [],
       ),

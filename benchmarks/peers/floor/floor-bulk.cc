@@ -20,6 +20,7 @@ int main(int count, char** values) {
   setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof bytes);
   std::vector<NeighborMessage> batch(chunk, fdb ? new_fdb(link, arguments.ip("--vtep")) : new_neighbor(link));
 
+  const std::int64_t began = now_ns(CLOCK_REALTIME);
   const std::int64_t start = now_ns();
   long errors = 0;
   for (long sent = 0; sent < total;) {
@@ -45,5 +46,6 @@ int main(int count, char** values) {
     }
     sent += static_cast<long>(now);
   }
-  std::printf("{\"seconds\":%.9f,\"failed\":%ld}\n", static_cast<double>(now_ns() - start) / 1e9, errors);
+  std::printf("{\"seconds\":%.9f,\"failed\":%ld,\"began\":%.6f}\n", static_cast<double>(now_ns() - start) / 1e9, errors,
+              static_cast<double>(began) / 1e6);
 }

@@ -15,16 +15,14 @@ async function dump() {
 if (process.argv[2] === '--dump') void dump();
 else {
   let received = 0;
-  let first = 0;
   let last = 0;
   socket.on('message', (message) => {
-    last = performance.now();
-    if (first === 0) first = last;
+    last = performance.timeOrigin + performance.now();
     for (const part of message) if (part.kind === 'neighbor') received++;
   });
   socket.addMembership('NEIGH');
   createInterface({ input: process.stdin })
-    .on('line', () => process.stdout.write(`${JSON.stringify({ received, overruns: 0, seconds: (last - first) / 1000 })}\n`))
+    .on('line', () => process.stdout.write(`${JSON.stringify({ received, overruns: 0, last })}\n`))
     .on('close', () => process.exit());
   process.stdout.write('ready\n');
 }

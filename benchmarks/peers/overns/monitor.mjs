@@ -3,7 +3,7 @@
  * overns as a listener, in a fresh process.
  *
  * monitor.mjs PACKAGE NETNS: prints `ready`, counts new neighbours, and answers each line on stdin by
- * { received, overruns, seconds }. With `--dump`: lists the neighbours once, prints { rows, seconds }.
+ * { received, overruns, last }, `last` being when the last one came, milliseconds since 1970. With `--dump`: lists the neighbours once, prints { rows, seconds }.
  */
 import { createInterface } from 'node:readline';
 
@@ -20,16 +20,14 @@ if (mode === '--dump') {
 
 let received = 0;
 let overruns = 0;
-let first = 0;
 let last = 0;
 createInterface({ input: process.stdin })
-  .on('line', () => process.stdout.write(`${JSON.stringify({ received, overruns, seconds: (last - first) / 1000 })}\n`))
+  .on('line', () => process.stdout.write(`${JSON.stringify({ received, overruns, last })}\n`))
   .on('close', () => process.exit());
 const events = rtnl.monitor({ groups: ['neigh'], maxQueue: 2 ** 20 });
 process.stdout.write('ready\n');
 for await (const batch of events.batches()) {
-  last = performance.now();
-  if (first === 0) first = last;
+  last = performance.timeOrigin + performance.now();
   for (const event of batch) {
     if (event.kind === 'neighbor' && event.action === 'new') received++;
     else if (event.kind === 'overrun') overruns++;

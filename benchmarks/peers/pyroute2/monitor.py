@@ -16,7 +16,7 @@ if sys.argv[1:] == ["--dump"]:
 
 ipr.bind()
 received = overruns = 0
-first = last = 0.0
+last = 0.0
 print("ready", flush=True)
 while True:
     ready, _, _ = select.select([ipr, sys.stdin], [], [])
@@ -25,11 +25,10 @@ while True:
             for message in ipr.get():
                 if message["event"] == "RTM_NEWNEIGH":
                     received += 1
-            last = time.perf_counter()
-            first = first or last
+            last = time.time() * 1000
         except OSError:
             overruns += 1
     if sys.stdin in ready:
         if not sys.stdin.readline():
             break
-        print(json.dumps({"received": received, "overruns": overruns, "seconds": last - first}), flush=True)
+        print(json.dumps({"received": received, "overruns": overruns, "last": last}), flush=True)

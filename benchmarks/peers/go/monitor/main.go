@@ -23,7 +23,7 @@ func main() {
 		fmt.Printf("{\"rows\":%d,\"seconds\":%.9f}\n", len(rows), time.Since(start).Seconds())
 		return
 	}
-	var received, overruns, first, last int64
+	var received, overruns, last int64
 	updates := make(chan netlink.NeighUpdate, 1024)
 	// A subscription ends with its first overrun.
 	options := netlink.NeighSubscribeOptions{ErrorCallback: func(error) { atomic.AddInt64(&overruns, 1) }}
@@ -33,16 +33,14 @@ func main() {
 	fmt.Println("ready")
 	go func() {
 		for update := range updates {
-			now := time.Now().UnixNano()
-			atomic.CompareAndSwapInt64(&first, 0, now)
-			atomic.StoreInt64(&last, now)
+			atomic.StoreInt64(&last, time.Now().UnixNano())
 			if update.Type == syscall.RTM_NEWNEIGH {
 				atomic.AddInt64(&received, 1)
 			}
 		}
 	}()
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		seconds := float64(atomic.LoadInt64(&last)-atomic.LoadInt64(&first)) / 1e9
-		fmt.Printf("{\"received\":%d,\"overruns\":%d,\"seconds\":%.9f}\n", atomic.LoadInt64(&received), atomic.LoadInt64(&overruns), seconds)
+		at := float64(atomic.LoadInt64(&last)) / 1e6
+		fmt.Printf("{\"received\":%d,\"overruns\":%d,\"last\":%.6f}\n", atomic.LoadInt64(&received), atomic.LoadInt64(&overruns), at)
 	}
 }
