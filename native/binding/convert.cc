@@ -117,7 +117,7 @@ class Fields {
 
  private:
   // With Node's own code, as the arguments that lib checks.
-  static std::nullopt_t raise(Napi::Error error, const char* code) {
+  static std::nullopt_t raise(const Napi::Error& error, const char* code) {
     error.Set("code", code);
     error.ThrowAsJavaScriptException();
     return std::nullopt;
