@@ -17,6 +17,7 @@ import { install } from '../scripts/lib/install.mjs';
 import { root, Stop, script } from '../scripts/lib/process.mjs';
 import { privileged } from '../scripts/lib/tools.mjs';
 import { scoped } from './lib/cleanup.mjs';
+import { busy } from './lib/process.mjs';
 import { claimsTable } from './lib/report.mjs';
 import { benchEnv, compilePrograms, snapshot } from './lib/tools.mjs';
 
@@ -82,6 +83,7 @@ await script(async () => {
   const said = [];
   for (const name of positionals.length > 0 ? positionals : NAMES) {
     const { default: bench } = await import(`./benches/${name}.mjs`);
+    const before = await busy();
     const started = Date.now();
     const log = (/** @type {string} */ text) => process.stderr.write(`${name}: ${text}\n`);
     /** @type {Result} */
@@ -96,10 +98,12 @@ await script(async () => {
       }),
     );
     const claims = result.claims ?? [];
+    const others = [before, await busy()];
     const json = {
       ...result.json,
       claims,
       machine,
+      busy: others,
       seconds: Math.round((Date.now() - started) / 1000),
       quick: values.quick,
     };
@@ -108,6 +112,9 @@ await script(async () => {
     for (const [picture, svg] of Object.entries(result.pictures)) writeFileSync(join(results, `${picture}.svg`), svg);
     const text = [
       ...result.tables,
+      Math.max(...others) > 0.05
+        ? `Others used ${others.map((share) => `${Math.round(share * 100)} %`).join(' and ')} of the CPUs before and after: a busy machine's figures mean little.`
+        : '',
       claims.length > 0 ? claimsTable(claims) : '',
       ...Object.entries(result.json.absent).map(([who, why]) => `absent: ${who}: ${why}`),
       Object.keys(result.pictures).length > 0

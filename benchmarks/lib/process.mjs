@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { onCleanup } from './cleanup.mjs';
 
 /** Where things run: who asks, and who answers. */
@@ -205,6 +206,20 @@ export class Running {
     await this.exited;
     clearTimeout(timer);
   }
+}
+
+/** The share of the CPUs that others use right now, looked at for a second. */
+export async function busy() {
+  const read = () => {
+    const fields = readFileSync('/proc/stat', 'utf8').split('\n', 1)[0]?.split(/\s+/).slice(1).map(Number) ?? [];
+    const [, , , idle = 0, wait = 0] = fields;
+    // Guests are counted as user time already.
+    return { idle: idle + wait, all: fields.slice(0, 8).reduce((sum, field) => sum + field, 0) };
+  };
+  const before = read();
+  await sleep(1000);
+  const after = read();
+  return 1 - (after.idle - before.idle) / (after.all - before.all);
 }
 
 /** CPU seconds, resident bytes and their peak of a process. @param {number} pid */
