@@ -484,7 +484,11 @@ class Served implements ReactorClient {
     throwIfAborted(this.#stop.signal);
     if (this.#store.watch) {
       await new Promise<void>((ready) => {
-        this.#watching = this.#watch(ready);
+        const late = setTimeout(ready, this.#timing.lookupTimeoutMs);
+        this.#watching = this.#watch(() => {
+          clearTimeout(late); // it would keep the process alive
+          ready();
+        });
       });
     }
     throwIfAborted(this.#stop.signal);
@@ -762,7 +766,6 @@ class Served implements ReactorClient {
   /** Feeds the native table from the store's watch, for as long as the overlay is served. */
   async #watch(ready: () => void): Promise<void> {
     const signal = this.#stop.signal;
-    const late = setTimeout(ready, this.#timing.lookupTimeoutMs);
     let pause = 100;
     while (!signal.aborted) {
       try {
@@ -789,7 +792,6 @@ class Served implements ReactorClient {
       });
       pause = Math.min(pause * 2, 5000);
     }
-    clearTimeout(late);
     ready();
   }
 
