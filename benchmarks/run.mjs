@@ -117,12 +117,10 @@ await script(async () => {
         : '',
       claims.length > 0 ? claimsTable(claims) : '',
       ...Object.entries(result.json.absent).map(([who, why]) => `absent: ${who}: ${why}`),
-      Object.keys(result.pictures).length > 0
-        ? `pictures: ${Object.keys(result.pictures)
-            .map((each) => `benchmarks/results/${each}.svg`)
-            .join(', ')}`
-        : '',
     ].filter(Boolean);
+    writeFileSync(join(results, `${name}.txt`), `${text.join('\n\n')}\n`);
+    const pictures = Object.keys(result.pictures).map((each) => `benchmarks/results/${each}.svg`);
+    if (pictures.length > 0) text.push(`pictures: ${pictures.join(', ')}`);
     const output = values.json ? process.stderr : process.stdout;
     output.write(`\n${text.join('\n\n')}\n\n`);
   }
