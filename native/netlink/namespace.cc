@@ -1,8 +1,11 @@
 #include "netlink/namespace.h"
 
 #include <fcntl.h>
+#include <linux/nsfs.h>
 #include <pthread.h>
 #include <sched.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -42,6 +45,9 @@ Status run_on_thread(const std::function<Status()>& task) {
 // made here is not seen in the mount namespaces of other daemons.
 Status share_directory(const std::string& directory) {
   if (mkdir(directory.c_str(), 0755) != 0 && errno != EEXIST) return system_failure("mkdir", directory);
+  // One at a time, as iproute2 does: two would bind it twice.
+  const UniqueFd lock(open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!lock.valid() || flock(lock.get(), LOCK_EX) != 0) return system_failure("flock", directory);
   if (mount("", directory.c_str(), "none", MS_SHARED | MS_REC, nullptr) == 0) return done();
   if (errno != EINVAL) return system_failure("mount", "make " + directory + " shared");
   if (mount(directory.c_str(), directory.c_str(), "none", MS_BIND | MS_REC, nullptr) != 0)
@@ -62,7 +68,7 @@ std::optional<socklen_t> abstract_address(const std::string& name, sockaddr_un& 
 }  // namespace
 
 Result<UniqueFd> open_namespace(const std::string& path) {
-  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));  // a FIFO would wait for its other end
   if (!fd.valid()) return system_failure("open", path);
   return fd;
 }
@@ -105,13 +111,18 @@ Status create_namespace(const std::string& path) {
 }
 
 Status delete_namespace(const std::string& path) {
-  if (umount2(path.c_str(), MNT_DETACH) != 0) {
-    // EINVAL: no mount there, a name left by a crash; its empty file still has to go, anybody else's does not.
-    struct stat file;
-    if (errno != EINVAL) return system_failure("umount2", path);
-    if (stat(path.c_str(), &file) != 0) return system_failure("stat", path);
-    if (!S_ISREG(file.st_mode) || file.st_size != 0)
-      return Failure{EINVAL, "umount2", path + " is not a namespace", {}, {}};
+  struct stat file;
+  if (lstat(path.c_str(), &file) != 0) return system_failure("stat", path);
+  const Failure none{EINVAL, "umount2", path + " is not a namespace", {}, {}};
+  if (!S_ISREG(file.st_mode)) return none;  // as nsfs shows its files
+  const UniqueFd fd(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (!fd.valid()) return system_failure("open", path);
+  const int type = ioctl(fd.get(), NS_GET_NSTYPE);
+  if (type == CLONE_NEWNET) {
+    if (umount2(path.c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) != 0) return system_failure("umount2", path);
+  } else if (type >= 0 || errno != ENOTTY || file.st_size != 0) {
+    // A name left by a crash is an empty file, which still has to go; anybody else's does not.
+    return none;
   }
   if (unlink(path.c_str()) != 0) return system_failure("unlink", path);
   return done();
