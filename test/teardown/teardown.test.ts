@@ -48,10 +48,10 @@ async function ended(child: Running, code: number, stderr: RegExp = /^$/): Promi
   });
 }
 
-/** The named namespaces of this file's. */
+/** The named namespaces of this file's: other files make and remove theirs meanwhile. */
 function namespaces(): string[] {
   return readdirSync('/run/netns')
-    .filter((name) => name.startsWith(PREFIX))
+    .filter((name) => name.startsWith(`${PREFIX}${process.pid.toString(36)}-`))
     .sort();
 }
 
