@@ -497,6 +497,8 @@ export class Overlay implements AsyncDisposable {
     try {
       await rtnl.links.delete({ name: found.link.name });
     } catch (error) {
+      // A veth goes with its container, which may end meanwhile.
+      if (OvernsError.is(error) && error.code === 'ENODEV') return found.endpoint;
       if (withdraw && options.store) await this.#writer(options.store, 'publish')(found.endpoint).catch(() => {});
       throw error;
     }

@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { type AttachOptions, Overlay, type OverlayOptions, openStore, Resolver, Rtnl } from '../../lib/index.js';
 import { runChild, said } from '../support/child.js';
 import { Consul } from '../support/consul.js';
-import { openFiles, stateOfAll } from '../support/machine.js';
+import { moreThan, openFiles, stateOfAll } from '../support/machine.js';
 import { createContainer, createNetns, type Netns, twoHosts, uniqueName } from '../support/netns.js';
 import { Cold, record, Site, Station, startResolver, twoSites, until } from '../support/overlay.js';
 import { ping } from '../support/ping.js';
@@ -118,7 +118,7 @@ describeWith(['root', 'ip', 'ping'], 'arguments', () => {
     const given = { name: free, vni: 77, host: site.host.name, ...options } as OverlayOptions;
     const error = await refusal(() => Overlay.create(given), note);
     expect(error).toMatchObject({ code, message: expect.stringMatching(words) });
-    expect(openFiles(), note).toEqual(files);
+    expect(moreThan(files, openFiles()), note).toEqual([]);
   });
 
   const attachment: [string, unknown, Partial<Record<keyof AttachOptions, unknown>>, string, RegExp][] = [
@@ -172,7 +172,7 @@ describeWith(['root', 'ip', 'ping'], 'arguments', () => {
       note,
     );
     expect(error).toMatchObject({ code, message: expect.stringMatching(words) });
-    expect(openFiles(), note).toEqual(files);
+    expect(moreThan(files, openFiles()), note).toEqual([]);
   });
 
   test('of the rest', async () => {

@@ -70,6 +70,16 @@ export function openFiles(pid: number | 'self' = 'self'): string[] {
     .sort();
 }
 
+/** What is in the one list more often than in the other. */
+export function moreThan(before: readonly string[], now: readonly string[]): string[] {
+  const rest = [...before];
+  return now.filter((each) => {
+    const at = rest.indexOf(each);
+    if (at >= 0) rest.splice(at, 1);
+    return at < 0;
+  });
+}
+
 /** Names of the process's threads, sorted. */
 export function threads(pid: number | 'self' = 'self'): string[] {
   return readdirSync(`/proc/${pid}/task`)
