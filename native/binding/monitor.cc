@@ -179,9 +179,13 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
     if (!link) return std::nullopt;
     const bool gone = type == RTM_DELLINK;
     if (!gone || link->family == AF_UNSPEC) names_[link->index] = link->name;
-    if ((groups_ & kLinkGroup) == 0 || link->family == AF_BRIDGE) return std::nullopt;
+    if ((groups_ & kLinkGroup) == 0 || link->family == AF_BRIDGE) {
+      if (gone && link->family == AF_UNSPEC) names_.erase(link->index);
+      return std::nullopt;
+    }
     auto object = to_js(env, *link, names_);
     if (!link->kind.empty()) object.Set("linkKind", link->kind);
+    if (gone) names_.erase(link->index);  // nothing more is told of it
     return event(object, "link", gone);
   }
   if (type == RTM_NEWADDR || type == RTM_DELADDR) {
@@ -224,7 +228,7 @@ void Monitor::deliver(Napi::Env env, const EventBytes& news) {
     object->Set("atNs", Napi::BigInt::New(env, at));
     events.Set(count++, *object);
   }
-  if (count > 0) on_batch_.Call({events});
+  if (count > 0) on_batch_.Value().Call({events});  // by a handle of its own: it may close the monitor
 }
 
 Napi::Function define_monitor(Napi::Env env) { return Monitor::define(env); }

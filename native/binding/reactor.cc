@@ -78,7 +78,8 @@ struct Core {
       Napi::HandleScope scope(env);
       lookups.Set(i, to_js(env, outbox.lookups[i]));
     }
-    on_batch.Call({events, lookups, Napi::Number::New(env, static_cast<double>(outbox.overflow))});
+    // Called through a handle of its own: the callback may close the resolver, and this with it.
+    on_batch.Value().Call({events, lookups, Napi::Number::New(env, static_cast<double>(outbox.overflow))});
   }
 };
 
