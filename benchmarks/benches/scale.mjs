@@ -44,7 +44,7 @@ async function run({ overns, folder, pairs, quick, log }) {
   };
   /**
    * @param {import('../lib/peers.mjs').Peer} peer
-   * @param {(pid: number) => Promise<(number | null)[]>} measure
+   * @param {() => Promise<(number | null)[]>} measure
    * @param {boolean} own
    * @returns {Promise<Trial>}
    */
@@ -53,13 +53,17 @@ async function run({ overns, folder, pairs, quick, log }) {
     return serving([peer], async ([daemon]) => {
       if (!daemon) throw new Error('no daemon');
       const startMs = performance.now() - start;
-      // What JavaScript had to make on the way is not the table's.
-      const memory = own ? await daemon.ask('memory') : undefined;
+      // What JavaScript had to make on the way is not the table's; it gives its memory back in the background.
+      const memory = async () => {
+        const { rss, heapTotal, external } = await daemon.ask('memory');
+        return rss - heapTotal - external;
+      };
+      if (own) await memory();
       await sleep(100);
-      const ns = await measure(daemon.pid);
+      const ns = await measure();
+      await sleep(own ? 1000 : 0);
       const { rss } = usage(daemon.pid);
-      const native = memory ? memory.rss - memory.heapTotal - memory.external : rss;
-      return { ns, startMs, native, rss };
+      return { ns, startMs, native: own ? await memory() : rss, rss };
     });
   };
 

@@ -63,6 +63,7 @@ for (const [signal, number] of /** @type {const} */ ([
   ['SIGHUP', 1],
 ])) {
   process.on(signal, () => {
+    process.stderr.write(`bench: ended by ${signal}\n`);
     atExit();
     process.exit(128 + number);
   });

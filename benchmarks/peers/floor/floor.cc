@@ -43,6 +43,7 @@ int main(int count, char** values) {
   to.sll_protocol = htons(ETH_P_ARP);
   to.sll_ifindex = vxlan;
 
+  const auto in_range = [&](std::uint32_t ip) { return ip >= first && ip <= last; };
   std::vector<Request> waiting;  // tapped, their miss not yet read
   waiting.reserve(1024);
   alignas(nlmsghdr) char buffer[8192];
@@ -61,7 +62,7 @@ int main(int count, char** values) {
       std::uint32_t network;
       std::memcpy(&network, address, sizeof network);
       const std::uint32_t ip = ntohl(network);
-      if (ip < first || ip > last) continue;
+      if (!in_range(ip)) continue;
 
       pair[0].dst.ip = network;
       mac_of(ip, pair[0].lladdr.mac);
@@ -91,7 +92,7 @@ int main(int count, char** values) {
         if (frame.target_ip == network) {
           sendto(tap, request.bytes, request.size, 0, reinterpret_cast<sockaddr*>(&to), sizeof to);
           replayed = true;
-        } else if (waiting.size() < waiting.capacity()) {
+        } else if (in_range(ntohl(frame.target_ip)) && waiting.size() < waiting.capacity()) {
           waiting.push_back(request);
         }
       }
