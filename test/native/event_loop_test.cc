@@ -104,6 +104,7 @@ TEST_CASE("loop: many threads wait for their tasks while it is stopped: each run
     std::atomic<int> promised{0};
     std::atomic<bool> go{false};
     std::vector<std::thread> threads;
+    threads.reserve(4);
     for (int i = 0; i < 4; ++i) {
       threads.emplace_back([&] {
         while (!go) std::this_thread::yield();

@@ -81,7 +81,7 @@ std::size_t walk(AttributeReader reader, int depth = 0) {
   std::size_t count = 0;
   while (const auto attribute = reader.next()) {
     ++count;
-    count += attribute->text().size() > 0 ? 1 : 0;
+    count += attribute->text().empty() ? 0 : 1;
     count += attribute->be16().value_or(0) != 0 ? 1 : 0;
     count += attribute->be32().value_or(0) != 0 ? 1 : 0;
     count += attribute->as<std::uint64_t>().value_or(0) != 0 ? 1 : 0;

@@ -106,6 +106,7 @@ TEST_CASE("namespaces: made by many at once") {
   std::atomic<int> made{0};
   std::atomic<int> existed{0};
   std::vector<std::thread> threads;
+  threads.reserve(8);
   for (int i = 0; i < 8; ++i) {
     threads.emplace_back([&, i] {
       for (int k = 0; k < 4; ++k) {

@@ -59,7 +59,7 @@ TEST_CASE("everybody else's packets are not taken for a reply") {
     CHECK(refused({bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(length)}));
   }
   // Each single bit of the ICMP message, by its checksum if nothing else.
-  for (std::size_t bit = 20 * 8; bit < bytes.size() * 8; ++bit) {
+  for (std::size_t bit = std::size_t{20} * 8; bit < bytes.size() * 8; ++bit) {
     CAPTURE(bit);
     auto flipped = bytes;
     flipped[bit / 8] ^= static_cast<std::uint8_t>(1U << (bit % 8));
