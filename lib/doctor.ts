@@ -1,15 +1,14 @@
 /** What this machine can do for overlays and what it lacks, each with the remedy. */
-import { mkdtemp, readFile, rm, stat } from 'node:fs/promises';
-import { networkInterfaces, release, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { readFile, stat } from 'node:fs/promises';
+import { networkInterfaces, release } from 'node:os';
 import { gunzipSync } from 'node:zlib';
 import { throwIfAborted } from './abort.js';
 import { VXLAN_OVERHEAD, VXLAN_PORT } from './address.js';
 import { Docker, type DockerOptions } from './docker.js';
 import { OvernsError } from './errors.js';
-import { kernel } from './kernel-error.js';
-import { type Native, native } from './native.js';
-import { type LinkSpec, Rtnl } from './rtnl.js';
+import { kernel, netlinkError } from './kernel-error.js';
+import { type Native, type NativeRtnl, native } from './native.js';
+import type { LinkSpec } from './rtnl.js';
 
 /** One thing that was looked at. */
 export interface Check {
@@ -210,30 +209,27 @@ const TRIALS: readonly LinkSpec[] = [
   { kind: 'vxlan', name: 'probe3', vni: 1, port: VXLAN_PORT, localbypass: false },
 ];
 
-/** Makes one device of each kind in a namespace that goes with them. */
+/** Makes one device of each kind in a namespace that goes with the socket, and them with it. */
 async function tryDevices(addon: Native): Promise<Trial> {
-  const failures = new Map<string, string>();
-  const folder = await mkdtemp(join(tmpdir(), 'overns-doctor-'));
-  const path = join(folder, 'netns');
-  let made = false;
+  let rtnl: NativeRtnl | undefined;
   try {
-    await kernel({ what: 'make a namespace to try it in' }, addon.createNetns(path));
-    made = true;
-    await using rtnl = await Rtnl.open({ netns: { path } });
-    for (const spec of TRIALS) {
-      await rtnl.links.add(spec).catch((error: Error) => failures.set(spec.kind, error.message));
-    }
+    rtnl = await kernel({ what: 'make a namespace to try it in' }, addon.openScratchRtnl());
+    const failures = new Map<string, string>();
+    const answers = await rtnl.batch(
+      'link',
+      TRIALS.map((item) => ({ op: 'add', item })),
+    );
+    answers.forEach((failure, at) => {
+      const { kind, name } = TRIALS[at] as LinkSpec;
+      if (failure !== null) failures.set(kind, netlinkError(failure, { what: `add link ${name}` }).message);
+    });
     // Kernels before 6.4 ignore the attribute, and do not list it.
-    const [vxlan] = await rtnl.links.list({ kind: 'vxlan' });
+    const [vxlan] = await rtnl.list('link', { kind: 'vxlan' });
     return { failures, localBypass: vxlan && vxlan.localbypass === false };
   } catch (error) {
     return { failures: new Map(DEVICES.map(({ kind }) => [kind, (error as Error).message])), localBypass: undefined };
   } finally {
-    if (made) await addon.deleteNetns(path).catch(() => {});
-    // Making a namespace turns its folder into a mount, as iproute2 does with /run/netns. This unmounts it, and fails
-    // at removing a folder as if it were a file.
-    await addon.deleteNetns(folder).catch(() => {});
-    await rm(folder, { recursive: true, force: true }).catch(() => {});
+    rtnl?.close();
   }
 }
 

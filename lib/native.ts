@@ -164,6 +164,8 @@ export interface Native {
     },
   ): Promise<NativeEcho[]>;
   openRtnl(netns: string): Promise<NativeRtnl>;
+  /** In a new namespace without a name, which lives as long as the socket. */
+  openScratchRtnl(): Promise<NativeRtnl>;
   /** Subscribed when it returns. */
   openMonitor(
     netns: string,

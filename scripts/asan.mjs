@@ -96,7 +96,7 @@ await script(async () => {
         OVERNS_TEST_TOOLS: JSON.stringify(tools),
         OVERNS_TEST_SANITIZED: '1',
         // Leaks are the C++ tests' affair: vitest's own native parts leak by design.
-        ASAN_OPTIONS: `detect_leaks=0:log_path=${join(reports, 'asan')}`,
+        ASAN_OPTIONS: `detect_leaks=0:handle_segv=2:log_path=${join(reports, 'asan')}`,
         UBSAN_OPTIONS: `print_stacktrace=1:log_path=${join(reports, 'ubsan')}`,
       },
     },

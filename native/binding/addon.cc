@@ -21,6 +21,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("adopted", Napi::Function::New<adopted>(env, "adopted"));
   exports.Set("ping", Napi::Function::New<ping_target>(env, "ping"));
   exports.Set("openRtnl", Napi::Function::New<open_rtnl>(env, "openRtnl"));
+  exports.Set("openScratchRtnl", Napi::Function::New<open_scratch_rtnl>(env, "openScratchRtnl"));
   exports.Set("openMonitor", Napi::Function::New<open_monitor>(env, "openMonitor"));
   exports.Set("Reactor", define_reactor(env));
   return exports;

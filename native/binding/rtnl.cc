@@ -360,22 +360,30 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
   std::shared_ptr<Channel> channel_;
 };
 
+template <class Open>
+Napi::Value open_channel(Napi::Env env, Open open) {
+  return PromiseWorker<std::shared_ptr<Channel>>::run(
+      env,
+      [open = std::move(open)]() -> Result<std::shared_ptr<Channel>> {
+        auto socket = open();
+        if (!socket) return socket.failure();
+        return std::make_shared<Channel>(std::move(*socket));
+      },
+      [](Napi::Env of, std::shared_ptr<Channel>& channel) -> Napi::Value {
+        return instance(of).rtnl.New({Napi::External<std::shared_ptr<Channel>>::New(of, &channel)});
+      });
+}
+
 }  // namespace
 
 Napi::Function define_rtnl(Napi::Env env) { return Rtnl::define(env); }
 
 Napi::Value open_rtnl(const Napi::CallbackInfo& info) {
-  const std::string netns = text_of(info[0]);
-  return PromiseWorker<std::shared_ptr<Channel>>::run(
-      info.Env(),
-      [netns]() -> Result<std::shared_ptr<Channel>> {
-        auto socket = CommandSocket::open(netns);
-        if (!socket) return socket.failure();
-        return std::make_shared<Channel>(std::move(*socket));
-      },
-      [](Napi::Env env, std::shared_ptr<Channel>& channel) -> Napi::Value {
-        return instance(env).rtnl.New({Napi::External<std::shared_ptr<Channel>>::New(env, &channel)});
-      });
+  return open_channel(info.Env(), [netns = text_of(info[0])] { return CommandSocket::open(netns); });
+}
+
+Napi::Value open_scratch_rtnl(const Napi::CallbackInfo& info) {
+  return open_channel(info.Env(), [] { return CommandSocket::open_scratch(); });
 }
 
 }  // namespace overns

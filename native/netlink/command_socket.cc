@@ -58,6 +58,12 @@ Result<CommandSocket> CommandSocket::open(const std::string& netns, std::size_t 
   return CommandSocket(std::move(*fd), buffer);
 }
 
+Result<CommandSocket> CommandSocket::open_scratch() {
+  auto fd = open_scratch_command_socket();
+  if (!fd) return fd.failure();
+  return CommandSocket(std::move(*fd), kAcknowledgement);
+}
+
 Status CommandSocket::send(RequestBatch& batch, std::size_t first, std::size_t last, bool acknowledge_all) {
   for (std::size_t i = first; i < last; ++i) {
     const Bytes request = batch.request(i);

@@ -42,6 +42,8 @@ class CommandSocket {
  public:
   // `buffer`: bytes for one datagram of a dump; it grows when the kernel sends more. An acknowledgement always fits.
   static Result<CommandSocket> open(const std::string& netns, std::size_t buffer = 64 << 10);
+  // In a new namespace without a name, which lives as long as the socket.
+  static Result<CommandSocket> open_scratch();
 
   // The answer per item, in order: nothing, or why not. The outer failure means that answers are missing: what
   // happened to the requests is then unknown.

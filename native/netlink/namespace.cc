@@ -41,6 +41,14 @@ Status run_on_thread(const std::function<Status()>& task) {
   return std::move(job.status);
 }
 
+// The new namespace goes with the last descriptor that the task has opened in it.
+Status run_in_new_namespace(const std::function<Status()>& task) {
+  return run_on_thread([&]() -> Status {
+    if (unshare(CLONE_NEWNET) != 0) return system_failure("unshare", "new network namespace");
+    return task();
+  });
+}
+
 // The name's directory is a mount point of its own that propagates, as iproute2 makes it: without that, a namespace
 // made here is not seen in the mount namespaces of other daemons.
 Status share_directory(const std::string& directory) {
@@ -93,6 +101,16 @@ Result<UniqueFd> open_socket(const std::string& path, int domain, int type, int 
   return fd;
 }
 
+Result<UniqueFd> open_scratch_socket(int domain, int type, int protocol) {
+  UniqueFd fd;
+  const Status status = run_in_new_namespace([&]() -> Status {
+    fd.reset(socket(domain, type | SOCK_CLOEXEC, protocol));
+    return fd.valid() ? done() : system_failure("socket");
+  });
+  if (!status) return status.failure();
+  return fd;
+}
+
 Status create_namespace(const std::string& path) {
   const std::size_t slash = path.rfind('/');
   if (slash == std::string::npos || slash == 0) return Failure{EINVAL, "netns", path, {}, {}};
@@ -100,8 +118,7 @@ Status create_namespace(const std::string& path) {
   UniqueFd file(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_CREAT | O_EXCL, 0));
   if (!file.valid()) return system_failure("open", path);
   file.reset();
-  Status status = run_on_thread([&]() -> Status {
-    if (unshare(CLONE_NEWNET) != 0) return system_failure("unshare", "new network namespace");
+  Status status = run_in_new_namespace([&]() -> Status {
     if (mount("/proc/thread-self/ns/net", path.c_str(), "none", MS_BIND, nullptr) != 0)
       return system_failure("mount", path);
     return done();

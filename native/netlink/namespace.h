@@ -17,6 +17,8 @@ Result<UniqueFd> open_namespace(const std::string& path);
 
 // A socket that lives in the namespace at `path` from then on.
 Result<UniqueFd> open_socket(const std::string& path, int domain, int type, int protocol);
+// A socket in a new namespace without a name, which lives as long as the socket.
+Result<UniqueFd> open_scratch_socket(int domain, int type, int protocol);
 
 // As `ip netns add`: a new namespace, kept by a bind mount on a file at `path`. EEXIST when the file exists.
 Status create_namespace(const std::string& path);

@@ -58,10 +58,7 @@ Status attach_miss_filter(int fd) {
   return done();
 }
 
-}  // namespace
-
-Result<UniqueFd> open_command_socket(const std::string& netns) {
-  auto fd = open_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE);
+Result<UniqueFd> make_command_socket(Result<UniqueFd> fd) {
   if (!fd) return fd;
   sockaddr_nl local{};
   local.nl_family = AF_NETLINK;  // nl_pid 0: the kernel assigns a port id that nobody else has
@@ -73,6 +70,16 @@ Result<UniqueFd> open_command_socket(const std::string& netns) {
   // A batch of failed requests answers with as many acknowledgements before the first is read.
   set_receive_buffer(fd->get(), 1 << 20);
   return fd;
+}
+
+}  // namespace
+
+Result<UniqueFd> open_command_socket(const std::string& netns) {
+  return make_command_socket(open_socket(netns, AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
+}
+
+Result<UniqueFd> open_scratch_command_socket() {
+  return make_command_socket(open_scratch_socket(AF_NETLINK, SOCK_RAW, NETLINK_ROUTE));
 }
 
 Result<UniqueFd> open_event_socket(const std::string& netns, const EventSocketOptions& options) {

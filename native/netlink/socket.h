@@ -14,6 +14,8 @@ namespace overns {
 
 // Extended acks, capped acks and strict checking on; not bound to any group.
 Result<UniqueFd> open_command_socket(const std::string& netns);
+// The same in a new namespace, which lives as long as the socket.
+Result<UniqueFd> open_scratch_command_socket();
 
 enum class EventFilter : std::uint8_t {
   kNone,

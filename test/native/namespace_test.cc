@@ -100,6 +100,26 @@ TEST_CASE("namespaces: made, entered, unmade") {
   CHECK(namespace_at(path) != made);
 }
 
+TEST_CASE("namespaces: one without a name lives as long as its socket") {
+  if (!permitted()) return;
+  auto first = CommandSocket::open_scratch();
+  auto second = CommandSocket::open_scratch();
+  REQUIRE(first.ok());
+  REQUIRE(second.ok());
+  RequestBatch batch;
+  LinkSpec bridge;
+  bridge.kind = "bridge";
+  bridge.name = "br0";
+  encode_link(batch, bridge, NLM_F_CREATE | NLM_F_EXCL);
+  REQUIRE(first->execute(batch).ok());
+  CHECK(link_index(*first, "br0").ok());
+  // Neither in another new one, nor here.
+  CHECK_FALSE(link_index(*second, "br0").ok());
+  auto here = CommandSocket::open({});
+  REQUIRE(here.ok());
+  CHECK_FALSE(link_index(*here, "br0").ok());
+}
+
 TEST_CASE("namespaces: made by many at once") {
   if (!permitted()) return;
   const Folder folder;
