@@ -39,7 +39,7 @@ function start(part: string, given: object): Running {
 
 /** Waits for the end: the status that is due, and not a word of complaint. */
 async function ended(child: Running, code: number, stderr: RegExp = /^$/): Promise<void> {
-  const late = setTimeout(() => child.child.kill('SIGKILL'), 25_000);
+  const late = setTimeout(() => child.child.kill('SIGKILL'), process.env.OVERNS_TEST_SANITIZED ? 100_000 : 25_000);
   const status = await child.exited;
   clearTimeout(late);
   expect({ status, stderr: child.stderr, stdout: child.stdout }).toMatchObject({
