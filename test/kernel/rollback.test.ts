@@ -243,7 +243,10 @@ describeWith(['root', 'ip'], 'create that fails', () => {
       // A limit below what is open lets nothing be opened; pipes to this test are counted in `open`.
       await exec('prlimit', [`--nofile=${open + spare}:`, '--pid', `${child.pid}`]);
       child.child.stdin?.write('run\n');
-      const outcome = await until(() => said(child)[done], `an outcome with ${spare} to spare: ${child.stderr}`);
+      const outcome = await until(
+        () => said(child)[done],
+        () => `an outcome with ${spare} to spare, of a child that ${child.running ? 'runs' : 'has ended'}: ${child.stderr}`,
+      );
       await exec('prlimit', ['--nofile=1024:', '--pid', `${child.pid}`]);
       expect(outcome.open, `descriptors left with ${spare} to spare`).toBe(open);
       expect(await stateOfAll(host, netns, container), `with ${spare} to spare`).toEqual(before);
