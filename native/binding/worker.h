@@ -16,11 +16,15 @@ class PromiseWorker : public Napi::AsyncWorker {
   using Work = std::function<Result<Value>()>;
   using Convert = std::function<Napi::Value(Napi::Env, Value&)>;
 
-  static Napi::Promise run(Napi::Env env, Work work, Convert convert) {
-    auto* worker = new PromiseWorker(env, std::move(work), std::move(convert));
-    const Napi::Promise promise = worker->deferred_.Promise();
+  // The promise. An empty value, and no work done, where none can be made: the worker is being terminated.
+  static Napi::Value run(Napi::Env env, Work work, Convert convert) {
+    // Not Napi::Promise::Deferred, which then has whatever was in memory for a promise, and returning that crashes.
+    napi_deferred deferred;
+    napi_value promise;
+    if (napi_create_promise(env, &deferred, &promise) != napi_ok) return {};
+    auto* worker = new PromiseWorker(env, deferred, std::move(work), std::move(convert));
     worker->Queue();
-    return promise;
+    return {env, promise};
   }
 
  protected:
@@ -28,18 +32,18 @@ class PromiseWorker : public Napi::AsyncWorker {
   void OnOK() override {
     Napi::HandleScope scope(Env());
     if (result_->ok()) {
-      deferred_.Resolve(convert_(Env(), result_->value()));
+      napi_resolve_deferred(Env(), deferred_, convert_(Env(), result_->value()));
     } else {
-      deferred_.Reject(to_js(Env(), result_->failure()));
+      napi_reject_deferred(Env(), deferred_, to_js(Env(), result_->failure()));
     }
   }
-  void OnError(const Napi::Error& error) override { deferred_.Reject(error.Value()); }
+  void OnError(const Napi::Error& error) override { napi_reject_deferred(Env(), deferred_, error.Value()); }
 
  private:
-  PromiseWorker(Napi::Env env, Work work, Convert convert)
-      : Napi::AsyncWorker(env), deferred_(env), work_(std::move(work)), convert_(std::move(convert)) {}
+  PromiseWorker(Napi::Env env, napi_deferred deferred, Work work, Convert convert)
+      : Napi::AsyncWorker(env), deferred_(deferred), work_(std::move(work)), convert_(std::move(convert)) {}
 
-  Napi::Promise::Deferred deferred_;
+  napi_deferred deferred_;
   Work work_;
   Convert convert_;
   std::unique_ptr<Result<Value>> result_;

@@ -245,7 +245,8 @@ describeWith(['root', 'ip'], 'create that fails', () => {
       child.child.stdin?.write('run\n');
       const outcome = await until(
         () => said(child)[done],
-        () => `an outcome with ${spare} to spare, of a child that ${child.running ? 'runs' : 'has ended'}: ${child.stderr}`,
+        () =>
+          `an outcome with ${spare} to spare, of a child that ${child.running ? 'runs' : 'has ended'}: ${child.stderr}`,
       );
       await exec('prlimit', ['--nofile=1024:', '--pid', `${child.pid}`]);
       expect(outcome.open, `descriptors left with ${spare} to spare`).toBe(open);
