@@ -4,29 +4,23 @@
 
 namespace overns {
 
-void MessageWriter::raw(const void* data, std::size_t size) {
-  const auto* bytes = static_cast<const std::uint8_t*>(data);
-  buffer_.insert(buffer_.end(), bytes, bytes + size);
-  buffer_.resize(align4(buffer_.size()));
-}
-
 void MessageWriter::begin(std::uint16_t type, std::uint16_t flags, std::uint32_t sequence) {
-  message_ = buffer_.size();
+  message_ = size_;
   fits_ = true;
-  nlmsghdr header{};
-  header.nlmsg_type = type;
-  header.nlmsg_flags = flags;
-  header.nlmsg_seq = sequence;
-  raw(&header, sizeof header);
+  nlmsghdr message{};
+  message.nlmsg_type = type;
+  message.nlmsg_flags = flags;
+  message.nlmsg_seq = sequence;
+  header(message);
 }
 
 void MessageWriter::end() {
-  const auto length = static_cast<std::uint32_t>(buffer_.size() - message_);
+  const auto length = static_cast<std::uint32_t>(size_ - message_);
   std::memcpy(buffer_.data() + message_, &length, sizeof length);
 }
 
 void MessageWriter::cut_body() {
-  buffer_.resize(message_ + NLMSG_HDRLEN);
+  size_ = message_ + NLMSG_HDRLEN;
   end();
 }
 
@@ -38,8 +32,9 @@ void MessageWriter::attribute(std::uint16_t type, Bytes payload) {
   nlattr attr{};
   attr.nla_len = static_cast<std::uint16_t>(NLA_HDRLEN + payload.size());
   attr.nla_type = type;
-  raw(&attr, sizeof attr);
-  if (!payload.empty()) raw(payload.data(), payload.size());
+  std::uint8_t* room = grow(sizeof attr + payload.size());
+  std::memcpy(room, &attr, sizeof attr);
+  if (!payload.empty()) std::memcpy(room + sizeof attr, payload.data(), payload.size());
 }
 
 void MessageWriter::be16(std::uint16_t type, std::uint16_t value) { u16(type, htons(value)); }
@@ -51,14 +46,14 @@ void MessageWriter::text(std::uint16_t type, std::string_view value) {
 }
 
 std::size_t MessageWriter::begin_nested(std::uint16_t type) {
-  const std::size_t start = buffer_.size();
+  const std::size_t start = size_;
   attribute(static_cast<std::uint16_t>(type | NLA_F_NESTED), {});
   return start;
 }
 
 void MessageWriter::end_nested(std::size_t start) {
-  if (buffer_.size() - start > UINT16_MAX) fits_ = false;
-  const auto length = static_cast<std::uint16_t>(buffer_.size() - start);
+  if (size_ - start > UINT16_MAX) fits_ = false;
+  const auto length = static_cast<std::uint16_t>(size_ - start);
   std::memcpy(buffer_.data() + start, &length, sizeof length);
 }
 

@@ -21,7 +21,7 @@ constexpr std::size_t align4(std::size_t size) { return (size + 3) & ~std::size_
 // Appends messages to one buffer; the buffer is kept between uses, so the steady state allocates nothing.
 class MessageWriter {
  public:
-  void clear() { buffer_.clear(); }
+  void clear() { size_ = 0; }
   void begin(std::uint16_t type, std::uint16_t flags, std::uint32_t sequence);
   void end();  // fixes the length of the message begun last
   // False when an attribute of the message begun last is longer than its length field can say: what is written is not
@@ -31,7 +31,7 @@ class MessageWriter {
 
   template <class Header>
   void header(const Header& value) {
-    raw(&value, sizeof value);
+    std::memcpy(grow(sizeof value), &value, sizeof value);
   }
   void attribute(std::uint16_t type, Bytes payload);
   void u8(std::uint16_t type, std::uint8_t value) { attribute(type, {&value, 1}); }
@@ -43,18 +43,27 @@ class MessageWriter {
   std::size_t begin_nested(std::uint16_t type);
   void end_nested(std::size_t start);
 
-  std::size_t size() const { return buffer_.size(); }
-  Bytes bytes() const { return buffer_; }
-  Bytes from(std::size_t offset) const { return Bytes(buffer_).subspan(offset); }
+  std::size_t size() const { return size_; }
+  Bytes bytes() const { return Bytes(buffer_).first(size_); }
+  Bytes from(std::size_t offset) const { return bytes().subspan(offset); }
 
  private:
   template <class Value>
   void fixed(std::uint16_t type, Value value) {
     attribute(type, {reinterpret_cast<const std::uint8_t*>(&value), sizeof value});
   }
-  void raw(const void* data, std::size_t size);
+  // Room for so many bytes, and zeros up to the next multiple of four.
+  std::uint8_t* grow(std::size_t size) {
+    const std::size_t padded = align4(size);
+    if (buffer_.size() - size_ < padded) buffer_.resize(buffer_.size() * 2 + padded);
+    std::uint8_t* room = buffer_.data() + size_;
+    for (std::size_t i = size; i < padded; ++i) room[i] = 0;
+    size_ += padded;
+    return room;
+  }
 
-  std::vector<std::uint8_t> buffer_;
+  std::vector<std::uint8_t> buffer_;  // larger than what is written
+  std::size_t size_ = 0;
   std::size_t message_ = 0;
   bool fits_ = true;
 };
