@@ -2,8 +2,8 @@
  * The one door to the addon: its types as the rest of lib sees them, and its loading. Importing overns loads no
  * native code; the first call that needs it does.
  */
-import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import load from 'node-gyp-build';
 import { OvernsError } from './errors.js';
 
 /** How the addon reports a failed request: on rejections as properties of the Error, in batches as plain objects. */
@@ -193,10 +193,8 @@ export function native(): Native {
       hint: 'types, stores and overns/testing work here; namespaces and vxlan do not',
     });
   }
-  const require = createRequire(import.meta.url);
   try {
-    const load = require('node-gyp-build') as (root: string) => Native;
-    loaded = load(fileURLToPath(new URL('..', import.meta.url)));
+    loaded = load(fileURLToPath(new URL('..', import.meta.url))) as Native;
     return loaded;
   } catch (cause) {
     throw new OvernsError(

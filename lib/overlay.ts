@@ -1,4 +1,5 @@
 /** Overlays: a namespace with a bridge and a vxlan device, and the containers attached to it. */
+import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { checkSignal, throwIfAborted } from './abort.js';
@@ -670,7 +671,7 @@ async function makeNamespace(path: string, name: string): Promise<void> {
  * and go.
  */
 function randomMac(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(6));
+  const bytes = randomBytes(6);
   bytes[0] = ((bytes[0] as number) & 0xfc) | 0x02; // unicast, locally administered
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
 }
