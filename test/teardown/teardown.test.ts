@@ -10,6 +10,9 @@ import { describeWith } from '../support/requirements.js';
 const CHILD = fileURLToPath(new URL('child.mjs', import.meta.url));
 const SEED = Number(process.env.OVERNS_TEARDOWN_SEED ?? Math.floor(Math.random() * 2 ** 31));
 const LANES = 3;
+/** AddressSanitizer makes a process several times as slow. */
+const SLOWNESS = process.env.OVERNS_TEST_SANITIZED ? 6 : 1;
+const LONG = { timeout: 60_000 * SLOWNESS };
 
 /** Sends a datagram to one address after another: each asks for the container's neighbour, which its overlay misses. */
 const ASKER = `
@@ -39,7 +42,7 @@ function start(part: string, given: object): Running {
 
 /** Waits for the end: the status that is due, and not a word of complaint. */
 async function ended(child: Running, code: number, stderr: RegExp = /^$/): Promise<void> {
-  const late = setTimeout(() => child.child.kill('SIGKILL'), process.env.OVERNS_TEST_SANITIZED ? 100_000 : 25_000);
+  const late = setTimeout(() => child.child.kill('SIGKILL'), 25_000 * SLOWNESS);
   const status = await child.exited;
   clearTimeout(late);
   expect({ status, stderr: child.stderr, stdout: child.stdout }).toMatchObject({
@@ -109,7 +112,7 @@ describeWith(['root', 'ip'], `teardown, seed ${SEED}`, () => {
     });
   });
 
-  test('process.exit() in the middle of everything', { timeout: 60_000 }, async () => {
+  test('process.exit() in the middle of everything', LONG, async () => {
     const moments = (['start', 'loaded', 'watching', 'open', 'closing'] as const).flatMap((when) =>
       Array.from({ length: 6 }, () => ({ when, afterMs: Math.floor(random() * 50) })),
     );
@@ -180,7 +183,7 @@ describeWith(['root', 'ip'], `teardown, seed ${SEED}`, () => {
     }
   });
 
-  test('workers ended at random, several at once, while the main thread serves', { timeout: 60_000 }, async () => {
+  test('workers ended at random, several at once, while the main thread serves', LONG, async () => {
     const before = namespaces();
     let ends = 0;
     const stages: Record<string, number> = {};
@@ -204,7 +207,7 @@ describeWith(['root', 'ip'], `teardown, seed ${SEED}`, () => {
     expect(namespaces()).toEqual(before);
   });
 
-  test('opened and closed over and over', { timeout: 60_000 }, async () => {
+  test('opened and closed over and over', LONG, async () => {
     const child = start('cycles', { names: names(0), cycles: 1000, resolvers: 150 });
     await ended(child, 0);
     const [{ took, ...left }] = said(child);
