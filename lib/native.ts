@@ -2,6 +2,7 @@
  * The one door to the addon: its types as the rest of lib sees them, and its loading. Importing overns loads no
  * native code; the first call that needs it does.
  */
+/// <reference path="./node-gyp-build.d.ts" />
 import { fileURLToPath } from 'node:url';
 import load from 'node-gyp-build';
 import { OvernsError } from './errors.js';
