@@ -79,20 +79,35 @@ int Reactor::turn() {
     Served& served = found->second;
     served.touched = false;
     served.port->pump(std::exchange(served.sources, 0), buffer_, packets_);
-    served.next = served.port->expire();
+    expire(id, served);
   }
   touched_.clear();
 
+  // Only those whose time has come are looked at, however many overlays there are.
   const Nanoseconds now = monotonic_now();
-  Nanoseconds deadline = 0;
-  for (auto& [id, served] : ports_) {
-    if (served.next != 0 && served.next <= now) served.next = served.port->expire();
-    if (served.next != 0 && (deadline == 0 || served.next < deadline)) deadline = served.next;
+  for (std::size_t most = due_.size(); most > 0 && due_.front().at <= now; --most) {
+    const Due due = due_.front();
+    std::pop_heap(due_.begin(), due_.end());
+    due_.pop_back();
+    const auto served = ports_.find(due.id);
+    if (served == ports_.end() || served->second.queued != due.at) continue;
+    served->second.queued = 0;
+    expire(due.id, served->second);
   }
+  const Nanoseconds deadline = due_.empty() ? 0 : due_.front().at;
   deliver();
   if (deadline == 0) return -1;
   // Rounded up: waking a little late beats waking twice.
   return deadline <= now ? 1 : static_cast<int>(std::min<Nanoseconds>((deadline - now) / 1'000'000 + 1, 60'000));
+}
+
+void Reactor::expire(std::uint32_t id, Served& served) {
+  const Nanoseconds next = served.port->expire();
+  // Called too early it does nothing; a later time need not be told.
+  if (next == 0 || (served.queued != 0 && served.queued <= next)) return;
+  served.queued = next;
+  due_.push_back({next, id});
+  std::push_heap(due_.begin(), due_.end());
 }
 
 void Reactor::deliver() {

@@ -46,12 +46,18 @@ class Reactor final : private EventLoop::Handler {
     std::shared_ptr<OverlayPort> port;
     bool touched = false;      // in touched_
     std::uint8_t sources = 0;  // what there is to read
-    Nanoseconds next = 0;      // its earliest expiry, 0 = none
+    Nanoseconds queued = 0;    // when due_ has it called next, 0 = not at all
+  };
+  struct Due {
+    Nanoseconds at;
+    std::uint32_t id;
+    bool operator<(const Due& other) const { return at > other.at; }  // a heap with the earliest on top
   };
 
   void ready(std::uint32_t id) override;
   int turn() override;
   void touch(std::uint32_t id, std::uint8_t sources);
+  void expire(std::uint32_t id, Served& served);
   void deliver();
 
   // A watched descriptor's id is its overlay's, and which of its sources it is (the number of the bit).
@@ -69,6 +75,7 @@ class Reactor final : private EventLoop::Handler {
   // The resolver thread's own.
   std::map<std::uint32_t, Served> ports_;
   std::vector<std::uint32_t> touched_;
+  std::vector<Due> due_;  // a heap; what is no longer queued for that time is passed over
   Turn turn_;
   DatagramBatch buffer_;
   DatagramBatch packets_;
