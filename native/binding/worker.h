@@ -22,8 +22,8 @@ class PromiseWorker : public Napi::AsyncWorker {
     napi_deferred deferred;
     napi_value promise;
     if (napi_create_promise(env, &deferred, &promise) != napi_ok) return {};
-    auto* worker = new PromiseWorker(env, deferred, std::move(work), std::move(convert));
-    worker->Queue();
+    std::unique_ptr<PromiseWorker> worker(new PromiseWorker(env, deferred, std::move(work), std::move(convert)));
+    worker.release()->Queue();  // it deletes itself
     return {env, promise};
   }
 
