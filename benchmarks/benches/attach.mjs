@@ -2,7 +2,8 @@
 /**
  * Making an overlay on a host, attaching a container, and taking the overlay down again.
  *
- * overns in a fresh Node process, from the call of the library to its return; `overns-cli`: whole commands, the start of
+ * overns in a fresh Node process, from the call of the library to its return: the first calls, in which the addon is loaded
+ * and JavaScript compiled; `overns-again`: the second overlay of such a process, as a daemon has it; `overns-cli`: whole commands, the start of
  * Node included; `floor`: the fewest messages that do it, in C++; `seed`: the blog post's commands; `docker`: an attachable Swarm network and `network connect`, through
  * the API of a daemon that runs already.
  */
@@ -47,10 +48,10 @@ async function run({ folder, against, pairs, quick, log }) {
       await removeNetns(container);
     }
   };
-  /** @param {string} path */
-  const library = (path) =>
+  /** @param {string} path @param {boolean} [again] */
+  const library = (path, again = false) =>
     fresh(async (name, container) => {
-      const options = { name, host: host.name, container, address: '192.168.0.2/24' };
+      const options = { name, host: host.name, container, address: '192.168.0.2/24', again };
       const script = join(root, 'benchmarks/peers/overns/attach.mjs');
       return JSON.parse((await exec([process.execPath, script, path, JSON.stringify(options)])).stdout);
     });
@@ -81,6 +82,7 @@ async function run({ folder, against, pairs, quick, log }) {
   /** @type {{ name: string, once: () => Promise<Trial> }[]} */
   const systems = [
     { name: 'overns', once: library(folder) },
+    { name: 'overns-again', once: library(folder, true) },
     { name: 'floor', once: floor },
     { name: 'overns-cli', once: cli },
     ...Object.entries(against).map(([name, path]) => ({ name, once: library(path) })),
@@ -148,7 +150,9 @@ async function run({ folder, against, pairs, quick, log }) {
   const ratios = {};
   for (const [over, under] of [
     ['overns', 'floor'],
+    ['overns-again', 'floor'],
     ['seed', 'overns'],
+    ['seed', 'overns-again'],
     ['docker', 'overns'],
     ['seed', 'overns-cli'],
     ...Object.keys(against).map((name) => ['overns', name]),
@@ -191,6 +195,12 @@ async function run({ folder, against, pairs, quick, log }) {
     ],
     claims: [
       claim('create and attach: seed/overns', ratios['seed/overns']?.['create+attach']?.median, '>=', 15),
+      claim(
+        'the same in a daemon: seed/overns-again',
+        ratios['seed/overns-again']?.['create+attach']?.median,
+        '>=',
+        15,
+      ),
       claim('attach: docker/overns', ratios['docker/overns']?.attach?.median, '>=', 1),
     ],
     pictures: {
