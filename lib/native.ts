@@ -127,6 +127,7 @@ export interface NativeReactor {
   /** Forgets an IP or a MAC and withdraws what was programmed for it. */
   forget(id: number, key: string): void;
   answer(id: number, token: number, key: string, said: 'absent' | 'timeout' | 'error'): void;
+  /** False, and nothing done, where the MAC or the VTEP is no address: it is yet to be answered. */
   answer(
     id: number,
     token: number,
@@ -135,7 +136,7 @@ export interface NativeReactor {
     mac: string,
     vtep: string,
     ttlMs: number | undefined,
-  ): void;
+  ): boolean;
   /** While the store is down nothing programmed is withdrawn, and what is known answers beyond its TTL. */
   storeDown(id: number, down: boolean): void;
   /** Which kinds of event are wanted, a bit mask of {@link EVENT_BITS}. */

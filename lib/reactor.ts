@@ -36,7 +36,7 @@ function byOverlay<T extends { readonly overlay: number }>(
 ): void {
   const first = items[0];
   if (first === undefined) return;
-  if (items.every((item) => item.overlay === first.overlay)) {
+  if (items.length === 1 || items.every((item) => item.overlay === first.overlay)) {
     give(first.overlay, items);
     return;
   }

@@ -573,16 +573,20 @@ class Served implements ReactorClient {
         told.push(this.#event(event, event.kind));
       }
     }
-    // Out of the addon's call: consumers run as an ordinary turn of the event loop.
-    if (told.length > 0) queueMicrotask(() => this.#owner.tell(told));
+    if (told.length > 0) this.#tell(told);
   }
 
   onOverflow(dropped: number): void {
-    queueMicrotask(() => this.#emit({ kind: 'overflow', dropped }));
+    this.#emit({ kind: 'overflow', dropped });
+  }
+
+  /** Out of the addon's call: consumers run as an ordinary turn of the event loop. */
+  #tell(events: readonly ResolverEvent[]): void {
+    queueMicrotask(() => this.#owner.tell(events));
   }
 
   #emit(event: { kind: 'overflow'; dropped: number } | { kind: 'store-down' | 'store-up'; error?: Error }): void {
-    this.#owner.tell([{ ...this.where, atNs: process.hrtime.bigint(), ...event }]);
+    this.#tell([{ ...this.where, atNs: process.hrtime.bigint(), ...event }]);
   }
 
   #event(event: NativeEvent, kind: Exclude<NativeEvent['kind'], 'miss'>): ResolverEvent {
@@ -623,62 +627,56 @@ class Served implements ReactorClient {
 
   // --- lookups ---
 
+  /**
+   * Called by the addon with a container waiting: a store that answers at once is heard at once, and every step less is
+   * time won. Nothing that a store throws leaves here.
+   */
   onLookups(lookups: readonly NativeLookup[]): void {
-    // A consumer's store is called as an ordinary turn of the event loop, not from the addon's call.
-    queueMicrotask(() => {
-      if (this.#stop.signal.aborted) return;
-      if (this.#store.lookupMany && lookups.length > 1) this.#lookUpMany(lookups);
-      else for (const lookup of lookups) this.#lookUpOne(lookup);
-    });
+    if (this.#stop.signal.aborted) return;
+    if (this.#store.lookupMany && lookups.length > 1) this.#lookUpMany(lookups, this.#store.lookupMany);
+    else for (const lookup of lookups) this.#lookUpOne(lookup);
   }
 
-  #query(lookup: NativeLookup): Query {
-    return lookup.l3 ? { ...this.where, kind: 'l3', ip: lookup.key } : { ...this.where, kind: 'l2', mac: lookup.key };
+  #query({ l3, key }: NativeLookup): Query {
+    const { overlay, vni } = this.where;
+    return l3 ? { overlay, vni, kind: 'l3', ip: key } : { overlay, vni, kind: 'l2', mac: key };
   }
 
   #lookUpOne(lookup: NativeLookup): void {
-    this.#timed(
-      (options) => this.#store.lookup(this.#query(lookup), options),
-      (ended) => this.#answer(lookup, ended),
-    );
-  }
-
-  #lookUpMany(lookups: readonly NativeLookup[]): void {
-    this.#timed(
-      (options) => {
-        const many = this.#store.lookupMany as NonNullable<Store['lookupMany']>;
-        return many.call(
-          this.#store,
-          lookups.map((lookup) => this.#query(lookup)),
-          options,
-        );
-      },
-      (ended) => {
-        lookups.forEach((lookup, at) => {
-          if (!('value' in ended)) this.#answer(lookup, ended);
-          else this.#answer(lookup, { value: Array.isArray(ended.value) ? ended.value[at] : undefined });
-        });
-      },
-    );
-  }
-
-  /**
-   * Runs a lookup for lookupTimeoutMs at most; a store that ignores its signal is not waited for. What a store answers
-   * at once is passed on at once.
-   */
-  #timed<T>(run: (options: LookupOptions) => T | Promise<T>, done: (ended: Ended<T>) => void): void {
     const options = new LookupOptions();
-    let result: T | Promise<T>;
+    let result: ReturnType<Store['lookup']>;
     try {
-      result = run(options);
+      result = this.#store.lookup(this.#query(lookup), options);
+    } catch (error) {
+      this.#answer(lookup, { error: asError(error) });
+      return;
+    }
+    if (isPromise(result)) this.#wait(result, options, (ended) => this.#answer(lookup, ended));
+    else this.#answer(lookup, { value: result });
+  }
+
+  #lookUpMany(lookups: readonly NativeLookup[], many: NonNullable<Store['lookupMany']>): void {
+    const options = new LookupOptions();
+    const done = (ended: Ended<readonly (Answer | null)[]>): void => {
+      lookups.forEach((lookup, at) => {
+        if (!('value' in ended)) this.#answer(lookup, ended);
+        else this.#answer(lookup, { value: Array.isArray(ended.value) ? ended.value[at] : undefined });
+      });
+    };
+    let result: ReturnType<typeof many>;
+    try {
+      const queries = lookups.map((lookup) => this.#query(lookup));
+      result = many.call(this.#store, queries, options);
     } catch (error) {
       done({ error: asError(error) });
       return;
     }
-    if (!isPromise(result)) {
-      done({ value: result });
-      return;
-    }
+    if (isPromise(result)) this.#wait(result, options, done);
+    else done({ value: result });
+  }
+
+  /** Waits for a lookup for lookupTimeoutMs at most; a store that ignores its signal is not waited for. */
+  #wait<T>(result: Promise<T>, options: LookupOptions, done: (ended: Ended<T>) => void): void {
     let pending = true;
     const settle = (ended: Ended<T>): void => {
       if (!pending) return;
@@ -710,10 +708,11 @@ class Served implements ReactorClient {
     if (this.#stop.signal.aborted) return;
     const { thread } = this.#lease;
     const { token, key } = lookup;
-    const verdict = this.#judge(ended);
+    let verdict = this.#judge(ended);
     if (verdict.said === 'found') {
-      thread.answer(this.#id, token, key, 'found', verdict.mac, verdict.vtep, verdict.ttlMs);
-      return;
+      const { mac, vtep, ttlMs } = verdict;
+      if (thread.answer(this.#id, token, key, 'found', mac, vtep, ttlMs)) return;
+      verdict = unreadable(mac, vtep);
     }
     if (verdict.error && (this.#wanted & EVENT_BITS.unresolved) !== 0) this.#errors.set(token, verdict.error);
     thread.answer(this.#id, token, key, verdict.said);
@@ -735,16 +734,12 @@ class Served implements ReactorClient {
     }
     const { ttlMs } = value;
     const usable = typeof ttlMs === 'number' && ttlMs > 0;
-    try {
-      return {
-        said: 'found',
-        mac: canonicalMac(value.mac),
-        vtep: canonicalIp(value.vtep),
-        ttlMs: usable ? Math.min(Math.ceil(ttlMs), 0x7fff_ffff) : undefined,
-      };
-    } catch (error) {
-      return { said: 'error', error: error as Error };
-    }
+    return {
+      said: 'found',
+      mac: value.mac,
+      vtep: value.vtep,
+      ttlMs: usable ? Math.min(Math.ceil(ttlMs), 0x7fff_ffff) : undefined,
+    };
   }
 
   #down(error: Error): void {
@@ -821,6 +816,18 @@ class Served implements ReactorClient {
 type Verdict =
   | { readonly said: 'found'; readonly mac: string; readonly vtep: string; readonly ttlMs: number | undefined }
   | { readonly said: 'absent' | 'timeout' | 'error'; readonly error?: Error };
+
+/** Why an answer could not be read. */
+function unreadable(mac: string, vtep: string): { readonly said: 'error'; readonly error: Error } {
+  try {
+    canonicalMac(mac);
+    canonicalIp(vtep, 'vtep');
+  } catch (error) {
+    return { said: 'error', error: error as Error };
+  }
+  return { said: 'error', error: new OvernsError('OVERNS_RECORD', `the answer ${mac}, ${vtep} cannot be read`) };
+}
+
 type Ended<T> = { readonly value: T } | { readonly timeout: Error } | { readonly error: Error };
 
 /** The second argument of a store's lookup; the signal is made when the store looks at it. */

@@ -47,6 +47,11 @@ std::string Mac::to_string() const {
 bool Ip::is_v4() const { return family == AF_INET; }
 bool Ip::is_v6() const { return family == AF_INET6; }
 
+bool Ip::is_v4_mapped() const {
+  static constexpr std::uint8_t prefix[12] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+  return is_v6() && std::memcmp(bytes.data(), prefix, sizeof prefix) == 0;
+}
+
 bool Ip::is_unicast() const {
   if (is_v4()) return (bytes[0] & 0xf0) != 0xe0 && bytes[0] != 0 && bytes[0] < 240;
   if (is_v6()) return bytes[0] != 0xff && bytes != std::array<std::uint8_t, 16>{};

@@ -37,7 +37,8 @@ struct Ip {
   bool is_v6() const;
   bool empty() const { return family == 0; }
   Bytes raw() const { return {bytes.data(), is_v4() ? std::size_t{4} : std::size_t{16}}; }
-  bool is_unicast() const;  // neither unspecified, multicast nor limited broadcast
+  bool is_v4_mapped() const;  // ::ffff:0:0/96
+  bool is_unicast() const;    // neither unspecified, multicast nor limited broadcast
 
   static std::optional<Ip> from(Bytes raw);  // 4 or 16 bytes, in network order
   static std::optional<Ip> parse(std::string_view text);

@@ -254,10 +254,12 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   }
 
   // answer(id, token, key, 'found' | 'absent' | 'timeout' | 'error', mac, vtep, ttlMs)
-  void answer(const Napi::CallbackInfo& info) {
+  // False where the MAC or the VTEP cannot be read: it is not answered then.
+  Napi::Value answer(const Napi::CallbackInfo& info) {
+    const auto read = Napi::Boolean::New(info.Env(), true);
     const OverlayPort* target = port(info);
     const auto key = parse_key(text_of(info[2]));
-    if (target == nullptr || !key) return;
+    if (target == nullptr || !key) return read;
     const std::uint32_t token = number_of(info[1]);
     const std::string word = text_of(info[3]);
     MissEngine::Said said = MissEngine::Said::kError;
@@ -268,14 +270,17 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     Ip vtep;
     std::uint32_t ttl_ms = 0;
     if (said == MissEngine::Said::kFound) {
-      // What cannot be read stays empty, which the engine rejects with a reason.
-      mac = Mac::parse(text_of(info[4])).value_or(Mac{});
-      vtep = Ip::parse(text_of(info[5])).value_or(Ip{});
+      const auto given_mac = Mac::parse(text_of(info[4]));
+      const auto given_vtep = Ip::parse(text_of(info[5]));
+      if (!given_mac || !given_vtep || given_vtep->is_v4_mapped()) return Napi::Boolean::New(info.Env(), false);
+      mac = *given_mac;
+      vtep = *given_vtep;
       if (info[6].IsNumber()) ttl_ms = info[6].As<Napi::Number>().Uint32Value();
     }
     core_->reactor->post(target->id(), [=, key = *key](OverlayPort& served) {
       served.engine().on_answer(token, key, said, mac, vtep, ttl_ms, monotonic_now());
     });
+    return read;
   }
 
   void store_down(const Napi::CallbackInfo& info) {
