@@ -16,7 +16,7 @@ Status EventLoop::start(const char* thread_name) {
   wakeup_.reset(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wakeup_.valid()) return system_failure("eventfd");
   if (Status status = watch(wakeup_.get(), 0); !status) return status;
-  ended_ = false;
+  set_ended(false);
 
   // Signals are the process's, handled on Node's thread.
   sigset_t all;
@@ -32,7 +32,7 @@ Status EventLoop::start(const char* thread_name) {
       this);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error != 0) {
-    ended_ = true;
+    set_ended(true);
     errno = error;
     return system_failure("pthread_create");
   }
@@ -47,6 +47,11 @@ void EventLoop::stop() {
   wake();
   pthread_join(thread_, nullptr);
   running_ = false;
+}
+
+void EventLoop::set_ended(bool ended) {
+  const std::lock_guard lock(mutex_);
+  ended_ = ended;
 }
 
 void EventLoop::wake() {

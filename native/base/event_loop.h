@@ -48,6 +48,7 @@ class EventLoop {
 
  private:
   void run();
+  void set_ended(bool ended);
   void wake();
   void run_tasks();
 

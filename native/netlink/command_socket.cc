@@ -16,7 +16,6 @@ constexpr std::size_t kChunkMessages = 16;     // in one sendmsg: more gains not
 constexpr std::size_t kChunkBytes = 96 << 10;  // below the default send buffer
 constexpr std::size_t kRequestBytes = 64 << 10;
 constexpr int kDumpAttempts = 5;
-constexpr int kAnswerTimeoutMs = 5000;  // the kernel answers within sendmsg; this is for a lost answer
 
 void patch(Bytes message, std::size_t offset, const void* data, std::size_t size) {
   std::memcpy(const_cast<std::uint8_t*>(message.data()) + offset, data, size);
@@ -98,7 +97,7 @@ Result<CommandSocket::Received> CommandSocket::receive() {
     if (size < 0 && errno == EINTR) continue;
     if (size < 0 && errno == EAGAIN) {
       pollfd wait{fd_.get(), POLLIN, 0};
-      if (poll(&wait, 1, kAnswerTimeoutMs) == 0)
+      if (poll(&wait, 1, answer_timeout_ms_) == 0)
         return Failure{ETIMEDOUT, "recvmsg", "no answer from the kernel", {}, {}};
       continue;
     }
@@ -226,9 +225,10 @@ Result<DumpResult> CommandSocket::dump(RequestBatch& batch) {
         if (message->header.nlmsg_seq != sequence_) continue;
         if ((message->header.nlmsg_flags & NLM_F_DUMP_INTR) != 0) result.interrupted = true;
         if (message->header.nlmsg_type == NLMSG_DONE) {
-          // The dump's own error stands in the payload of NLMSG_DONE.
+          // The dump's own error stands in the payload of NLMSG_DONE, as an acknowledgement's.
           const auto error = message->family_header<std::int32_t>();
-          if (error && *error < 0) return Failure{-*error, message_name(header.nlmsg_type), "dump", {}, {}};
+          if (error && *error < 0)
+            return Failure{error_number(*error), message_name(header.nlmsg_type), "dump", {}, {}};
           complete = true;
           continue;
         }

@@ -44,6 +44,10 @@ class CommandSocket {
   static Result<CommandSocket> open(const std::string& netns, std::size_t buffer = 64 << 10);
   // In a new namespace without a name, which lives as long as the socket.
   static Result<CommandSocket> open_scratch();
+  // Over a socket that is open already. `answer_timeout_ms`: how long an answer may take; the kernel's is there when
+  // the request has been sent.
+  explicit CommandSocket(UniqueFd fd, std::size_t buffer = 64 << 10, int answer_timeout_ms = 5000)
+      : fd_(std::move(fd)), buffer_(std::max(buffer, kAcknowledgement)), answer_timeout_ms_(answer_timeout_ms) {}
 
   // The answer per item, in order: nothing, or why not. The outer failure means that answers are missing: what
   // happened to the requests is then unknown.
@@ -65,8 +69,6 @@ class CommandSocket {
   int fd() const { return fd_.get(); }
 
  private:
-  CommandSocket(UniqueFd fd, std::size_t buffer) : fd_(std::move(fd)), buffer_(std::max(buffer, kAcknowledgement)) {}
-
   Status collect(RequestBatch& batch, std::size_t first, std::size_t last,
                  std::vector<std::optional<Failure>>& answers);
   Status send(RequestBatch& batch, std::size_t first, std::size_t last, bool acknowledge_all);
@@ -81,6 +83,7 @@ class CommandSocket {
 
   UniqueFd fd_;
   std::vector<std::uint8_t> buffer_;
+  int answer_timeout_ms_;
   std::uint32_t sequence_ = 0;
 };
 

@@ -109,13 +109,16 @@ std::optional<Message> MessageReader::next() {
   return message;
 }
 
+int error_number(std::int32_t said) {
+  return said > 0 || said == INT32_MIN ? EPROTO : -said;  // -INT_MIN would overflow
+}
+
 std::optional<Acknowledgement> parse_acknowledgement(const Message& message) {
   const auto error = message.family_header<nlmsgerr>();
   if (message.header.nlmsg_type != NLMSG_ERROR || !error) return std::nullopt;
   Acknowledgement ack;
   ack.sequence = message.header.nlmsg_seq;
-  // The kernel sends 0 or -errno; what is neither is an error of its own (and -INT_MIN would overflow).
-  ack.error = error->error > 0 || error->error == INT32_MIN ? EPROTO : -error->error;
+  ack.error = error_number(error->error);
   if ((message.header.nlmsg_flags & NLM_F_ACK_TLVS) == 0) return ack;
 
   // Without NETLINK_CAP_ACK the whole request is echoed in front of the attributes.

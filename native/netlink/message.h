@@ -126,6 +126,9 @@ class MessageReader {
   bool malformed_ = false;
 };
 
+// The kernel says 0 or -errno: as a positive errno, EPROTO for what is neither.
+int error_number(std::int32_t said);
+
 // An NLMSG_ERROR (error 0 = acknowledgement), with what extended acknowledgement adds.
 struct Acknowledgement {
   std::uint32_t sequence = 0;

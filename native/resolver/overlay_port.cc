@@ -339,8 +339,7 @@ void OverlayPort::read_link_events(DatagramBatch& buffer) {
 void OverlayPort::see_link(const Link& link, bool gone) {
   if (link.family == AF_BRIDGE) return;
   if (!gone && link.index == vxlan_) {
-    // Inner Ethernet and VXLAN headers around the largest packet of the overlay.
-    packet_size_ = std::max<std::size_t>(packet_size_, link.mtu + 64);
+    packet_size_ = std::max(packet_size_, vxlan_packet_size(link.mtu));
     for (const InfoValue& value : link.info) {
       const auto* number = std::get_if<std::uint64_t>(&value.value);
       if (number != nullptr && value.policy->type == IFLA_VXLAN_ID) vni_ = static_cast<std::uint32_t>(*number);

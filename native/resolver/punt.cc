@@ -5,6 +5,7 @@
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include "netlink/namespace.h"
@@ -87,6 +88,11 @@ std::optional<PuntedPacket> parse_vxlan_packet(Bytes packet) {
   punted.destination = *Mac::from(packet.subspan(kVxlanHeader, ETH_ALEN));
   punted.packet = packet;
   return punted;
+}
+
+std::size_t vxlan_packet_size(std::uint32_t mtu) {
+  constexpr std::size_t kHeaders = 64;  // VXLAN, Ethernet, and room
+  return std::min<std::size_t>(mtu, UINT16_MAX - kHeaders) + kHeaders;
 }
 
 Result<PuntSocket> PuntSocket::open(const std::string& host_netns, const Ip& vtep, std::uint16_t vxlan_port) {

@@ -24,6 +24,8 @@ struct PuntedPacket {
   Bytes packet;     // the VXLAN packet (RFC 7348 section 5), to be forwarded as it is
 };
 std::optional<PuntedPacket> parse_vxlan_packet(Bytes packet);
+// The largest one that carries a packet of this MTU, with a VLAN tag or two: no more than fits into a UDP datagram.
+std::size_t vxlan_packet_size(std::uint32_t mtu);
 
 class PuntSocket {
  public:

@@ -16,6 +16,8 @@ struct InterfaceAddress {
   std::uint8_t scope = 0;   // RT_SCOPE_*
   std::uint32_t flags = 0;  // IFA_F_*
   std::string label;
+
+  bool operator==(const InterfaceAddress&) const = default;
 };
 
 void encode_address(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const InterfaceAddress& address);

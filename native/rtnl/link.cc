@@ -120,18 +120,21 @@ std::optional<InfoValue> decode_info(const InfoPolicy& policy, const Attribute& 
 }
 
 void decode_linkinfo(Bytes payload, Link& link) {
+  // What the data means depends on the kind, wherever that stands.
+  Bytes data;
+  link.kind.clear();
+  link.info.clear();
   AttributeReader attributes(payload);
   while (const auto attribute = attributes.next()) {
     if (attribute->type == IFLA_INFO_KIND) link.kind = attribute->text();
     if (attribute->type == IFLA_INFO_SLAVE_KIND) link.slave_kind = attribute->text();
-    if (attribute->type != IFLA_INFO_DATA) continue;
-    // The kernel writes the kind in front of its data.
-    AttributeReader data(attribute->payload);
-    while (const auto item = data.next()) {
-      for (const InfoPolicy& policy : info_policies(link.kind)) {
-        if (policy.type != item->type) continue;
-        if (auto value = decode_info(policy, *item)) link.info.push_back(*value);
-      }
+    if (attribute->type == IFLA_INFO_DATA) data = attribute->payload;
+  }
+  AttributeReader items(data);
+  while (const auto item = items.next()) {
+    for (const InfoPolicy& policy : info_policies(link.kind)) {
+      if (policy.type != item->type) continue;
+      if (auto value = decode_info(policy, *item)) link.info.push_back(*value);
     }
   }
 }

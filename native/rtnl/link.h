@@ -30,6 +30,8 @@ std::span<const InfoPolicy> info_policies(std::string_view kind);
 struct InfoValue {
   const InfoPolicy* policy = nullptr;
   std::variant<std::uint64_t, Ip> value = std::uint64_t{0};
+
+  bool operator==(const InfoValue&) const = default;
 };
 
 struct LinkPeer {
@@ -70,6 +72,8 @@ struct Link {
   std::optional<std::int32_t> link_netnsid;
   std::uint8_t operstate = 0;  // IF_OPER_*
   std::vector<InfoValue> info;
+
+  bool operator==(const Link&) const = default;
 };
 
 // Adds one request to the batch. `flags`: NLM_F_CREATE | NLM_F_EXCL for a new link, 0 for a change.

@@ -31,6 +31,8 @@ struct NeighborEntry {
   std::uint8_t protocol = 0;
   std::optional<std::int32_t> link_netnsid;
   std::optional<std::uint32_t> probes;
+
+  bool operator==(const NeighborEntry&) const = default;
 };
 
 void encode_neighbor(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const NeighborEntry& entry);
@@ -43,6 +45,7 @@ struct MissKey {
   Ip ip;    // an L3 miss, or empty
   Mac mac;  // an L2 miss
   bool is_l3() const { return !ip.empty(); }
+  bool operator==(const MissKey&) const = default;
 };
 // An RTM_GETNEIGH as vxlan_ip_miss and vxlan_fdb_miss send it. All attributes are walked: on a device that was moved
 // between namespaces NDA_LINK_NETNSID comes first.

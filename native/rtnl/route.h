@@ -21,6 +21,8 @@ struct RouteEntry {
   std::uint8_t protocol = 0;
   std::uint8_t scope = 0;
   std::uint8_t type = 0;  // RTN_*
+
+  bool operator==(const RouteEntry&) const = default;
 };
 
 void encode_route(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const RouteEntry& route);

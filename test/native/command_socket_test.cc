@@ -314,6 +314,51 @@ TEST_CASE("a dump of what changes meanwhile is data, marked or clean, and never 
   CHECK_FALSE(dump->interrupted);
 }
 
+TEST_CASE("answers that no kernel gives") {
+  // The other end of the pair is the kernel, and has answered before it is asked.
+  int pair[2];
+  REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
+  CommandSocket socket{UniqueFd(pair[0]), 4096, 0};
+  const UniqueFd kernel(pair[1]);
+  RequestBatch request;
+  encode_get_link(request, 1, {});
+  std::uint32_t sequence = 0;  // of the request to come
+  const auto say = [&](std::uint16_t type, std::int32_t error) {
+    MessageWriter writer;
+    writer.begin(type, 0, sequence);
+    writer.header(error);
+    if (type == NLMSG_ERROR) writer.header(nlmsghdr{});
+    writer.end();
+    REQUIRE(send(kernel.get(), writer.bytes().data(), writer.bytes().size(), 0) > 0);
+  };
+  const auto error_of = [](const auto& result) { return result.ok() ? 0 : result.failure().error; };
+
+  // An error that has no errno.
+  ++sequence;
+  say(NLMSG_DONE, INT32_MIN);
+  CHECK(error_of(socket.dump(request)) == EPROTO);
+  ++sequence;
+  say(NLMSG_ERROR, INT32_MIN);
+  CHECK(error_of(socket.dump(request)) == EPROTO);
+  ++sequence;
+  say(NLMSG_ERROR, ENOENT);
+  CHECK(error_of(socket.execute(request)) == EPROTO);
+  ++sequence;
+  say(NLMSG_DONE, -EBUSY);
+  CHECK(error_of(socket.dump(request)) == EBUSY);
+
+  // None, an empty one, and one to a request that was given up.
+  ++sequence;
+  CHECK(error_of(socket.execute(request)) == ETIMEDOUT);
+  REQUIRE(send(kernel.get(), "", 0, 0) == 0);
+  say(NLMSG_ERROR, -ENOENT);
+  ++sequence;
+  CHECK(error_of(socket.execute(request)) == ETIMEDOUT);
+  ++sequence;
+  say(NLMSG_ERROR, 0);
+  CHECK(error_of(socket.execute(request)) == 0);
+}
+
 TEST_CASE("an answer from anybody but the kernel is not heard") {
   const auto netns = support::Namespace::make();
   if (!netns) return;

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "captures/frames.h"
 #include "support.h"
 
 using namespace overns;
@@ -13,17 +14,8 @@ using support::mac;
 
 namespace {
 
-// tcpdump -xx of `ping -c1 192.168.0.3` in a namespace with 192.168.0.2.
-ByteVector arp_request() {
-  return from_hex("ffffffffffff0242c0a80002080600010800060400010242c0a80002c0a80002000000000000c0a80003");
-}
-
-// tcpdump -xx of `ping -c1 fd00::3` in a namespace with fd00::2: with the source link-layer address option.
-ByteVector solicitation() {
-  return from_hex(
-      "3333ff0000030242c0a8000286dd6000000000203afffd000000000000000000000000000002ff0200000000000000000001ff000003"
-      "8700bca800000000fd00000000000000000000000000000301010242c0a80002");
-}
+ByteVector arp_request() { return from_hex(captures::kArpRequest); }
+ByteVector solicitation() { return from_hex(captures::kSolicitation); }
 
 // The frame in memory that ends where it does, for the sanitizers to see.
 template <class Parse>

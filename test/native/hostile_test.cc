@@ -5,12 +5,7 @@
 
 #include <cstring>
 
-#include "captures/acks.h"
-#include "captures/addresses.h"
-#include "captures/links.h"
-#include "captures/misses.h"
-#include "captures/neighbors.h"
-#include "captures/routes.h"
+#include "all_captures.h"
 #include "resolver/overlay_port.h"
 #include "rtnl/address.h"
 #include "rtnl/link.h"
@@ -28,49 +23,7 @@ namespace {
 const std::vector<ByteVector>& all_captures() {
   static const std::vector<ByteVector> captured = [] {
     std::vector<ByteVector> list;
-    for (const std::string_view capture : {captures::kDone,
-                                           captures::kDoneUncapped,
-                                           captures::kPlainError,
-                                           captures::kPlainErrorUncapped,
-                                           captures::kErrorWithText,
-                                           captures::kErrorWithTextUncapped,
-                                           captures::kErrorWithTextNoExtAck,
-                                           captures::kBatch,
-                                           captures::kAddress,
-                                           captures::kPointToPoint,
-                                           captures::kIpv6Address,
-                                           captures::kAddressGone,
-                                           captures::kBridge,
-                                           captures::kMovedVxlan,
-                                           captures::kVxlan,
-                                           captures::kVxlanOverIpv6,
-                                           captures::kVeth,
-                                           captures::kLoopback,
-                                           captures::kPortGone,
-                                           captures::kLinkGone,
-                                           captures::kLinkDump,
-                                           captures::kMovedL3,
-                                           captures::kMovedL3Ipv6,
-                                           captures::kMovedL2,
-                                           captures::kL3,
-                                           captures::kL2,
-                                           captures::kL3Ipv6,
-                                           captures::kAppSolicit,
-                                           captures::kNeighbor,
-                                           captures::kIpv6Neighbor,
-                                           captures::kNeighborGone,
-                                           captures::kFdb,
-                                           captures::kFdbWithAll,
-                                           captures::kFdbOverIpv6,
-                                           captures::kBridgeFdb,
-                                           captures::kFdbGone,
-                                           captures::kFdbDump,
-                                           captures::kDefaultRoute,
-                                           captures::kTableRoute,
-                                           captures::kIpv6Route,
-                                           captures::kRouteGone}) {
-      list.push_back(from_hex(capture));
-    }
+    for (const captures::Capture& capture : captures::kAll) list.push_back(from_hex(capture.hex));
     return list;
   }();
   return captured;

@@ -475,6 +475,81 @@ TEST_CASE("reactor: overlays come and go while they are served, and the thread e
   CHECK(support::open_descriptors() == before);
 }
 
+TEST_CASE("reactor: threads that start, add, post, take, remove and stop, all at once") {
+  auto site = Site::make();
+  if (!site) return;
+  const std::size_t before = support::open_descriptors();
+  const std::uint64_t seed = 20240611;
+  INFO("seed " << seed);
+  support::Random random(seed);
+  std::size_t served = 0;
+  for (int round = 0; round < 8; ++round) {
+    std::atomic<int> notified{0};
+    std::atomic<std::size_t> ran{0};
+    std::atomic<std::size_t> adopted{0};
+    std::atomic<std::size_t> failed{0};
+    std::atomic<bool> over{false};
+    Reactor reactor([&] { ++notified; });
+
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 2; ++i) {
+      threads.emplace_back([&] {
+        while (!over) {
+          OverlayPortOptions options;
+          options.netns = site->overlay.path();
+          options.host_netns = site->host.path();
+          options.engine.vtep = kHere;
+          options.punt = false;
+          auto opened = OverlayPort::open(reactor.new_id(), options);
+          if (!opened) {
+            ++failed;
+            continue;
+          }
+          const std::shared_ptr<OverlayPort> port(std::move(*opened));
+          port->wanted() = ~0U;
+          const Status added = reactor.add(port);
+          if (added) {
+            ++adopted;
+          } else if (added.failure().error != ECANCELED) {
+            ++failed;
+          }
+          reactor.post(port->id(), [&](OverlayPort& one) {
+            one.engine().put(ip("192.168.0.3"), mac("02:42:c0:a8:00:03"), kThere, monotonic_now());
+            ++ran;
+          });
+          reactor.remove(port->id());
+        }
+      });
+      threads.emplace_back([&] {
+        for (std::uint32_t id = 1; !over; id = id % 64 + 1)
+          reactor.post(id, [&](OverlayPort& one) { ran += one.stats().misses < 1'000'000 ? 1U : 0U; });
+      });
+    }
+    threads.emplace_back([&] {
+      Outbox box;
+      while (!over) reactor.take(box);
+    });
+    threads.emplace_back([&] {
+      while (!over) site->ask(ip("192.168.0.3"));
+    });
+
+    std::this_thread::sleep_for(std::chrono::microseconds(random.below(500)));
+    REQUIRE(reactor.start().ok());
+    CHECK(eventually([&] { return adopted >= 4 && ran > 0; }));
+    std::this_thread::sleep_for(std::chrono::microseconds(random.below(3000)));
+    reactor.stop();
+    const std::size_t when_stopped = ran;
+    std::this_thread::sleep_for(1ms);
+    CHECK(ran == when_stopped);  // nothing runs after it
+    over = true;
+    for (std::thread& thread : threads) thread.join();
+    CHECK(failed == 0);
+    served += adopted;
+  }
+  CHECK(served >= 32);
+  CHECK(support::open_descriptors() == before);
+}
+
 TEST_CASE("reactor: misses that the kernel drops are counted, and their requests answered all the same") {
   auto site = Site::make();
   if (!site) return;

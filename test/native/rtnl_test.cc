@@ -185,6 +185,50 @@ TEST_CASE("links: the loopback, and what has gone") {
   CHECK(gone.index == port.index);
 }
 
+TEST_CASE("links: what the data of a kind means does not depend on where the kind stands") {
+  const auto vni = [](MessageWriter& writer) {
+    const std::size_t data = writer.begin_nested(IFLA_INFO_DATA);
+    writer.u32(IFLA_VXLAN_ID, 42);
+    writer.end_nested(data);
+  };
+  // Behind its data; and another one first, to which the data would mean forwardDelay.
+  for (const bool another : {false, true}) {
+    INFO(another);
+    MessageWriter writer;
+    writer.begin(RTM_NEWLINK, 0, 1);
+    writer.header(ifinfomsg{});
+    std::size_t linkinfo = writer.begin_nested(IFLA_LINKINFO);
+    if (another) writer.text(IFLA_INFO_KIND, "bridge");
+    vni(writer);
+    writer.text(IFLA_INFO_KIND, "vxlan");
+    writer.end_nested(linkinfo);
+    writer.end();
+    MessageReader reader(writer.bytes());
+    const auto link = decode_link(*reader.next());
+    REQUIRE(link);
+    CHECK(link->kind == "vxlan");
+    CHECK(link->info.size() == 1);
+    CHECK(number(*link, "vni") == 42);
+  }
+  // Of two, the last: nothing of the first is left.
+  MessageWriter writer;
+  writer.begin(RTM_NEWLINK, 0, 1);
+  writer.header(ifinfomsg{});
+  std::size_t linkinfo = writer.begin_nested(IFLA_LINKINFO);
+  writer.text(IFLA_INFO_KIND, "vxlan");
+  vni(writer);
+  writer.end_nested(linkinfo);
+  linkinfo = writer.begin_nested(IFLA_LINKINFO);
+  writer.text(IFLA_INFO_KIND, "bridge");
+  writer.end_nested(linkinfo);
+  writer.end();
+  MessageReader reader(writer.bytes());
+  const auto link = decode_link(*reader.next());
+  REQUIRE(link);
+  CHECK(link->kind == "bridge");
+  CHECK(link->info.empty());
+}
+
 TEST_CASE("links: a dump holds them all") {
   const ByteVector bytes = from_hex(captures::kLinkDump);
   MessageReader reader(bytes);

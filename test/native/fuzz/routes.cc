@@ -1,0 +1,6 @@
+// rtnl/route.h: routes, decoded, encoded and decoded again.
+#include "decoder.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return fuzz::decoder("routes", data, size);
+}

@@ -1,0 +1,36 @@
+// resolver/punt.h: VXLAN packets as they are punted, and the room that is made for them.
+#include "resolver/punt.h"
+
+#include "captures/frames.h"
+#include "support.h"
+
+using namespace overns;
+using support::ByteVector;
+using support::from_hex;
+using support::mac;
+
+TEST_CASE("punt: a packet, and what is none") {
+  const ByteVector packet = support::concat({from_hex("0800000000002a00"), from_hex(captures::kArpRequest)});
+  const auto punted = parse_vxlan_packet(packet);
+  REQUIRE(punted);
+  CHECK(punted->vni == 42);
+  CHECK(punted->destination == mac("ff:ff:ff:ff:ff:ff"));
+  CHECK(punted->packet.size() == packet.size());
+
+  ByteVector no_vni = packet;
+  no_vni[0] = 0;  // RFC 7348 section 5: the I flag
+  CHECK_FALSE(parse_vxlan_packet(no_vni));
+  for (std::size_t size = 0; size < 22; ++size) CHECK_FALSE(parse_vxlan_packet(Bytes(packet).first(size)));
+  CHECK(parse_vxlan_packet(Bytes(packet).first(22)));
+}
+
+TEST_CASE("punt: room for the largest packet of an MTU, whatever is said to be one") {
+  CHECK(vxlan_packet_size(0) >= 22);
+  CHECK(vxlan_packet_size(1450) >= 1450 + 8 + 14);
+  CHECK(vxlan_packet_size(9000) >= 9000 + 8 + 14 + 8);
+  // More than a UDP datagram never comes.
+  for (const std::uint32_t mtu : {65535U, 65536U, 0x7fffffffU, 0xffffffc0U, 0xffffffffU}) {
+    INFO(mtu);
+    CHECK(vxlan_packet_size(mtu) == 65535);
+  }
+}

@@ -1,0 +1,92 @@
+#include "round_trip.h"
+
+#include <linux/if.h>
+#include <linux/rtnetlink.h>
+
+#include "rtnl/address.h"
+#include "rtnl/link.h"
+#include "rtnl/neighbor.h"
+#include "rtnl/route.h"
+
+namespace support {
+
+using namespace overns;
+
+namespace {
+
+template <class Value>
+RoundTrip compare(const Value& value, RequestBatch& batch, std::optional<Value> (*decode)(const Message&)) {
+  if (batch.too_long(0)) return RoundTrip::kOther;
+  MessageReader reader(batch.request(0));
+  const auto message = reader.next();
+  if (!message || reader.next() || reader.malformed()) return RoundTrip::kDifferent;
+  return decode(*message) == value ? RoundTrip::kSame : RoundTrip::kDifferent;
+}
+
+RoundTrip link(const Message& message) {
+  auto link = decode_link(message);
+  if (!link) return RoundTrip::kOther;
+  // What the kernel tells and nobody can ask for.
+  link->family = 0;
+  link->flags &= IFF_UP;
+  link->hardware = 0;
+  link->slave_kind.clear();
+  link->alternative_names.clear();
+  link->link.reset();
+  link->link_netnsid.reset();
+  link->operstate = 0;
+  // A flag that is not set is left out.
+  std::erase_if(link->info, [](const InfoValue& item) {
+    return item.policy->value == ValueType::kFlag && item.value == std::variant<std::uint64_t, Ip>(std::uint64_t{0});
+  });
+  LinkSpec spec;
+  spec.kind = link->kind;
+  spec.name = link->name;
+  spec.index = link->index;
+  spec.up = (link->flags & IFF_UP) != 0;
+  spec.mtu = link->mtu;
+  spec.mac = link->mac;
+  spec.master = link->master;
+  spec.alias = link->alias;
+  spec.info = link->info;
+  RequestBatch batch;
+  encode_link(batch, spec, 0);
+  return compare(*link, batch, decode_link);
+}
+
+RoundTrip address(const Message& message) {
+  const auto address = decode_address(message);
+  if (!address) return RoundTrip::kOther;
+  RequestBatch batch;
+  encode_address(batch, RTM_NEWADDR, 0, *address);
+  return compare(*address, batch, decode_address);
+}
+
+RoundTrip route(const Message& message) {
+  auto route = decode_route(message);
+  if (!route) return RoundTrip::kOther;
+  if (route->table == RT_TABLE_UNSPEC) route->table = RT_TABLE_MAIN;  // what that means in a request
+  RequestBatch batch;
+  encode_route(batch, RTM_NEWROUTE, 0, *route);
+  return compare(*route, batch, decode_route);
+}
+
+RoundTrip neighbor(const Message& message) {
+  auto entry = decode_neighbor(message);
+  if (!entry) return RoundTrip::kOther;
+  // What the kernel tells and nobody can ask for.
+  entry->master = 0;
+  entry->link_netnsid.reset();
+  entry->probes.reset();
+  RequestBatch batch;
+  encode_neighbor(batch, RTM_NEWNEIGH, 0, *entry);
+  return compare(*entry, batch, decode_neighbor);
+}
+
+constexpr Codec kCodecs[] = {{"links", link}, {"addresses", address}, {"routes", route}, {"neighbors", neighbor}};
+
+}  // namespace
+
+std::span<const Codec> codecs() { return kCodecs; }
+
+}  // namespace support
