@@ -9,7 +9,8 @@ import { Docker, type DockerOptions } from './docker.js';
 import { OvernsError } from './errors.js';
 import { kernel } from './kernel-error.js';
 import { type Native, native } from './native.js';
-import { type LinkSpec, Rtnl } from './rtnl.js';
+import { Rtnl } from './rtnl.js';
+import type { LinkSpec } from './rtnl-types.js';
 
 /** One thing that was looked at. */
 export interface Check {

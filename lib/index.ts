@@ -3,18 +3,15 @@ export { NetlinkError, OvernsError } from './errors.js';
 export { type AttachOptions, Overlay, type OverlayInfo, type OverlayOptions } from './overlay.js';
 export { Resolver, type ResolverOptions } from './resolver.js';
 export {
-  type Address,
   type BatchAnswer,
-  type FdbEntry,
-  type Link,
-  type LinkSpec,
+  type FdbTable,
   type LinkTable,
-  type Neighbor,
-  type PeerSpec,
-  type Route,
+  type NeighborTable,
+  type ReadOnlyTable,
   Rtnl,
   type RtnlEvent,
   type Table,
 } from './rtnl.js';
+export type * from './rtnl-types.js';
 export { type OpenStoreOptions, openStore } from './store/index.js';
 export type * from './types.js';

@@ -17,7 +17,7 @@ export interface NativeFailure {
   readonly attribute?: string;
 }
 
-export type TableName = 'link' | 'address' | 'route' | 'neighbor' | 'fdb';
+export type TableName = 'link' | 'address' | 'route' | 'neighbor' | 'fdb' | 'rule' | 'nexthop';
 export interface NativeOp {
   readonly op: 'add' | 'replace' | 'append' | 'delete' | 'set';
   readonly item: Readonly<Record<string, unknown>>;
@@ -34,6 +34,8 @@ export interface NativeRtnl {
     links: readonly string[],
   ): Promise<(number | NativeFailure)[]>;
   list(table: TableName, filter: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>[]>;
+  /** A bulk deletion of FDB entries (NLM_F_BULK). */
+  flush(filter: Readonly<Record<string, unknown>>): Promise<void>;
   /** The id by which this namespace knows the one at `path`, or -1 (RTM_GETNSID). */
   nsid(path: string): Promise<number>;
   /** Sets how many bytes may wait for one address on a link (RTM_SETNEIGHTBL, unres_qlen_bytes), both families. */

@@ -17,20 +17,20 @@ export function answerLines({ miss, endpoint }: Extract<ResolverEvent, { kind: '
   return miss.kind === 'l3' ? [`Populating ARP table from ${store}: IP ${miss.ip} is ${endpoint.mac}`, fib] : [fib];
 }
 
-/** IFF_* in iproute2's order and words (include/uapi/linux/if.h). */
-const LINK_FLAGS: readonly (readonly [bit: number, word: string])[] = [
-  [0x8, 'LOOPBACK'],
-  [0x2, 'BROADCAST'],
-  [0x10, 'POINTOPOINT'],
-  [0x1000, 'MULTICAST'],
-  [0x80, 'NOARP'],
-  [0x200, 'ALLMULTI'],
-  [0x100, 'PROMISC'],
-  [0x400, 'MASTER'],
-  [0x800, 'SLAVE'],
-  [0x1, 'UP'],
-  [0x10000, 'LOWER_UP'],
-  [0x20000, 'DORMANT'],
+/** A link's flags in iproute2's order; `running` shows as NO-CARRIER where it is missing. */
+const LINK_FLAGS = [
+  'loopback',
+  'broadcast',
+  'pointopoint',
+  'multicast',
+  'noarp',
+  'allmulti',
+  'promisc',
+  'master',
+  'slave',
+  'up',
+  'lower_up',
+  'dormant',
 ];
 
 type Fields = Readonly<Record<string, unknown>>;
@@ -82,10 +82,10 @@ function entryLines(kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb', fie
 }
 
 function linkLines(fields: Fields): string[] {
-  const bits = typeof fields.flags === 'number' ? fields.flags : fields.up === true ? 1 : 0;
-  const names = LINK_FLAGS.filter(([bit]) => (bits & bit) !== 0).map(([, word]) => word);
+  const flags: readonly unknown[] = Array.isArray(fields.flags) ? fields.flags : [];
+  const names = LINK_FLAGS.filter((flag) => flags.includes(flag)).map((flag) => flag.toUpperCase());
   // As ip does: up, but nothing on the other end.
-  if ((bits & 0x1) !== 0 && (bits & 0x40) === 0 && typeof fields.flags === 'number') names.unshift('NO-CARRIER');
+  if (flags.includes('up') && !flags.includes('running')) names.unshift('NO-CARRIER');
   const below =
     typeof fields.link === 'number' && fields.link > 0
       ? `@if${fields.link}`
@@ -100,7 +100,7 @@ function linkLines(fields: Fields): string[] {
     pair('state', typeof fields.operstate === 'string' ? fields.operstate.toUpperCase() : undefined),
   );
   if (typeof fields.mac !== 'string') return [first];
-  return [first, printable(`    link/${(bits & 0x8) !== 0 ? 'loopback' : 'ether'} ${fields.mac}${netnsid(fields)}`)];
+  return [first, printable(`    link/${flags.includes('loopback') ? 'loopback' : 'ether'} ${fields.mac}${netnsid(fields)}`)];
 }
 
 function netnsid(fields: Fields): string {

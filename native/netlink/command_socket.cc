@@ -260,6 +260,8 @@ const char* message_name(std::uint16_t type) {
     case RTM_NEWNEIGH: return "RTM_NEWNEIGH";
     case RTM_DELNEIGH: return "RTM_DELNEIGH";
     case RTM_GETNEIGH: return "RTM_GETNEIGH";
+    case RTM_GETRULE: return "RTM_GETRULE";
+    case RTM_GETNEXTHOP: return "RTM_GETNEXTHOP";
     case RTM_SETNEIGHTBL: return "RTM_SETNEIGHTBL";
     case RTM_NEWNSID: return "RTM_NEWNSID";
     case RTM_GETNSID: return "RTM_GETNSID";

@@ -341,7 +341,7 @@ void OverlayPort::see_link(const Link& link, bool gone) {
   if (!gone && link.index == vxlan_) {
     // Inner Ethernet and VXLAN headers around the largest packet of the overlay.
     packet_size_ = std::max<std::size_t>(packet_size_, link.mtu + 64);
-    for (const InfoValue& value : link.info) {
+    for (const AttributeValue& value : link.info) {
       const auto* number = std::get_if<std::uint64_t>(&value.value);
       if (number != nullptr && value.policy->type == IFLA_VXLAN_ID) vni_ = static_cast<std::uint32_t>(*number);
       if (number != nullptr && value.policy->type == IFLA_VXLAN_PORT) vxlan_port_ = static_cast<std::uint16_t>(*number);

@@ -14,6 +14,7 @@
 
 #include "rtnl/address.h"
 #include "rtnl/link.h"
+#include "rtnl/link_attributes.h"
 
 namespace support {
 
@@ -101,8 +102,8 @@ std::int32_t make_link(CommandSocket& socket, const LinkSpec& spec) {
   return *index;
 }
 
-InfoValue info(std::string_view kind, std::string_view name, std::uint64_t value) {
-  for (const InfoPolicy& policy : info_policies(kind)) {
+AttributeValue info(std::string_view kind, std::string_view name, std::uint64_t value) {
+  for (const AttributePolicy& policy : info_policies(kind)) {
     if (policy.name == name) return {&policy, value};
   }
   std::abort();

@@ -93,7 +93,7 @@ describe("iproute2's words", () => {
       mtu: 1500,
       mac: 'a6:e0:7a:da:a9:ea',
       up: false,
-      flags: 0x1002,
+      flags: ['broadcast', 'multicast'],
       operstate: 'down',
     } as const;
     const lines = ['33: veth1: <BROADCAST,MULTICAST> mtu 1500 state DOWN', '    link/ether a6:e0:7a:da:a9:ea'];
@@ -106,7 +106,7 @@ describe("iproute2's words", () => {
         ...link,
         link: 32,
         linkNetnsid: 0,
-        flags: 0x1003,
+        flags: ['up', 'broadcast', 'multicast'],
         up: true,
         master: 'br0',
       }),
@@ -122,7 +122,7 @@ describe("iproute2's words", () => {
         name: 'lo',
         mtu: 65_536,
         up: true,
-        flags: 0x10049,
+        flags: ['up', 'loopback', 'running', 'lower_up'],
         mac: '00:00:00:00:00:00',
       })[1],
     ).toBe('    link/loopback 00:00:00:00:00:00');
