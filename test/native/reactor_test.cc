@@ -224,7 +224,7 @@ class Site {
     // An IPv6 address is received at when its local route is there, for which the kernel takes its time too.
     REQUIRE(eventually([&] {
       RequestBatch routes;
-      encode_get_routes(routes, AF_INET6, RT_TABLE_LOCAL);
+      encode_get_routes(routes, {AF_INET6, RT_TABLE_LOCAL});
       auto dump = in_container->dump(routes);
       REQUIRE(dump.ok());
       MessageReader reader(dump->bytes);

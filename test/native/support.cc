@@ -164,7 +164,12 @@ void add_address(CommandSocket& socket, const std::string& link, const Ip& addre
   auto index = link_index(socket, link);
   REQUIRE(index.ok());
   RequestBatch batch;
-  encode_address(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, {*index, address, prefix, 0, IFA_F_NODAD, {}});
+  InterfaceAddress assigned;
+  assigned.index = *index;
+  assigned.ip = address;
+  assigned.prefix = prefix;
+  assigned.flags = IFA_F_NODAD;
+  encode_address(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, assigned);
   run(socket, batch);
 }
 
