@@ -3,39 +3,13 @@
  * costs a call there, and a batch of 100,000 entries has a million of them.
  */
 import { canonicalIp, checkInterfaceName, ipBytes, ipFamily } from './address.js';
+import { EXTENDED_FLAGS, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
 import { invalidArgument, invalidType } from './errors.js';
 
 export const RECORD_BYTES = 52;
 
 const VERBS: Readonly<Record<string, number>> = { add: 0, replace: 1, append: 2, delete: 3, set: 4 };
 const DELETE = 3;
-/** NUD_*, include/uapi/linux/neighbour.h. */
-const NEIGHBOR_STATES: Readonly<Record<string, number>> = {
-  none: 0,
-  incomplete: 0x01,
-  reachable: 0x02,
-  stale: 0x04,
-  delay: 0x08,
-  probe: 0x10,
-  failed: 0x20,
-  noarp: 0x40,
-  permanent: 0x80,
-};
-/** The words of bridge(8). A vxlan takes a static entry only with the bit of a reachable one (vxlan_fdb_add). */
-const FDB_STATES: Readonly<Record<string, number>> = { permanent: 0x80, static: 0x42, dynamic: 0x02, stale: 0x04 };
-/** NTF_*. */
-const FLAGS: Readonly<Record<string, number>> = {
-  use: 0x01,
-  self: 0x02,
-  master: 0x04,
-  proxy: 0x08,
-  extern_learn: 0x10,
-  offload: 0x20,
-  sticky: 0x40,
-  router: 0x80,
-};
-/** NTF_EXT_*. */
-const EXTENDED_FLAGS: Readonly<Record<string, number>> = { managed: 0x01, locked: 0x02, ext_validated: 0x04 };
 const NTF_SELF = 0x02;
 const NTF_MASTER = 0x04;
 const NO_VNI = 0xffff_ffff;

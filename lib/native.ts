@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import type { EntryRows } from './entry-decoder.js';
 import { OvernsError } from './errors.js';
 
 /** How the addon reports a failed request: on rejections as properties of the Error, in batches as plain objects. */
@@ -23,6 +24,21 @@ export interface NativeOp {
   readonly item: Readonly<Record<string, unknown>>;
 }
 
+/** True when the table changed at every attempt to read it. */
+interface Interruptible {
+  readonly interrupted?: boolean;
+}
+
+/** News: neighbours, FDB entries and misses as rows, in whose order the `objects` of all other kinds have places. */
+export type NativeBatch = (
+  entries: EntryRows,
+  objects: Record<string, unknown>[],
+  /** When they were read, CLOCK_MONOTONIC. */
+  atNs: bigint,
+  /** Messages lost before these. */
+  dropped: number,
+) => void;
+
 /** A command socket in one namespace. Calls run one after the other on libuv's pool. */
 export interface NativeRtnl {
   /** One sendmsg for the whole batch; null = done, else why not. Rejects only when nothing could be sent at all. */
@@ -33,7 +49,11 @@ export interface NativeRtnl {
     records: Uint8Array,
     links: readonly string[],
   ): Promise<(number | NativeFailure)[]>;
-  list(table: TableName, filter: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>[]>;
+  list(table: 'neighbor' | 'fdb', filter: Readonly<Record<string, unknown>>): Promise<EntryRows & Interruptible>;
+  list(
+    table: Exclude<TableName, 'neighbor' | 'fdb'>,
+    filter: Readonly<Record<string, unknown>>,
+  ): Promise<Record<string, unknown>[] & Interruptible>;
   /** A bulk deletion of FDB entries (NLM_F_BULK). */
   flush(filter: Readonly<Record<string, unknown>>): Promise<void>;
   /** The id by which this namespace knows the one at `path`, or -1 (RTM_GETNSID). */
@@ -167,11 +187,7 @@ export interface Native {
   ): Promise<NativeEcho[]>;
   openRtnl(netns: string): Promise<NativeRtnl>;
   /** Subscribed when it returns. */
-  openMonitor(
-    netns: string,
-    groups: readonly string[],
-    onBatch: (events: Record<string, unknown>[]) => void,
-  ): NativeMonitor;
+  openMonitor(netns: string, groups: readonly string[], onBatch: NativeBatch): NativeMonitor;
   /**
    * An abstract unix stream socket of a namespace: bound and listening, or connected. Resolves to its fd, which the
    * addon closes with this environment until it is told that a handle of Node's has it.

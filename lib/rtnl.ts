@@ -1,10 +1,18 @@
 /** Typed rtnetlink in any namespace (RFC 3549, rtnetlink(7)). */
 import { abortError, checkSignal, throwIfAborted } from './abort.js';
 import { canonicalIp, canonicalMac, checkInterfaceName } from './address.js';
+import { decodeEntries } from './entry-decoder.js';
 import { encodeEntries } from './entry-encoder.js';
 import { invalidArgument, invalidType, type NetlinkError, OvernsError } from './errors.js';
 import { isNativeFailure, kernel, netlinkError } from './kernel-error.js';
-import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
+import {
+  type NativeBatch,
+  type NativeFailure,
+  type NativeOp,
+  type NativeRtnl,
+  native,
+  type TableName,
+} from './native.js';
 import { netnsPath } from './netns.js';
 import type {
   Address,
@@ -154,13 +162,13 @@ class KernelTable<T, S> implements Table<T, S> {
     if (filter === null || typeof filter !== 'object') throw invalidType('filter', filter, 'an object');
     throwIfAborted(checkSignal(options?.signal));
     const wanted = canonical(filter as Item);
-    const rows = (await kernel(
+    const { rows, interrupted } = await kernel(
       { what: `list ${this.#table}s`, netns: this.netns, request: wanted },
-      this.open().list(this.#table, wanted),
-    )) as Item[];
+      this.#rows(wanted),
+    );
     const keys = Object.keys(wanted).filter((key) => wanted[key] !== undefined);
     const found = keys.length === 0 ? rows : rows.filter((row) => keys.every((key) => matches(key, row, wanted[key])));
-    if ((rows as { interrupted?: boolean }).interrupted) {
+    if (interrupted) {
       // NLM_F_DUMP_INTR at every attempt: what was read is handed over, and said not to be one moment's picture.
       const error = new OvernsError('EINTR', `the ${this.#table} table changed each time it was read`, {
         hint: "list again, or use this error's data, which may miss entries or have them twice",
@@ -168,6 +176,16 @@ class KernelTable<T, S> implements Table<T, S> {
       throw Object.assign(error, { data: found });
     }
     return found as readonly T[];
+  }
+
+  async #rows(filter: Item): Promise<{ rows: readonly Item[]; interrupted: boolean | undefined }> {
+    const socket = this.open();
+    if (this.#table === 'neighbor' || this.#table === 'fdb') {
+      const entries = await socket.list(this.#table, filter);
+      return { rows: decodeEntries(entries), interrupted: entries.interrupted };
+    }
+    const rows = await socket.list(this.#table, filter);
+    return { rows, interrupted: rows.interrupted };
   }
 
   async batch(
@@ -316,7 +334,11 @@ export function openMonitor(
 ): () => void {
   try {
     // Out of the addon's call: what a consumer does with it is an ordinary turn of the event loop.
-    const onBatch = (events: Record<string, unknown>[]): void => queueMicrotask(() => onEvents(events));
+    const onBatch: NativeBatch = (entries, objects, atNs, dropped) => {
+      const events = decodeEntries(entries, objects, atNs);
+      if (dropped > 0) events.unshift({ kind: 'overrun', dropped });
+      queueMicrotask(() => onEvents(events));
+    };
     const monitor = native().openMonitor(source.path, source.groups, onBatch);
     return () => monitor.close();
   } catch (error) {

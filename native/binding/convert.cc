@@ -8,18 +8,6 @@
 namespace overns {
 namespace {
 
-constexpr Name<std::uint16_t> kNeighborStates[] = {
-    {"incomplete", NUD_INCOMPLETE}, {"reachable", NUD_REACHABLE}, {"stale", NUD_STALE},
-    {"delay", NUD_DELAY},           {"probe", NUD_PROBE},         {"failed", NUD_FAILED},
-    {"noarp", NUD_NOARP},           {"permanent", NUD_PERMANENT}, {"none", NUD_NONE},
-};
-// The words of bridge(8): static does not age, dynamic does and gives way to a learned move.
-constexpr Name<std::uint16_t> kFdbStates[] = {
-    {"permanent", NUD_PERMANENT},
-    {"static", NUD_NOARP},
-    {"dynamic", NUD_REACHABLE},
-    {"stale", NUD_STALE},
-};
 constexpr Name<std::uint8_t> kFlags[] = {
     {"use", NTF_USE},
     {"self", NTF_SELF},
@@ -159,36 +147,6 @@ std::optional<FlushCommand> parse_flush(Napi::Env env, const Napi::Object& objec
   if (!fields.failed() && command.link.empty()) fields.wrong<Unit>("link", "a link's name");
   if (fields.failed()) return std::nullopt;
   return command;
-}
-
-Napi::Object to_js(Napi::Env env, const NeighborEntry& entry, const LinkNames& names) {
-  auto object = Napi::Object::New(env);
-  const bool fdb = entry.family == AF_BRIDGE;
-  object.Set("link", name_of(env, names, entry.index));
-  if (!entry.ip.empty()) object.Set(fdb ? "dst" : "ip", entry.ip.to_string());
-  if (entry.mac) object.Set("mac", entry.mac->to_string());
-  if (fdb) {
-    // A state may combine bits; the one that decides about ageing names it.
-    const std::uint16_t state = (entry.state & NUD_PERMANENT) != 0 ? NUD_PERMANENT
-                                : (entry.state & NUD_NOARP) != 0   ? NUD_NOARP
-                                                                   : entry.state;
-    object.Set("state", word_of(state, kFdbStates));
-  } else {
-    object.Set("state", word_of(entry.state, kNeighborStates));
-  }
-  auto flags = Napi::Array::New(env);
-  for (const auto& flag : kFlags) {
-    if ((entry.flags & flag.value) != 0) flags.Set(flags.Length(), flag.text);
-  }
-  if (fdb || flags.Length() > 0) object.Set("flags", flags);
-  if (entry.vni) object.Set("vni", *entry.vni);
-  if (entry.port) object.Set("port", *entry.port);
-  if (entry.via != 0) object.Set("via", name_of(env, names, static_cast<std::int32_t>(entry.via)));
-  if (entry.master != 0) object.Set("master", name_of(env, names, static_cast<std::int32_t>(entry.master)));
-  if (entry.vlan != 0) object.Set("vlan", entry.vlan);
-  if (entry.nexthop != 0) object.Set("nexthop", entry.nexthop);
-  if (entry.protocol != 0) object.Set("protocol", entry.protocol);
-  return object;
 }
 
 }  // namespace overns

@@ -68,7 +68,6 @@ using LinkNames = std::map<std::int32_t, std::string>;
 Napi::Object to_js(Napi::Env env, const Link& link, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const InterfaceAddress& address, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& names);
-Napi::Object to_js(Napi::Env env, const NeighborEntry& entry, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const RuleEntry& rule, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const NexthopEntry& nexthop, const LinkNames& names);
 

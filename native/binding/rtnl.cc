@@ -9,6 +9,7 @@
 #include <mutex>
 
 #include "binding/entries.h"
+#include "binding/entry_rows.h"
 #include "binding/instance.h"
 #include "binding/worker.h"
 #include "netlink/namespace.h"
@@ -137,7 +138,8 @@ Result<Answers> run_batch(Channel& channel, std::vector<Command>& commands) {
 }
 
 struct Listing {
-  std::vector<std::variant<Link, InterfaceAddress, RouteEntry, NeighborEntry, RuleEntry, NexthopEntry>> items;
+  std::vector<std::variant<Link, InterfaceAddress, RouteEntry, RuleEntry, NexthopEntry>> items;
+  EntryRows rows;  // of neighbours and FDB entries
   LinkNames names;
   bool interrupted = false;
 };
@@ -196,38 +198,45 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
     case Table::kNeighbor: encode_get_neighbors(batch, filter.family, index, static_cast<std::uint32_t>(master)); break;
     case Table::kFdb: encode_get_neighbors(batch, AF_BRIDGE, index, static_cast<std::uint32_t>(master)); break;
   }
-  auto dump = channel.socket.dump(batch);
-  if (!dump) {
-    // A table without routes does not exist.
-    if (table == Table::kRoute && filter.table != 0 && dump.failure().error == ENOENT) return listing;
-    return dump.failure();
-  }
-  listing.interrupted = dump->interrupted;
   const auto matches = [&](std::int32_t item) { return index == 0 || item == index; };
-  MessageReader reader(dump->bytes);
-  while (const auto message = reader.next()) {
-    if (table == Table::kLink) {
-      if (auto link = decode_link(*message); link && (filter.kind.empty() || link->kind == filter.kind))
+  const bool entries = table == Table::kNeighbor || table == Table::kFdb;
+  const auto keep = [&](const Message& message) {
+    if (entries) {
+      if (const auto entry = decode_neighbor(message); entry && matches(entry->index))
+        listing.rows.add(*entry, RowAction::kListed);
+    } else if (table == Table::kLink) {
+      if (auto link = decode_link(message); link && (filter.kind.empty() || link->kind == filter.kind))
         listing.items.emplace_back(std::move(*link));
     } else if (table == Table::kAddress) {
-      if (auto address = decode_address(*message); address && matches(address->index))
+      if (auto address = decode_address(message); address && matches(address->index))
         listing.items.emplace_back(std::move(*address));
     } else if (table == Table::kRoute) {
       const auto leaves = [&](const RouteEntry& route) {
         return matches(route.index) || std::any_of(route.hops.begin(), route.hops.end(),
                                                    [&](const RouteHop& hop) { return matches(hop.index); });
       };
-      if (auto route = decode_route(*message);
+      if (auto route = decode_route(message);
           route && leaves(*route) && (filter.table == 0 || route->table == filter.table))
         listing.items.emplace_back(std::move(*route));
     } else if (table == Table::kRule) {
-      if (auto rule = decode_rule(*message)) listing.items.emplace_back(std::move(*rule));
+      if (auto rule = decode_rule(message)) listing.items.emplace_back(std::move(*rule));
     } else if (table == Table::kNexthop) {
-      if (auto nexthop = decode_nexthop(*message)) listing.items.emplace_back(std::move(*nexthop));
-    } else if (auto entry = decode_neighbor(*message); entry && matches(entry->index)) {
-      listing.items.emplace_back(*entry);
+      if (auto nexthop = decode_nexthop(message)) listing.items.emplace_back(std::move(*nexthop));
     }
+  };
+  auto interrupted = channel.socket.dump(
+      batch,
+      [&] {
+        listing.items.clear();
+        listing.rows.clear();
+      },
+      keep);
+  if (!interrupted) {
+    // A table without routes does not exist.
+    if (table == Table::kRoute && filter.table != 0 && interrupted.failure().error == ENOENT) return listing;
+    return interrupted.failure();
   }
+  listing.interrupted = *interrupted;
 
   // The names that the entries refer to: from one dump of the links, or from the listing itself.
   if (table == Table::kRule) return listing;
@@ -246,6 +255,7 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
   while (const auto message = link_reader.next()) {
     if (const auto link = decode_link(*message)) listing.names[link->index] = link->name;
   }
+  listing.rows.name_links(listing.names);
   return listing;
 }
 
@@ -352,9 +362,15 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
     }
     const auto filter = parse_filter(env, *table, info[1].As<Napi::Object>());
     if (!filter) return env.Undefined();
+    const bool entries = *table == Table::kNeighbor || *table == Table::kFdb;
     return PromiseWorker<Listing>::run(
         env, [channel = channel_, table = *table, filter = *filter] { return run_list(*channel, table, filter); },
-        [](Napi::Env of, Listing& listing) -> Napi::Value {
+        [entries](Napi::Env of, Listing& listing) -> Napi::Value {
+          if (entries) {
+            auto rows = listing.rows.to_js(of);
+            if (listing.interrupted) rows.Set("interrupted", true);
+            return rows;
+          }
           auto result = Napi::Array::New(of, listing.items.size());
           for (std::uint32_t i = 0; i < listing.items.size(); ++i) {
             Napi::HandleScope scope(of);
