@@ -1,5 +1,14 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
 export { NetlinkError, OvernsError } from './errors.js';
+export {
+  type InNetns,
+  identityOf,
+  type MonitorGroup,
+  type MonitorOptions,
+  type RtnlEvent,
+  type RtnlSyncEvent,
+  type SnapshotEvent,
+} from './monitor.js';
 export { type AttachOptions, Overlay, type OverlayInfo, type OverlayOptions } from './overlay.js';
 export { Resolver, type ResolverOptions } from './resolver.js';
 export {
@@ -9,7 +18,6 @@ export {
   type NeighborTable,
   type ReadOnlyTable,
   Rtnl,
-  type RtnlEvent,
   type Table,
 } from './rtnl.js';
 export type * from './rtnl-types.js';

@@ -35,7 +35,7 @@ export type NativeBatch = (
   objects: Record<string, unknown>[],
   /** When they were read, CLOCK_MONOTONIC. */
   atNs: bigint,
-  /** Messages lost before these. */
+  /** Messages lost after the first of these. */
   dropped: number,
 ) => void;
 
@@ -186,8 +186,8 @@ export interface Native {
     },
   ): Promise<NativeEcho[]>;
   openRtnl(netns: string): Promise<NativeRtnl>;
-  /** Subscribed when it returns. */
-  openMonitor(netns: string, groups: readonly string[], onBatch: NativeBatch): NativeMonitor;
+  /** Subscribed when it returns. `receiveBuffer`: bytes. */
+  openMonitor(netns: string, groups: readonly string[], onBatch: NativeBatch, receiveBuffer?: number): NativeMonitor;
   /**
    * An abstract unix stream socket of a namespace: bound and listening, or connected. Resolves to its fd, which the
    * addon closes with this environment until it is told that a handle of Node's has it.

@@ -4,15 +4,17 @@ import { canonicalIp, canonicalMac, checkInterfaceName } from './address.js';
 import { decodeEntries } from './entry-decoder.js';
 import { encodeEntries } from './entry-encoder.js';
 import { invalidArgument, invalidType, type NetlinkError, OvernsError } from './errors.js';
-import { isNativeFailure, kernel, netlinkError } from './kernel-error.js';
+import { kernel, netlinkError } from './kernel-error.js';
 import {
-  type NativeBatch,
-  type NativeFailure,
-  type NativeOp,
-  type NativeRtnl,
-  native,
-  type TableName,
-} from './native.js';
+  checkMonitorOptions,
+  type InNetns,
+  type MonitorOptions,
+  type MonitorSource,
+  monitorNamespaces,
+  type RtnlEvent,
+  type RtnlSyncEvent,
+} from './monitor.js';
+import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
 import { netnsPath } from './netns.js';
 import type {
   Address,
@@ -28,30 +30,7 @@ import type {
   Route,
   Rule,
 } from './rtnl-types.js';
-import { createSubscription } from './subscription.js';
-import type { Cancel, NetnsRef, QueueOptions, Subscription } from './types.js';
-
-/** What a monitor tells. */
-export type RtnlEvent =
-  | ({ readonly kind: 'link'; readonly action: 'new' | 'delete' } & Omit<Link, 'kind'> & { readonly linkKind?: string })
-  | ({ readonly kind: 'address'; readonly action: 'new' | 'delete' } & Address)
-  | ({ readonly kind: 'route'; readonly action: 'new' | 'delete' } & Route)
-  | ({ readonly kind: 'neighbor'; readonly action: 'new' | 'delete' } & Neighbor)
-  | ({ readonly kind: 'fdb'; readonly action: 'new' | 'delete' } & FdbEntry)
-  /** The kernel asks (RTM_GETNEIGH): a vxlan's l2miss or l3miss, or an `app_solicit` of another device. */
-  | {
-      readonly kind: 'miss';
-      readonly query: 'l2' | 'l3';
-      readonly link: string;
-      readonly ip?: string;
-      readonly mac?: string;
-      readonly state: string;
-      /** Asked by a vxlan device. */
-      readonly vxlan: boolean;
-      readonly atNs: bigint;
-    }
-  /** Events were lost: the kernel's buffer or this process could not hold them. List anew. */
-  | { readonly kind: 'overrun'; readonly dropped: number };
+import type { Cancel, NetnsRef, Subscription } from './types.js';
 
 /** An answer of a batch, per item. */
 export type BatchAnswer = { readonly ok: true } | { readonly ok: false; readonly error: NetlinkError };
@@ -324,25 +303,35 @@ function netnsWords(ref: NetnsRef | undefined): string | undefined {
   return 'path' in ref ? `netns ${ref.path}` : `the netns of pid ${ref.pid}`;
 }
 
-/**
- * Reads the news of a namespace, from the moment this returns, in bursts. Returns what stops it.
- * @throws NetlinkError
- */
-export function openMonitor(
-  source: { readonly path: string; readonly groups: readonly string[]; readonly netns: string | undefined },
-  onEvents: (events: readonly Record<string, unknown>[]) => void,
-): () => void {
-  try {
-    // Out of the addon's call: what a consumer does with it is an ordinary turn of the event loop.
-    const onBatch: NativeBatch = (entries, objects, atNs, dropped) => {
-      const events = decodeEntries(entries, objects, atNs);
-      if (dropped > 0) events.unshift({ kind: 'overrun', dropped });
-      queueMicrotask(() => onEvents(events));
-    };
-    const monitor = native().openMonitor(source.path, source.groups, onBatch);
-    return () => monitor.close();
-  } catch (error) {
-    throw isNativeFailure(error) ? netlinkError(error, { what: 'monitor', netns: source.netns }) : error;
+/** What a caller calls a namespace, in events. */
+function netnsLabel(ref: NetnsRef): string {
+  if (typeof ref === 'string') return ref;
+  return 'path' in ref ? ref.path : `pid:${ref.pid}`;
+}
+
+/** Lists what belongs to a monitor's groups. */
+function listing(rtnl: Rtnl): MonitorSource['list'] {
+  return async (groups) => {
+    const listed: Record<string, unknown> = {};
+    if (groups.includes('link')) listed.links = await whole(() => rtnl.links.list());
+    if (groups.includes('address')) listed.addresses = await whole(() => rtnl.addresses.list());
+    if (groups.includes('route')) listed.routes = await whole(() => rtnl.routes.list());
+    if (groups.includes('neigh')) {
+      listed.neighbors = await whole(() => rtnl.neighbors.list());
+      listed.fdb = await whole(() => rtnl.fdb.list());
+    }
+    return listed;
+  };
+}
+
+/** A listing of one moment: again while the table changes each time it is read. */
+async function whole<T>(list: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await list();
+    } catch (error) {
+      if (attempt === 10 || (error as OvernsError).code !== 'EINTR') throw error;
+    }
   }
 }
 
@@ -421,18 +410,69 @@ export class Rtnl implements AsyncDisposable {
     );
   }
 
-  /** The news of this namespace. Default: all groups. */
-  monitor(
-    options: QueueOptions & { readonly groups?: readonly ('link' | 'address' | 'route' | 'neigh')[] | undefined } = {},
-  ): Subscription<RtnlEvent> {
+  /**
+   * The news of this namespace, from the moment this returns. The first event is handed over at once, what comes within
+   * 0.4 ms after it together, so `batches()` is the way to read many.
+   *
+   * Without `resync` the events are the kernel's notifications, `new` and `delete`. With it the stream is what a mirror
+   * needs: a snapshot, then additions, changes and deletions, and after a loss a snapshot again.
+   * @throws OvernsError `OVERNS_CLOSED`; NetlinkError `EMFILE`, `ENOENT`, ...; TypeError, RangeError that name the option
+   * @example
+   * for await (const event of rtnl.monitor({ groups: ['link'], signal })) {
+   *   if (event.kind === 'link') console.log(event.action, event.name);
+   * }
+   */
+  monitor(options: MonitorOptions & { readonly resync: true }): Subscription<RtnlSyncEvent>;
+  monitor(options?: MonitorOptions): Subscription<RtnlEvent>;
+  monitor(options: MonitorOptions = {}): Subscription<RtnlEvent> | Subscription<RtnlSyncEvent> {
     this.#opened();
-    const groups = options.groups ?? ['link', 'address', 'route', 'neigh'];
-    const source = { path: this.#path, groups, netns: this.#netns };
-    return createSubscription<RtnlEvent>(
-      options,
-      (queue) => openMonitor(source, (events) => void queue.pushAll(events as unknown as RtnlEvent[])),
-      { overflow: (dropped) => ({ kind: 'overrun', dropped }) },
-    );
+    const source = { path: this.#path, words: this.#netns, list: listing(this) };
+    return monitorNamespaces<RtnlEvent>([source], options);
+  }
+
+  /**
+   * The news of several namespaces in one stream, in the order they are read; each event has its `netns`. One socket a
+   * namespace, all read by one thread. The sockets keep their namespaces alive; those of one given by its name are
+   * closed when the name is removed, and an event of kind `netns` tells of it, in whatever groups.
+   * @param options `netns`: at least one
+   * @throws OvernsError `ENOENT`, `EPERM`, ...; TypeError, RangeError that name the option
+   * @example
+   * const news = await Rtnl.monitor({ netns: ['blue', { pid: 42 }], groups: ['neigh'] });
+   * for await (const event of news) console.log(event.netns, event.kind);
+   */
+  static monitor(
+    options: MonitorOptions & { readonly netns: readonly NetnsRef[]; readonly resync: true },
+  ): Promise<Subscription<InNetns<RtnlSyncEvent>>>;
+  static monitor(
+    options: MonitorOptions & { readonly netns: readonly NetnsRef[] },
+  ): Promise<Subscription<InNetns<RtnlEvent>>>;
+  static async monitor(options: MonitorOptions & { readonly netns: readonly NetnsRef[] }): Promise<unknown> {
+    checkMonitorOptions(options);
+    if (!Array.isArray(options.netns)) throw invalidType('netns', options.netns, 'an array of namespaces');
+    if (options.netns.length === 0) throw invalidArgument('netns', '[]', 'at least one namespace');
+    throwIfAborted(checkSignal(options.signal));
+    const opened: Rtnl[] = [];
+    try {
+      const sources: MonitorSource[] = [];
+      for (const [at, netns] of options.netns.entries()) {
+        if (netns === undefined) throw invalidType(`netns[${at}]`, netns, 'a namespace');
+        const path = await netnsPath(netns, `netns[${at}]`);
+        const label = netnsLabel(netns);
+        const name = typeof netns === 'string' && !netns.startsWith('/') ? netns : undefined;
+        const source = { path, words: netnsWords(netns), label, name };
+        if (options.resync) {
+          const rtnl = await Rtnl.open({ netns: { path } });
+          opened.push(rtnl);
+          sources.push({ ...source, list: listing(rtnl), close: () => void rtnl.close() });
+        } else {
+          sources.push({ ...source, list: async () => ({}) });
+        }
+      }
+      return monitorNamespaces(sources, options);
+    } catch (error) {
+      for (const rtnl of opened) await rtnl.close();
+      throw error;
+    }
   }
 
   /** Idempotent. Requests under way are finished first. */

@@ -51,7 +51,7 @@ export function eventLines(event: RtnlEvent): string[] {
   }
 }
 
-function entryLines(kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb', fields: Fields): string[] {
+function entryLines(kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb' | 'netns', fields: Fields): string[] {
   switch (kind) {
     case 'link':
       return linkLines(fields);
@@ -78,6 +78,8 @@ function entryLines(kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb', fie
       return [neighborWords(fields)];
     case 'fdb':
       return [fdbWords(fields)];
+    case 'netns':
+      return [words(pair('netns', fields.name))];
   }
 }
 

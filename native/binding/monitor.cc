@@ -13,6 +13,9 @@
 namespace overns {
 namespace {
 
+// Room for about 100,000 messages, taken only while they wait: a burst may come while other threads have the CPUs.
+constexpr int kReceiveBuffer = 64 << 20;
+
 enum Group : unsigned { kLinkGroup = 1, kAddressGroup = 2, kRouteGroup = 4, kNeighGroup = 8, kMissGroup = 16 };
 
 std::optional<unsigned> parse_group(const std::string& name) {
@@ -35,7 +38,7 @@ struct Opened {
   LinkNames names;
 };
 
-Result<Opened> open_events(const std::string& netns, unsigned groups) {
+Result<Opened> open_events(const std::string& netns, unsigned groups, int receive_buffer) {
   Opened opened;
   std::vector<std::uint32_t> numbers;
   // Links always: their names are needed to tell of anything else.
@@ -44,7 +47,7 @@ Result<Opened> open_events(const std::string& netns, unsigned groups) {
   if ((groups & kAddressGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR});
   if ((groups & kRouteGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE});
   if ((groups & (kNeighGroup | kMissGroup)) != 0) numbers.push_back(RTNLGRP_NEIGH);
-  EventSocketOptions options{numbers, 16 << 20, misses_only ? EventFilter::kMisses : EventFilter::kNone};
+  EventSocketOptions options{numbers, receive_buffer, misses_only ? EventFilter::kMisses : EventFilter::kNone};
   auto socket = open_event_socket(netns, options);
   if (!socket) return socket.failure();
   opened.socket = std::move(*socket);
@@ -199,7 +202,10 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
   if (type == RTM_NEWROUTE || type == RTM_DELROUTE) {
     const auto route = decode_route(message);
     if (!route) return std::nullopt;
-    return event(to_js(env, *route, names_), "route", type == RTM_DELROUTE);
+    auto object = to_js(env, *route, names_);
+    // Of all notifications only those of routes tell (fib_table_insert, fib6_add_rt2node).
+    if (type == RTM_NEWROUTE && (message.header.nlmsg_flags & NLM_F_REPLACE) != 0) object.Set("replaced", true);
+    return event(object, "route", type == RTM_DELROUTE);
   }
   const auto entry = decode_neighbor(message);
   if (!entry) return std::nullopt;
@@ -255,7 +261,7 @@ Napi::Value open_monitor(const Napi::CallbackInfo& info) {
   }
   // Right here and not on the pool: when this returns, no event is missed any more. It takes a fraction of a
   // millisecond.
-  auto opened = open_events(text_of(info[0]), groups);
+  auto opened = open_events(text_of(info[0]), groups, static_cast<int>(number_of(info[3], kReceiveBuffer)));
   if (!opened) {
     Napi::Error(env, to_js(env, opened.failure())).ThrowAsJavaScriptException();
     return env.Undefined();
