@@ -9,6 +9,15 @@ export {
   type RtnlSyncEvent,
   type SnapshotEvent,
 } from './monitor.js';
+export type {
+  NetnsAbstractOptions,
+  NetnsConnectOptions,
+  NetnsDgramOptions,
+  NetnsEvent,
+  NetnsListenOptions,
+  OpenNetns,
+} from './namespace.js';
+export * as netns from './namespace.js';
 export { type AttachOptions, Overlay, type OverlayInfo, type OverlayOptions } from './overlay.js';
 export { Resolver, type ResolverOptions } from './resolver.js';
 export {

@@ -193,6 +193,19 @@ export interface Native {
    * addon closes with this environment until it is told that a handle of Node's has it.
    */
   openUnixSocket(netns: string, name: string, mode: 'listen' | 'connect'): Promise<number>;
+  /** A non-blocking TCP or UDP socket of a namespace, bound if there is an address. Lent like the above. */
+  openIpSocket(
+    netns: string,
+    options: {
+      readonly datagram: boolean;
+      readonly family: 4 | 6;
+      readonly address?: string;
+      readonly port: number;
+      readonly ipv6Only: boolean;
+      readonly reuseAddress: boolean;
+      readonly reusePort: boolean;
+    },
+  ): Promise<number>;
   adopted(fd: number): void;
   /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
   writeSysctl(netns: string, name: string, value: string): Promise<void>;

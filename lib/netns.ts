@@ -94,6 +94,12 @@ export function checkNetns(ref: NetnsRef | undefined, argument = 'netns'): void 
   named(ref, argument);
 }
 
+/** What a caller calls a namespace: the counterpart of {@link parseNetns}. */
+export function netnsLabel(ref: NetnsRef): string {
+  if (typeof ref === 'string') return ref;
+  return 'path' in ref ? ref.path : `pid:${ref.pid}`;
+}
+
 /** A reference as a command line writes it: a name, an absolute path, or `pid:N`. */
 export function parseNetns(text: string, argument = 'netns'): NetnsRef {
   const pid = /^pid:(.*)$/s.exec(text)?.[1];

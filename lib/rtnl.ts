@@ -15,7 +15,7 @@ import {
   type RtnlSyncEvent,
 } from './monitor.js';
 import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
-import { netnsPath } from './netns.js';
+import { netnsLabel, netnsPath } from './netns.js';
 import type {
   Address,
   AnyLinkSpec,
@@ -64,7 +64,10 @@ export interface LinkTable extends Table<Link, LinkSpec> {
    * @throws NetlinkError `ENODEV` when there is none; `EOPNOTSUPP` for what cannot be changed
    */
   set(change: LinkChange, options?: Cancel): Promise<void>;
-  delete(item: Partial<LinkSpec> | { readonly name: string } | { readonly index: number }, options?: Cancel): Promise<void>;
+  delete(
+    item: Partial<LinkSpec> | { readonly name: string } | { readonly index: number },
+    options?: Cancel,
+  ): Promise<void>;
 }
 
 /** Neighbours, and the removal of many. */
@@ -303,12 +306,6 @@ function netnsWords(ref: NetnsRef | undefined): string | undefined {
   return 'path' in ref ? `netns ${ref.path}` : `the netns of pid ${ref.pid}`;
 }
 
-/** What a caller calls a namespace, in events. */
-function netnsLabel(ref: NetnsRef): string {
-  if (typeof ref === 'string') return ref;
-  return 'path' in ref ? ref.path : `pid:${ref.pid}`;
-}
-
 /** Lists what belongs to a monitor's groups. */
 function listing(rtnl: Rtnl): MonitorSource['list'] {
   return async (groups) => {
@@ -468,6 +465,7 @@ export class Rtnl implements AsyncDisposable {
           sources.push({ ...source, list: async () => ({}) });
         }
       }
+      throwIfAborted(options.signal);
       return monitorNamespaces(sources, options);
     } catch (error) {
       for (const rtnl of opened) await rtnl.close();
