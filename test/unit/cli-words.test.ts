@@ -88,15 +88,17 @@ describe("iproute2's words", () => {
     ],
     [
       { kind: 'route', action: 'new', atNs: 0n, dst: '8.8.8.8/32', gateway: '10.0.0.1', link: 'eth0' },
-      '8.8.8.8/32 via 10.0.0.1 dev eth0',
-    ],
-    [
-      { kind: 'address', action: 'delete', atNs: 0n, link: 'eth0', address: 'fd00::1/64' },
-      'Deleted eth0    inet6 fd00::1/64',
+      '8.8.8.8 via 10.0.0.1 dev eth0',
     ],
     [{ kind: 'overrun', dropped: 3 }, 'overrun: 3 events were lost'],
   ])('%o', (event, line) => {
     expect(eventLines(event)).toEqual([line]);
+  });
+
+  test('addresses: two lines', () => {
+    expect(
+      eventLines({ kind: 'address', action: 'delete', atNs: 0n, link: 'eth0', address: 'fd00::1/64', scope: 'global' }),
+    ).toEqual(['Deleted eth0    inet6 fd00::1/64 scope global', '       valid_lft forever preferred_lft forever']);
   });
 
   test('links: two lines, the flags in words', () => {
