@@ -8,7 +8,7 @@ import { Docker, type DockerOptions } from './docker.js';
 import { OvernsError } from './errors.js';
 import { kernel, netlinkError } from './kernel-error.js';
 import { type Native, type NativeRtnl, native } from './native.js';
-import type { LinkSpec } from './rtnl.js';
+import type { LinkSpec } from './rtnl-types.js';
 
 /** One thing that was looked at. */
 export interface Check {

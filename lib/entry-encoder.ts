@@ -3,37 +3,13 @@
  * costs a call there, and a batch of 100,000 entries has a million of them.
  */
 import { canonicalIp, checkInterfaceName, ipBytes, ipFamily } from './address.js';
+import { EXTENDED_FLAGS, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
 import { invalidArgument, invalidType } from './errors.js';
 
-export const RECORD_BYTES = 48;
+export const RECORD_BYTES = 52;
 
 const VERBS: Readonly<Record<string, number>> = { add: 0, replace: 1, append: 2, delete: 3, set: 4 };
 const DELETE = 3;
-/** NUD_*, include/uapi/linux/neighbour.h. */
-const NEIGHBOR_STATES: Readonly<Record<string, number>> = {
-  none: 0,
-  incomplete: 0x01,
-  reachable: 0x02,
-  stale: 0x04,
-  delay: 0x08,
-  probe: 0x10,
-  failed: 0x20,
-  noarp: 0x40,
-  permanent: 0x80,
-};
-/** The words of bridge(8). */
-const FDB_STATES: Readonly<Record<string, number>> = { permanent: 0x80, static: 0x40, dynamic: 0x02, stale: 0x04 };
-/** NTF_*. */
-const FLAGS: Readonly<Record<string, number>> = {
-  use: 0x01,
-  self: 0x02,
-  master: 0x04,
-  proxy: 0x08,
-  extern_learn: 0x10,
-  offload: 0x20,
-  sticky: 0x40,
-  router: 0x80,
-};
 const NTF_SELF = 0x02;
 const NTF_MASTER = 0x04;
 const NO_VNI = 0xffff_ffff;
@@ -62,7 +38,7 @@ export function encodeEntries(
     if (operation === null || typeof operation !== 'object') throw invalidType('operation', operation, 'an object');
     const { op, item } = operation;
     if (item === null || typeof item !== 'object') throw invalidType('item', item, 'an object');
-    const verb = VERBS[op];
+    const verb = word(VERBS, op);
     if (verb === undefined) throw invalidArgument('op', op, 'add, replace, append or delete');
     encode(table, verb, item as Item, records, view, i * RECORD_BYTES, links);
   }
@@ -104,17 +80,22 @@ function encode(
   const fdb = table === 'fdb';
   const states = fdb ? FDB_STATES : NEIGHBOR_STATES;
   let flags = 0;
+  let extended = 0;
   if (item.flags !== undefined) {
     if (!Array.isArray(item.flags)) throw invalidType('flags', item.flags, 'an array');
     for (const flag of item.flags) {
-      const bit = FLAGS[flag as string];
-      if (bit === undefined) throw invalidArgument('flags', flag, `one of ${Object.keys(FLAGS).join(', ')}`);
-      flags |= bit;
+      const bit = word(FLAGS, flag);
+      const extendedBit = bit === undefined ? word(EXTENDED_FLAGS, flag) : 0;
+      if (extendedBit === undefined) {
+        throw invalidArgument('flags', flag, `one of ${Object.keys({ ...FLAGS, ...EXTENDED_FLAGS }).join(', ')}`);
+      }
+      flags |= bit ?? 0;
+      extended |= extendedBit;
     }
   }
   if (fdb && (flags & (NTF_SELF | NTF_MASTER)) === 0) flags |= NTF_SELF;
   // A deletion goes by its key alone.
-  const state = item.state === undefined || verb === DELETE ? 0x80 : states[item.state as string];
+  const state = item.state === undefined || verb === DELETE ? 0x80 : word(states, item.state);
   if (state === undefined) throw invalidArgument('state', item.state, `one of ${Object.keys(states).join(', ')}`);
   out[at] = verb;
   out[at + 1] = flags;
@@ -132,6 +113,15 @@ function encode(
   view.setUint16(at + 36, links.number(item.link, 'link'), true);
   view.setUint16(at + 38, item.via === undefined ? NO_LINK : links.number(item.via, 'via'), true);
   if (item.nexthop !== undefined) view.setUint32(at + 40, integer(item.nexthop, 'nexthop', 0xffff_ffff), true);
+  const source = item.sourceVni === undefined ? NO_VNI : integer(item.sourceVni, 'sourceVni', 0xff_ffff);
+  view.setUint32(at + 44, source, true);
+  if (item.protocol !== undefined) out[at + 48] = integer(item.protocol, 'protocol', 0xff);
+  out[at + 49] = extended;
+}
+
+/** What a table has for a word, and nothing for what is no word of it. */
+function word(table: Readonly<Record<string, number>>, value: unknown): number | undefined {
+  return typeof value === 'string' && Object.hasOwn(table, value) ? table[value] : undefined;
 }
 
 function integer(value: unknown, name: string, max: number): number {

@@ -1,20 +1,34 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
 export { NetlinkError, OvernsError } from './errors.js';
+export {
+  type InNetns,
+  identityOf,
+  type MonitorGroup,
+  type MonitorOptions,
+  type RtnlEvent,
+  type RtnlSyncEvent,
+  type SnapshotEvent,
+} from './monitor.js';
+export type {
+  NetnsAbstractOptions,
+  NetnsConnectOptions,
+  NetnsDgramOptions,
+  NetnsEvent,
+  NetnsListenOptions,
+  OpenNetns,
+} from './namespace.js';
+export * as netns from './namespace.js';
 export { type AttachOptions, Overlay, type OverlayInfo, type OverlayOptions } from './overlay.js';
 export { Resolver, type ResolverOptions } from './resolver.js';
 export {
-  type Address,
   type BatchAnswer,
-  type FdbEntry,
-  type Link,
-  type LinkSpec,
+  type FdbTable,
   type LinkTable,
-  type Neighbor,
-  type PeerSpec,
-  type Route,
+  type NeighborTable,
+  type ReadOnlyTable,
   Rtnl,
-  type RtnlEvent,
   type Table,
 } from './rtnl.js';
+export type * from './rtnl-types.js';
 export { type OpenStoreOptions, openStore } from './store/index.js';
 export type * from './types.js';

@@ -9,6 +9,8 @@ export interface Attempt {
   readonly what: string;
   readonly netns?: string | undefined;
   readonly request?: Readonly<Record<string, unknown>> | undefined;
+  /** What it takes of the kernel beyond the ordinary. */
+  readonly feature?: 'fdb-flush' | undefined;
 }
 
 const hints: Readonly<Record<string, string>> = {

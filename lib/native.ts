@@ -5,6 +5,7 @@
 /// <reference path="./node-gyp-build.d.ts" />
 import { fileURLToPath } from 'node:url';
 import load from 'node-gyp-build';
+import type { EntryRows } from './entry-decoder.js';
 import { OvernsError } from './errors.js';
 
 /** How the addon reports a failed request: on rejections as properties of the Error, in batches as plain objects. */
@@ -18,11 +19,26 @@ export interface NativeFailure {
   readonly attribute?: string;
 }
 
-export type TableName = 'link' | 'address' | 'route' | 'neighbor' | 'fdb';
+export type TableName = 'link' | 'address' | 'route' | 'neighbor' | 'fdb' | 'rule' | 'nexthop';
 export interface NativeOp {
   readonly op: 'add' | 'replace' | 'append' | 'delete' | 'set';
   readonly item: Readonly<Record<string, unknown>>;
 }
+
+/** True when the table changed at every attempt to read it. */
+interface Interruptible {
+  readonly interrupted?: boolean;
+}
+
+/** News: neighbours, FDB entries and misses as rows, in whose order the `objects` of all other kinds have places. */
+export type NativeBatch = (
+  entries: EntryRows,
+  objects: Record<string, unknown>[],
+  /** When they were read, CLOCK_MONOTONIC. */
+  atNs: bigint,
+  /** Messages lost after the first of these. */
+  dropped: number,
+) => void;
 
 /** A command socket in one namespace. Calls run one after the other on libuv's pool. */
 export interface NativeRtnl {
@@ -34,7 +50,13 @@ export interface NativeRtnl {
     records: Uint8Array,
     links: readonly string[],
   ): Promise<(number | NativeFailure)[]>;
-  list(table: TableName, filter: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>[]>;
+  list(table: 'neighbor' | 'fdb', filter: Readonly<Record<string, unknown>>): Promise<EntryRows & Interruptible>;
+  list(
+    table: Exclude<TableName, 'neighbor' | 'fdb'>,
+    filter: Readonly<Record<string, unknown>>,
+  ): Promise<Record<string, unknown>[] & Interruptible>;
+  /** A bulk deletion of FDB entries (NLM_F_BULK). */
+  flush(filter: Readonly<Record<string, unknown>>): Promise<void>;
   /** The id by which this namespace knows the one at `path`, or -1 (RTM_GETNSID). */
   nsid(path: string): Promise<number>;
   /** Sets how many bytes may wait for one address on a link (RTM_SETNEIGHTBL, unres_qlen_bytes), both families. */
@@ -168,17 +190,26 @@ export interface Native {
   openRtnl(netns: string): Promise<NativeRtnl>;
   /** In a new namespace without a name, which lives as long as the socket. */
   openScratchRtnl(): Promise<NativeRtnl>;
-  /** Subscribed when it returns. */
-  openMonitor(
-    netns: string,
-    groups: readonly string[],
-    onBatch: (events: Record<string, unknown>[]) => void,
-  ): NativeMonitor;
+  /** Subscribed when it returns. `receiveBuffer`: bytes. */
+  openMonitor(netns: string, groups: readonly string[], onBatch: NativeBatch, receiveBuffer?: number): NativeMonitor;
   /**
    * An abstract unix stream socket of a namespace: bound and listening, or connected. Resolves to its fd, which the
    * addon closes with this environment until it is told that a handle of Node's has it.
    */
   openUnixSocket(netns: string, name: string, mode: 'listen' | 'connect'): Promise<number>;
+  /** A non-blocking TCP or UDP socket of a namespace, bound if there is an address. Lent like the above. */
+  openIpSocket(
+    netns: string,
+    options: {
+      readonly datagram: boolean;
+      readonly family: 4 | 6;
+      readonly address?: string;
+      readonly port: number;
+      readonly ipv6Only: boolean;
+      readonly reuseAddress: boolean;
+      readonly reusePort: boolean;
+    },
+  ): Promise<number>;
   adopted(fd: number): void;
   /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
   writeSysctl(netns: string, name: string, value: string): Promise<void>;

@@ -11,7 +11,7 @@ import type { NetnsRef } from './types.js';
 const NSFS_MAGIC = 0x6e736673;
 
 /** The caller's own namespace. The process as a whole has one: no thread of it that outlives a call ever leaves it. */
-const OWN_NETNS = '/proc/self/ns/net';
+export const OWN_NETNS = '/proc/self/ns/net';
 
 /** The largest pid there can be (PID_MAX_LIMIT, include/linux/threads.h). */
 const PID_MAX = 4_194_304;
@@ -22,6 +22,11 @@ const PID_MAX = 4_194_304;
  */
 export function netnsDirectory(): string {
   return resolve(process.env.OVERNS_NETNS_DIR || '/run/netns');
+}
+
+/** The file of a named namespace. */
+export function netnsFile(name: string): string {
+  return join(netnsDirectory(), name);
 }
 
 /** What a reference says, before anything is looked up: the file, and the words for it in errors. */
@@ -66,7 +71,7 @@ function named(ref: NetnsRef | undefined, argument: string): Named {
   if (typeof ref === 'string') {
     if (isAbsolute(ref)) return { path: checkPath(ref, argument), description: ref };
     checkNetnsName(ref, argument);
-    return { path: join(netnsDirectory(), ref), description: `netns:${ref}`, name: ref };
+    return { path: netnsFile(ref), description: `netns:${ref}`, name: ref };
   }
   if (ref !== null && typeof ref === 'object') {
     if ('pid' in ref) {
@@ -87,6 +92,12 @@ function named(ref: NetnsRef | undefined, argument: string): Named {
  */
 export function checkNetns(ref: NetnsRef | undefined, argument = 'netns'): void {
   named(ref, argument);
+}
+
+/** What a caller calls a namespace: the counterpart of {@link parseNetns}. */
+export function netnsLabel(ref: NetnsRef): string {
+  if (typeof ref === 'string') return ref;
+  return 'path' in ref ? ref.path : `pid:${ref.pid}`;
 }
 
 /** A reference as a command line writes it: a name, an absolute path, or `pid:N`. */

@@ -17,6 +17,10 @@ export interface BoundedQueue<E> {
   push(event: E): boolean;
   /** Queues a burst, which a waiting `batches()` gets as one array. */
   pushAll(events: readonly E[]): boolean;
+  /**
+   * Says that the source itself has lost `count` events: the stream tells of it as of events that did not fit.
+   */
+  lose(count: number): void;
   /** Ends the stream once the consumer has read what is queued. */
   end(): void;
   /** Fails the stream once the consumer has read what is queued. */
@@ -32,6 +36,13 @@ export interface Source<E> {
    * `Subscription.dropped` only.
    */
   readonly overflow?: (dropped: number) => E;
+  /**
+   * Makes good for a loss, when the consumer has been told of it: what this resolves to stands in the stream next,
+   * before everything that is pushed from this call on. Until then, what is pushed is dropped, for it will be made good
+   * too; so the newest events give way, whatever the options say. Called once at the start as well. When it rejects,
+   * the stream fails.
+   */
+  readonly recover?: () => Promise<E>;
 }
 
 /**
@@ -55,10 +66,11 @@ export function createSubscription<E>(
   source: Source<E> = {},
 ): Subscription<E> {
   const { maxQueue, overflow, signal } = checkQueueOptions(options);
-  const queue = new Queue<E>(maxQueue, overflow, signal, source.overflow);
+  const queue = new Queue<E>(maxQueue, overflow, signal, source);
   if (!signal?.aborted) {
     try {
       queue.opened(open(queue));
+      queue.recover();
     } catch (error) {
       queue.leave();
       throw error;
@@ -134,6 +146,10 @@ class Queue<E> implements BoundedQueue<E> {
   readonly #dropOldest: boolean;
   readonly #signal: AbortSignal | undefined;
   readonly #marker: ((dropped: number) => E) | undefined;
+  readonly #recover: (() => Promise<E>) | undefined;
+  /** What recovery gave, to be read before the queue. */
+  #recovered: { readonly event: E } | undefined;
+  #recovering = false;
   readonly #events = new Ring<E>();
   /** Calls of next() that wait. Never any while something can be read. */
   readonly #waiters = new Ring<Waiter<E>>();
@@ -155,12 +171,13 @@ class Queue<E> implements BoundedQueue<E> {
     max: number,
     overflow: 'drop-oldest' | 'drop-newest',
     signal: AbortSignal | undefined,
-    marker: ((dropped: number) => E) | undefined,
+    source: Source<E>,
   ) {
     this.#max = max;
-    this.#dropOldest = overflow === 'drop-oldest';
+    this.#dropOldest = overflow === 'drop-oldest' && source.recover === undefined;
     this.#signal = signal;
-    this.#marker = marker;
+    this.#marker = source.overflow;
+    this.#recover = source.recover;
     this.#ignoreSignal = onAbort(signal, () => this.#abort());
     if (signal?.aborted) this.#abort();
   }
@@ -173,7 +190,7 @@ class Queue<E> implements BoundedQueue<E> {
 
   push(event: E): boolean {
     if (this.closed) return false;
-    if (this.#waiters.length === 0) {
+    if (this.#waiters.length === 0 || this.#recovering) {
       this.#hold(event);
     } else {
       const waiter = this.#waiters.shift();
@@ -186,7 +203,7 @@ class Queue<E> implements BoundedQueue<E> {
   pushAll(events: readonly E[]): boolean {
     if (this.closed) return false;
     let at = 0;
-    while (at < events.length && this.#waiters.length > 0) {
+    while (at < events.length && this.#waiters.length > 0 && !this.#recovering) {
       const waiter = this.#waiters.shift();
       const value = waiter.batch ? events.slice(at) : (events[at] as E);
       const count = waiter.batch ? events.length - at : 1;
@@ -238,7 +255,46 @@ class Queue<E> implements BoundedQueue<E> {
     this.#settle();
   }
 
+  lose(count: number): void {
+    if (this.closed || count < 1) return;
+    if (this.#lost === 0 || this.#dropOldest) this.#gap = this.#position + this.#events.length;
+    this.#lost += count;
+    this.#serve();
+  }
+
+  /** Asks the source to make good for a loss. */
+  recover(): void {
+    if (this.#recover === undefined || this.closed) return;
+    this.#recovering = true;
+    this.#recover().then(
+      (event) => {
+        if (this.closed) return;
+        this.#recovering = false;
+        this.#recovered = { event };
+        this.#serve();
+      },
+      (error) => {
+        this.#recovering = false;
+        this.fail(error);
+      },
+    );
+  }
+
+  /** Gives those who wait what can be read now. */
+  #serve(): void {
+    while (this.#waiters.length > 0 && !this.done && this.#readable()) {
+      const waiter = this.#waiters.shift();
+      waiter.resolve({ done: false, value: waiter.batch ? this.#takeAll() : this.#take() });
+    }
+  }
+
   #hold(event: E): void {
+    // What comes after a loss that is to be made good will be made good with it.
+    if (this.#recover !== undefined && this.#lost > 0) {
+      this.dropped++;
+      this.#lost++;
+      return;
+    }
     if (this.#events.length === this.#max) {
       this.dropped++;
       this.#lost++;
@@ -258,13 +314,20 @@ class Queue<E> implements BoundedQueue<E> {
   }
 
   #readable(): boolean {
-    return this.#events.length > 0 || this.#atGap();
+    if (this.#recovering) return false;
+    return this.#recovered !== undefined || this.#events.length > 0 || this.#atGap();
   }
 
   #take(): E {
+    if (this.#recovered !== undefined) {
+      const { event } = this.#recovered;
+      this.#recovered = undefined;
+      return event;
+    }
     if (this.#atGap()) {
       const lost = this.#lost;
       this.#lost = 0;
+      this.recover();
       return (this.#marker as (dropped: number) => E)(lost);
     }
     this.#position++;
@@ -278,6 +341,7 @@ class Queue<E> implements BoundedQueue<E> {
   }
 
   #discard(): void {
+    this.#recovered = undefined;
     this.#events.clear();
     this.#lost = 0;
   }
@@ -286,6 +350,7 @@ class Queue<E> implements BoundedQueue<E> {
   #stop(): void {
     if (this.closed) return;
     this.closed = true;
+    this.#recovering = false;
     this.#ignoreSignal();
     const close = this.#close;
     this.#close = undefined;

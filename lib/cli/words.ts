@@ -17,26 +17,81 @@ export function answerLines({ miss, endpoint }: Extract<ResolverEvent, { kind: '
   return miss.kind === 'l3' ? [`Populating ARP table from ${store}: IP ${miss.ip} is ${endpoint.mac}`, fib] : [fib];
 }
 
-/** IFF_* in iproute2's order and words (include/uapi/linux/if.h). */
-const LINK_FLAGS: readonly (readonly [bit: number, word: string])[] = [
-  [0x8, 'LOOPBACK'],
-  [0x2, 'BROADCAST'],
-  [0x10, 'POINTOPOINT'],
-  [0x1000, 'MULTICAST'],
-  [0x80, 'NOARP'],
-  [0x200, 'ALLMULTI'],
-  [0x100, 'PROMISC'],
-  [0x400, 'MASTER'],
-  [0x800, 'SLAVE'],
-  [0x1, 'UP'],
-  [0x10000, 'LOWER_UP'],
-  [0x20000, 'DORMANT'],
+/** A link's flags in iproute2's order; `running` shows as NO-CARRIER where it is missing. */
+const LINK_FLAGS = [
+  'loopback',
+  'broadcast',
+  'pointopoint',
+  'multicast',
+  'noarp',
+  'allmulti',
+  'promisc',
+  'master',
+  'slave',
+  'debug',
+  'dynamic',
+  'automedia',
+  'portsel',
+  'notrailers',
+  'up',
+  'lower_up',
+  'dormant',
+  'echo',
 ];
+
+const ADDRESS_FLAGS = [
+  'nodad',
+  'optimistic',
+  'dadfailed',
+  'home',
+  'deprecated',
+  'tentative',
+  'dynamic',
+  'mngtmpaddr',
+  'noprefixroute',
+  'autojoin',
+];
+const ROUTE_FLAGS = [
+  'dead',
+  'onlink',
+  'pervasive',
+  'offload',
+  'trap',
+  'notify',
+  'linkdown',
+  'unresolved',
+  'rt_offload',
+];
+const NEIGHBOR_FLAGS = ['router', 'proxy', 'extern_learn', 'offload', 'managed', 'locked'];
+/** RT_TABLE_*; 254 is not shown. */
+const TABLES: Readonly<Record<number, string>> = { 253: 'default', 255: 'local' };
 
 type Fields = Readonly<Record<string, unknown>>;
 
-/** One event of {@link Rtnl.monitor} as `ip monitor` and `bridge monitor` print it. */
-export function eventLines(event: RtnlEvent): string[] {
+/** The links of the namespaces that events are of: other events and links name them by index or name alone. */
+export class LinkBook {
+  readonly #links = new Map<string, { readonly name: string; readonly index: number; readonly up: boolean }>();
+
+  add(link: { readonly name: string; readonly index: number; readonly up: boolean }, netns = ''): void {
+    this.#links.set(`${netns} ${link.index}`, link);
+    this.#links.set(`${netns} ${link.name}`, link);
+  }
+  /** Takes note of a link that comes, changes or goes. */
+  learn(event: RtnlEvent & { readonly netns?: string }): void {
+    if (event.kind !== 'link') return;
+    if (event.action === 'new') this.add(event, event.netns);
+    else for (const key of [event.index, event.name]) this.#links.delete(`${event.netns ?? ''} ${key}`);
+  }
+  find(indexOrName: unknown, netns: unknown = ''): { name: string; index: number; up: boolean } | undefined {
+    return this.#links.get(`${netns} ${indexOrName}`);
+  }
+}
+
+/**
+ * One event of {@link Rtnl.monitor} as `ip monitor` and `bridge monitor` print it.
+ * @param links what the other end of a link is called; without it, its index
+ */
+export function eventLines(event: RtnlEvent & { readonly netns?: string }, links = new LinkBook()): string[] {
   const fields: Fields = { ...event };
   switch (event.kind) {
     case 'overrun':
@@ -45,80 +100,144 @@ export function eventLines(event: RtnlEvent): string[] {
       return [`miss ${neighborWords(fields)}`];
     default: {
       const deleted = event.action === 'delete' ? 'Deleted ' : '';
-      const [first = '', ...more] = entryLines(event.kind, fields);
+      const [first = '', ...more] = entryLines(event.kind, fields, links);
       return [deleted + first, ...more];
     }
   }
 }
 
-function entryLines(kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb', fields: Fields): string[] {
+function entryLines(
+  kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb' | 'netns',
+  fields: Fields,
+  links: LinkBook,
+): string[] {
   switch (kind) {
     case 'link':
-      return linkLines(fields);
+      return linkLines(fields, links);
     case 'address':
-      return [
-        words(
-          `${field(fields, 'link')}   `,
-          field(fields, 'family') || family(fields.address),
-          field(fields, 'address'),
-          pair('scope', fields.scope),
-        ),
-      ];
+      return addressLines(fields, links);
     case 'route':
-      return [
-        words(
-          field(fields, 'dst'),
-          pair('via', fields.gateway),
-          pair('dev', fields.link),
-          pair('src', fields.source),
-          pair('metric', fields.metric),
-        ),
-      ];
+      return routeLines(fields);
     case 'neighbor':
       return [neighborWords(fields)];
     case 'fdb':
       return [fdbWords(fields)];
+    case 'netns':
+      return [words(pair('netns', fields.name))];
   }
 }
 
-function linkLines(fields: Fields): string[] {
-  const bits = typeof fields.flags === 'number' ? fields.flags : fields.up === true ? 1 : 0;
-  const names = LINK_FLAGS.filter(([bit]) => (bits & bit) !== 0).map(([, word]) => word);
+function linkLines(fields: Fields, links: LinkBook): string[] {
+  const flags = list(fields.flags);
+  const names = LINK_FLAGS.filter((flag) => flags.includes(flag)).map((flag) => flag.toUpperCase());
   // As ip does: up, but nothing on the other end.
-  if ((bits & 0x1) !== 0 && (bits & 0x40) === 0 && typeof fields.flags === 'number') names.unshift('NO-CARRIER');
-  const below =
-    typeof fields.link === 'number' && fields.link > 0
-      ? `@if${fields.link}`
-      : typeof fields.link === 'string'
-        ? `@${fields.link}`
-        : '';
+  if (flags.includes('up') && !flags.includes('running')) names.unshift('NO-CARRIER');
+  let below = '';
+  if (typeof fields.link === 'number') {
+    const other = fields.linkNetnsid === undefined ? links.find(fields.link, fields.netns) : undefined;
+    if (other && !other.up) names.push('M-DOWN');
+    below = fields.link === 0 ? '@NONE' : `@${other?.name ?? `if${fields.link}`}`;
+  }
+  const group = fields.linkGroup ?? 0;
   const first = words(
     `${field(fields, 'index')}: ${field(fields, 'name')}${below}:`,
     `<${names.join(',')}>`,
     pair('mtu', fields.mtu),
+    pair('qdisc', fields.qdisc),
     pair('master', fields.master),
     pair('state', typeof fields.operstate === 'string' ? fields.operstate.toUpperCase() : undefined),
+    fields.qdisc === undefined ? '' : pair('group', group === 0 ? 'default' : group),
   );
   if (typeof fields.mac !== 'string') return [first];
-  return [first, printable(`    link/${(bits & 0x8) !== 0 ? 'loopback' : 'ether'} ${fields.mac}${netnsid(fields)}`)];
+  const type = flags.includes('loopback') ? 'loopback' : 'ether';
+  const netnsid = typeof fields.linkNetnsid === 'number' ? pair('link-netnsid', fields.linkNetnsid) : '';
+  return [first, `    ${words(`link/${type}`, fields.mac, pair('brd', fields.broadcast), netnsid)}`];
 }
 
-function netnsid(fields: Fields): string {
-  return typeof fields.linkNetnsid === 'number' ? ` link-netnsid ${fields.linkNetnsid}` : '';
+function addressLines(fields: Fields, links: LinkBook): string[] {
+  const inet6 = (field(fields, 'family') || family(fields.address)) === 'inet6';
+  const set = list(fields.flags);
+  // iproute2 names what is not permanent, and has two words for one bit.
+  const flags = ADDRESS_FLAGS.filter((flag) =>
+    flag === 'dynamic' ? fields.flags !== undefined && !set.includes('permanent') : set.includes(flag),
+  );
+  if (set.includes('secondary') || set.includes('temporary')) flags.unshift(inet6 ? 'temporary' : 'secondary');
+  const address = field(fields, 'address');
+  const [ip, length] = address.split('/');
+  const link = links.find(fields.link, fields.netns);
+  const first = words(
+    `${link === undefined ? '' : `${link.index}: `}${field(fields, 'link')}   `,
+    inet6 ? 'inet6' : 'inet',
+    typeof fields.peer === 'string' ? `${ip} peer ${fields.peer}/${length}` : address,
+    pair('brd', fields.broadcast),
+    pair('scope', fields.scope),
+    ...flags,
+    field(fields, 'label'),
+  );
+  const lifetime = (seconds: unknown): string => (typeof seconds === 'number' ? `${seconds}sec` : 'forever');
+  return [
+    first,
+    `       valid_lft ${lifetime(fields.validLifetime)} preferred_lft ${lifetime(fields.preferredLifetime)}`,
+  ];
+}
+
+/** iproute2 leaves out the prefix length of a single address. */
+function shortest(prefix: string): string {
+  return prefix.replace(prefix.includes(':') ? /\/128$/ : /\/32$/, '');
+}
+
+function via(fields: Fields, inet6: boolean): string {
+  if (typeof fields.gateway !== 'string') return '';
+  const own = fields.gateway.includes(':') === inet6;
+  return `via ${own ? '' : `${family(fields.gateway)} `}${fields.gateway}`;
+}
+
+function routeLines(fields: Fields): string[] {
+  const dst = field(fields, 'dst');
+  const inet6 = (field(fields, 'family') || family(dst)) === 'inet6';
+  const set = list(fields.flags);
+  const table = typeof fields.table === 'number' && fields.table !== 254 ? fields.table : undefined;
+  const first = words(
+    fields.type === 'unicast' ? '' : field(fields, 'type'),
+    shortest(dst),
+    pair('from', fields.from),
+    typeof fields.tos === 'number' ? `tos 0x${fields.tos.toString(16).padStart(2, '0')}` : '',
+    pair('nhid', fields.nexthop),
+    via(fields, inet6),
+    pair('dev', fields.link),
+    table === undefined ? '' : `table ${TABLES[table] ?? table}`,
+    fields.protocol === 'boot' ? '' : pair('proto', fields.protocol),
+    inet6 || fields.scope === 'global' ? '' : pair('scope', fields.scope),
+    pair('src', fields.source),
+    pair('metric', fields.metric ?? (inet6 && fields.type !== undefined ? 0 : undefined)),
+    ...ROUTE_FLAGS.filter((flag) => set.includes(flag)),
+    typeof fields.expires === 'number' ? `expires ${fields.expires}sec` : '',
+    pair('pref', fields.preference),
+  );
+  const hops = Array.isArray(fields.nexthops) ? (fields.nexthops as readonly Fields[]) : [];
+  return [
+    first,
+    ...hops.map(
+      (hop) =>
+        `\t${words('nexthop', via(hop, inet6), pair('dev', hop.link), `weight ${hop.weight ?? 1}`, ...list(hop.flags))}`,
+    ),
+  ];
 }
 
 /** `192.168.0.3 dev vxlan1 lladdr 02:42:c0:a8:00:03 PERMANENT` */
 export function neighborWords(fields: Fields): string {
-  const flags = (Array.isArray(fields.flags) ? fields.flags : []).filter(
-    (flag) => flag !== 'self' && flag !== 'master',
-  );
+  const flags = list(fields.flags);
   return words(
     field(fields, 'ip'),
     pair('dev', fields.link),
     pair('lladdr', fields.mac),
-    ...flags.map(String),
+    ...NEIGHBOR_FLAGS.filter((flag) => flags.includes(flag)),
     field(fields, 'state').toUpperCase(),
   );
+}
+
+function list(value: unknown): readonly string[] {
+  return Array.isArray(value) ? value.map(String) : [];
 }
 
 /** `02:42:c0:a8:00:03 dev vxlan1 dst 10.0.0.11 self permanent` */

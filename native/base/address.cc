@@ -6,6 +6,22 @@
 namespace overns {
 namespace {
 
+constexpr char kDigits[] = "0123456789abcdef";
+
+char* write_octet(char* text, std::uint8_t value) {
+  if (value >= 100) *text++ = static_cast<char>('0' + value / 100);
+  if (value >= 10) *text++ = static_cast<char>('0' + value / 10 % 10);
+  *text++ = static_cast<char>('0' + value % 10);
+  return text;
+}
+
+char* write_group(char* text, std::uint8_t high, std::uint8_t low) {
+  const unsigned value = static_cast<unsigned>(high) << 8 | low;
+  for (int shift = value >= 0x1000 ? 12 : value >= 0x100 ? 8 : value >= 0x10 ? 4 : 0; shift >= 0; shift -= 4)
+    *text++ = kDigits[value >> shift & 15];
+  return text;
+}
+
 int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -34,14 +50,18 @@ std::optional<Mac> Mac::parse(std::string_view text) {
   return mac;
 }
 
-std::string Mac::to_string() const {
-  static constexpr char digits[] = "0123456789abcdef";
-  std::string text(17, ':');
+std::size_t Mac::write(char* text) const {
   for (std::size_t i = 0; i < 6; ++i) {
-    text[i * 3] = digits[bytes[i] >> 4];
-    text[i * 3 + 1] = digits[bytes[i] & 15];
+    if (i > 0) *text++ = ':';
+    *text++ = kDigits[bytes[i] >> 4];
+    *text++ = kDigits[bytes[i] & 15];
   }
-  return text;
+  return kTextSize;
+}
+
+std::string Mac::to_string() const {
+  char text[kTextSize];
+  return std::string(text, write(text));
 }
 
 bool Ip::is_v4() const { return family == AF_INET; }
@@ -88,10 +108,52 @@ std::optional<Ip> Ip::parse(std::string_view text) {
   return ip;
 }
 
+// inet_ntop formats through sprintf, which is most of what a row of a big listing costs.
+std::size_t Ip::write(char* text) const {
+  char* end = text;
+  if (is_v4()) {
+    for (std::size_t i = 0; i < 4; ++i) {
+      if (i > 0) *end++ = '.';
+      end = write_octet(end, bytes[i]);
+    }
+    return static_cast<std::size_t>(end - text);
+  }
+  if (empty()) return 0;
+  if (bytes[0] == 0 && bytes[1] == 0) {  // ::, ::1, and what has a dotted form
+    char terminated[INET6_ADDRSTRLEN] = "";
+    inet_ntop(AF_INET6, bytes.data(), terminated, sizeof terminated);
+    const std::size_t size = std::strlen(terminated);
+    std::memcpy(text, terminated, size);
+    return size;
+  }
+  // RFC 5952 section 4.2: the longest run of two or more zero groups, the first of equal ones.
+  std::size_t run = 8;
+  std::size_t run_length = 1;
+  for (std::size_t i = 0; i < 8; ++i) {
+    std::size_t length = 0;
+    while (i + length < 8 && bytes[(i + length) * 2] == 0 && bytes[(i + length) * 2 + 1] == 0) ++length;
+    if (length > run_length) {
+      run = i;
+      run_length = length;
+    }
+    i += length;
+  }
+  for (std::size_t i = 0; i < 8; ++i) {
+    if (i == run) {
+      *end++ = ':';
+      i += run_length - 1;
+      if (i == 7) *end++ = ':';
+      continue;
+    }
+    if (i > 0) *end++ = ':';
+    end = write_group(end, bytes[i * 2], bytes[i * 2 + 1]);
+  }
+  return static_cast<std::size_t>(end - text);
+}
+
 std::string Ip::to_string() const {
-  char text[INET6_ADDRSTRLEN] = "";
-  if (!empty()) inet_ntop(family, bytes.data(), text, sizeof text);
-  return text;
+  char text[kTextSize];
+  return std::string(text, write(text));
 }
 
 }  // namespace overns

@@ -24,6 +24,8 @@ struct Mac {
 
   static std::optional<Mac> from(Bytes raw);
   static std::optional<Mac> parse(std::string_view text);  // aa:bb:cc:dd:ee:ff
+  static constexpr std::size_t kTextSize = 17;
+  std::size_t write(char* text) const;  // at most kTextSize characters, not terminated; returns how many
   std::string to_string() const;
 };
 
@@ -42,6 +44,8 @@ struct Ip {
 
   static std::optional<Ip> from(Bytes raw);  // 4 or 16 bytes, in network order
   static std::optional<Ip> parse(std::string_view text);
+  static constexpr std::size_t kTextSize = 46;  // INET6_ADDRSTRLEN
+  std::size_t write(char* text) const;          // dotted or RFC 5952, not terminated; returns how many characters
   std::string to_string() const;
 };
 

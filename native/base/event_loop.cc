@@ -1,5 +1,6 @@
 #include "base/event_loop.h"
 
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -97,6 +98,13 @@ Status EventLoop::watch(int fd, std::uint32_t id) {
 }
 
 void EventLoop::unwatch(int fd) { epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
+
+void EventLoop::rest(std::chrono::nanoseconds time) {
+  pollfd wakeup{wakeup_.get(), POLLIN, 0};
+  timespec limit{};
+  limit.tv_nsec = static_cast<long>(time.count());
+  ppoll(&wakeup, 1, &limit, nullptr);
+}
 
 bool EventLoop::set_realtime(bool on) {
   sched_param param{};

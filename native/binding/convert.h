@@ -15,7 +15,9 @@
 #include "rtnl/address.h"
 #include "rtnl/link.h"
 #include "rtnl/neighbor.h"
+#include "rtnl/nexthop.h"
 #include "rtnl/route.h"
+#include "rtnl/rule.h"
 
 namespace overns {
 
@@ -29,7 +31,7 @@ std::string text_of(const Napi::Value& value);
 std::uint32_t number_of(const Napi::Value& value, std::uint32_t fallback = 0);
 bool truth_of(const Napi::Value& value);
 
-enum class Table { kLink, kAddress, kRoute, kNeighbor, kFdb };
+enum class Table { kLink, kAddress, kRoute, kNeighbor, kFdb, kRule, kNexthop };
 std::optional<Table> parse_table(const std::string& name);
 
 enum class Verb : std::uint8_t { kAdd, kReplace, kAppend, kDelete, kSet };  // numbered in lib/entry-encoder.ts
@@ -39,8 +41,10 @@ std::uint16_t creation_flags(Verb verb);                                    // N
 struct Command {
   Verb verb = Verb::kAdd;
   std::variant<LinkSpec, InterfaceAddress, RouteEntry> item;
-  std::string link;        // the device that an address or route is on
+  std::string link;        // the device that an address or route is on; the old name of a link that gets another
+  std::vector<std::string> hops;  // of the route's ways
   std::string master;      // a link's
+  std::string parent;      // of a vlan or macvlan
   bool no_master = false;  // the link leaves its bridge
   std::string netns;       // path; where a link is to live
   std::string peer_netns;
@@ -55,13 +59,24 @@ struct Filter {
   std::string master;
   std::uint8_t family = 0;
   std::uint32_t table = 0;
+  std::uint8_t protocol = 0;  // of routes
+  std::uint8_t type = 0;
 };
-std::optional<Filter> parse_filter(Napi::Env env, const Napi::Object& filter);
+std::optional<Filter> parse_filter(Napi::Env env, Table table, const Napi::Object& filter);
 
 using LinkNames = std::map<std::int32_t, std::string>;
 Napi::Object to_js(Napi::Env env, const Link& link, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const InterfaceAddress& address, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& names);
-Napi::Object to_js(Napi::Env env, const NeighborEntry& entry, const LinkNames& names);
+Napi::Object to_js(Napi::Env env, const RuleEntry& rule, const LinkNames& names);
+Napi::Object to_js(Napi::Env env, const NexthopEntry& nexthop, const LinkNames& names);
+
+// What a bulk deletion of FDB entries takes, the links by their names.
+struct FlushCommand {
+  FdbFlush flush;
+  std::string link;
+  std::string via;
+};
+std::optional<FlushCommand> parse_flush(Napi::Env env, const Napi::Object& filter);
 
 }  // namespace overns

@@ -28,6 +28,9 @@ NeighborEntry entry_of(const EntryRecord& record, bool fdb, std::int32_t link, s
   if (record.port != 0) entry.port = record.port;
   entry.vlan = record.vlan;
   entry.nexthop = record.nexthop;
+  if (record.source_vni != EntryRecord::kNoVni) entry.source_vni = record.source_vni;
+  entry.protocol = record.protocol;
+  entry.extended_flags = record.extended_flags;
   entry.via = static_cast<std::uint32_t>(via);
   return entry;
 }

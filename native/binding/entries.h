@@ -22,12 +22,15 @@ struct EntryRecord {   // little-endian, like every platform that Node's prebuil
   std::uint16_t link;  // number of a name
   std::uint16_t via;   // kNoLink
   std::uint32_t nexthop;
-  std::uint32_t unused;
+  std::uint32_t source_vni;  // kNoVni
+  std::uint8_t protocol;
+  std::uint8_t extended_flags;  // NTF_EXT_*
+  std::uint16_t unused;
 
   static constexpr std::uint32_t kNoVni = 0xffffffff;
   static constexpr std::uint16_t kNoLink = 0xffff;
 };
-static_assert(sizeof(EntryRecord) == 48);
+static_assert(sizeof(EntryRecord) == 52);
 
 struct EntryFailure {
   std::size_t index;

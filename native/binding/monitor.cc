@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
+#include "binding/entry_rows.h"
 #include "binding/instance.h"
 #include "binding/signal.h"
 #include "netlink/event_reader.h"
@@ -11,6 +12,9 @@
 
 namespace overns {
 namespace {
+
+// Room for about 100,000 messages, taken only while they wait: a burst may come while other threads have the CPUs.
+constexpr int kReceiveBuffer = 64 << 20;
 
 enum Group : unsigned { kLinkGroup = 1, kAddressGroup = 2, kRouteGroup = 4, kNeighGroup = 8, kMissGroup = 16 };
 
@@ -34,7 +38,7 @@ struct Opened {
   LinkNames names;
 };
 
-Result<Opened> open_events(const std::string& netns, unsigned groups) {
+Result<Opened> open_events(const std::string& netns, unsigned groups, int receive_buffer) {
   Opened opened;
   std::vector<std::uint32_t> numbers;
   // Links always: their names are needed to tell of anything else.
@@ -43,7 +47,7 @@ Result<Opened> open_events(const std::string& netns, unsigned groups) {
   if ((groups & kAddressGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR});
   if ((groups & kRouteGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE});
   if ((groups & (kNeighGroup | kMissGroup)) != 0) numbers.push_back(RTNLGRP_NEIGH);
-  EventSocketOptions options{numbers, 16 << 20, misses_only ? EventFilter::kMisses : EventFilter::kNone};
+  EventSocketOptions options{numbers, receive_buffer, misses_only ? EventFilter::kMisses : EventFilter::kNone};
   auto socket = open_event_socket(netns, options);
   if (!socket) return socket.failure();
   opened.socket = std::move(*socket);
@@ -81,7 +85,7 @@ class Monitor : public Napi::ObjectWrap<Monitor> {
   void ref(const Napi::CallbackInfo&);
   void unref(const Napi::CallbackInfo&);
   void close(const Napi::CallbackInfo&) { shut(); }
-  std::optional<Napi::Object> convert(Napi::Env env, const Message& message);
+  std::optional<Napi::Object> convert(Napi::Env env, const Message& message, EntryRows& rows);
 
   std::shared_ptr<MonitorHub> hub_;
   std::uint32_t id_ = 0;
@@ -167,7 +171,8 @@ void Monitor::unref(const Napi::CallbackInfo&) {
   hub_->count_reference(-1);
 }
 
-std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& message) {
+// An entry or a miss becomes a row; for anything else JavaScript gets the object.
+std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& message, EntryRows& rows) {
   const std::uint16_t type = message.header.nlmsg_type;
   const auto event = [&](Napi::Object object, const char* kind, bool gone) {
     object.Set("kind", kind);
@@ -178,6 +183,7 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
     const auto link = decode_link(message);
     if (!link) return std::nullopt;
     const bool gone = type == RTM_DELLINK;
+    rows.name_links(names_);  // as they were called until now
     if (!gone || link->family == AF_UNSPEC) names_[link->index] = link->name;
     if ((groups_ & kLinkGroup) == 0 || link->family == AF_BRIDGE) {
       if (gone && link->family == AF_UNSPEC) names_.erase(link->index);
@@ -196,39 +202,41 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
   if (type == RTM_NEWROUTE || type == RTM_DELROUTE) {
     const auto route = decode_route(message);
     if (!route) return std::nullopt;
-    return event(to_js(env, *route, names_), "route", type == RTM_DELROUTE);
+    auto object = to_js(env, *route, names_);
+    // Of all notifications only those of routes tell (fib_table_insert, fib6_add_rt2node).
+    if (type == RTM_NEWROUTE && (message.header.nlmsg_flags & NLM_F_REPLACE) != 0) object.Set("replaced", true);
+    return event(object, "route", type == RTM_DELROUTE);
   }
   const auto entry = decode_neighbor(message);
-  if (!entry || (type != RTM_GETNEIGH && (groups_ & kNeighGroup) == 0)) return std::nullopt;
-  if (type != RTM_GETNEIGH)
-    return event(to_js(env, *entry, names_), entry->family == AF_BRIDGE ? "fdb" : "neighbor", type == RTM_DELNEIGH);
-  auto object = to_js(env, *entry, names_);
-  object.Set("kind", "miss");
-  object.Set("query", entry->ip.empty() ? "l2" : "l3");
-  // A vxlan's miss; an app_solicit one of an ordinary device is a request (NLM_F_REQUEST) of an INCOMPLETE entry.
-  object.Set("vxlan", decode_miss(message).has_value());
-  return object;
+  if (!entry) return std::nullopt;
+  if (type == RTM_GETNEIGH) {
+    // A vxlan's miss; an app_solicit one of an ordinary device is a request (NLM_F_REQUEST) of an INCOMPLETE entry.
+    const RowAction query = entry->ip.empty() ? RowAction::kL2Miss : RowAction::kL3Miss;
+    rows.add(*entry, query, decode_miss(message).has_value());
+  } else if ((groups_ & kNeighGroup) != 0) {
+    rows.add(*entry, type == RTM_DELNEIGH ? RowAction::kDelete : RowAction::kNew);
+  }
+  return std::nullopt;
 }
 
 void Monitor::deliver(Napi::Env env, const EventBytes& news) {
-  auto events = Napi::Array::New(env);
+  auto objects = Napi::Array::New(env);
   std::uint32_t count = 0;
-  const std::uint64_t at = monotonic();
-  if (news.overrun + news.overflow > 0) {
-    auto object = Napi::Object::New(env);
-    object.Set("kind", "overrun");
-    object.Set("dropped", static_cast<double>(news.overrun + news.overflow));
-    events.Set(count++, object);
-  }
+  EntryRows rows;
   MessageReader reader(news.bytes);
   while (const auto message = reader.next()) {
     Napi::HandleScope scope(env);
-    auto object = convert(env, *message);
+    const auto object = convert(env, *message, rows);
     if (!object) continue;
-    object->Set("atNs", Napi::BigInt::New(env, at));
-    events.Set(count++, *object);
+    rows.add_object();
+    objects.Set(count++, *object);
   }
-  if (count > 0) on_batch_.Value().Call({events});  // by a handle of its own: it may close the monitor
+  rows.name_links(names_);
+  const std::uint64_t dropped = news.overrun + news.overflow;
+  if (rows.size() == 0 && dropped == 0) return;
+  // By a handle of its own: it may close the monitor.
+  on_batch_.Value().Call({rows.to_js(env), objects, Napi::BigInt::New(env, monotonic()),
+                          Napi::Number::New(env, static_cast<double>(dropped))});
 }
 
 Napi::Function define_monitor(Napi::Env env) { return Monitor::define(env); }
@@ -253,7 +261,7 @@ Napi::Value open_monitor(const Napi::CallbackInfo& info) {
   }
   // Right here and not on the pool: when this returns, no event is missed any more. It takes a fraction of a
   // millisecond.
-  auto opened = open_events(text_of(info[0]), groups);
+  auto opened = open_events(text_of(info[0]), groups, static_cast<int>(number_of(info[3], kReceiveBuffer)));
   if (!opened) {
     Napi::Error(env, to_js(env, opened.failure())).ThrowAsJavaScriptException();
     return env.Undefined();

@@ -8,7 +8,7 @@ namespace overns {
 class MonitorHub;  // the monitor thread of one environment
 
 Napi::Function define_monitor(Napi::Env env);
-// openMonitor(netns, groups, onBatch): Monitor, subscribed when it returns
+// openMonitor(netns, groups, onBatch, receiveBuffer = 64 MiB): Monitor, subscribed when it returns
 Napi::Value open_monitor(const Napi::CallbackInfo& info);
 
 }  // namespace overns

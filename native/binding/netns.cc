@@ -1,10 +1,12 @@
 #include "binding/netns.h"
 
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "binding/instance.h"
 #include "binding/worker.h"
+#include "netlink/ip_socket.h"
 #include "netlink/namespace.h"
 
 namespace overns {
@@ -14,6 +16,12 @@ namespace {
 std::uint64_t socket_inode(int fd) {
   struct stat status {};
   return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
+}
+
+// To JavaScript, until `adopted`.
+Napi::Value lend(Napi::Env env, UniqueFd& fd) {
+  instance(env).lent[fd.get()] = socket_inode(fd.get());
+  return Napi::Number::New(env, fd.release());
 }
 
 }  // namespace
@@ -51,10 +59,23 @@ Napi::Value open_unix_socket(const Napi::CallbackInfo& info) {
       [listening, path = text_of(info[0]), name = text_of(info[1])] {
         return listening ? listen_abstract(path, name) : connect_abstract(path, name);
       },
-      [](Napi::Env env, UniqueFd& fd) -> Napi::Value {
-        instance(env).lent[fd.get()] = socket_inode(fd.get());
-        return Napi::Number::New(env, fd.release());
-      });
+      lend);
+}
+
+Napi::Value open_ip_socket_fd(const Napi::CallbackInfo& info) {
+  IpSocketOptions options;
+  if (!info[1].IsObject()) return info.Env().Undefined();
+  const auto given = info[1].As<Napi::Object>();
+  const Napi::Value address = given.Get("address");
+  options.datagram = truth_of(given.Get("datagram"));
+  options.family = number_of(given.Get("family")) == 6 ? AF_INET6 : AF_INET;
+  if (address.IsString()) options.address = Ip::parse(text_of(address)).value_or(Ip{});
+  options.port = static_cast<std::uint16_t>(number_of(given.Get("port")));
+  options.ipv6_only = truth_of(given.Get("ipv6Only"));
+  options.reuse_address = truth_of(given.Get("reuseAddress"));
+  options.reuse_port = truth_of(given.Get("reusePort"));
+  return PromiseWorker<UniqueFd>::run(
+      info.Env(), [options, path = text_of(info[0])] { return open_ip_socket(path, options); }, lend);
 }
 
 void adopted(const Napi::CallbackInfo& info) {

@@ -10,6 +10,8 @@ Napi::Value delete_netns(const Napi::CallbackInfo& info);
 Napi::Value write_sysctl_value(const Napi::CallbackInfo& info);
 // openUnixSocket(netns, name, 'listen' | 'connect'): Promise<fd>
 Napi::Value open_unix_socket(const Napi::CallbackInfo& info);
+// openIpSocket(netns, { datagram, family, address?, port, ipv6Only, reuseAddress, reusePort }): Promise<fd>
+Napi::Value open_ip_socket_fd(const Napi::CallbackInfo& info);
 // adopted(fd): Node closes it from now on
 void adopted(const Napi::CallbackInfo& info);
 

@@ -4,10 +4,12 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <memory>
 #include <mutex>
 
 #include "binding/entries.h"
+#include "binding/entry_rows.h"
 #include "binding/instance.h"
 #include "binding/worker.h"
 #include "netlink/namespace.h"
@@ -43,6 +45,18 @@ class NameResolver {
     return done();
   }
 
+  // Names in place of links' indexes.
+  Status values(std::vector<AttributeValue>& values) {
+    for (AttributeValue& each : values) {
+      const auto* name = std::get_if<std::string>(&each.value);
+      if (name == nullptr || each.policy->value != ValueType::kLink) continue;
+      std::int32_t found = 0;
+      if (Status status = index(*name, found); !status) return status;
+      each.value = static_cast<std::uint64_t>(found);
+    }
+    return done();
+  }
+
   Status descriptor(const std::string& path, int& fd) {
     if (path.empty()) return done();
     auto opened = open_namespace(path);
@@ -69,6 +83,17 @@ Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
     std::int32_t master = 0;
     if (Status status = names.index(command.master, master); !status) return status;
     if (!command.master.empty() || command.no_master) link->master = static_cast<std::uint32_t>(master);
+    if (!command.link.empty()) {
+      if (Status status = names.index(command.link, link->index); !status) return status;
+    }
+    if (!command.parent.empty()) {
+      std::int32_t parent = 0;
+      if (Status status = names.index(command.parent, parent); !status) return status;
+      link->link = static_cast<std::uint32_t>(parent);
+    }
+    for (auto* values : {&link->info, &link->bridge_port}) {
+      if (Status status = names.values(*values); !status) return status;
+    }
     if (Status status = names.descriptor(command.netns, link->netns_fd); !status) return status;
     if (link->peer) {
       if (Status status = names.descriptor(command.peer_netns, link->peer->netns_fd); !status) return status;
@@ -83,6 +108,9 @@ Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
     encode_address(batch, deletion ? RTM_DELADDR : RTM_NEWADDR, flags, *address);
   } else if (auto* route = std::get_if<RouteEntry>(&command.item)) {
     route->index = index;
+    for (std::size_t i = 0; i < route->hops.size(); ++i) {
+      if (Status status = names.index(command.hops[i], route->hops[i].index); !status) return status;
+    }
     encode_route(batch, deletion ? RTM_DELROUTE : RTM_NEWROUTE, flags, *route);
   }
   return done();
@@ -110,7 +138,8 @@ Result<Answers> run_batch(Channel& channel, std::vector<Command>& commands) {
 }
 
 struct Listing {
-  std::vector<std::variant<Link, InterfaceAddress, RouteEntry, NeighborEntry>> items;
+  std::vector<std::variant<Link, InterfaceAddress, RouteEntry, RuleEntry, NexthopEntry>> items;
+  EntryRows rows;  // of neighbours and FDB entries
   LinkNames names;
   bool interrupted = false;
 };
@@ -157,35 +186,61 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
 
   RequestBatch batch;
   switch (table) {
-    case Table::kLink: encode_get_link(batch, 0, {}, filter.kind); break;
+    case Table::kLink: encode_get_links(batch, filter.kind, static_cast<std::uint32_t>(master)); break;
     case Table::kAddress: encode_get_addresses(batch, index, filter.family); break;
-    case Table::kRoute: encode_get_routes(batch, filter.family, filter.table); break;
+    case Table::kRoute:
+      encode_get_routes(batch, {filter.family, filter.table, index, filter.protocol, filter.type});
+      break;
+    case Table::kRule: encode_get_rules(batch, filter.family); break;
+    case Table::kNexthop:
+      encode_get_nexthops(batch, filter.family, index, static_cast<std::uint32_t>(master));
+      break;
     case Table::kNeighbor: encode_get_neighbors(batch, filter.family, index, static_cast<std::uint32_t>(master)); break;
     case Table::kFdb: encode_get_neighbors(batch, AF_BRIDGE, index, static_cast<std::uint32_t>(master)); break;
   }
-  auto dump = channel.socket.dump(batch);
-  if (!dump) return dump.failure();
-  listing.interrupted = dump->interrupted;
   const auto matches = [&](std::int32_t item) { return index == 0 || item == index; };
-  MessageReader reader(dump->bytes);
-  while (const auto message = reader.next()) {
-    if (table == Table::kLink) {
-      if (auto link = decode_link(*message); link && (filter.kind.empty() || link->kind == filter.kind))
+  const bool entries = table == Table::kNeighbor || table == Table::kFdb;
+  const auto keep = [&](const Message& message) {
+    if (entries) {
+      if (const auto entry = decode_neighbor(message); entry && matches(entry->index))
+        listing.rows.add(*entry, RowAction::kListed);
+    } else if (table == Table::kLink) {
+      if (auto link = decode_link(message); link && (filter.kind.empty() || link->kind == filter.kind))
         listing.items.emplace_back(std::move(*link));
     } else if (table == Table::kAddress) {
-      if (auto address = decode_address(*message); address && matches(address->index))
-        listing.items.emplace_back(*address);
+      if (auto address = decode_address(message); address && matches(address->index))
+        listing.items.emplace_back(std::move(*address));
     } else if (table == Table::kRoute) {
-      if (auto route = decode_route(*message);
-          route && matches(route->index) && (filter.table == 0 || route->table == filter.table))
-        listing.items.emplace_back(*route);
-    } else if (auto entry = decode_neighbor(*message); entry && matches(entry->index)) {
-      listing.items.emplace_back(*entry);
+      const auto leaves = [&](const RouteEntry& route) {
+        return matches(route.index) || std::any_of(route.hops.begin(), route.hops.end(),
+                                                   [&](const RouteHop& hop) { return matches(hop.index); });
+      };
+      if (auto route = decode_route(message);
+          route && leaves(*route) && (filter.table == 0 || route->table == filter.table))
+        listing.items.emplace_back(std::move(*route));
+    } else if (table == Table::kRule) {
+      if (auto rule = decode_rule(message)) listing.items.emplace_back(std::move(*rule));
+    } else if (table == Table::kNexthop) {
+      if (auto nexthop = decode_nexthop(message)) listing.items.emplace_back(std::move(*nexthop));
     }
+  };
+  auto interrupted = channel.socket.dump(
+      batch,
+      [&] {
+        listing.items.clear();
+        listing.rows.clear();
+      },
+      keep);
+  if (!interrupted) {
+    // A table without routes does not exist.
+    if (table == Table::kRoute && filter.table != 0 && interrupted.failure().error == ENOENT) return listing;
+    return interrupted.failure();
   }
+  listing.interrupted = *interrupted;
 
   // The names that the entries refer to: from one dump of the links, or from the listing itself.
-  if (table == Table::kLink && filter.kind.empty()) {
+  if (table == Table::kRule) return listing;
+  if (table == Table::kLink && filter.kind.empty() && master == 0) {
     for (const auto& item : listing.items) {
       const auto& link = std::get<Link>(item);
       listing.names[link.index] = link.name;
@@ -200,6 +255,7 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
   while (const auto message = link_reader.next()) {
     if (const auto link = decode_link(*message)) listing.names[link->index] = link->name;
   }
+  listing.rows.name_links(listing.names);
   return listing;
 }
 
@@ -208,7 +264,8 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Rtnl",
                        {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::entries>("entries"),
-                        InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::nsid>("nsid"),
+                        InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::flush>("flush"),
+                        InstanceMethod<&Rtnl::nsid>("nsid"),
                         InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"), InstanceMethod<&Rtnl::close>("close")});
   }
 
@@ -303,11 +360,17 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
       Napi::TypeError::New(env, "list(table, filter)").ThrowAsJavaScriptException();
       return env.Undefined();
     }
-    const auto filter = parse_filter(env, info[1].As<Napi::Object>());
+    const auto filter = parse_filter(env, *table, info[1].As<Napi::Object>());
     if (!filter) return env.Undefined();
+    const bool entries = *table == Table::kNeighbor || *table == Table::kFdb;
     return PromiseWorker<Listing>::run(
         env, [channel = channel_, table = *table, filter = *filter] { return run_list(*channel, table, filter); },
-        [](Napi::Env of, Listing& listing) -> Napi::Value {
+        [entries](Napi::Env of, Listing& listing) -> Napi::Value {
+          if (entries) {
+            auto rows = listing.rows.to_js(of);
+            if (listing.interrupted) rows.Set("interrupted", true);
+            return rows;
+          }
           auto result = Napi::Array::New(of, listing.items.size());
           for (std::uint32_t i = 0; i < listing.items.size(); ++i) {
             Napi::HandleScope scope(of);
@@ -317,6 +380,33 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
           if (listing.interrupted) result.Set("interrupted", true);
           return result;
         });
+  }
+
+  // flush(filter): a bulk deletion of FDB entries.
+  Napi::Value flush(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (closed(env)) return env.Undefined();
+    if (!info[0].IsObject()) {
+      Napi::TypeError::New(env, "flush(filter)").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    auto command = parse_flush(env, info[0].As<Napi::Object>());
+    if (!command) return env.Undefined();
+    return PromiseWorker<Unit>::run(
+        env,
+        [channel = channel_, command = std::move(*command)]() mutable -> Result<Unit> {
+          const std::lock_guard lock(channel->mutex);
+          NameResolver names(channel->socket);
+          NeighborEntry& match = command.flush.match;
+          std::int32_t via = 0;
+          if (Status status = names.index(command.link, match.index); !status) return status.failure();
+          if (Status status = names.index(command.via, via); !status) return status.failure();
+          match.via = static_cast<std::uint32_t>(via);
+          RequestBatch batch;
+          encode_flush_fdb(batch, command.flush);
+          return channel->socket.execute(batch);
+        },
+        to_undefined);
   }
 
   Napi::Value nsid(const Napi::CallbackInfo& info) {

@@ -206,9 +206,25 @@ Result<std::vector<std::uint8_t>> CommandSocket::query(RequestBatch& batch) {
 
 Result<DumpResult> CommandSocket::dump(RequestBatch& batch) {
   DumpResult result;
+  auto interrupted = dump(
+      batch, [&] { result.bytes.clear(); },
+      [&](const Message& message) {
+        const auto* start = message.payload.data() - sizeof(nlmsghdr);
+        result.bytes.insert(result.bytes.end(), start, start + message.header.nlmsg_len);
+        result.bytes.resize(align4(result.bytes.size()));
+      });
+  if (!interrupted) return interrupted.failure();
+  result.interrupted = *interrupted;
+  return result;
+}
+
+Result<bool> CommandSocket::dump(RequestBatch& batch, const std::function<void()>& begin,
+                                 const std::function<void(const Message&)>& each) {
+  bool interrupted = false;
   if (batch.too_long(0)) return too_long(batch.request(0));
   for (int attempt = 0; attempt < kDumpAttempts; ++attempt) {
-    result = {};
+    interrupted = false;
+    begin();
     nlmsghdr header;
     const Bytes request = batch.request(0);
     std::memcpy(&header, request.data(), sizeof header);
@@ -223,7 +239,7 @@ Result<DumpResult> CommandSocket::dump(RequestBatch& batch) {
       MessageReader reader(received->bytes);
       while (const auto message = reader.next()) {
         if (message->header.nlmsg_seq != sequence_) continue;
-        if ((message->header.nlmsg_flags & NLM_F_DUMP_INTR) != 0) result.interrupted = true;
+        if ((message->header.nlmsg_flags & NLM_F_DUMP_INTR) != 0) interrupted = true;
         if (message->header.nlmsg_type == NLMSG_DONE) {
           // The dump's own error stands in the payload of NLMSG_DONE, as an acknowledgement's.
           const auto error = message->family_header<std::int32_t>();
@@ -237,18 +253,15 @@ Result<DumpResult> CommandSocket::dump(RequestBatch& batch) {
           complete = true;
           continue;
         }
-        const auto* start = message->payload.data() - sizeof(nlmsghdr);
-        const std::size_t size = message->header.nlmsg_len;
-        result.bytes.insert(result.bytes.end(), start, start + size);
-        result.bytes.resize(align4(result.bytes.size()));
+        each(*message);
       }
       if (reader.malformed() && !received->truncated)
         return Failure{EBADMSG, message_name(header.nlmsg_type), "malformed dump", {}, {}};
     }
-    result.interrupted = result.interrupted || truncated;
-    if (!result.interrupted) break;
+    interrupted = interrupted || truncated;
+    if (!interrupted) break;
   }
-  return result;
+  return interrupted;
 }
 
 const char* message_name(std::uint16_t type) {
@@ -266,6 +279,8 @@ const char* message_name(std::uint16_t type) {
     case RTM_NEWNEIGH: return "RTM_NEWNEIGH";
     case RTM_DELNEIGH: return "RTM_DELNEIGH";
     case RTM_GETNEIGH: return "RTM_GETNEIGH";
+    case RTM_GETRULE: return "RTM_GETRULE";
+    case RTM_GETNEXTHOP: return "RTM_GETNEXTHOP";
     case RTM_SETNEIGHTBL: return "RTM_SETNEIGHTBL";
     case RTM_NEWNSID: return "RTM_NEWNSID";
     case RTM_GETNSID: return "RTM_GETNSID";

@@ -65,6 +65,10 @@ class CommandSocket {
 
   // A dump of a batch of one request. An inconsistent (NLM_F_DUMP_INTR) or truncated one is retried a few times.
   Result<DumpResult> dump(RequestBatch& batch);
+  // The same message by message, for listings of any size; `begin` starts each attempt. True: it is still inconsistent
+  // after the retries.
+  Result<bool> dump(RequestBatch& batch, const std::function<void()>& begin,
+                    const std::function<void(const Message&)>& each);
 
   int fd() const { return fd_.get(); }
 

@@ -14,7 +14,7 @@ namespace overns {
 
 struct EventBytes {
   std::vector<std::uint8_t> bytes;  // messages, each aligned
-  std::uint64_t overrun = 0;        // messages that the kernel dropped
+  std::uint64_t overrun = 0;        // messages that the kernel dropped, none of them older than the first of these
   std::uint64_t overflow = 0;       // datagrams dropped because nobody took them
   bool empty() const { return bytes.empty() && overrun == 0 && overflow == 0; }
 };
@@ -38,7 +38,7 @@ class EventReader final : private EventLoop::Handler {
   struct Source {
     UniqueFd socket;
     std::uint32_t drops = 0;
-    bool congested = false;  // it has dropped some, and may still do so
+    bool congested = false;  // it has dropped some, and is given nothing until all is read
   };
   static constexpr std::size_t kMaxBytes = 64 << 20;  // held for one subscription
 
@@ -49,7 +49,7 @@ class EventReader final : private EventLoop::Handler {
   std::uint32_t last_id_ = 0;
   std::map<std::uint32_t, Source> sources_;
   std::vector<std::uint8_t> buffer_;
-  bool news_ = false;
+  int news_ = 0;  // messages, or losses, since the last turn
 
   std::mutex mutex_;  // guards the two below
   std::map<std::uint32_t, EventBytes> gathered_;

@@ -340,7 +340,7 @@ void OverlayPort::see_link(const Link& link, bool gone) {
   if (link.family == AF_BRIDGE) return;
   if (!gone && link.index == vxlan_) {
     packet_size_ = std::max(packet_size_, vxlan_packet_size(link.mtu));
-    for (const InfoValue& value : link.info) {
+    for (const AttributeValue& value : link.info) {
       const auto* number = std::get_if<std::uint64_t>(&value.value);
       if (number != nullptr && value.policy->type == IFLA_VXLAN_ID) vni_ = static_cast<std::uint32_t>(*number);
       if (number != nullptr && value.policy->type == IFLA_VXLAN_PORT) vxlan_port_ = static_cast<std::uint16_t>(*number);

@@ -11,6 +11,7 @@
 #include "netlink/namespace.h"
 #include "netlink/socket.h"
 #include "rtnl/link.h"
+#include "rtnl/link_attributes.h"
 #include "rtnl/neighbor.h"
 
 namespace overns {
@@ -173,7 +174,7 @@ Status disable_local_bypass(CommandSocket& command, std::int32_t index) {
   LinkSpec spec;
   spec.kind = "vxlan";
   spec.index = index;
-  for (const InfoPolicy& policy : info_policies("vxlan")) {
+  for (const AttributePolicy& policy : info_policies("vxlan")) {
     if (std::string_view(policy.name) == "localbypass") spec.info.push_back({&policy, std::uint64_t{0}});
   }
   RequestBatch batch;
@@ -188,7 +189,7 @@ Status disable_local_bypass(CommandSocket& command, std::int32_t index) {
   const auto message = reader.next();
   const auto link = message ? decode_link(*message) : std::nullopt;
   if (link) {
-    for (const InfoValue& value : link->info) {
+    for (const AttributeValue& value : link->info) {
       if (std::string_view(value.policy->name) == "localbypass" && std::get<std::uint64_t>(value.value) == 0)
         return done();
     }

@@ -5,6 +5,11 @@
 #include <sys/socket.h>
 
 namespace overns {
+namespace {
+
+constexpr std::uint16_t kIfaProto = 11;  // IFA_PROTO, since Linux 5.18
+
+}  // namespace
 
 void encode_address(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const InterfaceAddress& address) {
   MessageWriter& writer = batch.begin(type, flags);
@@ -15,10 +20,19 @@ void encode_address(RequestBatch& batch, std::uint16_t type, std::uint16_t flags
   header.ifa_scope = address.scope;
   writer.header(header);
   writer.attribute(IFA_LOCAL, address.ip.raw());
-  writer.attribute(IFA_ADDRESS, address.ip.raw());
+  writer.attribute(IFA_ADDRESS, (address.peer.empty() ? address.ip : address.peer).raw());
   // As `ip address add` leaves it: no broadcast address unless asked for.
+  if (!address.broadcast.empty()) writer.attribute(IFA_BROADCAST, address.broadcast.raw());
   if (address.flags != 0) writer.u32(IFA_FLAGS, address.flags);
   if (!address.label.empty()) writer.text(IFA_LABEL, address.label);
+  if (address.metric != 0) writer.u32(IFA_RT_PRIORITY, address.metric);
+  if (address.protocol != 0) writer.u8(kIfaProto, address.protocol);
+  if (address.preferred || address.valid) {
+    ifa_cacheinfo lifetimes{};
+    lifetimes.ifa_valid = address.valid.value_or(InterfaceAddress::kForever);
+    lifetimes.ifa_prefered = address.preferred.value_or(lifetimes.ifa_valid);
+    writer.attribute(IFA_CACHEINFO, {reinterpret_cast<const std::uint8_t*>(&lifetimes), sizeof lifetimes});
+  }
   batch.end();
 }
 
@@ -40,23 +54,31 @@ std::optional<InterfaceAddress> decode_address(const Message& message) {
   address.prefix = header->ifa_prefixlen;
   address.scope = header->ifa_scope;
   address.flags = header->ifa_flags;
-  bool local = false;
+  Ip other;
   auto attributes = message.attributes<ifaddrmsg>();
   while (const auto attribute = attributes.next()) {
     switch (attribute->type) {
-      case IFA_LOCAL:  // on a point-to-point link IFA_ADDRESS is the other end
-        if (const auto ip = Ip::from(attribute->payload)) {
-          address.ip = *ip;
-          local = true;
-        }
-        break;
-      case IFA_ADDRESS:
-        if (const auto ip = Ip::from(attribute->payload); ip && !local) address.ip = *ip;
-        break;
+      // On a point-to-point link IFA_ADDRESS is the other end; without one it is the address once more, or alone (IPv6).
+      case IFA_LOCAL: address.ip = Ip::from(attribute->payload).value_or(Ip{}); break;
+      case IFA_ADDRESS: other = Ip::from(attribute->payload).value_or(Ip{}); break;
+      case IFA_BROADCAST: address.broadcast = Ip::from(attribute->payload).value_or(Ip{}); break;
       case IFA_FLAGS: address.flags = attribute->as<std::uint32_t>().value_or(address.flags); break;
       case IFA_LABEL: address.label = attribute->text(); break;
-      default: break;
+      case IFA_RT_PRIORITY: address.metric = attribute->as<std::uint32_t>().value_or(0); break;
+      case kIfaProto: address.protocol = attribute->as<std::uint8_t>().value_or(0); break;
+      case IFA_CACHEINFO:
+        if (const auto lifetimes = attribute->as<ifa_cacheinfo>()) {
+          address.preferred = lifetimes->ifa_prefered;
+          address.valid = lifetimes->ifa_valid;
+        }
+        break;
+      default: address.unknown.push_back(keep(*attribute)); break;
     }
+  }
+  if (address.ip.empty()) {
+    address.ip = other;
+  } else if (other != address.ip) {
+    address.peer = other;
   }
   if (address.ip.empty()) return std::nullopt;
   return address;

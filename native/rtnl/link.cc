@@ -5,156 +5,86 @@
 #include <linux/net_namespace.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
+#include <sys/socket.h>
 
-#include <cstring>
+#include <span>
+
+#include "rtnl/link_attributes.h"
 
 namespace overns {
 namespace {
 
-// Bookworm's headers end at 6.1; the numbers are ABI.
-constexpr std::uint16_t kVxlanVnifilter = 30;
-constexpr std::uint16_t kVxlanLocalbypass = 31;
-constexpr std::uint16_t kVxlanLabelPolicy = 32;
-
-constexpr InfoPolicy kVxlan[] = {
-    {"vni", IFLA_VXLAN_ID, ValueType::kU32},
-    {"group", IFLA_VXLAN_GROUP, ValueType::kIp4},
-    {"group", IFLA_VXLAN_GROUP6, ValueType::kIp6},
-    {"device", IFLA_VXLAN_LINK, ValueType::kU32},
-    {"local", IFLA_VXLAN_LOCAL, ValueType::kIp4},
-    {"local", IFLA_VXLAN_LOCAL6, ValueType::kIp6},
-    {"ttl", IFLA_VXLAN_TTL, ValueType::kU8},
-    {"tos", IFLA_VXLAN_TOS, ValueType::kU8},
-    {"learning", IFLA_VXLAN_LEARNING, ValueType::kBool},
-    {"ageing", IFLA_VXLAN_AGEING, ValueType::kU32},
-    {"limit", IFLA_VXLAN_LIMIT, ValueType::kU32},
-    {"proxy", IFLA_VXLAN_PROXY, ValueType::kBool},
-    {"rsc", IFLA_VXLAN_RSC, ValueType::kBool},
-    {"l2miss", IFLA_VXLAN_L2MISS, ValueType::kBool},
-    {"l3miss", IFLA_VXLAN_L3MISS, ValueType::kBool},
-    {"port", IFLA_VXLAN_PORT, ValueType::kBe16},
-    {"udpCsum", IFLA_VXLAN_UDP_CSUM, ValueType::kBool},
-    {"udpZeroCsum6Tx", IFLA_VXLAN_UDP_ZERO_CSUM6_TX, ValueType::kBool},
-    {"udpZeroCsum6Rx", IFLA_VXLAN_UDP_ZERO_CSUM6_RX, ValueType::kBool},
-    {"remcsumTx", IFLA_VXLAN_REMCSUM_TX, ValueType::kBool},
-    {"remcsumRx", IFLA_VXLAN_REMCSUM_RX, ValueType::kBool},
-    {"gbp", IFLA_VXLAN_GBP, ValueType::kFlag},
-    {"remcsumNopartial", IFLA_VXLAN_REMCSUM_NOPARTIAL, ValueType::kFlag},
-    {"collectMetadata", IFLA_VXLAN_COLLECT_METADATA, ValueType::kBool},
-    {"label", IFLA_VXLAN_LABEL, ValueType::kBe32},
-    {"gpe", IFLA_VXLAN_GPE, ValueType::kFlag},
-    {"ttlInherit", IFLA_VXLAN_TTL_INHERIT, ValueType::kFlag},
-    {"df", IFLA_VXLAN_DF, ValueType::kU8},
-    {"vnifilter", kVxlanVnifilter, ValueType::kBool},
-    {"localbypass", kVxlanLocalbypass, ValueType::kBool},
-    {"labelPolicy", kVxlanLabelPolicy, ValueType::kU32},
-};
-
-constexpr InfoPolicy kBridge[] = {
-    {"forwardDelay", IFLA_BR_FORWARD_DELAY, ValueType::kU32},
-    {"helloTime", IFLA_BR_HELLO_TIME, ValueType::kU32},
-    {"maxAge", IFLA_BR_MAX_AGE, ValueType::kU32},
-    {"ageingTime", IFLA_BR_AGEING_TIME, ValueType::kU32},
-    {"stpState", IFLA_BR_STP_STATE, ValueType::kU32},
-    {"priority", IFLA_BR_PRIORITY, ValueType::kU16},
-    {"vlanFiltering", IFLA_BR_VLAN_FILTERING, ValueType::kBool},
-    {"groupFwdMask", IFLA_BR_GROUP_FWD_MASK, ValueType::kU16},
-    {"mcastRouter", IFLA_BR_MCAST_ROUTER, ValueType::kU8},
-    {"mcastSnooping", IFLA_BR_MCAST_SNOOPING, ValueType::kBool},
-    {"mcastQuerier", IFLA_BR_MCAST_QUERIER, ValueType::kBool},
-    {"nfCallIptables", IFLA_BR_NF_CALL_IPTABLES, ValueType::kBool},
-    {"nfCallIp6tables", IFLA_BR_NF_CALL_IP6TABLES, ValueType::kBool},
-    {"nfCallArptables", IFLA_BR_NF_CALL_ARPTABLES, ValueType::kBool},
-};
-
 Bytes text_bytes(std::string_view text) { return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}; }
 
-void encode_info(MessageWriter& writer, const InfoValue& item) {
-  const std::uint16_t type = item.policy->type;
-  if (const auto* ip = std::get_if<Ip>(&item.value)) {
-    writer.attribute(type, ip->raw());
-    return;
-  }
-  const std::uint64_t number = std::get<std::uint64_t>(item.value);
-  switch (item.policy->value) {
-    case ValueType::kBool:
-    case ValueType::kU8: writer.u8(type, static_cast<std::uint8_t>(number)); break;
-    case ValueType::kU16: writer.u16(type, static_cast<std::uint16_t>(number)); break;
-    case ValueType::kU32: writer.u32(type, static_cast<std::uint32_t>(number)); break;
-    case ValueType::kU64:
-      writer.attribute(type, {reinterpret_cast<const std::uint8_t*>(&number), sizeof number});
-      break;
-    case ValueType::kBe16: writer.be16(type, static_cast<std::uint16_t>(number)); break;
-    case ValueType::kBe32: writer.be32(type, static_cast<std::uint32_t>(number)); break;
-    case ValueType::kFlag:
-      if (number != 0) writer.attribute(type, {});
-      break;
-    case ValueType::kIp4:
-    case ValueType::kIp6: break;
+// Told with every link, and left out: counters and copies of sysctls would be most of what a listing carries, and the
+// others say nothing beyond what they are wrapped around.
+constexpr std::uint16_t kDevlinkPort = 62;
+constexpr std::uint16_t kDpllPin = 65;
+bool is_left_out(const Attribute& attribute) {
+  switch (attribute.type) {
+    case IFLA_STATS:
+    case IFLA_STATS64:
+    case IFLA_MAP:
+    case IFLA_EVENT:
+    case IFLA_PAD: return true;
+    case kDevlinkPort:
+    case kDpllPin: return attribute.payload.empty();
+    default: return false;
   }
 }
 
-std::optional<InfoValue> decode_info(const InfoPolicy& policy, const Attribute& attribute) {
-  const auto number = [&](auto value) -> std::optional<InfoValue> {
-    if (!value) return std::nullopt;
-    return InfoValue{&policy, static_cast<std::uint64_t>(*value)};
-  };
-  switch (policy.value) {
-    case ValueType::kBool:
-    case ValueType::kU8: return number(attribute.as<std::uint8_t>());
-    case ValueType::kU16: return number(attribute.as<std::uint16_t>());
-    case ValueType::kU32: return number(attribute.as<std::uint32_t>());
-    case ValueType::kU64: return number(attribute.as<std::uint64_t>());
-    case ValueType::kBe16: return number(attribute.be16());
-    case ValueType::kBe32: return number(attribute.be32());
-    // Set by being there; some (IFLA_VXLAN_TTL_INHERIT) are told as a byte.
-    case ValueType::kFlag: return InfoValue{&policy, std::uint64_t{attribute.as<std::uint8_t>().value_or(1) != 0}};
-    case ValueType::kIp4:
-    case ValueType::kIp6: {
-      const auto ip = Ip::from(attribute.payload);
-      if (!ip || ip->is_v4() != (policy.value == ValueType::kIp4)) return std::nullopt;
-      return InfoValue{&policy, *ip};
-    }
+void decode_each(Bytes payload, std::span<const AttributePolicy> policies, const char* within,
+                 std::vector<AttributeValue>& values, Link& link) {
+  AttributeReader attributes(payload);
+  while (const auto attribute = attributes.next()) {
+    if (!decode_value(policies, *attribute, values)) link.unknown.push_back(keep(*attribute, within));
   }
-  return std::nullopt;
 }
 
 void decode_linkinfo(Bytes payload, Link& link) {
   // What the data means depends on the kind, wherever that stands.
   Bytes data;
+  Bytes slave_data;
   link.kind.clear();
+  link.slave_kind.clear();
   link.info.clear();
+  link.bridge_port.clear();
   AttributeReader attributes(payload);
   while (const auto attribute = attributes.next()) {
-    if (attribute->type == IFLA_INFO_KIND) link.kind = attribute->text();
-    if (attribute->type == IFLA_INFO_SLAVE_KIND) link.slave_kind = attribute->text();
-    if (attribute->type == IFLA_INFO_DATA) data = attribute->payload;
+    switch (attribute->type) {
+      case IFLA_INFO_KIND: link.kind = attribute->text(); break;
+      case IFLA_INFO_SLAVE_KIND: link.slave_kind = attribute->text(); break;
+      case IFLA_INFO_DATA: data = attribute->payload; break;
+      case IFLA_INFO_SLAVE_DATA: slave_data = attribute->payload; break;
+      case IFLA_INFO_XSTATS: break;  // counters
+      default: link.unknown.push_back(keep(*attribute, "linkinfo")); break;
+    }
   }
-  AttributeReader items(data);
-  while (const auto item = items.next()) {
-    for (const InfoPolicy& policy : info_policies(link.kind)) {
-      if (policy.type != item->type) continue;
-      if (auto value = decode_info(policy, *item)) link.info.push_back(*value);
+  const bool bridge_port = link.slave_kind == "bridge";
+  decode_each(data, info_policies(link.kind), "info", link.info, link);
+  decode_each(slave_data, bridge_port ? bridge_port_policies() : std::span<const AttributePolicy>{}, "slaveInfo",
+              link.bridge_port, link);
+}
+
+void decode_families(Bytes payload, Link& link) {
+  AttributeReader families(payload);
+  while (const auto family = families.next()) {
+    if (family->type != AF_INET6) continue;  // of IPv4 there are copies of sysctls only
+    AttributeReader attributes(family->payload);
+    while (const auto attribute = attributes.next()) {
+      if (attribute->type == IFLA_INET6_ADDR_GEN_MODE) link.addr_gen_mode = attribute->as<std::uint8_t>();
     }
   }
 }
 
 }  // namespace
 
-std::span<const InfoPolicy> info_policies(std::string_view kind) {
-  if (kind == "vxlan") return kVxlan;
-  if (kind == "bridge") return kBridge;
-  return {};
-}
-
 void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags) {
   MessageWriter& writer = batch.begin(RTM_NEWLINK, flags);
   ifinfomsg header{};
   header.ifi_index = spec.index;
-  if (spec.up) {
-    header.ifi_flags = *spec.up ? IFF_UP : 0;
-    header.ifi_change = IFF_UP;
-  }
+  header.ifi_flags = spec.flags | (spec.up.value_or(false) ? std::uint32_t{IFF_UP} : 0U);
+  header.ifi_change = spec.change | (spec.up ? std::uint32_t{IFF_UP} : 0U);
   writer.header(header);
   if (!spec.name.empty()) writer.text(IFLA_IFNAME, spec.name);
   if (spec.mtu) writer.u32(IFLA_MTU, *spec.mtu);
@@ -162,12 +92,21 @@ void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags)
   if (spec.master) writer.u32(IFLA_MASTER, *spec.master);
   if (spec.alias) writer.attribute(IFLA_IFALIAS, text_bytes(*spec.alias));
   if (spec.netns_fd >= 0) writer.u32(IFLA_NET_NS_FD, static_cast<std::uint32_t>(spec.netns_fd));
-  if (!spec.kind.empty()) {
+  if (spec.link) writer.u32(IFLA_LINK, *spec.link);
+  encode_values(writer, spec.attributes);
+  if (spec.addr_gen_mode) {
+    const std::size_t families = writer.begin_nested(IFLA_AF_SPEC);
+    const std::size_t inet6 = writer.begin_nested(AF_INET6);
+    writer.u8(IFLA_INET6_ADDR_GEN_MODE, *spec.addr_gen_mode);
+    writer.end_nested(inet6);
+    writer.end_nested(families);
+  }
+  if (!spec.kind.empty() || !spec.bridge_port.empty()) {
     const std::size_t linkinfo = writer.begin_nested(IFLA_LINKINFO);
-    writer.text(IFLA_INFO_KIND, spec.kind);
+    if (!spec.kind.empty()) writer.text(IFLA_INFO_KIND, spec.kind);
     if (!spec.info.empty() || spec.peer) {
       const std::size_t data = writer.begin_nested(IFLA_INFO_DATA);
-      for (const InfoValue& item : spec.info) encode_info(writer, item);
+      encode_values(writer, spec.info);
       if (spec.peer) {
         const std::size_t peer = writer.begin_nested(VETH_INFO_PEER);
         writer.header(ifinfomsg{});
@@ -177,6 +116,12 @@ void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags)
         if (spec.peer->netns_fd >= 0) writer.u32(IFLA_NET_NS_FD, static_cast<std::uint32_t>(spec.peer->netns_fd));
         writer.end_nested(peer);
       }
+      writer.end_nested(data);
+    }
+    if (!spec.bridge_port.empty()) {
+      writer.text(IFLA_INFO_SLAVE_KIND, "bridge");
+      const std::size_t data = writer.begin_nested(IFLA_INFO_SLAVE_DATA);
+      encode_values(writer, spec.bridge_port);
       writer.end_nested(data);
     }
     writer.end_nested(linkinfo);
@@ -193,12 +138,21 @@ void encode_delete_link(RequestBatch& batch, std::int32_t index, const std::stri
   batch.end();
 }
 
-void encode_get_link(RequestBatch& batch, std::int32_t index, const std::string& name, const std::string& kind) {
+void encode_get_link(RequestBatch& batch, std::int32_t index, const std::string& name) {
   MessageWriter& writer = batch.begin(RTM_GETLINK, 0);
   ifinfomsg header{};
   header.ifi_index = index;
   writer.header(header);
   if (index == 0 && !name.empty()) writer.text(IFLA_IFNAME, name);
+  writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  batch.end();
+}
+
+void encode_get_links(RequestBatch& batch, const std::string& kind, std::uint32_t master) {
+  MessageWriter& writer = batch.begin(RTM_GETLINK, 0);
+  writer.header(ifinfomsg{});
+  writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  if (master != 0) writer.u32(IFLA_MASTER, master);
   if (!kind.empty()) {
     const std::size_t linkinfo = writer.begin_nested(IFLA_LINKINFO);
     writer.text(IFLA_INFO_KIND, kind);
@@ -221,13 +175,13 @@ std::optional<Link> decode_link(const Message& message) {
     switch (attribute->type) {
       case IFLA_IFNAME: link.name = attribute->text(); break;
       case IFLA_IFALIAS: link.alias = attribute->text(); break;
-      case IFLA_ADDRESS: link.mac = Mac::from(attribute->payload); break;
       case IFLA_MTU: link.mtu = attribute->as<std::uint32_t>().value_or(0); break;
       case IFLA_MASTER: link.master = attribute->as<std::uint32_t>().value_or(0); break;
       case IFLA_LINK: link.link = attribute->as<std::int32_t>(); break;
       case IFLA_LINK_NETNSID: link.link_netnsid = attribute->as<std::int32_t>(); break;
       case IFLA_OPERSTATE: link.operstate = attribute->as<std::uint8_t>().value_or(0); break;
       case IFLA_LINKINFO: decode_linkinfo(attribute->payload, link); break;
+      case IFLA_AF_SPEC: decode_families(attribute->payload, link); break;
       case IFLA_PROP_LIST: {
         AttributeReader names(attribute->payload);
         while (const auto name = names.next()) {
@@ -235,7 +189,22 @@ std::optional<Link> decode_link(const Message& message) {
         }
         break;
       }
-      default: break;
+      case IFLA_XDP: {
+        // Without a program it says just that.
+        AttributeReader xdp(attribute->payload);
+        const auto attached = xdp.next();
+        if (!attached || attached->type != IFLA_XDP_ATTACHED || attached->as<std::uint8_t>().value_or(1) != 0)
+          link.unknown.push_back(keep(*attribute));
+        break;
+      }
+      case IFLA_ADDRESS:
+        link.mac = Mac::from(attribute->payload);  // of other hardware it has other sizes
+        if (!link.mac) link.unknown.push_back(keep(*attribute));
+        break;
+      default:
+        if (!is_left_out(*attribute) && !decode_value(link_policies(), *attribute, link.attributes))
+          link.unknown.push_back(keep(*attribute));
+        break;
     }
   }
   return link;

@@ -1,38 +1,18 @@
 // Links: bridge, veth, vxlan and whatever else the kernel lists. RTM_NEWLINK and friends,
-// include/uapi/linux/if_link.h; what an attribute of a kind means stands in one table, used both ways.
+// include/uapi/linux/if_link.h; what their attributes mean stands in rtnl/link_attributes.cc.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
-#include <string_view>
-#include <variant>
 #include <vector>
 
 #include "base/address.h"
 #include "netlink/command_socket.h"
 #include "netlink/message.h"
+#include "rtnl/attribute_policy.h"
 
 namespace overns {
-
-enum class ValueType : std::uint8_t { kBool, kU8, kU16, kU32, kBe16, kBe32, kU64, kFlag, kIp4, kIp6 };
-
-// One attribute of IFLA_INFO_DATA under the name that the API gives it. An address has two rows, one a family.
-struct InfoPolicy {
-  const char* name;
-  std::uint16_t type;
-  ValueType value;
-};
-// The attributes of a link kind; empty for kinds without a table.
-std::span<const InfoPolicy> info_policies(std::string_view kind);
-
-struct InfoValue {
-  const InfoPolicy* policy = nullptr;
-  std::variant<std::uint64_t, Ip> value = std::uint64_t{0};
-
-  bool operator==(const InfoValue&) const = default;
-};
 
 struct LinkPeer {
   std::string name;
@@ -44,15 +24,21 @@ struct LinkPeer {
 struct LinkSpec {
   std::string kind;
   std::string name;
-  std::int32_t index = 0;  // 0: by name
+  std::int32_t index = 0;  // 0: by name; with both, the link of that index is renamed
   std::optional<bool> up;
+  std::uint32_t flags = 0;  // other IFF_*; `change` says which are meant
+  std::uint32_t change = 0;
   std::optional<std::uint32_t> mtu;
   std::optional<Mac> mac;
   std::optional<std::uint32_t> master;  // index; 0 = none
   std::optional<std::string> alias;     // applied by a change only: creation ignores IFLA_IFALIAS
   int netns_fd = -1;                    // where the link is to live
-  std::vector<InfoValue> info;
-  std::optional<LinkPeer> peer;  // veth
+  std::optional<std::uint32_t> link;          // IFLA_LINK: a vlan's or macvlan's parent
+  std::optional<std::uint8_t> addr_gen_mode;  // IN6_ADDR_GEN_MODE_*
+  std::vector<AttributeValue> attributes;     // of link_policies()
+  std::vector<AttributeValue> info;           // of info_policies(kind)
+  std::vector<AttributeValue> bridge_port;    // of bridge_port_policies()
+  std::optional<LinkPeer> peer;               // veth
 };
 
 struct Link {
@@ -71,7 +57,11 @@ struct Link {
   std::optional<std::int32_t> link;  // IFLA_LINK: a veth's peer, a vlan's parent
   std::optional<std::int32_t> link_netnsid;
   std::uint8_t operstate = 0;  // IF_OPER_*
-  std::vector<InfoValue> info;
+  std::optional<std::uint8_t> addr_gen_mode;
+  std::vector<AttributeValue> attributes;
+  std::vector<AttributeValue> info;
+  std::vector<AttributeValue> bridge_port;
+  std::vector<UnknownAttribute> unknown;
 
   bool operator==(const Link&) const = default;
 };
@@ -79,8 +69,10 @@ struct Link {
 // Adds one request to the batch. `flags`: NLM_F_CREATE | NLM_F_EXCL for a new link, 0 for a change.
 void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags);
 void encode_delete_link(RequestBatch& batch, std::int32_t index, const std::string& name);
-// One link by index (0: by name), or with neither all of them (a dump), of one kind if `kind` is given.
-void encode_get_link(RequestBatch& batch, std::int32_t index, const std::string& name, const std::string& kind = {});
+// One link by index (0: by name), or with neither all of them (a dump).
+void encode_get_link(RequestBatch& batch, std::int32_t index, const std::string& name);
+// A dump: all links, or those of one kind, or the ports of one master.
+void encode_get_links(RequestBatch& batch, const std::string& kind = {}, std::uint32_t master = 0);
 
 std::optional<Link> decode_link(const Message& message);
 

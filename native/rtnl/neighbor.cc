@@ -17,12 +17,35 @@ void encode_neighbor(RequestBatch& batch, std::uint16_t type, std::uint16_t flag
   if (!entry.ip.empty()) writer.attribute(NDA_DST, entry.ip.raw());
   if (entry.mac) writer.attribute(NDA_LLADDR, entry.mac->bytes);
   if (entry.vni) writer.u32(NDA_VNI, *entry.vni);
+  if (entry.source_vni) writer.u32(NDA_SRC_VNI, *entry.source_vni);
   if (entry.port) writer.be16(NDA_PORT, *entry.port);
   if (entry.via != 0) writer.u32(NDA_IFINDEX, entry.via);
   if (entry.vlan != 0) writer.u16(NDA_VLAN, entry.vlan);
   if (entry.nexthop != 0) writer.u32(NDA_NH_ID, entry.nexthop);
   if (entry.extended_flags != 0) writer.u32(NDA_FLAGS_EXT, entry.extended_flags);
   if (entry.protocol != 0) writer.u8(NDA_PROTOCOL, entry.protocol);
+  batch.end();
+}
+
+void encode_flush_fdb(RequestBatch& batch, const FdbFlush& flush) {
+  constexpr std::uint16_t kBulk = 0x200;  // NLM_F_BULK, since Linux 5.19
+  const NeighborEntry& match = flush.match;
+  MessageWriter& writer = batch.begin(RTM_DELNEIGH, kBulk);
+  ndmsg header{};
+  header.ndm_family = AF_BRIDGE;
+  header.ndm_ifindex = match.index;
+  header.ndm_state = match.state;
+  header.ndm_flags = match.flags;
+  writer.header(header);
+  if (flush.state_mask != 0) writer.u16(NDA_NDM_STATE_MASK, flush.state_mask);
+  if (flush.flags_mask != 0) writer.u8(NDA_NDM_FLAGS_MASK, flush.flags_mask);
+  if (!match.ip.empty()) writer.attribute(NDA_DST, match.ip.raw());
+  if (match.vni) writer.u32(NDA_VNI, *match.vni);
+  if (match.source_vni) writer.u32(NDA_SRC_VNI, *match.source_vni);
+  if (match.port) writer.be16(NDA_PORT, *match.port);
+  if (match.via != 0) writer.u32(NDA_IFINDEX, match.via);
+  if (match.vlan != 0) writer.u16(NDA_VLAN, match.vlan);
+  if (match.nexthop != 0) writer.u32(NDA_NH_ID, match.nexthop);
   batch.end();
 }
 
@@ -59,6 +82,7 @@ std::optional<NeighborEntry> decode_neighbor(const Message& message) {
       case NDA_DST: entry.ip = Ip::from(attribute->payload).value_or(Ip{}); break;
       case NDA_LLADDR: entry.mac = Mac::from(attribute->payload); break;
       case NDA_VNI: entry.vni = attribute->as<std::uint32_t>(); break;
+      case NDA_SRC_VNI: entry.source_vni = attribute->as<std::uint32_t>(); break;
       case NDA_PORT: entry.port = attribute->be16(); break;
       case NDA_IFINDEX: entry.via = attribute->as<std::uint32_t>().value_or(0); break;
       case NDA_MASTER: entry.master = attribute->as<std::uint32_t>().value_or(0); break;
@@ -68,7 +92,8 @@ std::optional<NeighborEntry> decode_neighbor(const Message& message) {
       case NDA_PROTOCOL: entry.protocol = attribute->as<std::uint8_t>().value_or(0); break;
       case NDA_LINK_NETNSID: entry.link_netnsid = attribute->as<std::int32_t>(); break;
       case NDA_PROBES: entry.probes = attribute->as<std::uint32_t>(); break;
-      default: break;
+      case NDA_CACHEINFO: break;  // ages, which differ at every look
+      default: entry.unknown.push_back(keep(*attribute)); break;
     }
   }
   return entry;

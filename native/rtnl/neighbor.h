@@ -6,9 +6,11 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/address.h"
 #include "netlink/command_socket.h"
+#include "rtnl/attribute_policy.h"
 
 namespace overns {
 
@@ -23,6 +25,7 @@ struct NeighborEntry {
   Ip ip;                   // NDA_DST: the neighbour, or a vxlan FDB entry's remote VTEP
   std::optional<Mac> mac;  // NDA_LLADDR
   std::optional<std::uint32_t> vni;
+  std::optional<std::uint32_t> source_vni;  // NDA_SRC_VNI: of a device with collectMetadata
   std::optional<std::uint16_t> port;
   std::uint32_t via = 0;     // NDA_IFINDEX: the device towards the remote
   std::uint32_t master = 0;  // NDA_MASTER
@@ -31,6 +34,7 @@ struct NeighborEntry {
   std::uint8_t protocol = 0;
   std::optional<std::int32_t> link_netnsid;
   std::optional<std::uint32_t> probes;
+  std::vector<UnknownAttribute> unknown;
 
   bool operator==(const NeighborEntry&) const = default;
 };
@@ -39,6 +43,15 @@ void encode_neighbor(RequestBatch& batch, std::uint16_t type, std::uint16_t flag
 // A dump: of one device when `index` is given; family AF_BRIDGE lists the FDB.
 void encode_get_neighbors(RequestBatch& batch, std::uint8_t family, std::int32_t index, std::uint32_t master);
 std::optional<NeighborEntry> decode_neighbor(const Message& message);
+
+// Which entries of a device's FDB a bulk deletion takes (vxlan_fdb_delete_bulk, br_fdb_delete_bulk): those that equal
+// `match` in every field that it has, and in the bits of state and flags that the masks name.
+struct FdbFlush {
+  NeighborEntry match;
+  std::uint16_t state_mask = 0;
+  std::uint8_t flags_mask = 0;
+};
+void encode_flush_fdb(RequestBatch& batch, const FdbFlush& flush);
 
 struct MissKey {
   std::int32_t index = 0;

@@ -4,32 +4,149 @@
 #include <sys/socket.h>
 
 namespace overns {
+namespace {
+
+using enum ValueType;
+
+constexpr AttributePolicy kMetrics[] = {
+    {"lock", RTAX_LOCK, kU32},
+    {"mtu", RTAX_MTU, kU32},
+    {"window", RTAX_WINDOW, kU32},
+    {"rtt", RTAX_RTT, kU32},
+    {"rttvar", RTAX_RTTVAR, kU32},
+    {"ssthresh", RTAX_SSTHRESH, kU32},
+    {"cwnd", RTAX_CWND, kU32},
+    {"advmss", RTAX_ADVMSS, kU32},
+    {"reordering", RTAX_REORDERING, kU32},
+    {"hoplimit", RTAX_HOPLIMIT, kU32},
+    {"initcwnd", RTAX_INITCWND, kU32},
+    {"features", RTAX_FEATURES, kU32},
+    {"rtoMin", RTAX_RTO_MIN, kU32},
+    {"initrwnd", RTAX_INITRWND, kU32},
+    {"quickack", RTAX_QUICKACK, kU32},
+    {"congestionControl", RTAX_CC_ALGO, kText},
+    {"fastopenNoCookie", RTAX_FASTOPEN_NO_COOKIE, kU32},
+};
+
+constexpr std::uint32_t kUserHz = 100;  // of clock_t in messages
+
+void encode_gateway(MessageWriter& writer, std::uint8_t family, const Ip& gateway) {
+  if (gateway.empty()) return;
+  if (gateway.family == family) {
+    writer.attribute(RTA_GATEWAY, gateway.raw());
+    return;
+  }
+  std::vector<std::uint8_t> via(sizeof(std::uint16_t));
+  const std::uint16_t of = gateway.family;
+  std::memcpy(via.data(), &of, sizeof of);
+  via.insert(via.end(), gateway.raw().begin(), gateway.raw().end());
+  writer.attribute(RTA_VIA, via);
+}
+
+Ip decode_via(Bytes payload) {
+  if (payload.size() <= sizeof(std::uint16_t)) return {};
+  return Ip::from(payload.subspan(sizeof(std::uint16_t))).value_or(Ip{});
+}
+
+void encode_hops(MessageWriter& writer, const RouteEntry& route) {
+  const std::size_t multipath = writer.begin_nested(RTA_MULTIPATH);
+  for (const RouteHop& hop : route.hops) {
+    const std::size_t start = writer.size();
+    rtnexthop header{};
+    header.rtnh_flags = hop.flags;
+    header.rtnh_hops = static_cast<std::uint8_t>(hop.weight - 1);
+    header.rtnh_ifindex = hop.index;
+    writer.header(header);
+    encode_gateway(writer, route.family, hop.gateway);
+    writer.end_nested(start);  // rtnh_len lies where an attribute's length does
+  }
+  writer.end_nested(multipath);
+}
+
+// What does not fit ends it: the rest is kept as it came.
+bool decode_hops(Bytes rest, RouteEntry& route) {
+  std::vector<RouteHop> hops;
+  while (!rest.empty()) {
+    rtnexthop header;
+    if (rest.size() < sizeof header) return false;
+    std::memcpy(&header, rest.data(), sizeof header);
+    if (header.rtnh_len < sizeof header || header.rtnh_len > rest.size()) return false;
+    RouteHop hop;
+    hop.flags = header.rtnh_flags;
+    hop.weight = header.rtnh_hops + 1U;
+    hop.index = header.rtnh_ifindex;
+    AttributeReader attributes(rest.subspan(sizeof header, header.rtnh_len - sizeof header));
+    while (const auto attribute = attributes.next()) {
+      if (attribute->type == RTA_GATEWAY) {
+        hop.gateway = Ip::from(attribute->payload).value_or(Ip{});
+      } else if (attribute->type == RTA_VIA) {
+        hop.gateway = decode_via(attribute->payload);
+      } else {
+        return false;
+      }
+    }
+    hops.push_back(hop);
+    rest = rest.subspan(std::min(align4(header.rtnh_len), rest.size()));
+  }
+  route.hops = std::move(hops);
+  return true;
+}
+
+void decode_metrics(Bytes payload, RouteEntry& route) {
+  AttributeReader attributes(payload);
+  while (const auto attribute = attributes.next()) {
+    if (!decode_value(kMetrics, *attribute, route.metrics)) route.unknown.push_back(keep(*attribute, "metrics"));
+  }
+}
+
+}  // namespace
+
+std::span<const AttributePolicy> route_metric_policies() { return kMetrics; }
 
 void encode_route(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const RouteEntry& route) {
   MessageWriter& writer = batch.begin(type, flags);
   rtmsg header{};
   header.rtm_family = route.family;
   header.rtm_dst_len = route.prefix;
+  header.rtm_src_len = route.from_prefix;
+  header.rtm_tos = route.tos;
   header.rtm_table = RT_TABLE_UNSPEC;
   header.rtm_protocol = route.protocol;
   header.rtm_scope = route.scope;
   header.rtm_type = route.type;
+  header.rtm_flags = route.flags;
   writer.header(header);
   writer.u32(RTA_TABLE, route.table != 0 ? route.table : RT_TABLE_MAIN);
   if (!route.destination.empty()) writer.attribute(RTA_DST, route.destination.raw());
-  if (!route.gateway.empty()) writer.attribute(RTA_GATEWAY, route.gateway.raw());
+  if (!route.from.empty()) writer.attribute(RTA_SRC, route.from.raw());
   if (!route.source.empty()) writer.attribute(RTA_PREFSRC, route.source.raw());
-  if (route.index != 0) writer.u32(RTA_OIF, static_cast<std::uint32_t>(route.index));
-  if (route.priority != 0) writer.u32(RTA_PRIORITY, route.priority);
+  if (route.nexthop != 0) {
+    writer.u32(RTA_NH_ID, route.nexthop);
+  } else {
+    encode_gateway(writer, route.family, route.gateway);
+    if (route.index != 0) writer.u32(RTA_OIF, static_cast<std::uint32_t>(route.index));
+    if (!route.hops.empty()) encode_hops(writer, route);
+  }
+  if (route.priority) writer.u32(RTA_PRIORITY, *route.priority);
+  if (route.preference) writer.u8(RTA_PREF, *route.preference);
+  if (route.expires) writer.u32(RTA_EXPIRES, *route.expires);
+  if (!route.metrics.empty()) {
+    const std::size_t metrics = writer.begin_nested(RTA_METRICS);
+    encode_values(writer, route.metrics);
+    writer.end_nested(metrics);
+  }
   batch.end();
 }
 
-void encode_get_routes(RequestBatch& batch, std::uint8_t family, std::uint32_t table) {
+void encode_get_routes(RequestBatch& batch, const RouteFilter& filter) {
   MessageWriter& writer = batch.begin(RTM_GETROUTE, 0);
   rtmsg header{};
-  header.rtm_family = family;
+  header.rtm_family = filter.family;
+  header.rtm_protocol = filter.protocol;
+  header.rtm_type = filter.type;
   writer.header(header);
-  if (table != 0) writer.u32(RTA_TABLE, table);  // strict checking: filtered by the kernel
+  if (filter.table != 0) writer.u32(RTA_TABLE, filter.table);
+  if (filter.index != 0) writer.u32(RTA_OIF, static_cast<std::uint32_t>(filter.index));
   batch.end();
 }
 
@@ -40,21 +157,36 @@ std::optional<RouteEntry> decode_route(const Message& message) {
   RouteEntry route;
   route.family = header->rtm_family;
   route.prefix = header->rtm_dst_len;
+  route.from_prefix = header->rtm_src_len;
+  route.tos = header->rtm_tos;
   route.table = header->rtm_table;
   route.protocol = header->rtm_protocol;
   route.scope = header->rtm_scope;
   route.type = header->rtm_type;
+  route.flags = header->rtm_flags;
   const auto address = [](const Attribute& attribute) { return Ip::from(attribute.payload).value_or(Ip{}); };
   auto attributes = message.attributes<rtmsg>();
   while (const auto attribute = attributes.next()) {
     switch (attribute->type) {
       case RTA_DST: route.destination = address(*attribute); break;
+      case RTA_SRC: route.from = address(*attribute); break;
       case RTA_GATEWAY: route.gateway = address(*attribute); break;
+      case RTA_VIA: route.gateway = decode_via(attribute->payload); break;
       case RTA_PREFSRC: route.source = address(*attribute); break;
       case RTA_OIF: route.index = attribute->as<std::int32_t>().value_or(0); break;
       case RTA_TABLE: route.table = attribute->as<std::uint32_t>().value_or(route.table); break;
-      case RTA_PRIORITY: route.priority = attribute->as<std::uint32_t>().value_or(0); break;
-      default: break;
+      case RTA_PRIORITY: route.priority = attribute->as<std::uint32_t>(); break;
+      case RTA_NH_ID: route.nexthop = attribute->as<std::uint32_t>().value_or(0); break;
+      case RTA_PREF: route.preference = attribute->as<std::uint8_t>(); break;
+      case RTA_METRICS: decode_metrics(attribute->payload, route); break;
+      case RTA_MULTIPATH:
+        if (!decode_hops(attribute->payload, route)) route.unknown.push_back(keep(*attribute));
+        break;
+      case RTA_CACHEINFO:
+        if (const auto info = attribute->as<rta_cacheinfo>(); info && info->rta_expires > 0)
+          route.expires = static_cast<std::uint32_t>(info->rta_expires) / kUserHz;
+        break;
+      default: route.unknown.push_back(keep(*attribute)); break;
     }
   }
   return route;

@@ -1,32 +1,67 @@
-// Routes, as far as an overlay needs them: RTM_NEWROUTE and friends, include/uapi/linux/rtnetlink.h.
+// Routes: RTM_NEWROUTE and friends, include/uapi/linux/rtnetlink.h.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
+#include <vector>
 
 #include "base/address.h"
 #include "netlink/command_socket.h"
+#include "rtnl/attribute_policy.h"
 
 namespace overns {
+
+// One way of several (RTA_MULTIPATH).
+struct RouteHop {
+  Ip gateway;
+  std::int32_t index = 0;
+  std::uint32_t weight = 1;  // 1 to 256
+  std::uint8_t flags = 0;    // RTNH_F_*
+
+  bool operator==(const RouteHop&) const = default;
+};
 
 struct RouteEntry {
   std::uint8_t family = 0;
   Ip destination;  // empty: the default route
   std::uint8_t prefix = 0;
-  Ip gateway;
-  Ip source;  // RTA_PREFSRC
+  Ip from;  // IPv6: of packets from there only
+  std::uint8_t from_prefix = 0;
+  Ip gateway;  // of the other family: RTA_VIA
+  Ip source;   // RTA_PREFSRC
   std::int32_t index = 0;
   std::uint32_t table = 0;
-  std::uint32_t priority = 0;
-  std::uint8_t protocol = 0;
-  std::uint8_t scope = 0;
-  std::uint8_t type = 0;  // RTN_*
+  std::optional<std::uint32_t> priority;
+  std::uint8_t tos = 0;
+  std::uint8_t protocol = 0;  // RTPROT_*
+  std::uint8_t scope = 0;     // RT_SCOPE_*
+  std::uint8_t type = 0;      // RTN_*
+  std::uint32_t flags = 0;    // RTNH_F_*, RTM_F_*
+  std::vector<RouteHop> hops;
+  std::uint32_t nexthop = 0;  // RTA_NH_ID: the kernel tells the ways as well, and takes one or the other
+  std::optional<std::uint8_t> preference;  // ICMPV6_ROUTER_PREF_*
+  std::optional<std::uint32_t> expires;    // seconds
+  std::vector<AttributeValue> metrics;     // of route_metric_policies()
+  std::vector<UnknownAttribute> unknown;
 
   bool operator==(const RouteEntry&) const = default;
 };
 
+// RTA_METRICS.
+std::span<const AttributePolicy> route_metric_policies();
+
+struct RouteFilter {
+  std::uint8_t family = 0;
+  std::uint32_t table = 0;
+  std::int32_t index = 0;
+  std::uint8_t protocol = 0;
+  std::uint8_t type = 0;
+};
+
 void encode_route(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const RouteEntry& route);
-void encode_get_routes(RequestBatch& batch, std::uint8_t family, std::uint32_t table);
+// A dump, filtered by the kernel (ip_valid_fib_dump_req).
+void encode_get_routes(RequestBatch& batch, const RouteFilter& filter);
 std::optional<RouteEntry> decode_route(const Message& message);
 
 }  // namespace overns

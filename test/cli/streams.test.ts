@@ -112,7 +112,7 @@ describeWith(['root', 'ip', 'ping'], 'monitor', () => {
     });
     await monitor.waitFor(/^Deleted \d+: probe0/m, 'stdout');
     expect(monitor.stdout).toMatch(
-      /^\d+: probe0@if\d+: <BROADCAST,MULTICAST> mtu 1500 state DOWN\n {4}link\/ether [0-9a-f:]{17}$/m,
+      /^\d+: probe0@probe1: <BROADCAST,MULTICAST,M-DOWN> mtu 1500 qdisc noop state DOWN group default\n {4}link\/ether [0-9a-f:]{17} brd ff:ff:ff:ff:ff:ff$/m,
     );
     expect(await monitor.stop('SIGINT')).toBe(0);
     expect(monitor.stderr).toBe('');

@@ -14,6 +14,7 @@
 #include "netlink/socket.h"
 #include "rtnl/address.h"
 #include "rtnl/link.h"
+#include "rtnl/link_attributes.h"
 #include "rtnl/neighbor.h"
 #include "support.h"
 
@@ -29,6 +30,15 @@ CommandSocket open_socket_in(const support::Namespace& netns, std::size_t buffer
   auto socket = CommandSocket::open(netns.path(), buffer);
   REQUIRE(socket.ok());
   return std::move(*socket);
+}
+
+InterfaceAddress address_of(std::int32_t link, const Ip& ip) {
+  InterfaceAddress address;
+  address.index = link;
+  address.ip = ip;
+  address.prefix = 32;
+  address.scope = RT_SCOPE_LINK;
+  return address;
 }
 
 NeighborEntry neighbor(std::int32_t index, std::uint32_t number) {
@@ -259,7 +269,7 @@ TEST_CASE("a dump of what changes meanwhile is data, marked or clean, and never 
   add_neighbors(socket, bridge, kStable);
   RequestBatch addresses;
   for (std::uint32_t i = 0; i < kStable; ++i) {
-    encode_address(addresses, RTM_NEWADDR, NLM_F_CREATE, {bridge, neighbor(bridge, i).ip, 32, RT_SCOPE_LINK, 0, {}});
+    encode_address(addresses, RTM_NEWADDR, NLM_F_CREATE, address_of(bridge, neighbor(bridge, i).ip));
   }
   REQUIRE(socket.execute(addresses).ok());
 
@@ -277,9 +287,9 @@ TEST_CASE("a dump of what changes meanwhile is data, marked or clean, and never 
       for (std::uint32_t k = 0; k < 32; ++k) {
         const NeighborEntry entry = neighbor(bridge, 100000 + k);
         encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE, entry);
-        encode_address(batch, RTM_NEWADDR, NLM_F_CREATE, {bridge, entry.ip, 32, RT_SCOPE_LINK, 0, {}});
+        encode_address(batch, RTM_NEWADDR, NLM_F_CREATE, address_of(bridge, entry.ip));
         encode_neighbor(batch, RTM_DELNEIGH, 0, entry);
-        encode_address(batch, RTM_DELADDR, 0, {bridge, entry.ip, 32, RT_SCOPE_LINK, 0, {}});
+        encode_address(batch, RTM_DELADDR, 0, address_of(bridge, entry.ip));
       }
       if (i % 32 == 0) encode_delete_link(batch, 0, "flap0");
       Answers answers;

@@ -20,6 +20,7 @@
 #include "netlink/socket.h"
 #include "rtnl/address.h"
 #include "rtnl/link.h"
+#include "rtnl/link_attributes.h"
 #include "rtnl/neighbor.h"
 #include "rtnl/route.h"
 #include "support.h"
@@ -62,7 +63,7 @@ class Site {
     spec.kind = "vxlan";
     spec.name = "vxlan1";
     spec.netns_fd = overlay.fd();
-    for (const InfoPolicy& policy : info_policies("vxlan")) {
+    for (const AttributePolicy& policy : info_policies("vxlan")) {
       const std::string_view name = policy.name;
       if (name == "vni") spec.info.push_back({&policy, std::uint64_t{42}});
       if (name == "port") spec.info.push_back({&policy, std::uint64_t{4789}});
@@ -223,7 +224,7 @@ class Site {
     // An IPv6 address is received at when its local route is there, for which the kernel takes its time too.
     REQUIRE(eventually([&] {
       RequestBatch routes;
-      encode_get_routes(routes, AF_INET6, RT_TABLE_LOCAL);
+      encode_get_routes(routes, {AF_INET6, RT_TABLE_LOCAL});
       auto dump = in_container->dump(routes);
       REQUIRE(dump.ok());
       MessageReader reader(dump->bytes);

@@ -2,6 +2,10 @@
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_arp.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/fib_rules.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -15,8 +19,11 @@
 #include "captures/routes.h"
 #include "rtnl/address.h"
 #include "rtnl/link.h"
+#include "rtnl/link_attributes.h"
 #include "rtnl/neighbor.h"
+#include "rtnl/nexthop.h"
 #include "rtnl/route.h"
+#include "rtnl/rule.h"
 #include "support.h"
 
 using namespace overns;
@@ -52,9 +59,9 @@ NeighborEntry neighbor_of(std::string_view capture) {
 }
 
 // IFLA_INFO_DATA by name.
-std::map<std::string, std::variant<std::uint64_t, Ip>> info_of(const Link& link) {
+std::map<std::string, decltype(AttributeValue::value)> info_of(const Link& link) {
   std::map<std::string, std::variant<std::uint64_t, Ip>> values;
-  for (const InfoValue& item : link.info) values[item.policy->name] = item.value;
+  for (const AttributeValue& item : link.info) values[item.policy->name] = item.value;
   return values;
 }
 
@@ -369,6 +376,171 @@ TEST_CASE("misses: all attributes are walked") {
   CHECK(asked.probes);
 }
 
+TEST_CASE("links: nothing that this kernel tells is unknown, and nothing is lost") {
+  for (const auto& capture : {captures::kBridge, captures::kMovedVxlan, captures::kVxlan, captures::kVxlanOverIpv6,
+                              captures::kVeth, captures::kLoopback}) {
+    const Link link = link_of(capture);
+    INFO(link.name);
+    for (const UnknownAttribute& each : link.unknown) {
+      INFO(each.type);
+      CHECK(each.within == nullptr);
+    }
+    CHECK(link.unknown.empty());
+    CHECK(link.addr_gen_mode);
+  }
+  const Link port = link_of(captures::kVeth);
+  std::map<std::string, decltype(AttributeValue::value)> of;
+  for (const AttributeValue& each : port.bridge_port) of[each.policy->name] = each.value;
+  CHECK(of["learning"] == decltype(AttributeValue::value)(std::uint64_t{1}));
+  CHECK(of["hairpin"] == decltype(AttributeValue::value)(std::uint64_t{0}));
+  CHECK(of.contains("designatedPort"));
+}
+
+// This kernel has no such devices: the bytes are built to include/uapi/linux/if_link.h and if_vlan.h.
+TEST_CASE("links: vlan and dummy, from the headers") {
+  RequestBatch batch;
+  MessageWriter& writer = batch.begin(RTM_NEWLINK, 0);
+  ifinfomsg header{};
+  header.ifi_index = 9;
+  writer.header(header);
+  writer.text(IFLA_IFNAME, "eth0.100");
+  writer.u32(IFLA_LINK, 2);
+  std::size_t linkinfo = writer.begin_nested(IFLA_LINKINFO);
+  writer.text(IFLA_INFO_KIND, "vlan");
+  const std::size_t data = writer.begin_nested(IFLA_INFO_DATA);
+  writer.u16(IFLA_VLAN_ID, 100);
+  writer.be16(IFLA_VLAN_PROTOCOL, 0x8100);
+  const std::uint32_t flags[2] = {0x1 | 0x10, 0xffffffff};  // struct ifla_vlan_flags: REORDER_HDR, BRIDGE_BINDING
+  writer.attribute(IFLA_VLAN_FLAGS, {reinterpret_cast<const std::uint8_t*>(flags), sizeof flags});
+  const std::size_t qos = writer.begin_nested(IFLA_VLAN_EGRESS_QOS);
+  writer.u32(IFLA_VLAN_QOS_MAPPING, 3);
+  writer.end_nested(qos);
+  writer.end_nested(data);
+  writer.end_nested(linkinfo);
+  batch.end();
+  MessageWriter& other = batch.begin(RTM_NEWLINK, 0);
+  other.header(ifinfomsg{});
+  other.text(IFLA_IFNAME, "dummy0");
+  linkinfo = other.begin_nested(IFLA_LINKINFO);
+  other.text(IFLA_INFO_KIND, "dummy");
+  other.end_nested(linkinfo);
+  batch.end();
+
+  MessageReader reader(batch.request(0));
+  const auto vlan = decode_link(*reader.next());
+  REQUIRE(vlan);
+  CHECK(vlan->link == 2);
+  CHECK(number(*vlan, "vlanId") == 100);
+  CHECK(number(*vlan, "vlanProtocol") == 0x8100);
+  CHECK(number(*vlan, "reorderHdr") == 1);
+  CHECK(number(*vlan, "gvrp") == 0);
+  CHECK(number(*vlan, "bridgeBinding") == 1);
+  REQUIRE(vlan->unknown.size() == 1);
+  CHECK(vlan->unknown[0].type == IFLA_VLAN_EGRESS_QOS);
+  CHECK(std::string_view(vlan->unknown[0].within) == "info");
+  CHECK(vlan->unknown[0].bytes == from_hex("0800010003000000"));
+  MessageReader second(batch.request(1));
+  const auto dummy = decode_link(*second.next());
+  REQUIRE(dummy);
+  CHECK(dummy->kind == "dummy");
+  CHECK(dummy->info.empty());
+  CHECK(dummy->unknown.empty());
+}
+
+TEST_CASE("what no table knows is kept as it came") {
+  const auto unknown = [](std::uint16_t type, auto header, auto decode_message) {
+    RequestBatch batch;
+    MessageWriter& writer = batch.begin(type, 0);
+    writer.header(header);
+    writer.attribute(IFA_LOCAL, ip("10.0.0.1").raw());  // an address needs one; to the others it is not to be read
+    writer.attribute(1234, from_hex("0102030405"));
+    batch.end();
+    MessageReader reader(batch.request(0));
+    const auto decoded = decode_message(*reader.next());
+    REQUIRE(decoded);
+    REQUIRE_FALSE(decoded->unknown.empty());
+    CHECK(decoded->unknown.back() == UnknownAttribute{1234, nullptr, from_hex("0102030405")});
+  };
+  unknown(RTM_NEWLINK, ifinfomsg{}, decode_link);
+  unknown(RTM_NEWADDR, ifaddrmsg{}, decode_address);
+  unknown(RTM_NEWROUTE, rtmsg{}, decode_route);
+  unknown(RTM_NEWNEIGH, ndmsg{}, decode_neighbor);
+  unknown(RTM_NEWRULE, fib_rule_hdr{}, decode_rule);
+  unknown(RTM_NEWNEXTHOP, nhmsg{}, decode_nexthop);
+}
+
+TEST_CASE("routes: several ways, gateways of the other family, metrics") {
+  RequestBatch batch;
+  RouteEntry route;
+  route.family = AF_INET;
+  route.destination = ip("10.9.0.0");
+  route.prefix = 16;
+  route.table = RT_TABLE_MAIN;
+  route.hops = {{ip("10.0.0.2"), 3, 256, RTNH_F_ONLINK}, {ip("fe80::1"), 4, 1, 0}, {Ip{}, 5, 2, 0}};
+  for (const AttributePolicy& policy : route_metric_policies()) {
+    if (policy.value == ValueType::kU32) route.metrics.push_back({&policy, std::uint64_t{1400}});
+  }
+  encode_route(batch, RTM_NEWROUTE, 0, route);
+  route.hops.clear();
+  route.nexthop = 7;
+  route.gateway = ip("10.0.0.2");  // of what the nexthop resolves to: no part of a request
+  route.index = 3;
+  encode_route(batch, RTM_NEWROUTE, 0, route);
+  MessageReader reader(batch.request(0));
+  const auto decoded = decode_route(*reader.next());
+  REQUIRE(decoded);
+  REQUIRE(decoded->hops.size() == 3);
+  CHECK(decoded->hops[0].gateway == ip("10.0.0.2"));
+  CHECK(decoded->hops[0].weight == 256);
+  CHECK(decoded->hops[0].flags == RTNH_F_ONLINK);
+  CHECK(decoded->hops[1].gateway == ip("fe80::1"));
+  CHECK(decoded->hops[2].gateway.empty());
+  CHECK(decoded->hops[2].index == 5);
+  CHECK(decoded->metrics.size() == route.metrics.size());
+  CHECK(decoded->unknown.empty());
+  MessageReader second(batch.request(1));
+  const auto by_id = decode_route(*second.next());
+  REQUIRE(by_id);
+  CHECK(by_id->nexthop == 7);
+  CHECK(by_id->gateway.empty());
+  CHECK(by_id->index == 0);
+}
+
+TEST_CASE("routes: ways whose lengths lie are kept as bytes") {
+  for (const std::uint16_t length : {0, 7, 9, 200}) {
+    RequestBatch batch;
+    MessageWriter& writer = batch.begin(RTM_NEWROUTE, 0);
+    writer.header(rtmsg{});
+    rtnexthop hop{};
+    hop.rtnh_len = length;
+    writer.attribute(RTA_MULTIPATH, {reinterpret_cast<const std::uint8_t*>(&hop), sizeof hop});
+    batch.end();
+    MessageReader reader(batch.request(0));
+    const auto route = decode_route(*reader.next());
+    REQUIRE(route);
+    INFO(length);
+    CHECK(route->hops.empty());
+    CHECK(route->unknown.size() == 1);
+  }
+}
+
+TEST_CASE("bits of one attribute are written once") {
+  std::vector<AttributeValue> values;
+  for (const AttributePolicy& policy : info_policies("bridge")) {
+    if (policy.value == ValueType::kOption)
+      values.push_back({&policy, std::uint64_t{std::string_view(policy.name) != "mstEnabled"}});
+  }
+  REQUIRE(values.size() == 3);
+  MessageWriter writer;
+  encode_values(writer, values);
+  AttributeReader reader(writer.bytes());
+  const auto options = reader.next();
+  REQUIRE(options);
+  CHECK(options->type == IFLA_BR_MULTI_BOOLOPT);
+  CHECK(ByteVector(options->payload.begin(), options->payload.end()) == from_hex("0300000007000000"));
+  CHECK_FALSE(reader.next());
+}
+
 TEST_CASE("no decoder takes another's message") {
   for (const auto& capture : {captures::kBridge, captures::kAddress, captures::kDefaultRoute, captures::kNeighbor}) {
     int taken = 0;
@@ -410,7 +582,20 @@ TEST_CASE("what is encoded decodes to the same") {
   route.protocol = RTPROT_STATIC;
   route.type = RTN_UNICAST;
   encode_route(batch, RTM_NEWROUTE, NLM_F_CREATE, route);
-  encode_address(batch, RTM_NEWADDR, NLM_F_CREATE, {2, ip("192.168.0.1"), 24, RT_SCOPE_LINK, IFA_F_NODAD, "br0:x"});
+  InterfaceAddress assigned;
+  assigned.index = 2;
+  assigned.ip = ip("192.168.0.1");
+  assigned.prefix = 24;
+  assigned.scope = RT_SCOPE_LINK;
+  assigned.flags = IFA_F_NODAD;
+  assigned.label = "br0:x";
+  assigned.peer = ip("192.168.0.2");
+  assigned.broadcast = ip("192.168.0.255");
+  assigned.preferred = 50;
+  assigned.valid = 100;
+  assigned.metric = 7;
+  assigned.protocol = 3;
+  encode_address(batch, RTM_NEWADDR, NLM_F_CREATE, assigned);
   LinkSpec spec;
   spec.kind = "vxlan";
   spec.name = "vxlan1";
@@ -419,10 +604,11 @@ TEST_CASE("what is encoded decodes to the same") {
   spec.master = 4;
   spec.alias = "alias";
   spec.up = true;
-  for (const InfoPolicy& policy : info_policies("vxlan")) {
+  for (const AttributePolicy& policy : info_policies("vxlan")) {
     switch (policy.value) {
       case ValueType::kIp4: spec.info.push_back({&policy, ip("10.0.0.1")}); break;
       case ValueType::kIp6: spec.info.push_back({&policy, ip("fd00::1")}); break;
+      case ValueType::kBytes: spec.info.push_back({&policy, std::vector<std::uint8_t>{0, 1, 2, 3, 4, 5, 6, 7}}); break;
       default: spec.info.push_back({&policy, std::uint64_t{1}}); break;
     }
   }
@@ -466,6 +652,13 @@ TEST_CASE("what is encoded decodes to the same") {
   CHECK(addressed->scope == RT_SCOPE_LINK);
   CHECK(addressed->flags == IFA_F_NODAD);
   CHECK(addressed->label == "br0:x");
+  CHECK(addressed->peer == assigned.peer);
+  CHECK(addressed->broadcast == assigned.broadcast);
+  CHECK(addressed->preferred == assigned.preferred);
+  CHECK(addressed->valid == assigned.valid);
+  CHECK(addressed->metric == assigned.metric);
+  CHECK(addressed->protocol == assigned.protocol);
+  CHECK(addressed->unknown.empty());
   const auto linked = decode_link(messages[3]);
   REQUIRE(linked);
   CHECK(linked->name == spec.name);

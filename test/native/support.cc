@@ -14,6 +14,7 @@
 
 #include "rtnl/address.h"
 #include "rtnl/link.h"
+#include "rtnl/link_attributes.h"
 
 namespace support {
 
@@ -101,8 +102,8 @@ std::int32_t make_link(CommandSocket& socket, const LinkSpec& spec) {
   return *index;
 }
 
-InfoValue info(std::string_view kind, std::string_view name, std::uint64_t value) {
-  for (const InfoPolicy& policy : info_policies(kind)) {
+AttributeValue info(std::string_view kind, std::string_view name, std::uint64_t value) {
+  for (const AttributePolicy& policy : info_policies(kind)) {
     if (policy.name == name) return {&policy, value};
   }
   std::abort();
@@ -163,7 +164,12 @@ void add_address(CommandSocket& socket, const std::string& link, const Ip& addre
   auto index = link_index(socket, link);
   REQUIRE(index.ok());
   RequestBatch batch;
-  encode_address(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, {*index, address, prefix, 0, IFA_F_NODAD, {}});
+  InterfaceAddress assigned;
+  assigned.index = *index;
+  assigned.ip = address;
+  assigned.prefix = prefix;
+  assigned.flags = IFA_F_NODAD;
+  encode_address(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, assigned);
   run(socket, batch);
 }
 

@@ -4,7 +4,7 @@ import { errorJson, errorLine } from '../../lib/cli/failure.js';
 import { printable, table, toJson } from '../../lib/cli/output.js';
 import { answerLines, eventLines, missLine } from '../../lib/cli/words.js';
 import { NetlinkError, OvernsError } from '../../lib/errors.js';
-import type { RtnlEvent } from '../../lib/rtnl.js';
+import type { RtnlEvent } from '../../lib/monitor.js';
 import type { Miss } from '../../lib/types.js';
 
 const where = { overlay: 'overns', vni: 42, link: 'vxlan1', atNs: 9_007_199_254_740_993n } as const;
@@ -45,13 +45,14 @@ describe("iproute2's words", () => {
       'miss dev vxlan1 lladdr 02:42:c0:a8:00:03 STALE',
     ],
     [
-      { kind: 'neighbor', action: 'new', link: 'eth0', ip: '10.0.0.100', state: 'failed' },
+      { kind: 'neighbor', action: 'new', atNs: 0n, link: 'eth0', ip: '10.0.0.100', state: 'failed' },
       '10.0.0.100 dev eth0 FAILED',
     ],
     [
       {
         kind: 'neighbor',
         action: 'delete',
+        atNs: 0n,
         link: 'vxlan1',
         ip: '192.168.0.3',
         mac: '02:42:c0:a8:00:03',
@@ -64,6 +65,7 @@ describe("iproute2's words", () => {
       {
         kind: 'fdb',
         action: 'new',
+        atNs: 0n,
         link: 'vxlan1',
         mac: '02:42:c0:a8:00:03',
         dst: '10.0.0.11',
@@ -73,17 +75,30 @@ describe("iproute2's words", () => {
       '02:42:c0:a8:00:03 dev vxlan1 dst 10.0.0.11 self permanent',
     ],
     [
-      { kind: 'fdb', action: 'delete', link: 'veth1', mac: '02:42:c0:a8:00:03', state: 'dynamic', flags: ['master'] },
+      {
+        kind: 'fdb',
+        action: 'delete',
+        atNs: 0n,
+        link: 'veth1',
+        mac: '02:42:c0:a8:00:03',
+        state: 'dynamic',
+        flags: ['master'],
+      },
       'Deleted 02:42:c0:a8:00:03 dev veth1',
     ],
     [
-      { kind: 'route', action: 'new', dst: '8.8.8.8/32', gateway: '10.0.0.1', link: 'eth0' },
-      '8.8.8.8/32 via 10.0.0.1 dev eth0',
+      { kind: 'route', action: 'new', atNs: 0n, dst: '8.8.8.8/32', gateway: '10.0.0.1', link: 'eth0' },
+      '8.8.8.8 via 10.0.0.1 dev eth0',
     ],
-    [{ kind: 'address', action: 'delete', link: 'eth0', address: 'fd00::1/64' }, 'Deleted eth0    inet6 fd00::1/64'],
     [{ kind: 'overrun', dropped: 3 }, 'overrun: 3 events were lost'],
   ])('%o', (event, line) => {
     expect(eventLines(event)).toEqual([line]);
+  });
+
+  test('addresses: two lines', () => {
+    expect(
+      eventLines({ kind: 'address', action: 'delete', atNs: 0n, link: 'eth0', address: 'fd00::1/64', scope: 'global' }),
+    ).toEqual(['Deleted eth0    inet6 fd00::1/64 scope global', '       valid_lft forever preferred_lft forever']);
   });
 
   test('links: two lines, the flags in words', () => {
@@ -93,20 +108,24 @@ describe("iproute2's words", () => {
       mtu: 1500,
       mac: 'a6:e0:7a:da:a9:ea',
       up: false,
-      flags: 0x1002,
+      flags: ['broadcast', 'multicast'],
       operstate: 'down',
     } as const;
     const lines = ['33: veth1: <BROADCAST,MULTICAST> mtu 1500 state DOWN', '    link/ether a6:e0:7a:da:a9:ea'];
-    expect(eventLines({ kind: 'link', action: 'new', ...link })).toEqual(lines);
-    expect(eventLines({ kind: 'link', action: 'delete', ...link })).toEqual([`Deleted ${lines[0]}`, lines[1]]);
+    expect(eventLines({ kind: 'link', action: 'new', atNs: 0n, ...link })).toEqual(lines);
+    expect(eventLines({ kind: 'link', action: 'delete', atNs: 0n, ...link })).toEqual([
+      `Deleted ${lines[0]}`,
+      lines[1],
+    ]);
     expect(
       eventLines({
         kind: 'link',
         action: 'new',
+        atNs: 0n,
         ...link,
         link: 32,
         linkNetnsid: 0,
-        flags: 0x1003,
+        flags: ['up', 'broadcast', 'multicast'],
         up: true,
         master: 'br0',
       }),
@@ -118,11 +137,12 @@ describe("iproute2's words", () => {
       eventLines({
         kind: 'link',
         action: 'new',
+        atNs: 0n,
         index: 1,
         name: 'lo',
         mtu: 65_536,
         up: true,
-        flags: 0x10049,
+        flags: ['up', 'loopback', 'running', 'lower_up'],
         mac: '00:00:00:00:00:00',
       })[1],
     ).toBe('    link/loopback 00:00:00:00:00:00');

@@ -1,10 +1,12 @@
-import { Rtnl } from '../../index.js';
-import { parseNetns } from '../../netns.js';
-import { oneOf, option } from '../flags.js';
+import { Rtnl, type RtnlEvent } from '../../index.js';
+import { netnsLabel, parseNetns } from '../../netns.js';
+import type { NetnsRef } from '../../types.js';
+import { list, oneOf } from '../flags.js';
 import { defineVerb } from '../verb.js';
-import { eventLines } from '../words.js';
+import { eventLines, LinkBook } from '../words.js';
 
-const GROUPS = ['link', 'address', 'route', 'neigh'] as const;
+const GROUPS = ['link', 'address', 'route', 'neigh', 'netns'] as const;
+const DEFAULT_GROUPS = ['link', 'address', 'route', 'neigh'] as const;
 
 export const verb = defineVerb({
   name: 'monitor',
@@ -12,26 +14,56 @@ export const verb = defineVerb({
   args: [
     {
       name: GROUPS.join('|'),
-      help: 'what to show; default all',
+      help: 'what to show; default all but netns, which is named namespaces',
       optional: true,
       many: true,
       check: (text) => void oneOf(...GROUPS)(text, 'monitor'),
     },
   ],
-  flags: { netns: option('NETNS', 'where: a name, a path or pid:N; default this namespace', parseNetns) },
+  flags: {
+    netns: list(
+      'NETNS',
+      'where: a name, a path or pid:N; several show in front of each line; default this namespace',
+      parseNetns,
+    ),
+  },
   examples: [
     ['overns monitor neigh --netns overns', 'neighbours, FDB entries and misses of the overlay "overns"'],
+    ['overns monitor route --netns blue --netns red', 'routes of two namespaces'],
+    ['overns monitor netns', 'named namespaces that come and go'],
     ['overns monitor link', 'links of this namespace that come, change and go'],
   ],
   streams: true,
   async run({ args, flags: { netns } }, { signal, out, json }) {
-    const groups = args.length === 0 ? [...GROUPS] : args.map((text) => oneOf(...GROUPS)(text, 'monitor'));
-    await using rtnl = await Rtnl.open({ signal, ...(netns === undefined ? {} : { netns }) });
-    const events = rtnl.monitor({ groups, signal });
+    const groups = args.length === 0 ? [...DEFAULT_GROUPS] : args.map((text) => oneOf(...GROUPS)(text, 'monitor'));
+    const links = new LinkBook();
+    const [only] = netns;
+    const several = netns.length > 1;
+    const rtnl = several ? undefined : await Rtnl.open({ signal, ...(only === undefined ? {} : { netns: only }) });
+    // Before the links are listed, so that none is missed.
+    const events = rtnl?.monitor({ groups, signal }) ?? (await Rtnl.monitor({ groups, signal, netns }));
+    if (rtnl) for (const link of await rtnl.links.list()) links.add(link);
+    else for (const ref of netns) await learn(links, ref);
+    await rtnl?.close();
     for await (const batch of events.batches()) {
-      if (json) await out.json(...batch);
-      else await out.lines(batch.flatMap(eventLines));
+      if (json) {
+        await out.json(...batch);
+        continue;
+      }
+      const lines: string[] = [];
+      for (const event of batch as readonly (RtnlEvent & { readonly netns?: string })[]) {
+        links.learn(event);
+        const where = several && event.netns !== undefined ? `[${event.netns}] ` : '';
+        for (const [at, line] of eventLines(event, links).entries()) lines.push(at === 0 ? where + line : line);
+      }
+      await out.lines(lines);
     }
     return undefined;
   },
 });
+
+/** Not held open, which would keep the namespace alive. */
+async function learn(links: LinkBook, netns: NetnsRef): Promise<void> {
+  await using rtnl = await Rtnl.open({ netns });
+  for (const link of await rtnl.links.list()) links.add(link, netnsLabel(netns));
+}

@@ -1,0 +1,215 @@
+/**
+ * Neighbours, FDB entries and misses as the addon hands them over: rows of fixed size and one text with all their
+ * strings (native/binding/entry_rows.h), read into plain objects of few shapes. The counterpart of entry-encoder.ts.
+ */
+import { EXTENDED_FLAGS, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
+
+const ROW_BYTES = 40;
+/**
+ * Rows that share one text. Their strings are slices of it and keep it alive: of a listing of any size, whoever keeps
+ * one row keeps the text of as many.
+ */
+const ROWS_PER_TEXT = 32;
+
+const OBJECT = 0;
+const FDB = 2;
+const MISS = 3;
+const LISTED = 0;
+const DELETE = 2;
+const L2_MISS = 3;
+const NO_LINK = 0xffff;
+const NO_VNI = 0xffff_ffff;
+const NO_OBJECT = 0xffff_ffff;
+
+/** What the addon hands over. */
+export interface EntryRows {
+  readonly rows: Buffer;
+  /** Latin-1. */
+  readonly text: Buffer;
+  /** What the link fields number. */
+  readonly links: readonly string[];
+  /** The unknown attributes of those that have some. */
+  readonly unknown?: readonly unknown[];
+}
+
+type Item = Record<string, unknown>;
+
+const neighborStates = wordsOf(NEIGHBOR_STATES);
+const fdbStates = wordsOf(FDB_STATES);
+
+/** Value to word, as an array: NUD_* are the bits of a byte. */
+function wordsOf(values: Readonly<Record<string, number>>): readonly string[] {
+  const words = Array.from({ length: 256 }, (_, value) => String(value));
+  for (const [word, value] of Object.entries(values)) words[value] = word;
+  return words;
+}
+
+/** The words of every combination of flags: entries share them, frozen. */
+const flagWords: readonly (readonly string[])[] = Array.from({ length: 256 }, (_, flags) =>
+  Object.freeze(Object.keys(FLAGS).filter((word) => (flags & (FLAGS[word] as number)) !== 0)),
+);
+
+/** A state may combine bits; the one that decides about ageing names it. */
+function fdbState(state: number): string {
+  if ((state & 0x80) !== 0) return 'permanent';
+  if ((state & 0x40) !== 0) return 'static';
+  return fdbStates[state] ?? String(state);
+}
+
+/**
+ * The entries of a listing, or the events of a monitor when `at` is given.
+ * @param objects the events that are no entries, in order
+ * @param at when they were read, CLOCK_MONOTONIC nanoseconds
+ */
+export function decodeEntries(source: EntryRows, objects: readonly Item[] = [], at?: bigint): Item[] {
+  const { rows, links } = source;
+  const count = rows.byteLength / ROW_BYTES;
+  const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+  const items = new Array<Item>(count);
+  let text = '';
+  let base = 0;
+  for (let i = 0; i < count; i++) {
+    const row = i * ROW_BYTES;
+    const start = view.getUint32(row + 8, true);
+    if (i % ROWS_PER_TEXT === 0) {
+      const next = i + ROWS_PER_TEXT;
+      const end = next < count ? view.getUint32(next * ROW_BYTES + 8, true) : source.text.byteLength;
+      text = source.text.toString('latin1', start, end);
+      base = start;
+    }
+    const kind = view.getUint8(row);
+    if (kind === OBJECT) {
+      const event = objects[view.getUint32(row + 36, true)] as Item;
+      event.atNs = at;
+      items[i] = event;
+      continue;
+    }
+    const ipAt = start - base;
+    const macAt = ipAt + view.getUint8(row + 3);
+    const macEnd = macAt + view.getUint8(row + 6);
+    const ip = macAt > ipAt ? text.slice(ipAt, macAt) : undefined;
+    const mac = macEnd > macAt ? text.slice(macAt, macEnd) : undefined;
+    const link = links[view.getUint16(row + 12, true)] as string;
+    const state = view.getUint16(row + 4, true);
+    const action = view.getUint8(row + 1);
+    let item: Item;
+    if (kind === FDB) {
+      const flags = flagWords[view.getUint8(row + 2)];
+      item =
+        action === LISTED
+          ? fdb(link, mac, ip, fdbState(state), flags)
+          : fdbEvent(action === DELETE ? 'delete' : 'new', link, mac, ip, fdbState(state), flags, at);
+    } else {
+      const word = neighborStates[state] ?? String(state);
+      if (action === LISTED) item = neighbor(link, ip, mac, word);
+      else if (kind === MISS)
+        item = miss(action === L2_MISS ? 'l2' : 'l3', link, ip, mac, word, view.getUint8(row + 7) !== 0, at);
+      else item = neighborEvent(action === DELETE ? 'delete' : 'new', link, ip, mac, word, at);
+      const flags = view.getUint8(row + 2);
+      if (flags !== 0) item.flags = flagWords[flags];
+    }
+    if (kind !== MISS) rare(item, view, row, source);
+    items[i] = item;
+  }
+  return items;
+}
+
+// One literal for each shape, so that objects of a kind have the same one: an absent field is not a field.
+
+function neighbor(link: string, ip: string | undefined, mac: string | undefined, state: string): Item {
+  if (ip === undefined) return mac === undefined ? { link, state } : { link, mac, state };
+  return mac === undefined ? { link, ip, state } : { link, ip, mac, state };
+}
+
+function neighborEvent(
+  action: string,
+  link: string,
+  ip: string | undefined,
+  mac: string | undefined,
+  state: string,
+  atNs: bigint | undefined,
+): Item {
+  const kind = 'neighbor';
+  if (ip === undefined)
+    return mac === undefined ? { kind, action, link, state, atNs } : { kind, action, link, mac, state, atNs };
+  return mac === undefined ? { kind, action, link, ip, state, atNs } : { kind, action, link, ip, mac, state, atNs };
+}
+
+function fdb(
+  link: string,
+  mac: string | undefined,
+  dst: string | undefined,
+  state: string,
+  flags: readonly string[] | undefined,
+): Item {
+  if (dst === undefined) return mac === undefined ? { link, state, flags } : { link, mac, state, flags };
+  return mac === undefined ? { link, dst, state, flags } : { link, mac, dst, state, flags };
+}
+
+function fdbEvent(
+  action: string,
+  link: string,
+  mac: string | undefined,
+  dst: string | undefined,
+  state: string,
+  flags: readonly string[] | undefined,
+  atNs: bigint | undefined,
+): Item {
+  const kind = 'fdb';
+  if (dst === undefined)
+    return mac === undefined
+      ? { kind, action, link, state, flags, atNs }
+      : { kind, action, link, mac, state, flags, atNs };
+  return mac === undefined
+    ? { kind, action, link, dst, state, flags, atNs }
+    : { kind, action, link, mac, dst, state, flags, atNs };
+}
+
+function miss(
+  query: 'l2' | 'l3',
+  link: string,
+  ip: string | undefined,
+  mac: string | undefined,
+  state: string,
+  vxlan: boolean,
+  atNs: bigint | undefined,
+): Item {
+  const kind = 'miss';
+  if (ip === undefined)
+    return mac === undefined
+      ? { kind, query, link, state, vxlan, atNs }
+      : { kind, query, link, mac, state, vxlan, atNs };
+  return mac === undefined
+    ? { kind, query, link, ip, state, vxlan, atNs }
+    : { kind, query, link, ip, mac, state, vxlan, atNs };
+}
+
+/** Fields that most entries have not. */
+function rare(item: Item, view: DataView, row: number, source: EntryRows): void {
+  const { links } = source;
+  const vni = view.getUint32(row + 24, true);
+  if (vni !== NO_VNI) item.vni = vni;
+  const port = view.getUint16(row + 18, true);
+  if (port !== 0) item.port = port;
+  const via = view.getUint16(row + 14, true);
+  if (via !== NO_LINK) item.via = links[via];
+  const master = view.getUint16(row + 16, true);
+  if (master !== NO_LINK) item.master = links[master];
+  const vlan = view.getUint16(row + 20, true);
+  if (vlan !== 0) item.vlan = vlan;
+  const nexthop = view.getUint32(row + 32, true);
+  if (nexthop !== 0) item.nexthop = nexthop;
+  const protocol = view.getUint8(row + 22);
+  if (protocol !== 0) item.protocol = protocol;
+  const extended = view.getUint8(row + 23);
+  if (extended !== 0) {
+    const words = Object.keys(EXTENDED_FLAGS).filter((word) => (extended & (EXTENDED_FLAGS[word] as number)) !== 0);
+    item.flags = [...((item.flags as readonly string[] | undefined) ?? []), ...words];
+  }
+  const sourceVni = view.getUint32(row + 28, true);
+  if (sourceVni !== NO_VNI) item.sourceVni = sourceVni;
+  if (source.unknown !== undefined) {
+    const unknown = view.getUint32(row + 36, true);
+    if (unknown !== NO_OBJECT) item.unknown = source.unknown[unknown];
+  }
+}

@@ -1,0 +1,419 @@
+/** The news of namespaces: links, addresses, routes, neighbours, FDB entries, misses, and named namespaces. */
+import { decodeEntries } from './entry-decoder.js';
+import { invalidArgument, invalidType } from './errors.js';
+import { isNativeFailure, netlinkError } from './kernel-error.js';
+import { type NativeBatch, native } from './native.js';
+import { listNetns, netnsFile } from './netns.js';
+import { NetnsWatcher } from './netns-watch.js';
+import type { Address, FdbEntry, Link, Neighbor, Route } from './rtnl-types.js';
+import { type BoundedQueue, createSubscription } from './subscription.js';
+import type { QueueOptions, Subscription } from './types.js';
+
+/** What a monitor can tell of. `neigh` are neighbours, FDB entries and misses; `netns` are named namespaces. */
+export type MonitorGroup = 'link' | 'address' | 'route' | 'neigh' | 'netns';
+
+const GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh', 'netns'];
+const DEFAULT_GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh'];
+
+interface Told {
+  /** When it was handed to JavaScript, CLOCK_MONOTONIC nanoseconds (as `process.hrtime.bigint()`). */
+  readonly atNs: bigint;
+}
+
+/** What is told of a thing that is there (RTM_NEW*, RTM_DEL*), `A` being the words for what became of it. */
+type Change<A> = Told & { readonly action: A } & (
+    | ({ readonly kind: 'link'; readonly linkKind?: string } & Omit<Link, 'kind'>)
+    | ({ readonly kind: 'address' } & Address)
+    | ({
+        readonly kind: 'route';
+        /** It took the place of another one of the same destination, TOS, metric and table (NLM_F_REPLACE). */
+        readonly replaced?: true;
+      } & Route)
+    | ({ readonly kind: 'neighbor' } & Neighbor)
+    | ({ readonly kind: 'fdb' } & FdbEntry)
+    /** A named namespace: a file in /run/netns (or OVERNS_NETNS_DIR). */
+    | { readonly kind: 'netns'; readonly name: string; readonly path: string }
+  );
+
+/**
+ * The kernel asks (RTM_GETNEIGH): a vxlan's l2miss or l3miss (drivers/net/vxlan/vxlan_core.c), or another device with
+ * `app_solicit` set (net/core/neighbour.c).
+ */
+type MissEvent = Told & {
+  readonly kind: 'miss';
+  readonly query: 'l2' | 'l3';
+  readonly link: string;
+  readonly ip?: string;
+  readonly mac?: string;
+  readonly state: string;
+  /** Asked by a vxlan device. */
+  readonly vxlan: boolean;
+};
+
+/** Events were lost: the kernel's buffer, this process or this consumer's queue could not hold them. List anew. */
+interface OverrunEvent {
+  readonly kind: 'overrun';
+  readonly dropped: number;
+}
+
+/**
+ * What a monitor tells. The kernel notifies of what is new and of what has changed in the same words (measured on Linux
+ * 6.18: of neighbours, FDB entries and addresses without any flag), so `new` means either; {@link RtnlSyncEvent} tells
+ * them apart.
+ */
+export type RtnlEvent = Change<'new' | 'delete'> | MissEvent | OverrunEvent;
+
+/**
+ * Everything that there is, of the groups that the monitor tells of. What came before it no longer matters. Of several
+ * namespaces, each row has its `netns`.
+ */
+export interface SnapshotEvent {
+  readonly kind: 'snapshot';
+  readonly links?: readonly Link[];
+  readonly addresses?: readonly Address[];
+  readonly routes?: readonly Route[];
+  readonly neighbors?: readonly Neighbor[];
+  readonly fdb?: readonly FdbEntry[];
+  /** Names, sorted. */
+  readonly netns?: readonly string[];
+}
+
+/**
+ * What a monitor with `resync` tells: a snapshot first and after every overrun, and in between what was added, changed
+ * and deleted.
+ */
+export type RtnlSyncEvent = Change<'add' | 'change' | 'delete'> | MissEvent | OverrunEvent | SnapshotEvent;
+
+/** An event of one of several namespaces. */
+export type InNetns<E> = E extends { readonly kind: 'overrun' }
+  ? // This consumer's own queue is of all namespaces.
+    E & { readonly netns?: string }
+  : E extends SnapshotEvent
+    ? E
+    : E & {
+        /** The namespace as the caller has named it: a name, a path, or `pid:N`. Of kind `netns`: its name. */
+        readonly netns: string;
+      };
+
+/** How to monitor. */
+export interface MonitorOptions extends QueueOptions {
+  /** Default: all but `netns`. */
+  readonly groups?: readonly MonitorGroup[] | undefined;
+  /**
+   * Keep the consumer in step with the kernel: see {@link RtnlSyncEvent}. When its queue is full the newest events give
+   * way, whatever `overflow` says, since a snapshot makes good for them. Default false.
+   */
+  readonly resync?: boolean | undefined;
+  /**
+   * Bytes of the kernel's receive buffer, 4096 to 2^30; a neighbour's message takes about 700. Default 64 MiB; without
+   * CAP_NET_ADMIN in the initial user namespace as much as net.core.rmem_max allows.
+   */
+  readonly receiveBuffer?: number | undefined;
+}
+
+/**
+ * A name for what an event or a row of a listing is about, equal for all news of the same thing: the key of a mirror.
+ * Addresses: link and address. Routes: table, destination, metric, gateway and link (a `replaced` one has another's
+ * destination, table and metric). Neighbours: link and IP. FDB entries: link, MAC, VLAN and whether the device or the
+ * bridge has it; for the all-zero and for multicast MACs, which have several, also where it leads.
+ *
+ * @example
+ * const mirror = new Map();
+ * for await (const event of rtnl.monitor({ groups: ['neigh'], resync: true })) {
+ *   if (event.kind === 'snapshot') {
+ *     mirror.clear();
+ *     for (const row of event.neighbors ?? []) mirror.set(identityOf('neighbor', row), row);
+ *   } else if (event.kind === 'neighbor') {
+ *     if (event.action === 'delete') mirror.delete(identityOf('neighbor', event));
+ *     else mirror.set(identityOf('neighbor', event), event);
+ *   }
+ * }
+ */
+export function identityOf(kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb', row: object): string {
+  const item = row as Item;
+  switch (kind) {
+    case 'link':
+      return `${item.index}`;
+    case 'address':
+      return `${item.link} ${item.address}`;
+    case 'route':
+      return `${item.table} ${item.family} ${item.dst} ${item.metric ?? 0} ${item.gateway ?? ''} ${item.link ?? ''}`;
+    case 'neighbor':
+      return `${item.link} ${item.ip}`;
+    case 'fdb': {
+      const mac = String(item.mac);
+      const flags = item.flags as readonly string[] | undefined;
+      const key = `${item.link} ${mac} ${item.vlan ?? ''} ${flags?.includes('self') ? 'self' : 'master'}`;
+      // IEEE 802: the group bit is the lowest of the first byte, the second digit of the text.
+      const several = mac === '00:00:00:00:00:00' || '13579bdf'.includes(mac[1] as string);
+      return several ? `${key} ${item.dst ?? ''} ${item.port ?? ''} ${item.vni ?? ''} ${item.via ?? ''}` : key;
+    }
+    default:
+      throw invalidArgument('kind', kind, 'link, address, route, neighbor or fdb');
+  }
+}
+
+type Item = Record<string, unknown>;
+type Listed = Omit<SnapshotEvent, 'kind' | 'netns'>;
+
+/**
+ * Reads the news of a namespace, from the moment this returns, in bursts. Returns what stops it.
+ * @throws NetlinkError
+ */
+export function openMonitor(
+  source: {
+    readonly path: string;
+    readonly groups: readonly string[];
+    readonly netns: string | undefined;
+    readonly receiveBuffer?: number | undefined;
+  },
+  onEvents: (events: readonly Item[], dropped: number) => void,
+): () => void {
+  try {
+    const onBatch: NativeBatch = (entries, objects, atNs, dropped) => {
+      const events = decodeEntries(entries, objects, atNs);
+      // Out of the addon's call: what a consumer does with it is an ordinary turn of the event loop.
+      queueMicrotask(() => onEvents(events, dropped));
+    };
+    const monitor = native().openMonitor(source.path, source.groups, onBatch, source.receiveBuffer);
+    return () => monitor.close();
+  } catch (error) {
+    throw isNativeFailure(error) ? netlinkError(error, { what: 'monitor', netns: source.netns }) : error;
+  }
+}
+
+/** One namespace to be monitored. */
+export interface MonitorSource {
+  readonly path: string;
+  /** For errors; undefined for the caller's own. */
+  readonly words: string | undefined;
+  /** The events' `netns`, where there are several. */
+  readonly label?: string;
+  /** Its name in the directory of named namespaces: the monitor lets go of it when that is removed. */
+  readonly name?: string | undefined;
+  /** Lists what belongs to the groups. */
+  list(groups: readonly MonitorGroup[]): Promise<Listed>;
+  /** Nothing more is listed. */
+  close?(): void;
+}
+
+/** Checks the options of a monitor. */
+export function checkMonitorOptions(options: MonitorOptions): { groups: readonly MonitorGroup[]; resync: boolean } {
+  if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
+  const { groups = DEFAULT_GROUPS, resync = false, receiveBuffer } = options;
+  if (!Array.isArray(groups)) throw invalidType('groups', groups, 'an array');
+  if (groups.length === 0) throw invalidArgument('groups', '[]', `some of ${GROUPS.join(', ')}`);
+  for (const group of groups) {
+    if (!GROUPS.includes(group)) throw invalidArgument('groups', group, `one of ${GROUPS.join(', ')}`);
+  }
+  if (typeof resync !== 'boolean') throw invalidType('resync', resync, 'a boolean');
+  if (receiveBuffer !== undefined) {
+    if (typeof receiveBuffer !== 'number') throw invalidType('receiveBuffer', receiveBuffer, 'a number');
+    if (!Number.isInteger(receiveBuffer) || receiveBuffer < 4096 || receiveBuffer > 2 ** 30)
+      throw invalidArgument('receiveBuffer', receiveBuffer, 'an integer from 4096 to 1073741824');
+  }
+  return { groups: [...new Set(groups as MonitorGroup[])], resync };
+}
+
+/**
+ * The news of namespaces in one stream.
+ * @throws NetlinkError, TypeError, RangeError
+ */
+export function monitorNamespaces<E>(sources: readonly MonitorSource[], options: MonitorOptions): Subscription<E> {
+  const { groups, resync } = checkMonitorOptions(options);
+  const monitors = new Monitors(sources, groups, resync, options);
+  return createSubscription<Item>(
+    options,
+    (queue) => monitors.open(queue),
+    resync ? { overflow: overrun, recover: () => monitors.snapshot() } : { overflow: overrun },
+  ) as unknown as Subscription<E>;
+}
+
+class Monitors {
+  readonly #sources: readonly MonitorSource[];
+  readonly #groups: ReadonlySet<MonitorGroup>;
+  readonly #resync: boolean;
+  readonly #receiveBuffer: number | undefined;
+  readonly #stops = new Map<MonitorSource, () => void>();
+  /** With `resync`: what there is, by source. */
+  readonly #known = new Map<MonitorSource, Set<string>>();
+  /** With `resync` of routes: indexes of the links that are up, by source. */
+  readonly #up = new Map<MonitorSource, Set<unknown>>();
+  /** Events that wait for the snapshot which tells whether they are additions. */
+  #waiting: { readonly source: MonitorSource; readonly event: Item }[] | undefined;
+  #watcher: NetnsWatcher | undefined;
+  #queue: BoundedQueue<Item> | undefined;
+
+  constructor(
+    sources: readonly MonitorSource[],
+    groups: readonly MonitorGroup[],
+    resync: boolean,
+    options: MonitorOptions,
+  ) {
+    this.#sources = sources;
+    this.#groups = new Set(groups);
+    this.#resync = resync;
+    this.#receiveBuffer = options.receiveBuffer;
+  }
+
+  open(queue: BoundedQueue<Item>): () => void {
+    const groups = new Set<MonitorGroup>(this.#groups);
+    groups.delete('netns');
+    this.#queue = queue;
+    // See #losesRoutes.
+    if (this.#resync && groups.has('route')) groups.add('link').add('address');
+    try {
+      for (const source of groups.size === 0 ? [] : this.#sources) {
+        const { path, words } = source;
+        const stop = openMonitor(
+          { path, groups: [...groups], netns: words, receiveBuffer: this.#receiveBuffer },
+          (events, dropped) => this.#told(queue, source, events as Item[], dropped),
+        );
+        this.#stops.set(source, stop);
+      }
+      if (this.#groups.has('netns') || this.#sources.some(({ name }) => name !== undefined)) {
+        this.#watcher = new NetnsWatcher((action, name) => this.#named(queue, action, name));
+      }
+    } catch (error) {
+      this.#close();
+      throw error;
+    }
+    return () => this.#close();
+  }
+
+  #close(): void {
+    this.#watcher?.close();
+    for (const source of this.#sources) this.#release(source);
+  }
+
+  #release(source: MonitorSource): void {
+    this.#stops.get(source)?.();
+    this.#stops.delete(source);
+    source.close?.();
+  }
+
+  #told(queue: BoundedQueue<Item>, source: MonitorSource, events: Item[], dropped: number): void {
+    const { label } = source;
+    if (label !== undefined) for (const event of events) event.netns = label;
+    if (!this.#resync) {
+      if (dropped > 0) events.push(label === undefined ? overrun(dropped) : { ...overrun(dropped), netns: label });
+      queue.pushAll(events);
+      return;
+    }
+    // What came with a loss is older than the snapshot to come, or is listed there.
+    if (dropped > 0) {
+      queue.lose(dropped);
+      return;
+    }
+    const routes = this.#groups.has('route');
+    if (this.#waiting) for (const event of events) this.#waiting.push({ source, event });
+    const silent = this.#waiting === undefined && this.#take(source, events);
+    queue.pushAll(routes ? events.filter((event) => this.#groups.has(groupOf(event))) : events);
+    if (silent) queue.lose(1);
+  }
+
+  /** Takes note of events. True when IPv4 routes may have gone with what they tell of. */
+  #take(source: MonitorSource, events: readonly Item[]): boolean {
+    let silent = false;
+    for (const event of events) {
+      this.#classify(source, event);
+      if (this.#groups.has('route') && this.#losesRoutes(source, event)) silent = true;
+    }
+    return silent;
+  }
+
+  /**
+   * True when IPv4 routes may have gone with a link or a source address: of those the kernel does not notify
+   * (fib_table_flush, net/ipv4/fib_trie.c).
+   */
+  #losesRoutes(source: MonitorSource, event: Item): boolean {
+    if (event.kind === 'address') return event.action === 'delete' && event.family === 'inet';
+    if (event.kind !== 'link') return false;
+    const up = this.#up.get(source);
+    if (event.action !== 'delete' && event.up === true) {
+      up?.add(event.index);
+      return false;
+    }
+    return up?.delete(event.index) === true;
+  }
+
+  /** Tells additions from changes, which the kernel does of routes only. */
+  #classify(source: MonitorSource, event: Item): void {
+    const { kind, action } = event;
+    if (kind === 'route') {
+      if (action === 'new') event.action = event.replaced ? 'change' : 'add';
+    } else if (kind === 'netns') {
+      if (action === 'new') event.action = 'add';
+    } else if (kind === 'link' || kind === 'address' || kind === 'neighbor' || kind === 'fdb') {
+      const known = this.#known.get(source) as Set<string>;
+      const identity = `${kind} ${identityOf(kind, event)}`;
+      if (action === 'delete') {
+        known.delete(identity);
+      } else {
+        event.action = known.has(identity) ? 'change' : 'add';
+        known.add(identity);
+      }
+    }
+  }
+
+  #named(queue: BoundedQueue<Item>, action: 'new' | 'delete', name: string): void {
+    const source = action === 'delete' ? this.#sources.find((each) => each.name === name) : undefined;
+    // Its sockets would keep the namespace alive, and its vxlan devices with it.
+    if (source !== undefined) this.#release(source);
+    if (source === undefined && !this.#groups.has('netns')) return;
+    const event: Item = { kind: 'netns', action, name, path: netnsFile(name), atNs: process.hrtime.bigint() };
+    if (this.#sources.some(({ label }) => label !== undefined)) event.netns = name;
+    if (this.#resync && action === 'new') event.action = 'add';
+    queue.push(event);
+  }
+
+  async snapshot(): Promise<Item> {
+    const waiting: { readonly source: MonitorSource; readonly event: Item }[] = [];
+    this.#waiting = waiting;
+    const groups = [...this.#groups];
+    // Before the routes: what goes down after this listing is told of, and looked at below.
+    if (this.#groups.has('route') && !this.#groups.has('link')) groups.push('link');
+    const snapshot: Item = { kind: 'snapshot' };
+    const sources = groups.some((group) => group !== 'netns') ? this.#sources : [];
+    const listings = await Promise.all(
+      sources
+        .filter((source) => this.#stops.has(source))
+        .map(async (source) => ({ source, listed: await source.list(groups) })),
+    );
+    for (const { source, listed } of listings) {
+      const known = new Set<string>();
+      for (const [field, kind] of LISTED_KINDS) {
+        const rows = listed[field];
+        if (rows === undefined) continue;
+        if (kind !== 'route') for (const row of rows) known.add(`${kind} ${identityOf(kind, row)}`);
+        if (kind === 'link')
+          this.#up.set(source, new Set((rows as readonly Link[]).filter(({ up }) => up).map(({ index }) => index)));
+        if (kind === 'link' && !this.#groups.has('link')) continue;
+        const { label } = source;
+        const named = label === undefined ? rows : rows.map((row) => ({ ...row, netns: label }));
+        snapshot[field] = snapshot[field] === undefined ? named : (snapshot[field] as unknown[]).concat(named);
+      }
+      this.#known.set(source, known);
+    }
+    if (this.#groups.has('netns')) snapshot.netns = await listNetns();
+    this.#waiting = undefined;
+    for (const { source, event } of waiting) if (this.#take(source, [event])) this.#queue?.lose(1);
+    return snapshot;
+  }
+}
+
+const LISTED_KINDS = [
+  ['links', 'link'],
+  ['addresses', 'address'],
+  ['routes', 'route'],
+  ['neighbors', 'neighbor'],
+  ['fdb', 'fdb'],
+] as const;
+
+function overrun(dropped: number): Item {
+  return { kind: 'overrun', dropped };
+}
+
+function groupOf({ kind }: Item): MonitorGroup {
+  return kind === 'link' || kind === 'address' || kind === 'route' ? kind : 'neigh';
+}

@@ -1,0 +1,361 @@
+/**
+ * Network namespaces as things to make, name, watch and use: sockets that live in one, given to this process. No thread
+ * that outlives a call enters a namespace: a short-lived one makes the socket, which keeps its namespace from then on,
+ * and Node reads and writes it as any other.
+ */
+import { createSocket, type Socket as DgramSocket, type SocketOptions } from 'node:dgram';
+import { type FileHandle, open as openFile } from 'node:fs/promises';
+import { createServer, type Server, type ServerOpts, Socket } from 'node:net';
+import { abortError, checkSignal, onAbort, throwIfAborted } from './abort.js';
+import { canonicalIp, ipFamily } from './address.js';
+import { invalidArgument, invalidType } from './errors.js';
+import { kernel } from './kernel-error.js';
+import { monitorNamespaces, type RtnlEvent } from './monitor.js';
+import { native } from './native.js';
+import { checkNetnsName, listNetns, netnsFile, netnsPath } from './netns.js';
+import type { Cancel, NetnsRef, QueueOptions, Subscription } from './types.js';
+
+/** A namespace held open: it lives at least until this is closed, whatever becomes of its name or process. */
+export interface OpenNetns extends AsyncDisposable {
+  /** Leads to the namespace while this is open, in this process: any function here takes this object as a reference. */
+  readonly path: string;
+  /** Idempotent. */
+  close(): Promise<void>;
+}
+
+/** A named namespace that came or went. */
+export type NetnsEvent = Extract<RtnlEvent, { readonly kind: 'netns' } | { readonly kind: 'overrun' }>;
+
+/** Where to, and how, a TCP connection is made. */
+export interface NetnsConnectOptions extends Cancel {
+  /** An IP address: names are not resolved, since resolvers are a namespace's own. */
+  readonly host: string;
+  /** 1 to 65535. */
+  readonly port: number;
+  /** The source address. Default: the kernel's choice. */
+  readonly localAddress?: string | undefined;
+  /** The source port, 0 to 65535; 0 and the default: the kernel's choice. */
+  readonly localPort?: number | undefined;
+  /** As `net.Socket` has it. Default false. */
+  readonly allowHalfOpen?: boolean | undefined;
+  readonly noDelay?: boolean | undefined;
+  readonly keepAlive?: boolean | undefined;
+}
+
+/** The other end is a unix-domain socket on an abstract name (unix(7)), which belongs to a namespace. */
+export interface NetnsAbstractOptions extends Cancel {
+  /** Without its leading NUL; 1 to 107 bytes. */
+  readonly abstract: string;
+  readonly allowHalfOpen?: boolean | undefined;
+}
+
+/** Where a TCP server listens. */
+export interface NetnsListenOptions extends Cancel {
+  /** An IP address. Default `::`, which takes IPv4 too unless `ipv6Only`. */
+  readonly host?: string | undefined;
+  /** 0 to 65535; 0 and the default: the kernel's choice, see `server.address()`. */
+  readonly port?: number | undefined;
+  /** Connections that may wait to be accepted. Default 511. */
+  readonly backlog?: number | undefined;
+  readonly ipv6Only?: boolean | undefined;
+  /** Several sockets may listen on one port (SO_REUSEPORT). */
+  readonly reusePort?: boolean | undefined;
+  readonly allowHalfOpen?: boolean | undefined;
+  readonly pauseOnConnect?: boolean | undefined;
+  readonly noDelay?: boolean | undefined;
+  readonly keepAlive?: boolean | undefined;
+}
+
+/** Where a UDP socket is bound. */
+export interface NetnsDgramOptions extends Cancel {
+  /** An IP address. Default: any of IPv4, `0.0.0.0`. */
+  readonly host?: string | undefined;
+  /** 0 to 65535; 0 and the default: the kernel's choice. */
+  readonly port?: number | undefined;
+  readonly ipv6Only?: boolean | undefined;
+  readonly reuseAddr?: boolean | undefined;
+  readonly reusePort?: boolean | undefined;
+}
+
+/**
+ * The named namespaces (in /run/netns, or OVERNS_NETNS_DIR), sorted.
+ * @throws Error of fs.readdir, except that a directory which is not there has none
+ * @example
+ * for (const name of await netns.list()) console.log(name);
+ */
+export async function list(): Promise<readonly string[]> {
+  return listNetns();
+}
+
+/**
+ * Makes a named namespace, as `ip netns add`: nothing in it but a loopback that is down.
+ * @param name 1 to 255 bytes, without "/" or control characters
+ * @throws NetlinkError `EEXIST`, `EPERM`; RangeError, TypeError
+ * @example
+ * await netns.create('blue');
+ */
+export async function create(name: string, options?: Cancel): Promise<void> {
+  checkName(name);
+  throwIfAborted(checkSignal(options?.signal));
+  const path = netnsFile(name);
+  await kernel({ what: `make namespace ${path}`, request: { name } }, native().createNetns(path));
+}
+
+/**
+ * Removes a name, as `ip netns delete`. The namespace itself goes with the last process and socket in it.
+ * @throws NetlinkError `ENOENT`, `EPERM`; `EINVAL` for a file that is no namespace; RangeError, TypeError
+ */
+export async function remove(name: string, options?: Cancel): Promise<void> {
+  checkName(name);
+  throwIfAborted(checkSignal(options?.signal));
+  const path = netnsFile(name);
+  await kernel({ what: `remove namespace ${path}`, request: { name } }, native().deleteNetns(path));
+}
+
+/**
+ * Holds a namespace open by its name, path or process.
+ * @param ref undefined: the caller's own
+ * @throws OvernsError `ENOENT`, `ESRCH`, `EACCES`, `EINVAL` (no network namespace); RangeError, TypeError
+ * @example
+ * await using blue = await netns.open({ pid: 42 });
+ * await using rtnl = await Rtnl.open({ netns: blue });
+ */
+export async function open(ref?: NetnsRef): Promise<OpenNetns> {
+  const file: FileHandle = await openFile(await netnsPath(ref));
+  let closing: Promise<void> | undefined;
+  const close = (): Promise<void> => {
+    closing ??= file.close();
+    return closing;
+  };
+  return { path: `/proc/self/fd/${file.fd}`, close, [Symbol.asyncDispose]: close };
+}
+
+/**
+ * The named namespaces that come and go, from the moment this returns.
+ * @throws TypeError, RangeError for an option
+ * @example
+ * for await (const event of netns.watch({ signal })) {
+ *   if (event.kind === 'netns') console.log(event.action, event.name);
+ * }
+ */
+export function watch(options: QueueOptions = {}): Subscription<NetnsEvent> {
+  return monitorNamespaces<NetnsEvent>([], { ...options, groups: ['netns'] });
+}
+
+/**
+ * A TCP connection, or one to an abstract unix-domain socket, that lives in a namespace: fulfils once it is connected.
+ * @throws Node's own errors (`ECONNREFUSED`, `EHOSTUNREACH`, `ENETUNREACH`, `ETIMEDOUT`, ...); AbortError; OvernsError
+ *   `ENOENT`, ... for the namespace; RangeError, TypeError that name the option
+ * @example
+ * const socket = await netns.connect('blue', { host: '192.168.0.3', port: 80 });
+ * socket.end('GET / HTTP/1.0\r\n\r\n').pipe(process.stdout);
+ */
+export async function connect(ref: NetnsRef, options: NetnsConnectOptions | NetnsAbstractOptions): Promise<Socket> {
+  checkOptions(options);
+  const signal = checkSignal(options.signal);
+  throwIfAborted(signal);
+  if ('abstract' in options) {
+    const name = checkAbstract(options.abstract);
+    const what = `connect to the abstract socket ${name}`;
+    const fd = await inNetns(ref, what, (path) => native().openUnixSocket(path, name, 'connect'));
+    const { allowHalfOpen = false } = options;
+    const socket = adopt(fd, () => new Socket({ fd, allowHalfOpen, readable: true, writable: true }));
+    return ifWanted(socket, signal);
+  }
+  const host = canonicalIp(options.host, 'host');
+  const port = checkPort(options.port, 'port', 1);
+  const localAddress =
+    options.localAddress === undefined ? undefined : canonicalIp(options.localAddress, 'localAddress');
+  const localPort = options.localPort === undefined ? undefined : checkPort(options.localPort, 'localPort', 0);
+  const family = ipFamily(host);
+  if (localAddress !== undefined && ipFamily(localAddress) !== family)
+    throw invalidArgument('localAddress', localAddress, `of the family of host, IPv${family}`);
+  const { allowHalfOpen = false, noDelay = false, keepAlive = false } = options;
+  const bare = { datagram: false, family, port: 0, ipv6Only: false, reuseAddress: false, reusePort: false };
+  const fd = await inNetns(ref, `connect to ${host}`, (path) => native().openIpSocket(path, bare));
+  // Read from once it is connected, which Node does by itself on the socket that it has.
+  const init = { fd, allowHalfOpen, manualStart: true };
+  const socket = adopt(fd, () => new Socket(init));
+  if (signal?.aborted) socket.destroy();
+  throwIfAborted(signal);
+  const target = { host, port, family, noDelay, keepAlive };
+  return settled(
+    socket,
+    'connect',
+    signal,
+    () =>
+      void socket.connect({
+        ...target,
+        ...(localAddress === undefined ? {} : { localAddress }),
+        ...(localPort === undefined ? {} : { localPort }),
+      }),
+  );
+}
+
+/**
+ * A TCP server, or one on an abstract unix-domain name, that listens in a namespace; its connections live there too.
+ * Fulfils once it listens.
+ * @throws NetlinkError `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`; OvernsError `ENOENT`, ... for the namespace; RangeError,
+ *   TypeError that name the option; AbortError
+ * @example
+ * const server = await netns.listen('blue', { host: '192.168.0.2', port: 7 }, (socket) => socket.pipe(socket));
+ */
+export async function listen(
+  ref: NetnsRef,
+  options: NetnsListenOptions | NetnsAbstractOptions = {},
+  onConnection?: (socket: Socket) => void,
+): Promise<Server> {
+  checkOptions(options);
+  if (onConnection !== undefined && typeof onConnection !== 'function')
+    throw invalidType('onConnection', onConnection, 'a function');
+  const signal = checkSignal(options.signal);
+  throwIfAborted(signal);
+  let fd: number;
+  let backlog = 511;
+  if ('abstract' in options) {
+    const name = checkAbstract(options.abstract);
+    fd = await inNetns(ref, `listen on the abstract socket ${name}`, (path) =>
+      native().openUnixSocket(path, name, 'listen'),
+    );
+  } else {
+    const address = canonicalIp(options.host ?? '::', 'host');
+    const port = checkPort(options.port ?? 0, 'port', 0);
+    backlog = checkBacklog(options.backlog);
+    const { ipv6Only = false, reusePort = false } = options;
+    const bound = {
+      datagram: false,
+      family: ipFamily(address),
+      address,
+      port,
+      ipv6Only,
+      reuseAddress: true,
+      reusePort,
+    };
+    fd = await inNetns(ref, `listen on ${address} port ${port}`, (path) => native().openIpSocket(path, bound));
+  }
+  const { signal: _signal, ...rest } = options;
+  const server = createServer(rest as ServerOpts, onConnection);
+  return settled(server, 'listening', signal, () => {
+    // `exclusive`: a cluster's worker listens itself.
+    server.listen({ fd, backlog, exclusive: true });
+    native().adopted(fd);
+  });
+}
+
+/**
+ * A UDP socket bound in a namespace. Fulfils once it is bound. `send` wants addresses, not names.
+ * @throws NetlinkError `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`; OvernsError `ENOENT`, ... for the namespace; RangeError,
+ *   TypeError that name the option; AbortError
+ * @example
+ * const socket = await netns.dgram('blue', { host: '192.168.0.2', port: 53 });
+ * socket.on('message', (message, from) => socket.send(message, from.port, from.address));
+ */
+export async function dgram(ref: NetnsRef, options: NetnsDgramOptions = {}): Promise<DgramSocket> {
+  checkOptions(options);
+  const signal = checkSignal(options.signal);
+  throwIfAborted(signal);
+  const address = canonicalIp(options.host ?? '0.0.0.0', 'host');
+  const family = ipFamily(address);
+  const port = checkPort(options.port ?? 0, 'port', 0);
+  const { ipv6Only = false, reuseAddr = false, reusePort = false } = options;
+  const bound = { datagram: true, family, address, port, ipv6Only, reuseAddress: reuseAddr, reusePort };
+  const fd = await inNetns(ref, `bind ${address} port ${port}`, (path) => native().openIpSocket(path, bound));
+  const init: SocketOptions = { type: family === 4 ? 'udp4' : 'udp6' };
+  const socket = createSocket(init);
+  return settled(socket, 'listening', signal, () => {
+    socket.bind({ fd, exclusive: true });
+    native().adopted(fd);
+  });
+}
+
+async function inNetns(ref: NetnsRef, what: string, make: (path: string) => Promise<number>): Promise<number> {
+  const path = await netnsPath(ref);
+  return kernel({ what, netns: path }, make(path));
+}
+
+/** Makes Node's handle of a descriptor, which closes it from then on. */
+function adopt<T>(fd: number, make: () => T): T {
+  const made = make();
+  native().adopted(fd);
+  return made;
+}
+
+function ifWanted(socket: Socket, signal: AbortSignal | undefined): Socket {
+  if (!signal?.aborted) return socket;
+  socket.destroy();
+  throw abortError(signal);
+}
+
+/** Waits for the event that says it works; what fails or is aborted before is closed. */
+function settled<T extends Socket | Server | DgramSocket>(
+  made: T,
+  event: 'connect' | 'listening',
+  signal: AbortSignal | undefined,
+  start: () => void,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const close = (): void => {
+      if (made instanceof Socket) made.destroy();
+      else (made as Server).close();
+    };
+    const failed = (error: Error): void => {
+      leave();
+      if (made instanceof Socket) made.destroy();
+      reject(error);
+    };
+    const ignore = onAbort(signal, () => {
+      leave();
+      close();
+      reject(abortError(signal as AbortSignal));
+    });
+    const leave = (): void => {
+      ignore();
+      made.off('error', failed);
+      made.off(event, succeeded);
+    };
+    const succeeded = (): void => {
+      leave();
+      resolve(made);
+    };
+    made.once('error', failed);
+    made.once(event, succeeded);
+    start();
+    if (signal?.aborted) {
+      leave();
+      close();
+      reject(abortError(signal));
+    }
+  });
+}
+
+function checkName(name: unknown): void {
+  if (typeof name !== 'string') throw invalidType('name', name, 'a string');
+  checkNetnsName(name, 'name');
+}
+
+function checkOptions(options: unknown): void {
+  if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
+}
+
+function checkPort(value: unknown, name: string, min: number): number {
+  if (typeof value !== 'number') throw invalidType(name, value, 'a number');
+  if (!Number.isInteger(value) || value < min || value > 65_535)
+    throw invalidArgument(name, value, `an integer from ${min} to 65535`);
+  return value;
+}
+
+function checkBacklog(value: unknown = 511): number {
+  if (typeof value !== 'number') throw invalidType('backlog', value, 'a number');
+  if (!Number.isInteger(value) || value < 1 || value > 65_535)
+    throw invalidArgument('backlog', value, 'an integer from 1 to 65535');
+  return value;
+}
+
+function checkAbstract(value: unknown): string {
+  if (typeof value !== 'string') throw invalidType('abstract', value, 'a string');
+  if (value === '' || Buffer.byteLength(value) > 107)
+    throw invalidArgument('abstract', value, 'an abstract socket name of 1 to 107 bytes');
+  return value;
+}
+
+export { remove as delete };

@@ -1,0 +1,652 @@
+/**
+ * What Rtnl lists and takes, under the kernel's own terms. A field that the kernel does not tell is absent. Sources:
+ * include/uapi/linux/if_link.h, if_addr.h, rtnetlink.h, neighbour.h, fib_rules.h, nexthop.h.
+ */
+import type { NetnsRef } from './types.js';
+
+/** An attribute that this version does not know, as the kernel sent it. */
+export interface UnknownAttribute {
+  /** Its number, of the message's own attributes or of those in the nest that `within` names. */
+  readonly type: number;
+  /** `info`: of the link's kind (IFLA_INFO_DATA); `slaveInfo`: of its master's kind; `linkinfo`; `metrics`: a route's. */
+  readonly within?: 'info' | 'slaveInfo' | 'linkinfo' | 'metrics';
+  /** The payload, without its header and padding. */
+  readonly bytes: Uint8Array;
+}
+
+/** Inclusive at both ends. */
+export interface NumberRange {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** `inet` is IPv4, `inet6` is IPv6. */
+export type Family = 'inet' | 'inet6';
+
+// --- Links ----------------------------------------------------------------------------------------------------
+
+type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
+
+/** What every link can be given (IFLA_*). */
+export interface LinkSettings {
+  /** `ff:ff:ff:ff:ff:ff` with Ethernet. */
+  readonly broadcast: string;
+  /** Packets. */
+  readonly txQueueLength: number;
+  /** A number to address links by together; 0 is the default group. */
+  readonly linkGroup: number;
+  readonly linkMode: 'default' | 'dormant';
+  readonly protoDown: boolean;
+  readonly carrier: boolean;
+  readonly numTxQueues: number;
+  readonly numRxQueues: number;
+  /** Bytes, as the other sizes. */
+  readonly gsoMaxSize: number;
+  readonly gsoMaxSegs: number;
+  readonly gsoIpv4MaxSize: number;
+  readonly groMaxSize: number;
+  readonly groIpv4MaxSize: number;
+  /** How the link makes its IPv6 interface identifiers (IFLA_INET6_ADDR_GEN_MODE). */
+  readonly addrGenMode: 'eui64' | 'none' | 'stable_secret' | 'random';
+}
+
+/** What the kernel tells of a link, and takes from nobody. */
+export interface LinkState {
+  readonly tsoMaxSize: number;
+  readonly tsoMaxSegs: number;
+  /** Bytes. */
+  readonly minMtu: number;
+  /** Bytes; 0 = no limit of its own. */
+  readonly maxMtu: number;
+  readonly qdisc: string;
+  /** How many users want it promiscuous. */
+  readonly promiscuity: number;
+  readonly allmulti: number;
+  readonly carrierChanges: number;
+  readonly carrierUpCount: number;
+  readonly carrierDownCount: number;
+  readonly permanentMac: string;
+  readonly physicalPort: string;
+  readonly parentDevice: string;
+  readonly parentBus: string;
+  /** Of a link that is leaving: where it goes. */
+  readonly newNetnsid: number;
+  readonly newIndex: number;
+  readonly virtualFunctions: number;
+  readonly maxPacingOffloadHorizon: number;
+  readonly netnsImmutable: boolean;
+  /** Bytes in front of packets. */
+  readonly headroom: number;
+  readonly tailroom: number;
+}
+
+/** A vxlan device (IFLA_VXLAN_*; RFC 7348). All of the running kernel's. */
+export interface VxlanSettings {
+  /** 1 to 2^24-1. Taken at creation only. */
+  readonly vni: number;
+  /** Multicast group, or the default remote VTEP. */
+  readonly group: string;
+  /** Address that packets are sent from. */
+  readonly local: string;
+  /** The underlay device; listed as its index, taken as index or name. */
+  readonly device: number | string;
+  /** 0: the route's. 0 to 255. */
+  readonly ttl: number;
+  /** The inner packet's. Can be switched on, not off (Linux 6.18). */
+  readonly ttlInherit: boolean;
+  /** 0 to 255; 1: the inner packet's. */
+  readonly tos: number;
+  /** The outer IPv4 header's "don't fragment". */
+  readonly df: 'unset' | 'set' | 'inherit';
+  /** IPv6 flow label, 0 to 2^20-1. */
+  readonly label: number;
+  /** Since Linux 6.7. */
+  readonly labelPolicy: 'fixed' | 'inherit';
+  readonly learning: boolean;
+  /** Seconds that a learned entry lasts. */
+  readonly ageing: number;
+  /** Most FDB entries; 0: no limit. */
+  readonly limit: number;
+  /** Answer ARP and neighbour discovery from the neighbour table. */
+  readonly proxy: boolean;
+  /** Route short circuit. */
+  readonly rsc: boolean;
+  /** Notify of MACs without an FDB entry. */
+  readonly l2miss: boolean;
+  /** Notify of IPs without a neighbour. */
+  readonly l3miss: boolean;
+  /** UDP destination port, 1 to 65535. */
+  readonly port: number;
+  /** UDP source ports; 0 to 0: the machine's range. */
+  readonly portRange: NumberRange;
+  readonly udpCsum: boolean;
+  readonly udpZeroCsum6Tx: boolean;
+  readonly udpZeroCsum6Rx: boolean;
+  readonly remcsumTx: boolean;
+  readonly remcsumRx: boolean;
+  /** Can be switched on only, as gbp and gpe. */
+  readonly remcsumNopartial: boolean;
+  /** Group policy extension. */
+  readonly gbp: boolean;
+  /** Generic protocol extension. */
+  readonly gpe: boolean;
+  /** Tunnel metadata comes with each packet; the vni is none of the device's. */
+  readonly collectMetadata: boolean;
+  /** Only with collectMetadata. Since Linux 5.18. */
+  readonly vnifilter: boolean;
+  /** Hand packets for this host over without the UDP socket. Since Linux 6.4. */
+  readonly localbypass: boolean;
+  /** Bits of the 8-byte VXLAN header that may be set in what is received. Since Linux 6.14. */
+  readonly reservedBits: Uint8Array;
+  /** Since Linux 6.17. */
+  readonly mcRoute: boolean;
+}
+
+/** A bridge (IFLA_BR_*). Times in hundredths of a second, as the kernel has them. */
+export interface BridgeSettings {
+  readonly forwardDelay: number;
+  readonly helloTime: number;
+  readonly maxAge: number;
+  readonly ageingTime: number;
+  /** 0: off, 1: the kernel's, 2: a daemon's. */
+  readonly stpState: number;
+  readonly priority: number;
+  readonly vlanFiltering: boolean;
+  readonly vlanProtocol: '802.1Q' | '802.1ad' | number;
+  readonly vlanDefaultPvid: number;
+  readonly vlanStatsEnabled: boolean;
+  readonly vlanStatsPerPort: boolean;
+  readonly groupFwdMask: number;
+  readonly groupAddress: string;
+  /** Most learned entries; 0: no limit. Since Linux 6.8. */
+  readonly fdbMaxLearned: number;
+  readonly noLinklocalLearn: boolean;
+  readonly mcastVlanSnooping: boolean;
+  readonly mstEnabled: boolean;
+  /** 0: never, 1: when one is heard, 2: always. */
+  readonly mcastRouter: number;
+  readonly mcastSnooping: boolean;
+  readonly mcastQueryUseIfaddr: boolean;
+  readonly mcastQuerier: boolean;
+  readonly mcastHashElasticity: number;
+  readonly mcastHashMax: number;
+  readonly mcastLastMemberCount: number;
+  readonly mcastStartupQueryCount: number;
+  readonly mcastLastMemberInterval: number;
+  readonly mcastMembershipInterval: number;
+  readonly mcastQuerierInterval: number;
+  readonly mcastQueryInterval: number;
+  readonly mcastQueryResponseInterval: number;
+  readonly mcastStartupQueryInterval: number;
+  readonly mcastStatsEnabled: boolean;
+  readonly mcastIgmpVersion: number;
+  readonly mcastMldVersion: number;
+  readonly nfCallIptables: boolean;
+  readonly nfCallIp6tables: boolean;
+  readonly nfCallArptables: boolean;
+}
+
+/** What a bridge tells. */
+export interface BridgeState {
+  /** Priority in hexadecimal, a dot, the MAC. */
+  readonly rootId: string;
+  readonly bridgeId: string;
+  readonly rootPort: number;
+  readonly rootPathCost: number;
+  readonly topologyChange: boolean;
+  readonly topologyChangeDetected: boolean;
+  readonly helloTimer: number;
+  readonly tcnTimer: number;
+  readonly topologyChangeTimer: number;
+  readonly gcTimer: number;
+  /** How many entries are learned now. */
+  readonly fdbLearned: number;
+}
+
+/** A port of a bridge (IFLA_BRPORT_*). */
+export interface BridgePortSettings {
+  readonly state: 'disabled' | 'listening' | 'learning' | 'forwarding' | 'blocking';
+  /** 0 to 63. */
+  readonly priority: number;
+  readonly cost: number;
+  readonly hairpin: boolean;
+  readonly guard: boolean;
+  readonly rootBlock: boolean;
+  readonly fastLeave: boolean;
+  readonly learning: boolean;
+  readonly learningSync: boolean;
+  /** Flood packets to unknown MACs here. */
+  readonly flood: boolean;
+  readonly mcastFlood: boolean;
+  readonly bcastFlood: boolean;
+  readonly mcastToUnicast: boolean;
+  readonly mcastRouter: number;
+  readonly proxyArp: boolean;
+  readonly proxyArpWifi: boolean;
+  readonly neighSuppress: boolean;
+  readonly neighVlanSuppress: boolean;
+  readonly groupFwdMask: number;
+  readonly vlanTunnel: boolean;
+  readonly isolated: boolean;
+  readonly locked: boolean;
+  readonly mab: boolean;
+  /** Listed as index, taken as index or name. */
+  readonly backupPort: number | string;
+  readonly backupNexthop: number;
+  readonly mcastEhtHostsLimit: number;
+  readonly mcastMaxGroups: number;
+}
+
+/** A port of a bridge as it is listed. */
+export interface BridgePort extends Partial<BridgePortSettings> {
+  readonly mcastEhtHosts?: number;
+  readonly mcastGroups?: number;
+  readonly mrpRingOpen?: boolean;
+  readonly mrpInOpen?: boolean;
+  readonly rootId?: string;
+  readonly bridgeId?: string;
+  readonly designatedPort?: number;
+  readonly designatedCost?: number;
+  readonly id?: number;
+  readonly number?: number;
+  readonly topologyChangeAck?: boolean;
+  readonly configPending?: boolean;
+  readonly messageAgeTimer?: number;
+  readonly forwardDelayTimer?: number;
+  readonly holdTimer?: number;
+}
+
+/** A macvlan (IFLA_MACVLAN_*). */
+export interface MacvlanSettings {
+  readonly mode: 'private' | 'vepa' | 'bridge' | 'passthru' | 'source';
+  readonly nopromisc: boolean;
+  readonly nodst: boolean;
+  readonly bcQueueLength: number;
+  readonly bcCutoff: number;
+}
+
+/** A vlan device (IFLA_VLAN_*). */
+export interface VlanSettings {
+  /** 1 to 4094. */
+  readonly vlanId: number;
+  readonly vlanProtocol: '802.1Q' | '802.1ad' | number;
+  readonly reorderHdr: boolean;
+  readonly gvrp: boolean;
+  readonly looseBinding: boolean;
+  readonly mvrp: boolean;
+  readonly bridgeBinding: boolean;
+}
+
+/** A tun or tap device (IFLA_TUN_*). Made by ioctl, not by rtnetlink: listed only. */
+export interface TunState {
+  /** uid. */
+  readonly owner: number;
+  /** gid. */
+  readonly groupId: number;
+  readonly pi: boolean;
+  readonly vnetHdr: boolean;
+  readonly persist: boolean;
+  readonly multiQueue: boolean;
+  readonly queues: number;
+  readonly disabledQueues: number;
+}
+
+/**
+ * A link as the kernel lists it, with the attributes of its kind beside those of any link. Counters (IFLA_STATS*) and
+ * the copies of sysctls in IFLA_AF_SPEC are not listed.
+ */
+export interface Link
+  extends Partial<LinkSettings>,
+    Partial<LinkState>,
+    Partial<VxlanSettings>,
+    Partial<Omit<BridgeSettings, 'vlanProtocol'>>,
+    Partial<BridgeState>,
+    Partial<Omit<MacvlanSettings, 'mode'>>,
+    Partial<VlanSettings>,
+    Partial<TunState> {
+  readonly name: string;
+  /** Interface index, unique in its namespace. */
+  readonly index: number;
+  /** `bridge`, `veth`, `vxlan`, ...; absent for hardware and lo. */
+  readonly kind?: string;
+  readonly mac?: string;
+  /** Bytes. */
+  readonly mtu: number;
+  /** Administratively up (IFF_UP). */
+  readonly up: boolean;
+  /** IFF_RUNNING. */
+  readonly running?: boolean;
+  /** IFF_* in lower case: `broadcast`, `multicast`, `lower_up`, ... */
+  readonly flags?: readonly string[];
+  /** ARPHRD_*: 1 = Ethernet, 772 = loopback. */
+  readonly hardware?: number;
+  /** The bridge it is a port of. */
+  readonly master?: string;
+  /** The master's kind. */
+  readonly slaveKind?: string;
+  /** What the bridge says of it as a port. */
+  readonly bridgePort?: BridgePort;
+  /** Index of a veth's peer or a vlan's parent, in the namespace `linkNetnsid` when that is given. */
+  readonly link?: number;
+  readonly linkNetnsid?: number;
+  readonly alias?: string;
+  readonly alternativeNames?: readonly string[];
+  readonly operstate?: 'unknown' | 'notpresent' | 'down' | 'lowerlayerdown' | 'testing' | 'dormant' | 'up';
+  /** A macvlan's, or `tun` or `tap`. */
+  readonly mode?: MacvlanSettings['mode'] | 'tun' | 'tap';
+  readonly bcQueueLengthUsed?: number;
+  readonly macCount?: number;
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
+/** The other end of a veth, made in the same request. */
+export interface PeerSpec {
+  readonly name: string;
+  readonly mac?: string | undefined;
+  /** Bytes. */
+  readonly mtu?: number | undefined;
+  /** The namespace that it is made in. Default: the same. */
+  readonly netns?: NetnsRef | undefined;
+}
+
+/** What any link can be made with. */
+export interface AnyLinkSpec extends Given<LinkSettings> {
+  /** 1 to 15 bytes (IFNAMSIZ). */
+  readonly name: string;
+  readonly up?: boolean | undefined;
+  /** Bytes. */
+  readonly mtu?: number | undefined;
+  readonly mac?: string | undefined;
+  /** Name of the bridge to join; null to leave it. */
+  readonly master?: string | null | undefined;
+  /** The master by its index, where its name lies in another namespace (`netns`). */
+  readonly masterIndex?: number | undefined;
+  /** As a port of the bridge that it is in. */
+  readonly bridgePort?: Given<BridgePortSettings> | undefined;
+  /** The namespace that the link is made in or moved to, while a vxlan's or vlan's packets stay here. */
+  readonly netns?: NetnsRef | undefined;
+  /** The parent of a vlan or macvlan, by name or index. */
+  readonly link?: string | number | undefined;
+  /** False: IFF_NOARP. */
+  readonly arp?: boolean | undefined;
+  readonly multicast?: boolean | undefined;
+  readonly allMulticast?: boolean | undefined;
+  readonly promiscuous?: boolean | undefined;
+}
+
+/** A link to make or change, with the attributes of its kind. */
+export type LinkSpec =
+  | (AnyLinkSpec & { readonly kind: 'bridge' } & Given<BridgeSettings>)
+  | (AnyLinkSpec & { readonly kind: 'veth'; readonly peer?: PeerSpec | undefined })
+  | (AnyLinkSpec & { readonly kind: 'vxlan' } & Given<VxlanSettings>)
+  | (AnyLinkSpec & { readonly kind: 'macvlan' | 'macvtap' } & Given<MacvlanSettings>)
+  | (AnyLinkSpec & { readonly kind: 'vlan' } & Given<VlanSettings>)
+  | (AnyLinkSpec & { readonly kind: 'dummy' | 'ifb' | 'vcan' | 'nlmon' });
+
+/** A change of an existing link; the attributes of a kind need its `kind`. */
+export type LinkChange = Given<Omit<AnyLinkSpec, 'name'>> & {
+  readonly name: string;
+  /** Instead of the name, which is then a new one if it differs. */
+  readonly index?: number | undefined;
+  /** Its name from now on. */
+  readonly newName?: string | undefined;
+  /** Text of up to 255 bytes; empty takes it away. */
+  readonly alias?: string | undefined;
+} & (
+    | { readonly kind?: undefined }
+    | ({ readonly kind: 'bridge' } & Given<BridgeSettings>)
+    | ({ readonly kind: 'vxlan' } & Given<VxlanSettings>)
+    | ({ readonly kind: 'macvlan' | 'macvtap' } & Given<MacvlanSettings>)
+    | ({ readonly kind: 'vlan' } & Given<VlanSettings>)
+    | { readonly kind: 'veth' | 'dummy' | 'ifb' | 'vcan' | 'nlmon' }
+  );
+
+// --- Addresses ------------------------------------------------------------------------------------------------
+
+/** RT_SCOPE_*, or its number where it has no name. */
+export type Scope = 'global' | 'site' | 'link' | 'host' | 'nowhere' | number;
+
+/** An interface's address (IFA_*). */
+export interface Address {
+  readonly link: string;
+  /** With its prefix length: `192.168.0.1/24`. With a peer, the length is that of the peer's network. */
+  readonly address: string;
+  readonly family?: Family;
+  /** The other end of a point-to-point link. */
+  readonly peer?: string;
+  /** IPv4. None unless given. */
+  readonly broadcast?: string;
+  /** Default: `host` for 127.0.0.0/8, else `global`. IPv6: the kernel's own choice. */
+  readonly scope?: Scope;
+  /** IFA_F_*: `permanent`, `secondary`, `tentative`, `nodad`, `noprefixroute`, ... */
+  readonly flags?: readonly string[];
+  /** IPv4: the link's name, alone or with a colon and more. */
+  readonly label?: string;
+  /** Seconds, 0 to 2^32-2; absent: for ever. */
+  readonly preferredLifetime?: number;
+  /** Seconds, 1 to 2^32-2; absent: for ever. */
+  readonly validLifetime?: number;
+  /** Of the route to the prefix. */
+  readonly metric?: number;
+  /** Who made it: `kernel_lo`, `kernel_ra`, `kernel_ll`, or a number. */
+  readonly protocol?: string | number;
+  /** No duplicate address detection (RFC 4862 section 5.4): the address is usable at once. IPv6, writing only. */
+  readonly nodad?: boolean;
+  /** No route to the prefix is made. Writing only. */
+  readonly noprefixroute?: boolean;
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
+// --- Routes ---------------------------------------------------------------------------------------------------
+
+export type RouteType =
+  | 'unicast'
+  | 'local'
+  | 'broadcast'
+  | 'anycast'
+  | 'multicast'
+  | 'blackhole'
+  | 'unreachable'
+  | 'prohibit'
+  | 'throw'
+  | 'nat'
+  | 'xresolve'
+  | 'unspec'
+  | number;
+
+/** One way of a route that has several. */
+export interface RouteHop {
+  readonly gateway?: string;
+  readonly link?: string;
+  /** 1 to 256. Default 1. */
+  readonly weight?: number;
+  /** `onlink`; listed also `dead`, `linkdown`, ... */
+  readonly flags?: readonly string[];
+}
+
+/** RTAX_*: what a route says of the path. */
+export interface RouteMetrics {
+  /** Bits by RTAX_* of the metrics that path MTU discovery and the like may not change. */
+  readonly lock?: number;
+  /** Bytes. */
+  readonly mtu?: number;
+  readonly window?: number;
+  /** Eighths of milliseconds. */
+  readonly rtt?: number;
+  /** Quarters of milliseconds. */
+  readonly rttvar?: number;
+  readonly ssthresh?: number;
+  readonly cwnd?: number;
+  /** Bytes. */
+  readonly advmss?: number;
+  readonly reordering?: number;
+  readonly hoplimit?: number;
+  readonly initcwnd?: number;
+  readonly features?: number;
+  /** Milliseconds. */
+  readonly rtoMin?: number;
+  readonly initrwnd?: number;
+  readonly quickack?: number;
+  readonly congestionControl?: string;
+  readonly fastopenNoCookie?: number;
+}
+
+/** A route (RTA_*). Listed with `link`, it is one of those that leave through the link by any of their ways. */
+export interface Route {
+  /** With its prefix length, or `default`. */
+  readonly dst: string;
+  /** Default: that of dst or gateway, else `inet`. */
+  readonly family?: Family;
+  /** Default `unicast`. */
+  readonly type?: RouteType;
+  /** IPv6: for packets from there only, with prefix length. */
+  readonly from?: string;
+  /** May be of the other family (RTA_VIA). */
+  readonly gateway?: string;
+  readonly link?: string;
+  /** Preferred source address. */
+  readonly source?: string;
+  /** 254 = main (the default), 255 = local; 1 to 2^32-1. */
+  readonly table?: number;
+  /** IPv6: 1024 unless given. */
+  readonly metric?: number;
+  readonly tos?: number;
+  readonly scope?: Scope;
+  /** Who made it: `boot` (the default), `static`, `kernel`, `ra`, ..., or a number (RTPROT_*). */
+  readonly protocol?: string | number;
+  /** `onlink`: the gateway is on the link whatever the prefixes say. Listed also `dead`, `linkdown`, `offload`, ... */
+  readonly flags?: readonly string[];
+  /** The ways of a multipath route, instead of gateway and link. */
+  readonly nexthops?: readonly RouteHop[];
+  /** Id of a nexthop object, instead of them all; listed with what it resolves to. */
+  readonly nexthop?: number;
+  /** IPv6 (RFC 4191). */
+  readonly preference?: 'low' | 'medium' | 'high';
+  /** IPv6: seconds from now. */
+  readonly expires?: number;
+  readonly metrics?: RouteMetrics;
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
+/** A rule of policy routing (FRA_*), as listed. */
+export interface Rule {
+  readonly priority: number;
+  /** `ipmr`, `ip6mr`: of multicast routing. */
+  readonly family: Family | 'ipmr' | 'ip6mr';
+  readonly action: 'table' | 'goto' | 'nop' | 'blackhole' | 'unreachable' | 'prohibit' | number;
+  readonly table?: number;
+  /** With prefix length; absent: from anywhere. */
+  readonly from?: string;
+  readonly to?: string;
+  readonly iif?: string;
+  readonly oif?: string;
+  readonly tos?: number;
+  readonly mark?: number;
+  readonly markMask?: number;
+  /** The priority that `goto` goes to. */
+  readonly goto?: number;
+  readonly suppressPrefixLength?: number;
+  readonly suppressGroup?: number;
+  /** IPPROTO_*. */
+  readonly ipProtocol?: number;
+  readonly sourcePorts?: NumberRange;
+  readonly destinationPorts?: NumberRange;
+  readonly uids?: NumberRange;
+  readonly tunnel?: bigint;
+  readonly l3mdev?: boolean;
+  readonly protocol?: string | number;
+  /** `permanent`, `invert`, `unresolved`, `iif_detached`, `oif_detached`. */
+  readonly flags?: readonly string[];
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
+/** A nexthop object (NHA_*), as listed. */
+export interface Nexthop {
+  readonly id: number;
+  readonly family?: Family;
+  readonly gateway?: string;
+  readonly link?: string;
+  readonly master?: string;
+  readonly scope?: Scope;
+  readonly protocol?: string | number;
+  readonly flags?: readonly string[];
+  readonly blackhole?: boolean;
+  /** For FDB entries of a vxlan. */
+  readonly fdb?: boolean;
+  readonly group?: readonly { readonly id: number; readonly weight: number }[];
+  readonly groupType?: 'mpath' | 'resilient' | number;
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
+// --- Neighbours and FDB entries -------------------------------------------------------------------------------
+
+/** NTF_* and NTF_EXT_*. */
+export type EntryFlag =
+  | 'use'
+  | 'self'
+  | 'master'
+  | 'proxy'
+  | 'extern_learn'
+  | 'offload'
+  | 'sticky'
+  | 'router'
+  | 'managed'
+  | 'locked'
+  | 'ext_validated';
+
+export interface Neighbor {
+  readonly link: string;
+  readonly ip: string;
+  readonly mac?: string;
+  /** `permanent` (the default), `noarp`, `reachable`, `stale`, ... (NUD_*, include/uapi/linux/neighbour.h). */
+  readonly state: string;
+  /** `extern_learn`, `router`, `proxy`, `managed`, ... */
+  readonly flags?: readonly string[];
+  /** Who made it (RTPROT_*), 1 to 255. */
+  readonly protocol?: number;
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
+export interface FdbEntry {
+  readonly link: string;
+  readonly mac: string;
+  /** The remote VTEP. */
+  readonly dst?: string;
+  /** 1 to 2^24-1. Default: the device's. */
+  readonly vni?: number;
+  /** Of a device with collectMetadata: the VNI that the entry belongs to. */
+  readonly sourceVni?: number;
+  /** UDP, 1 to 65535. Default: the device's. */
+  readonly port?: number;
+  /** Name of the device towards the remote. */
+  readonly via?: string;
+  /** The bridge, of an entry of its own FDB. */
+  readonly master?: string;
+  /** Of a bridge that filters by VLAN, 1 to 4094. */
+  readonly vlan?: number;
+  /** Id of an fdb nexthop object, instead of dst. */
+  readonly nexthop?: number;
+  readonly protocol?: number;
+  /** `permanent` (the default), `static` (does not age) or `dynamic` (ages, gives way to a learned move). */
+  readonly state: string;
+  /** `self` (the default), `master`, `extern_learn`, ... */
+  readonly flags?: readonly string[];
+  readonly unknown?: readonly UnknownAttribute[];
+}
+
+/** Which FDB entries a bulk deletion takes: those that match in all that is given. */
+export interface FdbFlush {
+  readonly link: string;
+  readonly dst?: string | undefined;
+  readonly vni?: number | undefined;
+  readonly sourceVni?: number | undefined;
+  readonly port?: number | undefined;
+  readonly via?: string | undefined;
+  readonly nexthop?: number | undefined;
+  /** Of a bridge's FDB only. */
+  readonly vlan?: number | undefined;
+  readonly state?: 'permanent' | 'static' | 'dynamic' | undefined;
+  /** `master`: in the bridge's FDB instead of the device's own. */
+  readonly flags?: readonly EntryFlag[] | undefined;
+  readonly withoutFlags?: readonly EntryFlag[] | undefined;
+}

@@ -1,0 +1,248 @@
+// Routes, and what routing goes by besides: rules and nexthop objects, to and from JavaScript.
+#include "binding/fields.h"
+
+#include <linux/fib_rules.h>
+#include <linux/nexthop.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+namespace overns {
+namespace {
+
+constexpr Name<std::uint8_t> kRouteTypes[] = {
+    {"unicast", RTN_UNICAST},     {"local", RTN_LOCAL},         {"broadcast", RTN_BROADCAST},
+    {"anycast", RTN_ANYCAST},     {"multicast", RTN_MULTICAST}, {"blackhole", RTN_BLACKHOLE},
+    {"unreachable", RTN_UNREACHABLE}, {"prohibit", RTN_PROHIBIT}, {"throw", RTN_THROW},
+    {"nat", RTN_NAT},             {"xresolve", RTN_XRESOLVE},   {"unspec", RTN_UNSPEC},
+};
+// The low byte is of each way (RTNH_F_*), the rest of the route (RTM_F_*).
+constexpr Name<std::uint32_t> kRouteFlags[] = {
+    {"dead", RTNH_F_DEAD},
+    {"pervasive", RTNH_F_PERVASIVE},
+    {"onlink", RTNH_F_ONLINK},
+    {"offload", RTNH_F_OFFLOAD},
+    {"linkdown", RTNH_F_LINKDOWN},
+    {"unresolved", RTNH_F_UNRESOLVED},
+    {"trap", RTNH_F_TRAP},
+    {"notify", RTM_F_NOTIFY},
+    {"cloned", RTM_F_CLONED},
+    {"equalize", RTM_F_EQUALIZE},
+    {"prefix", RTM_F_PREFIX},
+    {"rt_offload", RTM_F_OFFLOAD},
+    {"rt_trap", RTM_F_TRAP},
+    {"rt_offload_failed", RTM_F_OFFLOAD_FAILED},
+};
+constexpr Name<std::uint8_t> kPreferences[] = {{"medium", 0}, {"high", 1}, {"low", 3}};  // RFC 4191
+constexpr Name<std::uint8_t> kRuleActions[] = {
+    {"table", FR_ACT_TO_TBL},         {"goto", FR_ACT_GOTO},         {"nop", FR_ACT_NOP},
+    {"blackhole", FR_ACT_BLACKHOLE},  {"unreachable", FR_ACT_UNREACHABLE}, {"prohibit", FR_ACT_PROHIBIT},
+};
+constexpr Name<std::uint32_t> kRuleFlags[] = {
+    {"permanent", FIB_RULE_PERMANENT},       {"invert", FIB_RULE_INVERT},
+    {"unresolved", FIB_RULE_UNRESOLVED},     {"iif_detached", FIB_RULE_IIF_DETACHED},
+    {"oif_detached", FIB_RULE_OIF_DETACHED},
+};
+constexpr Name<std::uint16_t> kGroupTypes[] = {{"mpath", NEXTHOP_GRP_TYPE_MPATH},
+                                               {"resilient", NEXTHOP_GRP_TYPE_RES}};
+
+// The bits that an application sets; what the kernel tells of a route is no part of a request.
+constexpr std::uint32_t kSettable = RTNH_F_ONLINK | RTNH_F_PERVASIVE;
+
+void parse_hops(const Fields& fields, RouteEntry& route, Command& command) {
+  const auto hops = fields.objects("nexthops");
+  if (!hops) return;
+  for (const Fields& each : *hops) {
+    RouteHop hop;
+    hop.gateway = each.ip("gateway").value_or(Ip{});
+    hop.weight = static_cast<std::uint32_t>(each.number("weight", 256, 1).value_or(1));
+    hop.flags = static_cast<std::uint8_t>(each.bits("flags", kRouteFlags).value_or(0) & kSettable);
+    command.hops.push_back(each.text("link").value_or(""));
+    route.hops.push_back(hop);
+  }
+}
+
+// As `ip route` chooses where nothing is said.
+void complete(const Fields& fields, RouteEntry& route, bool deletion) {
+  const bool local = route.type == RTN_LOCAL || route.type == RTN_BROADCAST || route.type == RTN_ANYCAST;
+  route.table = static_cast<std::uint32_t>(fields.number("table", UINT32_MAX, 1).value_or(local ? RT_TABLE_LOCAL : RT_TABLE_MAIN));
+  route.protocol = fields.word_or_number("protocol", kRouteProtocols).value_or(deletion ? RTPROT_UNSPEC : RTPROT_BOOT);
+  std::uint8_t scope = RT_SCOPE_UNIVERSE;
+  if (route.family == AF_INET) {
+    const bool direct = route.gateway.empty() && route.hops.empty() && route.nexthop == 0;
+    switch (route.type) {
+      case RTN_LOCAL: scope = RT_SCOPE_HOST; break;
+      case RTN_BROADCAST:
+      case RTN_MULTICAST:
+      case RTN_ANYCAST: scope = RT_SCOPE_LINK; break;
+      case RTN_UNICAST:
+      case RTN_UNSPEC:
+        if (deletion) {
+          scope = RT_SCOPE_NOWHERE;
+        } else if (direct) {
+          scope = RT_SCOPE_LINK;
+        }
+        break;
+      default: break;
+    }
+  }
+  route.scope = fields.word_or_number("scope", kScopes).value_or(scope);
+}
+
+Napi::Object range_to_js(Napi::Env env, const NumberRange& range) {
+  auto object = Napi::Object::New(env);
+  object.Set("low", range.low);
+  object.Set("high", range.high);
+  return object;
+}
+
+}  // namespace
+
+std::optional<std::uint8_t> parse_route_type(const Fields& fields) {
+  return fields.word_or_number("type", kRouteTypes);
+}
+
+void parse_route(const Fields& fields, Command& command) {
+  RouteEntry route;
+  const bool deletion = command.verb == Verb::kDelete;
+  const auto text = fields.get("dst");
+  const bool fallback = !text || (text->IsString() && text->As<Napi::String>().Utf8Value() == "default");
+  if (!fallback) {
+    const auto destination = fields.prefix("dst");
+    if (!destination) return;
+    route.destination = destination->ip;
+    route.prefix = destination->length;
+  }
+  route.gateway = fields.ip("gateway").value_or(Ip{});
+  parse_hops(fields, route, command);
+  const auto family = fields.family();
+  if (fields.failed()) return;
+  if (!route.destination.empty()) {
+    route.family = route.destination.family;
+    if (family && *family != route.family) fields.out_of_range<Unit>("family", "that of dst");
+  } else if (family) {
+    route.family = *family;
+  } else if (!route.gateway.empty()) {
+    route.family = route.gateway.family;
+  } else if (!route.hops.empty() && !route.hops.front().gateway.empty()) {
+    route.family = route.hops.front().gateway.family;
+  } else {
+    route.family = AF_INET;
+  }
+  if (route.prefix == 0) route.destination = Ip{};
+  if (const auto from = fields.prefix("from")) {
+    route.from = from->ip;
+    route.from_prefix = from->length;
+    if (from->ip.family != route.family) fields.out_of_range<Unit>("from", "an address of the same family as dst");
+  }
+  route.source = fields.ip("source").value_or(Ip{});
+  if (!fields.failed() && !route.source.empty() && route.source.family != route.family)
+    fields.out_of_range<Unit>("source", "an address of the same family as dst");
+  if (const auto metric = fields.number("metric", UINT32_MAX)) route.priority = static_cast<std::uint32_t>(*metric);
+  route.tos = static_cast<std::uint8_t>(fields.number("tos", UINT8_MAX).value_or(0));
+  route.type = parse_route_type(fields).value_or(deletion ? RTN_UNSPEC : RTN_UNICAST);
+  route.flags = fields.bits("flags", kRouteFlags).value_or(0) & kSettable;
+  route.nexthop = static_cast<std::uint32_t>(fields.number("nexthop", UINT32_MAX, 1).value_or(0));
+  route.preference = fields.word("preference", kPreferences);
+  if (const auto seconds = fields.number("expires", UINT32_MAX)) route.expires = static_cast<std::uint32_t>(*seconds);
+  if (const auto metrics = fields.object("metrics")) metrics->values(route_metric_policies(), route.metrics);
+  complete(fields, route, deletion);
+  command.item = std::move(route);
+}
+
+Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& names) {
+  auto object = Napi::Object::New(env);
+  object.Set("dst", route.destination.empty() && route.prefix == 0 ? std::string("default")
+                                                                    : with_prefix(route.destination, route.prefix));
+  object.Set("family", family_word(route.family));
+  object.Set("type", word_or_number(env, route.type, kRouteTypes));
+  if (!route.from.empty()) object.Set("from", with_prefix(route.from, route.from_prefix));
+  if (!route.gateway.empty()) object.Set("gateway", route.gateway.to_string());
+  if (route.index != 0) object.Set("link", name_of(env, names, route.index));
+  if (!route.source.empty()) object.Set("source", route.source.to_string());
+  object.Set("table", route.table);
+  if (route.priority) object.Set("metric", *route.priority);
+  if (route.tos != 0) object.Set("tos", static_cast<double>(route.tos));
+  object.Set("scope", word_or_number(env, route.scope, kScopes));
+  object.Set("protocol", word_or_number(env, route.protocol, kRouteProtocols));
+  if (route.flags != 0) object.Set("flags", words_of(env, route.flags, kRouteFlags));
+  if (!route.hops.empty()) {
+    auto list = Napi::Array::New(env, route.hops.size());
+    for (std::uint32_t i = 0; i < route.hops.size(); ++i) {
+      const RouteHop& hop = route.hops[i];
+      auto each = Napi::Object::New(env);
+      if (!hop.gateway.empty()) each.Set("gateway", hop.gateway.to_string());
+      if (hop.index != 0) each.Set("link", name_of(env, names, hop.index));
+      each.Set("weight", hop.weight);
+      if (hop.flags != 0) each.Set("flags", words_of(env, std::uint32_t{hop.flags}, kRouteFlags));
+      list.Set(i, each);
+    }
+    object.Set("nexthops", list);
+  }
+  if (route.nexthop != 0) object.Set("nexthop", route.nexthop);
+  if (route.preference) object.Set("preference", word_of(*route.preference, kPreferences));
+  if (route.expires) object.Set("expires", *route.expires);
+  if (!route.metrics.empty()) {
+    auto metrics = Napi::Object::New(env);
+    set_values(metrics, route.metrics);
+    object.Set("metrics", metrics);
+  }
+  set_unknown(object, route.unknown);
+  return object;
+}
+
+Napi::Object to_js(Napi::Env env, const RuleEntry& rule, const LinkNames&) {
+  auto object = Napi::Object::New(env);
+  object.Set("priority", rule.priority);
+  object.Set("family", family_word(rule.family));
+  object.Set("action", word_or_number(env, rule.action, kRuleActions));
+  if (rule.table != 0) object.Set("table", rule.table);
+  if (!rule.from.empty()) object.Set("from", with_prefix(rule.from, rule.from_prefix));
+  if (!rule.to.empty()) object.Set("to", with_prefix(rule.to, rule.to_prefix));
+  if (!rule.iif.empty()) object.Set("iif", rule.iif);
+  if (!rule.oif.empty()) object.Set("oif", rule.oif);
+  if (rule.tos != 0) object.Set("tos", static_cast<double>(rule.tos));
+  if (rule.mark) object.Set("mark", *rule.mark);
+  if (rule.mark_mask) object.Set("markMask", *rule.mark_mask);
+  if (rule.go_to) object.Set("goto", *rule.go_to);
+  if (rule.suppress_prefix_length) object.Set("suppressPrefixLength", *rule.suppress_prefix_length);
+  if (rule.suppress_group) object.Set("suppressGroup", *rule.suppress_group);
+  if (rule.ip_protocol) object.Set("ipProtocol", static_cast<double>(*rule.ip_protocol));
+  if (rule.source_ports) object.Set("sourcePorts", range_to_js(env, *rule.source_ports));
+  if (rule.destination_ports) object.Set("destinationPorts", range_to_js(env, *rule.destination_ports));
+  if (rule.uids) object.Set("uids", range_to_js(env, *rule.uids));
+  if (rule.tunnel) object.Set("tunnel", Napi::BigInt::New(env, *rule.tunnel));
+  if (rule.l3mdev) object.Set("l3mdev", true);
+  object.Set("protocol", word_or_number(env, rule.protocol, kRouteProtocols));
+  if (rule.flags != 0) object.Set("flags", words_of(env, rule.flags, kRuleFlags));
+  set_unknown(object, rule.unknown);
+  return object;
+}
+
+Napi::Object to_js(Napi::Env env, const NexthopEntry& nexthop, const LinkNames& names) {
+  auto object = Napi::Object::New(env);
+  object.Set("id", nexthop.id);
+  if (nexthop.family != AF_UNSPEC) object.Set("family", family_word(nexthop.family));
+  if (!nexthop.gateway.empty()) object.Set("gateway", nexthop.gateway.to_string());
+  if (nexthop.index != 0) object.Set("link", name_of(env, names, nexthop.index));
+  if (nexthop.master != 0) object.Set("master", name_of(env, names, static_cast<std::int32_t>(nexthop.master)));
+  object.Set("scope", word_or_number(env, nexthop.scope, kScopes));
+  object.Set("protocol", word_or_number(env, nexthop.protocol, kRouteProtocols));
+  if (nexthop.flags != 0) object.Set("flags", words_of(env, nexthop.flags, kRouteFlags));
+  if (nexthop.blackhole) object.Set("blackhole", true);
+  if (nexthop.fdb) object.Set("fdb", true);
+  if (!nexthop.group.empty()) {
+    auto list = Napi::Array::New(env, nexthop.group.size());
+    for (std::uint32_t i = 0; i < nexthop.group.size(); ++i) {
+      auto each = Napi::Object::New(env);
+      each.Set("id", nexthop.group[i].id);
+      each.Set("weight", nexthop.group[i].weight);
+      list.Set(i, each);
+    }
+    object.Set("group", list);
+    object.Set("groupType", word_or_number(env, nexthop.group_type, kGroupTypes));
+  }
+  set_unknown(object, nexthop.unknown);
+  return object;
+}
+
+}  // namespace overns

@@ -1,0 +1,313 @@
+#include "binding/fields.h"
+
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include <cstring>
+
+namespace overns {
+
+std::nullopt_t Fields::raise(const Napi::Error& error, const char* code) {
+  error.Set("code", code);
+  error.ThrowAsJavaScriptException();
+  return std::nullopt;
+}
+
+std::optional<Napi::Value> Fields::get(const char* name) const {
+  if (failed()) return std::nullopt;
+  const Napi::Value value = object_.Get(name);
+  ended_ = value.IsEmpty();
+  if (failed() || value.IsUndefined() || value.IsNull()) return std::nullopt;
+  return value;
+}
+
+bool Fields::is_null(const char* name) const {
+  if (failed()) return false;
+  const Napi::Value value = object_.Get(name);
+  ended_ = value.IsEmpty();
+  return !failed() && value.IsNull();
+}
+
+std::optional<std::string> Fields::text(const char* name) const {
+  const auto value = get(name);
+  if (!value) return std::nullopt;
+  if (!value->IsString()) return wrong<std::string>(name, "a string");
+  std::string read = value->As<Napi::String>().Utf8Value();
+  if (read.find('\0') != std::string::npos) return out_of_range<std::string>(name, "a string without NUL");
+  return read;
+}
+
+std::optional<bool> Fields::boolean(const char* name) const {
+  const auto value = get(name);
+  if (!value) return std::nullopt;
+  if (!value->IsBoolean()) return wrong<bool>(name, "a boolean");
+  return value->As<Napi::Boolean>().Value();
+}
+
+std::optional<std::uint64_t> Fields::number(const char* name, std::uint64_t max, std::uint64_t min) const {
+  const auto read = integer(name, static_cast<std::int64_t>(min), static_cast<std::int64_t>(max));
+  return read ? std::optional(static_cast<std::uint64_t>(*read)) : std::nullopt;
+}
+
+std::optional<std::int64_t> Fields::integer(const char* name, std::int64_t min, std::int64_t max) const {
+  const auto value = get(name);
+  if (!value) return std::nullopt;
+  if (!value->IsNumber()) return wrong<std::int64_t>(name, "a number");
+  const double read = value->As<Napi::Number>().DoubleValue();
+  if (!(read >= static_cast<double>(min)) || read > static_cast<double>(max) || std::floor(read) != read) {
+    return out_of_range<std::int64_t>(name, "an integer from " + std::to_string(min) + " to " + std::to_string(max));
+  }
+  return static_cast<std::int64_t>(read);
+}
+
+std::optional<Mac> Fields::mac(const char* name) const {
+  const auto value = text(name);
+  if (!value) return std::nullopt;
+  const auto parsed = Mac::parse(*value);
+  return parsed ? parsed : out_of_range<Mac>(name, "a MAC address like 02:42:c0:a8:00:02");
+}
+
+std::optional<Ip> Fields::ip(const char* name) const {
+  const auto value = text(name);
+  if (!value) return std::nullopt;
+  const auto parsed = Ip::parse(*value);
+  return parsed ? parsed : out_of_range<Ip>(name, "an IP address");
+}
+
+std::optional<Prefix> Fields::prefix(const char* name) const {
+  const auto value = text(name);
+  if (!value) return std::nullopt;
+  const std::size_t slash = value->find('/');
+  const auto parsed = Ip::parse(std::string_view(*value).substr(0, slash));
+  if (!parsed) return out_of_range<Prefix>(name, "an address with a prefix length, like 192.168.0.2/24");
+  const int bits = parsed->is_v4() ? 32 : 128;
+  int length = bits;
+  if (slash != std::string::npos) {
+    const std::string digits = value->substr(slash + 1);
+    const bool plain =
+        !digits.empty() && digits.size() <= 3 && digits.find_first_not_of("0123456789") == std::string::npos;
+    length = plain ? std::stoi(digits) : -1;
+    if (length < 0 || length > bits)
+      return out_of_range<Prefix>(name, "an address with a prefix length from 0 to " + std::to_string(bits));
+  }
+  return Prefix{*parsed, static_cast<std::uint8_t>(length)};
+}
+
+std::optional<std::uint8_t> Fields::family() const {
+  static constexpr Name<std::uint8_t> kFamilies[] = {{"inet", AF_INET}, {"inet6", AF_INET6}};
+  return word("family", kFamilies);
+}
+
+std::optional<Fields> Fields::object(const char* name) const {
+  const auto value = get(name);
+  if (!value) return std::nullopt;
+  if (!value->IsObject() || value->IsArray()) return wrong<Fields>(name, "an object");
+  return Fields(env_, value->As<Napi::Object>(), path_ + name + ".");
+}
+
+std::optional<std::vector<Fields>> Fields::objects(const char* name) const {
+  const auto value = get(name);
+  if (!value) return std::nullopt;
+  if (!value->IsArray()) return wrong<std::vector<Fields>>(name, "an array");
+  const auto array = value->As<Napi::Array>();
+  std::vector<Fields> all;
+  for (std::uint32_t i = 0; i < array.Length(); ++i) {
+    const Napi::Value each = array.Get(i);
+    if (!each.IsObject()) return wrong<std::vector<Fields>>(name, "an array of objects");
+    all.emplace_back(env_, each.As<Napi::Object>(), path_ + name + "[" + std::to_string(i) + "].");
+  }
+  return all;
+}
+
+std::optional<std::vector<std::uint8_t>> Fields::bytes(const char* name) const {
+  const auto value = get(name);
+  if (!value) return std::nullopt;
+  if (!value->IsTypedArray() || value->As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array)
+    return wrong<std::vector<std::uint8_t>>(name, "a Uint8Array");
+  const auto array = value->As<Napi::Uint8Array>();
+  return std::vector<std::uint8_t>(array.Data(), array.Data() + array.ByteLength());
+}
+
+void Fields::value(const AttributePolicy& policy, std::vector<AttributeValue>& into) const {
+  const char* name = policy.name;
+  if (!policy.words.empty()) {
+    const auto given = text(name);
+    if (!given) return;
+    std::string all;
+    for (const Word& word : policy.words) {
+      if (*given == word.text) {
+        into.push_back({&policy, std::uint64_t{word.value}});
+        return;
+      }
+      all += (all.empty() ? "" : ", ") + std::string(word.text);
+    }
+    out_of_range<Unit>(name, all);
+    return;
+  }
+  std::uint64_t max = UINT32_MAX;
+  switch (policy.value) {
+    case ValueType::kIp4:
+    case ValueType::kIp6: {
+      const auto given = ip(name);
+      if (given && given->is_v4() == (policy.value == ValueType::kIp4)) into.push_back({&policy, *given});
+      return;
+    }
+    case ValueType::kBool:
+    case ValueType::kFlag:
+    case ValueType::kBit16:
+    case ValueType::kBit32:
+    case ValueType::kOption:
+      if (const auto given = boolean(name)) into.push_back({&policy, std::uint64_t{*given}});
+      return;
+    case ValueType::kMac:
+      if (const auto given = mac(name)) into.push_back({&policy, *given});
+      return;
+    case ValueType::kText:
+      if (auto given = text(name)) into.push_back({&policy, std::move(*given)});
+      return;
+    case ValueType::kBytes:
+      if (auto given = bytes(name)) into.push_back({&policy, std::move(*given)});
+      return;
+    case ValueType::kPortRange:
+      if (const auto range = object(name)) {
+        const auto low = range->number("low", UINT16_MAX);
+        const auto high = range->number("high", UINT16_MAX);
+        if (failed()) return;
+        if (!low || !high) {
+          wrong<Unit>(name, "an object with low and high");
+        } else {
+          into.push_back({&policy, *low << 16 | *high});
+        }
+      }
+      return;
+    case ValueType::kS32:
+      if (const auto given = integer(name, INT32_MIN, INT32_MAX))
+        into.push_back({&policy, static_cast<std::uint64_t>(static_cast<std::uint32_t>(*given))});
+      return;
+    case ValueType::kLink: {
+      const auto given = get(name);
+      // Found where the socket is, on the worker.
+      if (given && given->IsString()) {
+        if (auto link = text(name)) into.push_back({&policy, std::move(*link)});
+        return;
+      }
+      break;
+    }
+    case ValueType::kU8: max = UINT8_MAX; break;
+    case ValueType::kU16:
+    case ValueType::kBe16: max = UINT16_MAX; break;
+    case ValueType::kU64: max = (std::uint64_t{1} << 53) - 1; break;
+    default: break;
+  }
+  if (const auto given = number(name, max)) into.push_back({&policy, *given});
+}
+
+void Fields::values(std::span<const AttributePolicy> policies, std::vector<AttributeValue>& into) const {
+  for (const AttributePolicy& policy : policies) {
+    if (!policy.read_only) value(policy, into);
+    if (failed()) return;
+  }
+}
+
+Napi::Value name_of(Napi::Env env, const LinkNames& names, std::int32_t index) {
+  const auto found = names.find(index);
+  return Napi::String::New(env, found != names.end() ? found->second : "if" + std::to_string(index));
+}
+
+std::string with_prefix(const Ip& ip, std::uint8_t prefix) { return ip.to_string() + "/" + std::to_string(prefix); }
+
+const char* family_word(std::uint8_t family) {
+  switch (family) {
+    case AF_INET: return "inet";
+    case AF_INET6: return "inet6";
+    case RTNL_FAMILY_IPMR: return "ipmr";
+    case RTNL_FAMILY_IP6MR: return "ip6mr";
+    default: return "unspec";
+  }
+}
+
+namespace {
+
+Napi::Value number_to_js(Napi::Env env, const AttributePolicy& policy, std::uint64_t number) {
+  for (const Word& word : policy.words) {
+    if (word.value == number) return Napi::String::New(env, word.text);
+  }
+  switch (policy.value) {
+    case ValueType::kBool:
+    case ValueType::kFlag:
+    case ValueType::kBit16:
+    case ValueType::kBit32:
+    case ValueType::kOption: return Napi::Boolean::New(env, number != 0);
+    case ValueType::kS32: return Napi::Number::New(env, static_cast<std::int32_t>(number));
+    case ValueType::kPortRange: {
+      auto range = Napi::Object::New(env);
+      range.Set("low", static_cast<double>(number >> 16));
+      range.Set("high", static_cast<double>(number & UINT16_MAX));
+      return range;
+    }
+    case ValueType::kBridgeId: {
+      Mac mac;
+      for (std::size_t i = 0; i < 6; ++i) mac.bytes[i] = static_cast<std::uint8_t>(number >> (40 - 8 * i));
+      char priority[8];
+      std::snprintf(priority, sizeof priority, "%04x.", static_cast<unsigned>(number >> 48));
+      return Napi::String::New(env, priority + mac.to_string());
+    }
+    default: return Napi::Number::New(env, static_cast<double>(number));
+  }
+}
+
+Napi::Value bytes_to_js(Napi::Env env, const std::vector<std::uint8_t>& bytes) {
+  auto array = Napi::Uint8Array::New(env, bytes.size());
+  if (!array.IsEmpty() && !bytes.empty()) std::memcpy(array.Data(), bytes.data(), bytes.size());
+  return array;
+}
+
+}  // namespace
+
+void set_values(Napi::Object object, const std::vector<AttributeValue>& values) {
+  const Napi::Env env = object.Env();
+  for (const AttributeValue& each : values) {
+    const AttributePolicy& policy = *each.policy;
+    if (const auto* number = std::get_if<std::uint64_t>(&each.value)) {
+      object.Set(policy.name, number_to_js(env, policy, *number));
+    } else if (const auto* ip = std::get_if<Ip>(&each.value)) {
+      object.Set(policy.name, ip->to_string());
+    } else if (const auto* mac = std::get_if<Mac>(&each.value)) {
+      object.Set(policy.name, mac->to_string());
+    } else if (const auto* text = std::get_if<std::string>(&each.value)) {
+      object.Set(policy.name, *text);
+    } else if (const auto* bytes = std::get_if<std::vector<std::uint8_t>>(&each.value)) {
+      object.Set(policy.name, bytes_to_js(env, *bytes));
+    }
+  }
+}
+
+void set_unknown(Napi::Object object, const std::vector<UnknownAttribute>& unknown) {
+  if (unknown.empty()) return;
+  const Napi::Env env = object.Env();
+  auto list = Napi::Array::New(env, unknown.size());
+  for (std::uint32_t i = 0; i < unknown.size(); ++i) {
+    auto each = Napi::Object::New(env);
+    each.Set("type", static_cast<double>(unknown[i].type));
+    if (unknown[i].within != nullptr) each.Set("within", unknown[i].within);
+    each.Set("bytes", bytes_to_js(env, unknown[i].bytes));
+    list.Set(i, each);
+  }
+  object.Set("unknown", list);
+}
+
+const Name<std::uint8_t> kScopes[5] = {{"global", RT_SCOPE_UNIVERSE},
+                                       {"site", RT_SCOPE_SITE},
+                                       {"link", RT_SCOPE_LINK},
+                                       {"host", RT_SCOPE_HOST},
+                                       {"nowhere", RT_SCOPE_NOWHERE}};
+const Name<std::uint8_t> kRouteProtocols[22] = {
+    {"unspec", RTPROT_UNSPEC}, {"redirect", RTPROT_REDIRECT},     {"kernel", RTPROT_KERNEL}, {"boot", RTPROT_BOOT},
+    {"static", RTPROT_STATIC}, {"gated", RTPROT_GATED},           {"ra", RTPROT_RA},         {"mrt", RTPROT_MRT},
+    {"zebra", RTPROT_ZEBRA},   {"bird", RTPROT_BIRD},             {"dnrouted", RTPROT_DNROUTED},
+    {"xorp", RTPROT_XORP},     {"ntk", RTPROT_NTK},               {"dhcp", RTPROT_DHCP},
+    {"mrouted", RTPROT_MROUTED}, {"keepalived", RTPROT_KEEPALIVED}, {"babel", RTPROT_BABEL},
+    {"bgp", RTPROT_BGP},       {"isis", RTPROT_ISIS},             {"ospf", RTPROT_OSPF},
+    {"rip", RTPROT_RIP},       {"eigrp", RTPROT_EIGRP}};
+
+}  // namespace overns

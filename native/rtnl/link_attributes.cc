@@ -1,0 +1,267 @@
+#include "rtnl/link_attributes.h"
+
+#include <linux/if_link.h>
+
+namespace overns {
+namespace {
+
+using enum ValueType;
+
+// Bookworm's headers end at 6.1; the numbers are ABI.
+enum : std::uint16_t {
+  kVxlanVnifilter = 30,
+  kVxlanLocalbypass,
+  kVxlanLabelPolicy,
+  kVxlanReservedBits,
+  kVxlanMcRoute,
+};
+enum : std::uint16_t { kBridgeFdbLearned = 48, kBridgeFdbMaxLearned };
+enum : std::uint16_t {
+  kPortLocked = 39,
+  kPortMab,
+  kPortMcastGroups,
+  kPortMcastMaxGroups,
+  kPortNeighVlanSuppress,
+  kPortBackupNexthop,
+};
+enum : std::uint16_t { kMacvlanBcCutoff = 9 };
+enum : std::uint16_t {
+  kGsoIpv4MaxSize = 63,
+  kGroIpv4MaxSize,
+  kMaxPacingOffloadHorizon = 66,
+  kNetnsImmutable,
+  kHeadroom,
+  kTailroom,
+};
+
+constexpr Word kDf[] = {{VXLAN_DF_UNSET, "unset"}, {VXLAN_DF_SET, "set"}, {VXLAN_DF_INHERIT, "inherit"}};
+constexpr Word kLabelPolicies[] = {{0, "fixed"}, {1, "inherit"}};
+constexpr Word kMacvlanModes[] = {{MACVLAN_MODE_PRIVATE, "private"},
+                                  {MACVLAN_MODE_VEPA, "vepa"},
+                                  {MACVLAN_MODE_BRIDGE, "bridge"},
+                                  {MACVLAN_MODE_PASSTHRU, "passthru"},
+                                  {MACVLAN_MODE_SOURCE, "source"}};
+constexpr Word kTunModes[] = {{1, "tun"}, {2, "tap"}};  // IFF_TUN, IFF_TAP
+constexpr Word kVlanProtocols[] = {{0x8100, "802.1Q"}, {0x88a8, "802.1ad"}};
+constexpr Word kPortStates[] = {
+    {0, "disabled"}, {1, "listening"}, {2, "learning"}, {3, "forwarding"}, {4, "blocking"}};
+constexpr Word kLinkModes[] = {{0, "default"}, {1, "dormant"}};
+
+constexpr AttributePolicy kVxlan[] = {
+    {"vni", IFLA_VXLAN_ID, kU32},
+    {"group", IFLA_VXLAN_GROUP, kIp4},
+    {"group", IFLA_VXLAN_GROUP6, kIp6},
+    {"device", IFLA_VXLAN_LINK, kLink},
+    {"local", IFLA_VXLAN_LOCAL, kIp4},
+    {"local", IFLA_VXLAN_LOCAL6, kIp6},
+    {"ttl", IFLA_VXLAN_TTL, kU8},
+    {"ttlInherit", IFLA_VXLAN_TTL_INHERIT, kFlag},
+    {"tos", IFLA_VXLAN_TOS, kU8},
+    {"df", IFLA_VXLAN_DF, kU8, 0, kDf},
+    {"label", IFLA_VXLAN_LABEL, kBe32},
+    {"labelPolicy", kVxlanLabelPolicy, kU32, 0, kLabelPolicies},
+    {"learning", IFLA_VXLAN_LEARNING, kBool},
+    {"ageing", IFLA_VXLAN_AGEING, kU32},
+    {"limit", IFLA_VXLAN_LIMIT, kU32},
+    {"proxy", IFLA_VXLAN_PROXY, kBool},
+    {"rsc", IFLA_VXLAN_RSC, kBool},
+    {"l2miss", IFLA_VXLAN_L2MISS, kBool},
+    {"l3miss", IFLA_VXLAN_L3MISS, kBool},
+    {"port", IFLA_VXLAN_PORT, kBe16},
+    {"portRange", IFLA_VXLAN_PORT_RANGE, kPortRange},
+    {"udpCsum", IFLA_VXLAN_UDP_CSUM, kBool},
+    {"udpZeroCsum6Tx", IFLA_VXLAN_UDP_ZERO_CSUM6_TX, kBool},
+    {"udpZeroCsum6Rx", IFLA_VXLAN_UDP_ZERO_CSUM6_RX, kBool},
+    {"remcsumTx", IFLA_VXLAN_REMCSUM_TX, kBool},
+    {"remcsumRx", IFLA_VXLAN_REMCSUM_RX, kBool},
+    {"remcsumNopartial", IFLA_VXLAN_REMCSUM_NOPARTIAL, kFlag},
+    {"gbp", IFLA_VXLAN_GBP, kFlag},
+    {"gpe", IFLA_VXLAN_GPE, kFlag},
+    {"collectMetadata", IFLA_VXLAN_COLLECT_METADATA, kBool},
+    {"vnifilter", kVxlanVnifilter, kBool},
+    {"localbypass", kVxlanLocalbypass, kBool},
+    {"reservedBits", kVxlanReservedBits, kBytes},
+    {"mcRoute", kVxlanMcRoute, kBool},
+};
+
+constexpr AttributePolicy kBridge[] = {
+    {"forwardDelay", IFLA_BR_FORWARD_DELAY, kU32},
+    {"helloTime", IFLA_BR_HELLO_TIME, kU32},
+    {"maxAge", IFLA_BR_MAX_AGE, kU32},
+    {"ageingTime", IFLA_BR_AGEING_TIME, kU32},
+    {"stpState", IFLA_BR_STP_STATE, kU32},
+    {"priority", IFLA_BR_PRIORITY, kU16},
+    {"vlanFiltering", IFLA_BR_VLAN_FILTERING, kBool},
+    {"vlanProtocol", IFLA_BR_VLAN_PROTOCOL, kBe16, 0, kVlanProtocols},
+    {"vlanDefaultPvid", IFLA_BR_VLAN_DEFAULT_PVID, kU16},
+    {"vlanStatsEnabled", IFLA_BR_VLAN_STATS_ENABLED, kBool},
+    {"vlanStatsPerPort", IFLA_BR_VLAN_STATS_PER_PORT, kBool},
+    {"groupFwdMask", IFLA_BR_GROUP_FWD_MASK, kU16},
+    {"groupAddress", IFLA_BR_GROUP_ADDR, kMac},
+    {"rootId", IFLA_BR_ROOT_ID, kBridgeId, 0, {}, true},
+    {"bridgeId", IFLA_BR_BRIDGE_ID, kBridgeId, 0, {}, true},
+    {"rootPort", IFLA_BR_ROOT_PORT, kU16, 0, {}, true},
+    {"rootPathCost", IFLA_BR_ROOT_PATH_COST, kU32, 0, {}, true},
+    {"topologyChange", IFLA_BR_TOPOLOGY_CHANGE, kBool, 0, {}, true},
+    {"topologyChangeDetected", IFLA_BR_TOPOLOGY_CHANGE_DETECTED, kBool, 0, {}, true},
+    {"helloTimer", IFLA_BR_HELLO_TIMER, kU64, 0, {}, true},
+    {"tcnTimer", IFLA_BR_TCN_TIMER, kU64, 0, {}, true},
+    {"topologyChangeTimer", IFLA_BR_TOPOLOGY_CHANGE_TIMER, kU64, 0, {}, true},
+    {"gcTimer", IFLA_BR_GC_TIMER, kU64, 0, {}, true},
+    {"fdbLearned", kBridgeFdbLearned, kU32, 0, {}, true},
+    {"fdbMaxLearned", kBridgeFdbMaxLearned, kU32},
+    {"noLinklocalLearn", IFLA_BR_MULTI_BOOLOPT, kOption, 1},
+    {"mcastVlanSnooping", IFLA_BR_MULTI_BOOLOPT, kOption, 2},
+    {"mstEnabled", IFLA_BR_MULTI_BOOLOPT, kOption, 4},
+    {"mcastRouter", IFLA_BR_MCAST_ROUTER, kU8},
+    {"mcastSnooping", IFLA_BR_MCAST_SNOOPING, kBool},
+    {"mcastQueryUseIfaddr", IFLA_BR_MCAST_QUERY_USE_IFADDR, kBool},
+    {"mcastQuerier", IFLA_BR_MCAST_QUERIER, kBool},
+    {"mcastHashElasticity", IFLA_BR_MCAST_HASH_ELASTICITY, kU32},
+    {"mcastHashMax", IFLA_BR_MCAST_HASH_MAX, kU32},
+    {"mcastLastMemberCount", IFLA_BR_MCAST_LAST_MEMBER_CNT, kU32},
+    {"mcastStartupQueryCount", IFLA_BR_MCAST_STARTUP_QUERY_CNT, kU32},
+    {"mcastLastMemberInterval", IFLA_BR_MCAST_LAST_MEMBER_INTVL, kU64},
+    {"mcastMembershipInterval", IFLA_BR_MCAST_MEMBERSHIP_INTVL, kU64},
+    {"mcastQuerierInterval", IFLA_BR_MCAST_QUERIER_INTVL, kU64},
+    {"mcastQueryInterval", IFLA_BR_MCAST_QUERY_INTVL, kU64},
+    {"mcastQueryResponseInterval", IFLA_BR_MCAST_QUERY_RESPONSE_INTVL, kU64},
+    {"mcastStartupQueryInterval", IFLA_BR_MCAST_STARTUP_QUERY_INTVL, kU64},
+    {"mcastStatsEnabled", IFLA_BR_MCAST_STATS_ENABLED, kBool},
+    {"mcastIgmpVersion", IFLA_BR_MCAST_IGMP_VERSION, kU8},
+    {"mcastMldVersion", IFLA_BR_MCAST_MLD_VERSION, kU8},
+    {"nfCallIptables", IFLA_BR_NF_CALL_IPTABLES, kBool},
+    {"nfCallIp6tables", IFLA_BR_NF_CALL_IP6TABLES, kBool},
+    {"nfCallArptables", IFLA_BR_NF_CALL_ARPTABLES, kBool},
+};
+
+constexpr AttributePolicy kMacvlan[] = {
+    {"mode", IFLA_MACVLAN_MODE, kU32, 0, kMacvlanModes},
+    {"nopromisc", IFLA_MACVLAN_FLAGS, kBit16, MACVLAN_FLAG_NOPROMISC},
+    {"nodst", IFLA_MACVLAN_FLAGS, kBit16, MACVLAN_FLAG_NODST},
+    {"macCount", IFLA_MACVLAN_MACADDR_COUNT, kU32, 0, {}, true},
+    {"bcQueueLength", IFLA_MACVLAN_BC_QUEUE_LEN, kU32},
+    {"bcQueueLengthUsed", IFLA_MACVLAN_BC_QUEUE_LEN_USED, kU32, 0, {}, true},
+    {"bcCutoff", kMacvlanBcCutoff, kS32},
+};
+
+constexpr AttributePolicy kTun[] = {
+    {"owner", IFLA_TUN_OWNER, kU32, 0, {}, true},
+    {"groupId", IFLA_TUN_GROUP, kU32, 0, {}, true},
+    {"mode", IFLA_TUN_TYPE, kU8, 0, kTunModes, true},
+    {"pi", IFLA_TUN_PI, kBool, 0, {}, true},
+    {"vnetHdr", IFLA_TUN_VNET_HDR, kBool, 0, {}, true},
+    {"persist", IFLA_TUN_PERSIST, kBool, 0, {}, true},
+    {"multiQueue", IFLA_TUN_MULTI_QUEUE, kBool, 0, {}, true},
+    {"queues", IFLA_TUN_NUM_QUEUES, kU32, 0, {}, true},
+    {"disabledQueues", IFLA_TUN_NUM_DISABLED_QUEUES, kU32, 0, {}, true},
+};
+
+// VLAN_FLAG_*, include/uapi/linux/if_vlan.h
+constexpr AttributePolicy kVlan[] = {
+    {"vlanId", IFLA_VLAN_ID, kU16},
+    {"vlanProtocol", IFLA_VLAN_PROTOCOL, kBe16, 0, kVlanProtocols},
+    {"reorderHdr", IFLA_VLAN_FLAGS, kOption, 0x1},
+    {"gvrp", IFLA_VLAN_FLAGS, kOption, 0x2},
+    {"looseBinding", IFLA_VLAN_FLAGS, kOption, 0x4},
+    {"mvrp", IFLA_VLAN_FLAGS, kOption, 0x8},
+    {"bridgeBinding", IFLA_VLAN_FLAGS, kOption, 0x10},
+};
+
+constexpr AttributePolicy kBridgePort[] = {
+    {"state", IFLA_BRPORT_STATE, kU8, 0, kPortStates},
+    {"priority", IFLA_BRPORT_PRIORITY, kU16},
+    {"cost", IFLA_BRPORT_COST, kU32},
+    {"hairpin", IFLA_BRPORT_MODE, kBool},
+    {"guard", IFLA_BRPORT_GUARD, kBool},
+    {"rootBlock", IFLA_BRPORT_PROTECT, kBool},
+    {"fastLeave", IFLA_BRPORT_FAST_LEAVE, kBool},
+    {"learning", IFLA_BRPORT_LEARNING, kBool},
+    {"learningSync", IFLA_BRPORT_LEARNING_SYNC, kBool},
+    {"flood", IFLA_BRPORT_UNICAST_FLOOD, kBool},
+    {"mcastFlood", IFLA_BRPORT_MCAST_FLOOD, kBool},
+    {"bcastFlood", IFLA_BRPORT_BCAST_FLOOD, kBool},
+    {"mcastToUnicast", IFLA_BRPORT_MCAST_TO_UCAST, kBool},
+    {"mcastRouter", IFLA_BRPORT_MULTICAST_ROUTER, kU8},
+    {"proxyArp", IFLA_BRPORT_PROXYARP, kBool},
+    {"proxyArpWifi", IFLA_BRPORT_PROXYARP_WIFI, kBool},
+    {"neighSuppress", IFLA_BRPORT_NEIGH_SUPPRESS, kBool},
+    {"neighVlanSuppress", kPortNeighVlanSuppress, kBool},
+    {"groupFwdMask", IFLA_BRPORT_GROUP_FWD_MASK, kU16},
+    {"vlanTunnel", IFLA_BRPORT_VLAN_TUNNEL, kBool},
+    {"isolated", IFLA_BRPORT_ISOLATED, kBool},
+    {"locked", kPortLocked, kBool},
+    {"mab", kPortMab, kBool},
+    {"backupPort", IFLA_BRPORT_BACKUP_PORT, kLink},
+    {"backupNexthop", kPortBackupNexthop, kU32},
+    {"mcastEhtHostsLimit", IFLA_BRPORT_MCAST_EHT_HOSTS_LIMIT, kU32},
+    {"mcastEhtHosts", IFLA_BRPORT_MCAST_EHT_HOSTS_CNT, kU32, 0, {}, true},
+    {"mcastMaxGroups", kPortMcastMaxGroups, kU32},
+    {"mcastGroups", kPortMcastGroups, kU32, 0, {}, true},
+    {"mrpRingOpen", IFLA_BRPORT_MRP_RING_OPEN, kBool, 0, {}, true},
+    {"mrpInOpen", IFLA_BRPORT_MRP_IN_OPEN, kBool, 0, {}, true},
+    {"rootId", IFLA_BRPORT_ROOT_ID, kBridgeId, 0, {}, true},
+    {"bridgeId", IFLA_BRPORT_BRIDGE_ID, kBridgeId, 0, {}, true},
+    {"designatedPort", IFLA_BRPORT_DESIGNATED_PORT, kU16, 0, {}, true},
+    {"designatedCost", IFLA_BRPORT_DESIGNATED_COST, kU16, 0, {}, true},
+    {"id", IFLA_BRPORT_ID, kU16, 0, {}, true},
+    {"number", IFLA_BRPORT_NO, kU16, 0, {}, true},
+    {"topologyChangeAck", IFLA_BRPORT_TOPOLOGY_CHANGE_ACK, kBool, 0, {}, true},
+    {"configPending", IFLA_BRPORT_CONFIG_PENDING, kBool, 0, {}, true},
+    {"messageAgeTimer", IFLA_BRPORT_MESSAGE_AGE_TIMER, kU64, 0, {}, true},
+    {"forwardDelayTimer", IFLA_BRPORT_FORWARD_DELAY_TIMER, kU64, 0, {}, true},
+    {"holdTimer", IFLA_BRPORT_HOLD_TIMER, kU64, 0, {}, true},
+};
+
+constexpr AttributePolicy kAnyLink[] = {
+    {"broadcast", IFLA_BROADCAST, kMac},
+    {"txQueueLength", IFLA_TXQLEN, kU32},
+    {"linkGroup", IFLA_GROUP, kU32},
+    {"linkMode", IFLA_LINKMODE, kU8, 0, kLinkModes},
+    {"protoDown", IFLA_PROTO_DOWN, kBool},
+    {"carrier", IFLA_CARRIER, kBool},
+    {"numTxQueues", IFLA_NUM_TX_QUEUES, kU32},
+    {"numRxQueues", IFLA_NUM_RX_QUEUES, kU32},
+    {"gsoMaxSize", IFLA_GSO_MAX_SIZE, kU32},
+    {"gsoMaxSegs", IFLA_GSO_MAX_SEGS, kU32},
+    {"gsoIpv4MaxSize", kGsoIpv4MaxSize, kU32},
+    {"groMaxSize", IFLA_GRO_MAX_SIZE, kU32},
+    {"groIpv4MaxSize", kGroIpv4MaxSize, kU32},
+    {"tsoMaxSize", IFLA_TSO_MAX_SIZE, kU32, 0, {}, true},
+    {"tsoMaxSegs", IFLA_TSO_MAX_SEGS, kU32, 0, {}, true},
+    {"minMtu", IFLA_MIN_MTU, kU32, 0, {}, true},
+    {"maxMtu", IFLA_MAX_MTU, kU32, 0, {}, true},
+    {"qdisc", IFLA_QDISC, kText, 0, {}, true},
+    {"promiscuity", IFLA_PROMISCUITY, kU32, 0, {}, true},
+    {"allmulti", IFLA_ALLMULTI, kU32, 0, {}, true},
+    {"carrierChanges", IFLA_CARRIER_CHANGES, kU32, 0, {}, true},
+    {"carrierUpCount", IFLA_CARRIER_UP_COUNT, kU32, 0, {}, true},
+    {"carrierDownCount", IFLA_CARRIER_DOWN_COUNT, kU32, 0, {}, true},
+    {"permanentMac", IFLA_PERM_ADDRESS, kMac, 0, {}, true},
+    {"physicalPort", IFLA_PHYS_PORT_NAME, kText, 0, {}, true},
+    {"parentDevice", IFLA_PARENT_DEV_NAME, kText, 0, {}, true},
+    {"parentBus", IFLA_PARENT_DEV_BUS_NAME, kText, 0, {}, true},
+    {"newNetnsid", IFLA_NEW_NETNSID, kS32, 0, {}, true},
+    {"newIndex", IFLA_NEW_IFINDEX, kS32, 0, {}, true},
+    {"virtualFunctions", IFLA_NUM_VF, kU32, 0, {}, true},
+    {"maxPacingOffloadHorizon", kMaxPacingOffloadHorizon, kU32, 0, {}, true},
+    {"netnsImmutable", kNetnsImmutable, kBool, 0, {}, true},
+    {"headroom", kHeadroom, kU16, 0, {}, true},
+    {"tailroom", kTailroom, kU16, 0, {}, true},
+};
+
+}  // namespace
+
+std::span<const AttributePolicy> link_policies() { return kAnyLink; }
+std::span<const AttributePolicy> bridge_port_policies() { return kBridgePort; }
+
+std::span<const AttributePolicy> info_policies(std::string_view kind) {
+  if (kind == "vxlan") return kVxlan;
+  if (kind == "bridge") return kBridge;
+  if (kind == "macvlan" || kind == "macvtap") return kMacvlan;
+  if (kind == "tun") return kTun;
+  if (kind == "vlan") return kVlan;
+  return {};
+}
+
+}  // namespace overns

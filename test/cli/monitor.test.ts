@@ -1,0 +1,154 @@
+/** monitor, compared with `ip monitor` over the same changes; `ip -j monitor` prints the same text (iproute2 6.1). */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import { createNetns, exec, type Netns, uniqueName } from '../support/netns.js';
+import { describeWith } from '../support/requirements.js';
+import { start } from './cli.js';
+
+/** Changes of everything that ip monitor shows, each with what the kernel brings along. */
+const CHANGES = [
+  'link add v0 type veth peer name v1',
+  'link set v0 up',
+  'link set v1 up',
+  'link set v0 mtu 1400',
+  'address add 10.1.0.1/24 brd + dev v0',
+  'address add 10.1.0.5/24 dev v0',
+  'address add 10.9.0.1 peer 10.9.0.2/32 dev v0',
+  'address change 10.1.0.1/24 dev v0 valid_lft 1000 preferred_lft 900',
+  'address add 2001:db8::1/64 dev v0 nodad',
+  'neigh add 10.1.0.2 lladdr 02:00:00:00:00:01 dev v0',
+  'neigh replace 10.1.0.2 lladdr 02:00:00:00:00:02 dev v0 nud reachable router',
+  'neigh add 2001:db8::9 lladdr 02:00:00:00:00:02 dev v0 nud stale extern_learn',
+  'neigh del 10.1.0.2 dev v0',
+  'route add 10.2.0.0/16 via 10.1.0.2',
+  'route add 10.4.0.0/16 via 10.1.0.2 dev v0 metric 5 table 100 proto static',
+  'route add 10.5.0.1 dev v0 src 10.1.0.1 scope link',
+  'route replace 10.2.0.0/16 via 10.1.0.3',
+  'route del 10.2.0.0/16',
+  'route add default via 10.1.0.9 onlink dev v0',
+  'route add blackhole 10.7.0.0/16',
+  'route add 10.8.0.0/16 nexthop via 10.1.0.2 weight 2 nexthop via 10.1.0.3',
+  '-6 route add 2001:db8:2::/48 via 2001:db8::2',
+  '-6 route add unreachable 2001:db8:3::/48',
+  'link set v0 alias outside',
+  'address del 10.9.0.1/32 peer 10.9.0.2/32 dev v0',
+  'link set v0 down',
+  'link del v0',
+];
+
+/** The lines without what trails. */
+function linesOf(text: string): string[] {
+  return text
+    .split('\n')
+    .map((line) => line.trimEnd())
+    .filter((line) => line !== '');
+}
+
+async function change(netns: Netns): Promise<void> {
+  for (const words of CHANGES) {
+    await exec('ip', ['-n', netns.name, ...words.split(' ')]);
+    // The kernel tells of a carrier on its own time.
+    if (words.includes('link set v')) await sleep(100);
+  }
+}
+
+/** Both have seen the last thing that happens. */
+async function last(netns: Netns, ...outputs: (() => string)[]): Promise<void> {
+  for (let tries = 0; tries < 40; tries++) {
+    // No bridge: its news as such are the business of `bridge monitor`.
+    await netns.ip(`link add last${tries} type veth peer name tsal${tries}`);
+    await sleep(100);
+    if (outputs.every((output) => output().includes('last'))) {
+      await sleep(300);
+      return;
+    }
+  }
+  throw new Error('nothing is heard');
+}
+describeWith(['root', 'ip'], 'monitor beside ip monitor', () => {
+  test('line by line', async () => {
+    const netns = await createNetns();
+    const groups = ['link', 'address', 'route', 'neigh'];
+    const theirs = netns.spawn('ip', ['monitor', ...groups]);
+    const ours = start(`monitor ${groups.join(' ')} --netns ${netns.name}`);
+    await last(
+      netns,
+      () => theirs.stdout,
+      () => ours.stdout,
+    );
+    const [from, since] = [theirs.stdout.length, ours.stdout.length];
+    await change(netns);
+    // By what only now comes: a device named so anew.
+    await netns.ip('link add end0 type veth peer name end1');
+    await ours.waitFor(/end0/, 'stdout');
+    await theirs.waitFor(/end0/, 'stdout');
+    const upTo = (lines: string[]): string[] =>
+      lines.slice(
+        0,
+        lines.findIndex((line) => line.includes('end0')),
+      );
+    const expected = upTo(linesOf(theirs.stdout.slice(from)));
+    const printed = upTo(linesOf(ours.stdout.slice(since)));
+    expect(expected.length).toBeGreaterThan(80);
+    expect(printed).toEqual(expected);
+    await theirs.stop('SIGTERM');
+    expect(await ours.stop('SIGINT')).toBe(0);
+  }, 60_000);
+
+  test('as JSON Lines: an object for each entry of the text, in the same order', async () => {
+    const netns = await createNetns();
+    const groups = ['link', 'address', 'route', 'neigh'];
+    const text = start(`monitor ${groups.join(' ')} --netns ${netns.name}`);
+    const json = start(`monitor ${groups.join(' ')} --netns ${netns.name} --json`);
+    await last(
+      netns,
+      () => text.stdout,
+      () => json.stdout,
+    );
+    const [from, since] = [text.stdout.length, json.stdout.length];
+    await change(netns);
+    await netns.ip('link add end0 type veth peer name end1');
+    await text.waitFor(/end0/, 'stdout');
+    await json.waitFor(/end0/, 'stdout');
+    const entries = linesOf(text.stdout.slice(from)).filter((line) => !/^\s/.test(line));
+    const events = linesOf(json.stdout.slice(since)).map((line) => JSON.parse(line));
+    const upTo = <T>(list: T[]): T[] =>
+      list.slice(
+        0,
+        list.findIndex((item) => JSON.stringify(item).includes('end0')),
+      );
+    const about = upTo(entries);
+    const told = upTo(events);
+    expect(told.length).toBe(about.length);
+    for (const [at, event] of told.entries()) {
+      const line = about[at] as string;
+      expect(line.startsWith('Deleted ')).toBe(event.action === 'delete');
+      expect(line).toContain(event.name ?? event.link ?? event.dst.replace('/32', ''));
+      if (event.kind === 'address') expect(line).toContain(event.address.split('/')[0]);
+      if (event.kind === 'neighbor') expect(line).toContain(`${event.ip} dev ${event.link}`);
+      if (event.mtu) expect(line).toContain(`mtu ${event.mtu} `);
+      expect(event.atNs).toMatch(/^\d+$/);
+      expect(event).not.toHaveProperty('netns');
+    }
+    for (const kind of ['link', 'address', 'route', 'neighbor']) expect(told.some((e) => e.kind === kind)).toBe(true);
+    for (const each of [text, json]) expect(await each.stop('SIGINT')).toBe(0);
+  }, 60_000);
+
+  test('several namespaces, and named ones that come and go', async () => {
+    const [a, b] = [await createNetns(), await createNetns()];
+    const name = uniqueName();
+    const text = start(`monitor link netns --netns ${a.name} --netns ${b.name}`);
+    for (let tries = 0; !/a\d/.test(text.stdout) && tries < 50; tries++) {
+      await a.ip(`link add a${tries} type bridge`);
+      await sleep(100);
+    }
+    await b.ip('link add b0 type bridge');
+    await text.waitFor(new RegExp(`^\\[${b.name}\\] \\d+: b0: <`, 'm'), 'stdout');
+    await exec('ip', ['netns', 'add', name]);
+    await text.waitFor(new RegExp(`^\\[${name}\\] netns ${name}$`, 'm'), 'stdout');
+    await exec('ip', ['netns', 'del', name]);
+    await text.waitFor(new RegExp(`^\\[${name}\\] Deleted netns ${name}$`, 'm'), 'stdout');
+    expect(await text.stop('SIGINT')).toBe(0);
+    expect(text.stderr).toBe('');
+  });
+});

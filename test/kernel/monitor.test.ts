@@ -1,0 +1,304 @@
+/** Monitors: what the kernel does, as typed events; lost events made good; several namespaces; named ones. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { expect, test } from 'vitest';
+import {
+  identityOf,
+  type Neighbor,
+  Rtnl,
+  type RtnlEvent,
+  type RtnlSyncEvent,
+  type Subscription,
+} from '../../lib/index.js';
+import { createNetns, exec, type Netns, uniqueName } from '../support/netns.js';
+import { describeWith } from '../support/requirements.js';
+
+/** Reads until an event fulfils the condition; what came, the last one included. */
+async function until<E>(events: Subscription<E>, condition: (event: E) => boolean, ms = 10_000): Promise<E[]> {
+  const seen: E[] = [];
+  const late = sleep(ms, 'late' as const, { ref: false });
+  for (;;) {
+    const next = await Promise.race([events.next(), late]);
+    if (next === 'late') throw new Error(`not among ${JSON.stringify(seen.slice(-20), text)}`);
+    if (next.done) throw new Error('ended');
+    seen.push(next.value);
+    if (condition(next.value)) return seen;
+  }
+}
+const text = (_key: string, value: unknown): unknown => (typeof value === 'bigint' ? String(value) : value);
+
+/** A namespace with the veth v0 (10.1.0.1/24) up, and its other end v1. */
+async function withVeth(): Promise<Netns> {
+  const netns = await createNetns();
+  await netns.sysctl('net/ipv6/conf/default/accept_dad', 0);
+  await netns.ip('link add v0 type veth peer name v1');
+  await netns.ip('link set v1 up');
+  await netns.ip('link set v0 up');
+  await netns.ip('address add 10.1.0.1/24 dev v0');
+  return netns;
+}
+
+describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
+  test('objects are plain and have the fields that exist', async () => {
+    const netns = await withVeth();
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    await using events = rtnl.monitor();
+    await netns.ip('neigh add 10.1.0.2 lladdr 02:00:00:00:00:01 dev v0');
+    const atNs = expect.any(BigInt);
+    const [neighbor] = (await until(events, (e) => e.kind === 'neighbor')).slice(-1);
+    expect(neighbor).toEqual({
+      kind: 'neighbor',
+      action: 'new',
+      link: 'v0',
+      ip: '10.1.0.2',
+      mac: '02:00:00:00:00:01',
+      state: 'permanent',
+      atNs,
+    });
+    expect(Object.getPrototypeOf(neighbor)).toBe(Object.prototype);
+    expect(neighbor && 'flags' in neighbor).toBe(false);
+    await netns.ip('link add vxlan1 type vxlan id 42 local 10.1.0.1 dstport 4789');
+    await netns.bridge('fdb add 02:00:00:00:00:09 dev vxlan1 dst 10.1.0.9 port 4790');
+    const [fdb] = (await until(events, (e) => e.kind === 'fdb')).slice(-1);
+    expect(fdb).toEqual({
+      kind: 'fdb',
+      action: 'new',
+      link: 'vxlan1',
+      mac: '02:00:00:00:00:09',
+      dst: '10.1.0.9',
+      port: 4790,
+      state: 'permanent',
+      flags: ['self'],
+      atNs,
+    });
+    await netns.ip('link del vxlan1');
+    // Named as it was, though it is gone.
+    const gone = await until(events, (e) => e.kind === 'link' && e.action === 'delete');
+    expect(gone.at(-1)).toMatchObject({ name: 'vxlan1', linkKind: 'vxlan' });
+    expect(gone.find((e) => e.kind === 'fdb')).toMatchObject({ action: 'delete', link: 'vxlan1' });
+  });
+
+  test('the rows of a listing are those of a listing field by field, whatever their number', async () => {
+    const netns = await withVeth();
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    // Around the number of rows that share a text.
+    for (const count of [0, 1, 31, 32, 33, 1000]) {
+      await netns.ip('neigh flush dev v0 nud permanent');
+      const rows = Array.from({ length: count }, (_, i) => ({
+        link: 'v0',
+        ip: i % 3 === 0 ? `2001:db8::${(i + 1).toString(16)}` : `10.1.${i >> 8}.${i & 0xff}`,
+        mac: `02:00:00:00:${(i >> 8).toString(16).padStart(2, '0')}:${(i & 0xff).toString(16).padStart(2, '0')}`,
+        state: 'permanent',
+      }));
+      const answers = await rtnl.neighbors.batch(rows.map((item) => ({ op: 'replace', item })));
+      expect(answers.every(({ ok }) => ok)).toBe(true);
+      const key = (row: Neighbor): string => row.ip;
+      const listed = (await rtnl.neighbors.list({ link: 'v0' })).filter(({ state }) => state === 'permanent');
+      expect([...listed].sort((a, b) => (key(a) < key(b) ? -1 : 1))).toEqual(
+        [...rows].sort((a, b) => (key(a) < key(b) ? -1 : 1)),
+      );
+    }
+  });
+
+  test('resync tells additions, changes and deletions apart', async () => {
+    const netns = await withVeth();
+    await netns.ip('neigh add 10.1.0.7 lladdr 02:00:00:00:00:07 dev v0');
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    await using events = rtnl.monitor({ resync: true });
+    const told = async (kind: string, words: string): Promise<string> => {
+      await netns.ip(words);
+      const about = words.split(' ')[2] as string;
+      // Of what the command names: an address brings routes along, a link its own addresses.
+      const event = (await until(events, (e) => e.kind === kind && JSON.stringify(e, text).includes(`"${about}"`))).at(
+        -1,
+      );
+      return (event as { action: string }).action;
+    };
+    const [snapshot] = (await until(events, (e) => e.kind === 'snapshot')).slice(-1) as [
+      Extract<RtnlSyncEvent, { kind: 'snapshot' }>,
+    ];
+    expect(snapshot.links?.map(({ name }) => name)).toEqual(expect.arrayContaining(['lo', 'v0', 'v1']));
+    expect(snapshot.neighbors).toContainEqual(expect.objectContaining({ ip: '10.1.0.7' }));
+    expect(snapshot).not.toHaveProperty('netns');
+    expect(await told('neighbor', 'neigh replace 10.1.0.7 lladdr 02:00:00:00:00:08 dev v0')).toBe('change');
+    expect(await told('neighbor', 'neigh add 10.1.0.8 lladdr 02:00:00:00:00:08 dev v0')).toBe('add');
+    expect(await told('neighbor', 'neigh replace 10.1.0.8 lladdr 02:00:00:00:00:09 dev v0')).toBe('change');
+    expect(await told('link', 'link set v0 mtu 1400')).toBe('change');
+    expect(await told('link', 'link add v2 type bridge')).toBe('add');
+    expect(await told('link', 'link set v2 up')).toBe('change');
+    expect(await told('address', 'address add 10.2.0.1/24 dev v0')).toBe('add');
+    expect(await told('address', 'address change 10.2.0.1/24 dev v0 valid_lft 100 preferred_lft 100')).toBe('change');
+    expect(await told('route', 'route add 10.3.0.0/16 via 10.1.0.2')).toBe('add');
+    expect(await told('route', 'route replace 10.3.0.0/16 via 10.1.0.3')).toBe('change');
+    expect(await told('route', 'route del 10.3.0.0/16')).toBe('delete');
+  }, 60_000);
+
+  test('a snapshot makes good for IPv4 routes that go with their link without a word', async () => {
+    const netns = await withVeth();
+    await netns.ip('route add 10.3.0.0/16 via 10.1.0.2');
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    await using events = rtnl.monitor({ groups: ['route'], resync: true });
+    const has = (e: RtnlSyncEvent): boolean =>
+      e.kind === 'snapshot' && (e.routes ?? []).some(({ dst }) => dst === '10.3.0.0/16');
+    expect((await until(events, (e) => e.kind === 'snapshot')).some(has)).toBe(true);
+    await netns.ip('link set v0 down');
+    const seen = await until(events, (e) => e.kind === 'snapshot');
+    expect(seen.some(has)).toBe(false);
+    expect(seen.every(({ kind }) => kind === 'route' || kind === 'overrun' || kind === 'snapshot')).toBe(true);
+    // Should the kernel ever tell, the snapshot is not needed any more.
+    expect(seen.some((e) => e.kind === 'route' && e.dst === '10.3.0.0/16')).toBe(false);
+  });
+
+  test('50,000 changing neighbours are mirrored through overruns, and end equal to a dump', async () => {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    console.log(`seed ${seed}`);
+    let state = seed;
+    const random = (below: number): number => {
+      state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff;
+      return Math.floor((state / 0x80000000) * below);
+    };
+    const netns = await createNetns();
+    await netns.ip('link add vxlan1 type vxlan id 42 local 10.0.0.10 dstport 4789');
+    await netns.ip('link set vxlan1 up');
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    const COUNT = 50_000;
+    const ip = (i: number): string => `100.64.${i >> 8}.${i & 0xff}`;
+    const item = (i: number): Neighbor => ({
+      link: 'vxlan1',
+      ip: ip(i),
+      mac: `02:00:${[0, 1, 2, 3].map(() => random(256).toString(16).padStart(2, '0')).join(':')}`,
+      state: 'permanent',
+    });
+    await using events = rtnl.monitor({ groups: ['neigh'], resync: true, receiveBuffer: 1 << 18, maxQueue: 5000 });
+    const mirror = new Map<string, string>();
+    const count = { overrun: 0, snapshot: 0, add: 0, change: 0, delete: 0 };
+    const reading = (async () => {
+      for await (const batch of events.batches()) {
+        for (const event of batch) {
+          if (event.kind === 'overrun') count.overrun++;
+          if (event.kind === 'snapshot') {
+            count.snapshot++;
+            mirror.clear();
+            for (const row of event.neighbors ?? [])
+              if (row.link === 'vxlan1') mirror.set(identityOf('neighbor', row), `${row.mac} ${row.state}`);
+          }
+          if (event.kind !== 'neighbor' || event.link !== 'vxlan1') continue;
+          count[event.action]++;
+          const key = identityOf('neighbor', event);
+          // What the words say is what the mirror has.
+          if (event.action === 'add' && mirror.has(key)) throw new Error(`${key} added twice`);
+          if (event.action === 'change' && !mirror.has(key)) throw new Error(`${key} changed, unknown`);
+          if (event.action === 'delete') mirror.delete(key);
+          else mirror.set(key, `${event.mac} ${event.state}`);
+        }
+        // A slow consumer as well, now and then.
+        if (random(50) === 0) {
+          const end = Date.now() + 20 + random(60);
+          while (Date.now() < end /* the reader is blocked */);
+        }
+      }
+    })();
+    void reading.catch(() => undefined);
+    const there = new Set<number>();
+    await rtnl.neighbors.batch(Array.from({ length: COUNT }, (_, i) => ({ op: 'replace', item: item(i) })));
+    for (let i = 0; i < COUNT; i++) there.add(i);
+    for (let round = 0; round < 60; round++) {
+      const operations = Array.from({ length: 1 + random(round % 3 === 0 ? 8000 : 300) }, () => {
+        const i = random(COUNT);
+        if (random(3) === 0 && there.delete(i)) return { op: 'delete' as const, item: item(i) };
+        there.add(i);
+        return { op: 'replace' as const, item: item(i) };
+      });
+      await rtnl.neighbors.batch(operations);
+      if (random(2) === 0) await sleep(random(40));
+    }
+    const rows = (await rtnl.neighbors.list({ link: 'vxlan1' })).filter(({ ip }) => ip.startsWith('100.64.'));
+    expect(rows.length).toBe(there.size);
+    const expected = new Map(rows.map((row) => [identityOf('neighbor', row), `${row.mac} ${row.state}`]));
+    const equal = (): boolean => {
+      let own = 0;
+      for (const [key, value] of mirror) {
+        if (!key.includes(' 100.64.')) continue;
+        own++;
+        if (expected.get(key) !== value) return false;
+      }
+      return own === expected.size;
+    };
+    const late = Date.now() + 20_000;
+    while (!equal()) {
+      if (Date.now() > late) throw new Error(`drifted: ${mirror.size} of ${expected.size}, ${JSON.stringify(count)}`);
+      await Promise.race([sleep(20), reading]);
+    }
+    console.log(JSON.stringify(count));
+    expect(count.overrun).toBeGreaterThan(3);
+    expect(count.snapshot).toBeGreaterThanOrEqual(count.overrun);
+    // Not by snapshots alone.
+    expect(Math.min(count.add, count.change, count.delete)).toBeGreaterThan(0);
+    await events.return?.();
+    await reading;
+  }, 120_000);
+
+  test('several namespaces in one stream; one whose name goes is let go of', async () => {
+    const [a, b] = [await createNetns(), await createNetns()];
+    const events = await Rtnl.monitor({ netns: [a.name, { path: b.path }], groups: ['link'] });
+    const seen = async (name: string): Promise<RtnlEvent & { netns?: string }> =>
+      (await until(events, (e) => e.kind === 'link' && e.name === name)).at(-1) as RtnlEvent & { netns?: string };
+    await b.ip('link add b0 type bridge');
+    expect((await seen('b0')).netns).toBe(b.path);
+    await a.ip('link add a0 type bridge');
+    expect((await seen('a0')).netns).toBe(a.name);
+    await a.ip('link add toB type veth peer name toA');
+    await a.ip(`link set toA netns ${b.name}`);
+    await seen('toA');
+    await a.remove();
+    const gone = (await until(events, (e) => e.kind === 'netns')).at(-1);
+    expect(gone).toMatchObject({ kind: 'netns', action: 'delete', name: a.name, netns: a.name });
+    // No descriptor of ours keeps it: what leads there goes with it.
+    await until(events, (e) => e.kind === 'link' && e.action === 'delete' && e.name === 'toA');
+    await b.ip('link set b0 up');
+    expect((await seen('b0')).netns).toBe(b.path);
+    await events.return?.();
+  });
+
+  test('resync of several namespaces: the rows name theirs', async () => {
+    const [a, b] = [await createNetns(), await createNetns()];
+    const events = await Rtnl.monitor({ netns: [a.name, b.name], groups: ['link'], resync: true });
+    const [snapshot] = await until(events, () => true);
+    expect(snapshot).toMatchObject({
+      kind: 'snapshot',
+      links: [
+        { name: 'lo', netns: a.name },
+        { name: 'lo', netns: b.name },
+      ],
+    });
+    await b.ip('link add b0 type bridge');
+    const [added] = await until(events, () => true);
+    expect(added).toMatchObject({ kind: 'link', action: 'add', name: 'b0', netns: b.name });
+    await events.return?.();
+  });
+
+  test('named namespaces that come and go', async () => {
+    await using rtnl = await Rtnl.open();
+    await using events = rtnl.monitor({ groups: ['netns'] });
+    const name = uniqueName();
+    const told = (e: RtnlEvent): boolean => e.kind === 'netns' && e.name === name;
+    for (let round = 0; round < 3; round++) {
+      await exec('ip', ['netns', 'add', name]);
+      expect((await until(events, told)).at(-1)).toMatchObject({ action: 'new', path: `/run/netns/${name}` });
+      await exec('ip', ['netns', 'del', name]);
+      expect((await until(events, told)).at(-1)).toMatchObject({ action: 'delete' });
+    }
+  });
+
+  test('what is no option is refused by name', async () => {
+    await using rtnl = await Rtnl.open();
+    // biome-ignore lint/suspicious/noExplicitAny: what callers without types pass
+    const monitor = (options: any) => () => void rtnl.monitor(options).return?.();
+    expect(monitor({ groups: ['links'] })).toThrow(/^groups: "links" is not one of link, /);
+    expect(monitor({ groups: [] })).toThrow(/^groups: /);
+    expect(monitor({ groups: 'link' })).toThrow(/^groups: expected an array/);
+    expect(monitor({ resync: 1 })).toThrow(/^resync: expected a boolean/);
+    expect(monitor({ receiveBuffer: 10 })).toThrow(/^receiveBuffer: 10 is not an integer from 4096/);
+    await expect(Rtnl.monitor({ netns: [] })).rejects.toThrow(/^netns: /);
+    await expect(Rtnl.monitor({ netns: ['ot-nowhere'] })).rejects.toMatchObject({ code: 'ENOENT' });
+  });
+});

@@ -1,0 +1,240 @@
+/**
+ * Random operations, by Rtnl in one namespace and by iproute2 in another: each succeeds in both or fails in both, the
+ * two namespaces stay equal in iproute2's eyes, and Rtnl lists the one as iproute2 does.
+ */
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { Rtnl } from '../../lib/index.js';
+import { addressJson, fdbJson, linkJson, byIndex, neighborJson, nexthopJson, routeJson, ruleJson } from '../support/iproute2.js';
+import { createNetns, exec, type Netns } from '../support/netns.js';
+import { describeWith } from '../support/requirements.js';
+import { LINKS, type Operation, operations, PRELUDE } from './operations.js';
+
+const FULL = process.env.CI_FULL === '1';
+const SEED = Number(process.env.OVERNS_DIFFERENTIAL_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const PATH = process.env.OVERNS_DIFFERENTIAL_PATH;
+const SEQUENCES = Number(process.env.OVERNS_DIFFERENTIAL_RUNS ?? (FULL ? 200 : 6));
+const LENGTH = 50;
+/** Operations between two comparisons. */
+const CHUNK = 10;
+/** The kernel finishes what a change of carrier brings about within a second (linkwatch). */
+const SETTLE_MS = 4000;
+
+type Json = Record<string, unknown>;
+type State = Record<'link' | 'address' | 'route' | 'neighbor' | 'proxy' | 'fdb' | 'nexthop' | 'rule', Json[]>;
+
+async function makeNetns(): Promise<Netns> {
+  const netns = await createNetns();
+  // What comes by itself and by chance has no part in this: link-local addresses, their detection, solicitations.
+  await netns.exec('sh', [
+    '-c',
+    `cd /proc/sys/net/ipv6/conf; for each in all default; do
+       echo 1 > $each/addr_gen_mode; echo 0 > $each/accept_dad; echo 0 > $each/dad_transmits
+       echo 0 > $each/router_solicitations; echo 0 > $each/accept_ra
+     done`,
+  ]);
+  return netns;
+}
+
+/** What the kernel maps by itself when it first sends to a group, which is when its timers say. */
+const isGroup = ({ dst }: Json): boolean => /^(224\.|ff)/.test(String(dst));
+
+const LISTINGS: Readonly<Record<keyof State, string>> = {
+  link: 'ip -j -d link show',
+  address: 'ip -j -d address show',
+  route: 'ip -4 -j -d route show table all; echo; ip -6 -j -d route show table all',
+  neighbor: 'ip -j -d neighbor show nud all',
+  proxy: 'ip -j -d neighbor show proxy',
+  fdb: 'bridge -j -d fdb show',
+  nexthop: 'ip -j -d nexthop show',
+  rule: 'ip -4 -j -d rule show; echo; ip -6 -j -d rule show',
+};
+
+const order = (rows: Json[]): Json[] =>
+  rows.map((row) => [JSON.stringify(row), row] as const).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, row]) => row);
+
+/** Timers run on while two listings are made, lifetimes are rounded down. */
+function still(value: unknown, key = ''): unknown {
+  if (/_timer$/.test(key)) return 0;
+  if (typeof value === 'number' && /_life_time$|^expires$/.test(key) && value < 1e6) return Math.ceil(value / 1000) * 1000;
+  if (Array.isArray(value)) return key === 'flags' ? [...value].sort() : value.map((each) => still(each));
+  if (value === null || typeof value !== 'object') return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .map(([name, each]) => [name, still(each, name)] as const)
+      .sort(([a], [b]) => (a < b ? -1 : 1)),
+  );
+}
+const quiet = (rows: readonly Json[]): Json[] => order(rows.map((row) => still(row) as Json));
+
+async function byIproute2(netns: Netns): Promise<State> {
+  const script = Object.entries(LISTINGS)
+    .map(([table, command]) => `echo '#${table}'; ${command}; echo`)
+    .join('\n');
+  const { stdout } = await netns.exec('sh', ['-c', script]);
+  const state = Object.fromEntries(Object.keys(LISTINGS).map((table) => [table, []])) as unknown as State;
+  for (const section of stdout.split('#').slice(1)) {
+    const [name, ...lines] = section.split('\n');
+    for (const text of lines.filter((each) => each.startsWith('['))) {
+      state[name as keyof State].push(...(JSON.parse(text) as Json[]).filter((row) => Object.keys(row).length > 0));
+    }
+  }
+  state.neighbor = state.neighbor.filter((each) => !isGroup(each));
+  for (const table of Object.keys(state) as (keyof State)[]) state[table] = quiet(state[table]);
+  return state;
+}
+
+async function byRtnl(rtnl: Rtnl): Promise<State> {
+  const links = await rtnl.links.list();
+  const indexed = byIndex(links);
+  const nexthops = await rtnl.nexthops.list();
+  const addresses = await rtnl.addresses.list();
+  const neighbors = await rtnl.neighbors.list();
+  const byId = new Map(nexthops.map((each) => [each.id, each]));
+  const state: State = {
+    link: links.map((link) => linkJson(link, indexed)),
+    address: links.map((link) => ({
+      ifname: link.name,
+      addr_info: addresses.filter((each) => each.link === link.name).map(addressJson),
+    })),
+    route: (await rtnl.routes.list())
+      .filter(({ family }) => family === 'inet' || family === 'inet6')
+      .map((route) => routeJson(route, byId)),
+    neighbor: neighbors.map(neighborJson),
+    proxy: [],
+    fdb: (await rtnl.fdb.list()).map((entry) => fdbJson(entry)),
+    nexthop: nexthops.map(nexthopJson),
+    rule: (await rtnl.rules.list()).filter(({ family }) => family === 'inet' || family === 'inet6').map(ruleJson),
+  };
+  state.neighbor = state.neighbor.filter((each) => !isGroup(each));
+  for (const table of Object.keys(state) as (keyof State)[]) state[table] = quiet(state[table]);
+  return state;
+}
+
+/** Each operation's outcome: undefined = done, else what was said. */
+/**
+ * What a change of carrier brings about, a second later by itself: neighbours and addresses of a link go. Asking for a
+ * link by name makes the kernel do it now (linkwatch_sync_dev).
+ */
+async function settle(rtnl: Rtnl): Promise<void> {
+  await Promise.all(LINKS.map((name) => rtnl.links.list({ name })));
+}
+
+async function applyRtnl(rtnl: Rtnl, netns: Netns, operations: readonly Operation[]): Promise<(string | undefined)[]> {
+  const outcomes: (string | undefined)[] = [];
+  for (const each of operations) {
+    const work = each.rtnl ? each.rtnl(rtnl) : exec(each.tool, ['-n', netns.name, ...each.line.split(' ')]);
+    outcomes.push(
+      await work.then(
+        () => undefined,
+        (error: Error) => error.message,
+      ),
+    );
+    if (each.links) await settle(rtnl);
+  }
+  return outcomes;
+}
+
+/** A line that fails, behind each of the others: it tells how far the batch has come. */
+const MARK = { ip: 'link del no-such-link', bridge: 'fdb del 02:00:00:00:00:00 dev no-such-link' } as const;
+
+async function applyIproute2(rtnl: Rtnl, netns: Netns, operations: readonly Operation[]): Promise<(string | undefined)[]> {
+  const outcomes: (string | undefined)[] = [];
+  while (outcomes.length < operations.length) {
+    const from = outcomes.length;
+    const { tool } = operations[from] as Operation;
+    let to = from + 1;
+    while (to < operations.length && !operations[to - 1]?.links && operations[to]?.tool === tool) to++;
+    const lines = operations.slice(from, to).flatMap((each) => [each.line, MARK[tool]]);
+    const { stderr } = await exec(tool, ['-n', netns.name, '-force', '-batch', '-'], {
+      input: `${lines.join('\n')}\n`,
+      check: false,
+    });
+    let failed: string | undefined;
+    let said = '';
+    for (const text of stderr.split('\n')) {
+      const number = /^Command failed -:(\d+)$/.exec(text)?.[1];
+      if (number === undefined) said += `${text} `;
+      else {
+        if (Number(number) % 2 === 1) failed = said;
+        else outcomes.push(failed);
+        if (Number(number) % 2 === 0) failed = undefined;
+        said = '';
+      }
+    }
+    // It gives a batch up at a word that it refuses itself, such as the name of a master that is not there.
+    if (outcomes.length < to) outcomes.push(said);
+    await settle(rtnl);
+  }
+  return outcomes;
+}
+
+/** Equal now or soon. */
+async function equal(a: Netns, b: Netns, rtnl: Rtnl, history: string): Promise<void> {
+  const until = Date.now() + SETTLE_MS;
+  for (;;) {
+    const [left, right, own] = await Promise.all([byIproute2(a), byIproute2(b), byRtnl(rtnl)]);
+    try {
+      expect(left, `by Rtnl | by iproute2, after\n${history}`).toEqual(right);
+      const seen = {
+        ...left,
+        proxy: [],
+        address: quiet(left.address.map(({ ifname, addr_info }) => ({ ifname, addr_info }))),
+      };
+      expect(own, `Rtnl's listing | iproute2's, after\n${history}`).toEqual(seen);
+      return;
+    } catch (error) {
+      if (Date.now() > until) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+  }
+}
+
+async function play(operations: readonly Operation[]): Promise<void> {
+  const [a, b] = await Promise.all([makeNetns(), makeNetns()]);
+  try {
+    await using rtnl = await Rtnl.open({ netns: a.name });
+    await using other = await Rtnl.open({ netns: b.name });
+    const history: string[] = [];
+    const all = [...PRELUDE, ...operations];
+    for (let from = 0; from < all.length; from += CHUNK) {
+      const chunk = all.slice(from, from + CHUNK);
+      const [ours, theirs] = await Promise.all([applyRtnl(rtnl, a, chunk), applyIproute2(other, b, chunk)]);
+      chunk.forEach((each, at) => {
+        count(each, theirs[at] === undefined);
+        history.push(`${each.tool} ${each.line}${theirs[at] === undefined ? '' : `   # ${theirs[at]}`}`);
+        if ((ours[at] === undefined) !== (theirs[at] === undefined)) {
+          const outcome = (said: string | undefined): string => (said === undefined ? 'done' : said);
+          throw new Error(`Rtnl: ${outcome(ours[at])}\niproute2: ${outcome(theirs[at])}\n${history.join('\n')}`);
+        }
+      });
+      await equal(a, b, rtnl, history.join('\n'));
+    }
+  } finally {
+    await Promise.all([a.remove(), b.remove()]);
+  }
+}
+
+/** Of each kind of operation, how many there were and how many of them succeeded. */
+const tally = new Map<string, [all: number, done: number]>();
+function count({ line }: Operation, done: boolean): void {
+  const words = line.replace(/^-[46] /, '').split(' ');
+  const kind = `${words[0]} ${words[1]}`;
+  const [all, successes] = tally.get(kind) ?? [0, 0];
+  tally.set(kind, [all + 1, successes + Number(done)]);
+}
+
+describeWith(['root', 'ip'], 'Rtnl and iproute2', () => {
+  test(
+    `${SEQUENCES * LENGTH} random operations end equal`,
+    async () => {
+      console.log(`differential: seed ${SEED} (OVERNS_DIFFERENTIAL_SEED=${SEED} for the same once more)`);
+      await fc.assert(
+        fc.asyncProperty(operations(LENGTH), play),
+        { seed: SEED, numRuns: SEQUENCES, endOnFailure: process.env.OVERNS_DIFFERENTIAL_SHRINK !== '1', ...(PATH ? { path: PATH } : {}) },
+      );
+      console.log([...tally].sort().map(([kind, [all, done]]) => `${kind}: ${done} of ${all}`).join(', '));
+    },
+    FULL ? 3_600_000 : 240_000,
+  );
+});
