@@ -8,6 +8,16 @@ import { Docker, type DockerOptions } from './docker.js';
 import { OvernsError } from './errors.js';
 import { kernel, netlinkError } from './kernel-error.js';
 import { type Native, type NativeRtnl, native } from './native.js';
+import {
+  atLeast,
+  BECOME_PRIVILEGED,
+  CAPABILITY,
+  type Capability,
+  loadModule,
+  RAISE_OPEN_FILES,
+  raiseNeighbourLimit,
+  SINCE,
+} from './remedies.js';
 import type { LinkSpec } from './rtnl-types.js';
 
 /** One thing that was looked at. */
@@ -28,10 +38,6 @@ export interface DoctorReport {
   readonly ok: boolean;
   readonly checks: readonly Check[];
 }
-
-/** Bits of /proc/PID/status' Cap lines (include/uapi/linux/capability.h). */
-const CAPABILITY = { CAP_NET_ADMIN: 12, CAP_NET_RAW: 13, CAP_SYS_ADMIN: 21, CAP_SYS_NICE: 23 } as const;
-type Capability = keyof typeof CAPABILITY;
 
 /** What a resolver asks for as the receive buffer of its miss socket, bytes. */
 const MISS_BUFFER = 16 * 1024 * 1024;
@@ -123,16 +129,10 @@ async function number(path: string): Promise<number | undefined> {
   return content !== undefined && /^\d+$/.test(content) ? Number(content) : undefined;
 }
 
-/** True if the running kernel is at least that version. */
-function atLeast(major: number, minor: number): boolean {
-  const [, a = '0', b = '0'] = /^(\d+)\.(\d+)/.exec(release()) ?? [];
-  return Number(a) > major || (Number(a) === major && Number(b) >= minor);
-}
-
 function kernelVersion(): Check {
   const base = { id: 'kernel', title: 'Linux kernel', value: release() } as const;
   // 4.20 checks requests strictly (NETLINK_GET_STRICT_CHK): older ones ignore what they do not know.
-  return atLeast(4, 20)
+  return atLeast('4.20')
     ? { ...base, status: 'ok' }
     : { ...base, status: 'fail', remedy: 'use a kernel of 4.20 or later; 6.4 brings all features' };
 }
@@ -164,7 +164,7 @@ function privileges(machine: Machine): Check[] {
           ...base,
           status: 'fail',
           value: `no: it takes it to ${use}`,
-          remedy: 'run as root (sudo), or in a namespace of your own: unshare --user --map-root-user --net --mount',
+          remedy: BECOME_PRIVILEGED,
         };
   });
 }
@@ -189,7 +189,7 @@ async function devices(machine: Machine, addon: Native | undefined): Promise<Che
   const checks = DEVICES.map(async (device): Promise<Check> => {
     const { kind, title, module } = device;
     const base = { id: kind, title } as const;
-    const remedy = `load the module: modprobe ${module} (your distribution may have it in a package of extra kernel modules)`;
+    const remedy = loadModule(module);
     if (trial !== undefined) {
       const failure = trial.failures.get(kind);
       if (failure === undefined) return { ...base, status: 'ok', value: 'works: made and removed' };
@@ -250,7 +250,7 @@ async function builtWith({ module, option }: Device): Promise<boolean | undefine
 /** @param tried what came of it; undefined = not tried */
 function localBypass(tried: boolean | undefined): Check {
   const base = { id: 'vxlan-localbypass', title: 'VXLAN localbypass' } as const;
-  return (tried ?? atLeast(6, 4))
+  return (tried ?? atLeast(SINCE.localbypass as string))
     ? { ...base, status: 'ok', value: tried === undefined ? 'kernel 6.4 or later' : 'works' }
     : {
         ...base,
@@ -371,7 +371,7 @@ async function neighbourLimits(): Promise<Check[]> {
             ...base,
             status: 'info',
             value: `${value}: the resolver's entries are exempt, the containers' own are not`,
-            remedy: `sysctl -w net.${family}.neigh.default.gc_thresh3=16384 where the containers of this machine have more than ${hard} neighbours in all`,
+            remedy: `${raiseNeighbourLimit(family)} where the containers of this machine have more than ${hard} neighbours in all`,
           };
     }),
   );
@@ -400,7 +400,7 @@ function openFiles(machine: Machine): Check {
   const value = most === Number.POSITIVE_INFINITY ? 'unlimited' : `${most} at most`;
   return most >= 1024
     ? { ...base, status: 'ok', value }
-    : { ...base, status: 'warn', value, remedy: 'ulimit -n 4096: an agent holds several sockets for every overlay' };
+    : { ...base, status: 'warn', value, remedy: `${RAISE_OPEN_FILES}: an agent holds several sockets for every overlay` };
 }
 
 function realtime(machine: Machine): Check {

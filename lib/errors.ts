@@ -71,9 +71,15 @@ NetlinkError.prototype.name = 'NetlinkError';
 
 /** A wrong value in an argument: a RangeError that names the argument and carries Node's own code. */
 export function invalidArgument(name: string, value: unknown, expected: string): RangeError & { code: string } {
-  const shown =
-    typeof value === 'string' ? JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value) : String(value);
-  return Object.assign(new RangeError(`${name}: ${shown} is not ${expected}`), { code: 'ERR_INVALID_ARG_VALUE' });
+  return Object.assign(new RangeError(`${name}: ${shown(value)} is not ${expected}`), { code: 'ERR_INVALID_ARG_VALUE' });
+}
+
+/** A value in one line. Of objects the kind only: their own conversions may throw. */
+function shown(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value);
+  if (typeof value === 'function') return 'a function';
+  if (value !== null && typeof value === 'object') return Array.isArray(value) ? 'an array' : 'an object';
+  return String(value);
 }
 
 /** A wrong type of an argument: a TypeError that names the argument and carries Node's own code. */

@@ -2,6 +2,7 @@
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { NetlinkError } from './errors.js';
 import type { NativeFailure } from './native.js';
+import { remedyFor } from './remedies.js';
 
 /** What was being done, for the error's text. */
 export interface Attempt {
@@ -9,23 +10,17 @@ export interface Attempt {
   readonly what: string;
   readonly netns?: string | undefined;
   readonly request?: Readonly<Record<string, unknown>> | undefined;
-  /** What it takes of the kernel beyond the ordinary. */
-  readonly feature?: 'fdb-flush' | undefined;
+  /** What the request was about: `link`, `fdb`, ..., and the verb, for the remedy. */
+  readonly table?: string | undefined;
+  readonly op?: string | undefined;
 }
 
-const hints: Readonly<Record<string, string>> = {
-  EPERM: 'run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN in the user namespace that owns the network namespace',
-  EACCES: 'run as root, or with CAP_NET_ADMIN and CAP_SYS_ADMIN',
-  ENODEV: 'name a link that exists in that namespace',
-  ENOENT: 'name something that exists',
-  EEXIST: 'remove what is there, or use replace',
-  EOPNOTSUPP: 'this kernel lacks the feature: `overns doctor` tells which',
-  ENOBUFS: 'the neighbour table may be full: see net.ipv4.neigh.default.gc_thresh3 on the host',
-  EMFILE: 'raise the limit of open files (ulimit -n)',
-};
+const EOPNOTSUPP = -95;
 
 /** The name of an errno, from its negative number. */
 export function errnoName(errno: number): string {
+  // 95 has two names; libuv's is not the one that the kernel and iproute2 use for it.
+  if (errno === EOPNOTSUPP) return 'EOPNOTSUPP';
   try {
     return getSystemErrorName(errno);
   } catch {
@@ -41,7 +36,8 @@ export function isNativeFailure(value: unknown): value is NativeFailure {
 /** A NetlinkError for what the addon reported. */
 export function netlinkError(failure: NativeFailure, attempt: Attempt): NetlinkError {
   const code = errnoName(failure.errno);
-  const words = getSystemErrorMap().get(failure.errno)?.[1] ?? code;
+  // Nor has it to do with sockets here.
+  const words = failure.errno === EOPNOTSUPP ? 'operation not supported' : (getSystemErrorMap().get(failure.errno)?.[1] ?? code);
   const where = attempt.netns ? ` in ${attempt.netns}` : '';
   const on =
     failure.message && failure.message !== failure.syscall
@@ -55,7 +51,7 @@ export function netlinkError(failure: NativeFailure, attempt: Attempt): NetlinkE
     attribute: failure.attribute,
     netns: attempt.netns,
     request: attempt.request ?? {},
-    hint: hints[code],
+    hint: remedyFor({ code, failure, ...attempt }),
   });
 }
 

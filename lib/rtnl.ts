@@ -1,5 +1,5 @@
 /** Typed rtnetlink in any namespace (RFC 3549, rtnetlink(7)). */
-import { abortError, checkSignal, throwIfAborted } from './abort.js';
+import { abortError, signalOf, throwIfAborted } from './abort.js';
 import { canonicalIp, canonicalMac, checkInterfaceName } from './address.js';
 import { decodeEntries } from './entry-decoder.js';
 import { encodeEntries } from './entry-encoder.js';
@@ -142,10 +142,10 @@ class KernelTable<T, S> implements Table<T, S> {
 
   async list(filter: Partial<T> = {}, options?: Cancel): Promise<readonly T[]> {
     if (filter === null || typeof filter !== 'object') throw invalidType('filter', filter, 'an object');
-    throwIfAborted(checkSignal(options?.signal));
+    throwIfAborted(signalOf(options));
     const wanted = canonical(filter as Item);
     const { rows, interrupted } = await kernel(
-      { what: `list ${this.#table}s`, netns: this.netns, request: wanted },
+      { what: `list ${this.#table}s`, netns: this.netns, request: wanted, table: this.#table, op: 'list' },
       this.#rows(wanted),
     );
     const keys = Object.keys(wanted).filter((key) => wanted[key] !== undefined);
@@ -175,6 +175,9 @@ class KernelTable<T, S> implements Table<T, S> {
     options?: Cancel,
   ): Promise<readonly BatchAnswer[]> {
     if (!Array.isArray(operations)) throw invalidType('operations', operations, 'an array');
+    if (operations.length > MAX_BATCH) {
+      throw invalidArgument('operations', `${operations.length} of them`, `at most ${MAX_BATCH} operations`);
+    }
     return this.#send(operations as readonly { op: Verb; item: S }[], options);
   }
 
@@ -187,7 +190,7 @@ class KernelTable<T, S> implements Table<T, S> {
     operations: readonly { op: Verb; item: S }[],
     options: Cancel | undefined,
   ): Promise<readonly BatchAnswer[]> {
-    const signal = checkSignal(options?.signal);
+    const signal = signalOf(options);
     throwIfAborted(signal);
     if (this.#table === 'neighbor' || this.#table === 'fdb') return this.#sendEntries(this.#table, operations);
     const prepared = await Promise.all(operations.map((operation) => prepare(this.#table, operation)));
@@ -223,7 +226,7 @@ class KernelTable<T, S> implements Table<T, S> {
   }
 
   #failed(failure: NativeFailure, op: Verb, item: Item): BatchAnswer {
-    const attempt = { what: describe(this.#table, op, item), netns: this.netns, request: item };
+    const attempt = { what: describe(this.#table, op, item), netns: this.netns, request: item, table: this.#table, op };
     return { ok: false, error: netlinkError(failure, attempt) };
   }
 }
@@ -250,10 +253,10 @@ class Neighbors extends KernelTable<Neighbor, Neighbor> implements NeighborTable
 class Fdb extends KernelTable<FdbEntry, FdbEntry> implements FdbTable {
   async flush(filter: FdbFlush, options?: Cancel): Promise<void> {
     if (filter === null || typeof filter !== 'object') throw invalidType('filter', filter, 'an object');
-    throwIfAborted(checkSignal(options?.signal));
+    throwIfAborted(signalOf(options));
     const request = filter as unknown as Item;
     await kernel(
-      { what: `flush the FDB of ${String(filter.link)}`, netns: this.netns, request, feature: 'fdb-flush' },
+      { what: `flush the FDB of ${String(filter.link)}`, netns: this.netns, request, table: 'fdb', op: 'flush' },
       this.open().flush(request),
     );
   }
@@ -276,6 +279,9 @@ function matches(key: string, row: Item, wanted: unknown): boolean {
   if (value === wanted) return true;
   return key === 'link' && Array.isArray(row.nexthops) && row.nexthops.some((hop: Item) => hop.link === wanted);
 }
+
+/** Operations in one batch. */
+const MAX_BATCH = 2 ** 22;
 
 const OK: BatchAnswer = Object.freeze({ ok: true });
 
@@ -365,7 +371,7 @@ export class Rtnl implements AsyncDisposable {
    * @throws OvernsError `ENOENT`, `EPERM`, ...; `OVERNS_PLATFORM` where the addon cannot run
    */
   static async open(options: Cancel & { readonly netns?: NetnsRef | undefined } = {}): Promise<Rtnl> {
-    const signal = checkSignal(options.signal);
+    const signal = signalOf(options);
     throwIfAborted(signal);
     const addon = native();
     const path = options.netns === undefined ? '' : await netnsPath(options.netns);
@@ -400,7 +406,7 @@ export class Rtnl implements AsyncDisposable {
     if (!Number.isInteger(bytes) || bytes < 0 || bytes > 0x7fff_ffff) {
       throw invalidArgument('bytes', bytes, 'an integer from 0 to 2147483647');
     }
-    throwIfAborted(checkSignal(options?.signal));
+    throwIfAborted(signalOf(options));
     await kernel(
       { what: `size the neighbour queue of ${link}`, netns: this.#netns, request: { link, bytes } },
       this.#opened().neighborQueue(link, bytes),

@@ -85,7 +85,7 @@ std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Obj
   if (!verb || !item || !item->IsObject()) return outer.wrong<Command>("item", "an object with an op");
   command.verb = static_cast<Verb>(*verb);
   const Fields fields(env, item->As<Napi::Object>());
-  if (table != Table::kLink) command.link = fields.text("link").value_or("");
+  if (table != Table::kLink) command.link = fields.link("link");
   switch (table) {
     case Table::kLink: parse_link(fields, command); break;
     case Table::kAddress: parse_address(fields, command); break;
@@ -102,9 +102,9 @@ std::optional<Filter> parse_filter(Napi::Env env, Table table, const Napi::Objec
   const Fields fields(env, object);
   Filter filter;
   filter.name = fields.text("name").value_or("");
-  filter.link = fields.text("link").value_or("");
+  filter.link = fields.link("link");
   filter.kind = fields.text("kind").value_or("");
-  filter.master = fields.text("master").value_or("");
+  filter.master = fields.link("master");
   filter.family = fields.family().value_or(std::uint8_t{AF_UNSPEC});
   filter.table = static_cast<std::uint32_t>(fields.number("table", UINT32_MAX).value_or(0));
   if (table == Table::kRoute) {
@@ -126,8 +126,8 @@ std::optional<FlushCommand> parse_flush(Napi::Env env, const Napi::Object& objec
   const Fields fields(env, object);
   FlushCommand command;
   NeighborEntry& match = command.flush.match;
-  command.link = fields.text("link").value_or("");
-  command.via = fields.text("via").value_or("");
+  command.link = fields.link("link");
+  command.via = fields.link("via");
   match.ip = fields.ip("dst").value_or(Ip{});
   if (const auto vni = fields.number("vni", 0xffffff)) match.vni = static_cast<std::uint32_t>(*vni);
   if (const auto vni = fields.number("sourceVni", 0xffffff)) match.source_vni = static_cast<std::uint32_t>(*vni);

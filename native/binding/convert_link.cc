@@ -72,15 +72,16 @@ void parse_link(const Fields& fields, Command& command) {
   spec.mac = fields.mac("mac");
   spec.alias = fields.text("alias");
   command.no_master = fields.is_null("master");
-  if (const auto master = fields.text("master")) {
-    command.master = *master;
-    command.no_master = master->empty();
+  if (!command.no_master) {
+    const auto master = fields.text("master");
+    command.master = master.value_or("");
+    command.no_master = master && master->empty();
   }
   // By index where the name lies in another namespace than the socket.
   if (const auto master = fields.number("masterIndex", INT32_MAX)) spec.master = static_cast<std::uint32_t>(*master);
   if (const auto link = fields.get("link")) {
     if (link->IsString()) {
-      command.parent = fields.text("link").value_or("");
+      command.parent = fields.link("link");
     } else if (const auto index = fields.number("link", INT32_MAX)) {
       spec.link = static_cast<std::uint32_t>(*index);
     }

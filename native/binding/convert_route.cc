@@ -56,7 +56,7 @@ void parse_hops(const Fields& fields, RouteEntry& route, Command& command) {
     hop.gateway = each.ip("gateway").value_or(Ip{});
     hop.weight = static_cast<std::uint32_t>(each.number("weight", 256, 1).value_or(1));
     hop.flags = static_cast<std::uint8_t>(each.bits("flags", kRouteFlags).value_or(0) & kSettable);
-    command.hops.push_back(each.text("link").value_or(""));
+    command.hops.push_back(each.link("link"));
     route.hops.push_back(hop);
   }
 }
@@ -105,7 +105,11 @@ void parse_route(const Fields& fields, Command& command) {
   RouteEntry route;
   const bool deletion = command.verb == Verb::kDelete;
   const auto text = fields.get("dst");
-  const bool fallback = !text || (text->IsString() && text->As<Napi::String>().Utf8Value() == "default");
+  if (!text) {
+    if (!fields.failed()) fields.wrong<Unit>("dst", "a string");
+    return;
+  }
+  const bool fallback = text->IsString() && text->As<Napi::String>().Utf8Value() == "default";
   if (!fallback) {
     const auto destination = fields.prefix("dst");
     if (!destination) return;

@@ -17,7 +17,7 @@ std::optional<Napi::Value> Fields::get(const char* name) const {
   if (failed()) return std::nullopt;
   const Napi::Value value = object_.Get(name);
   ended_ = value.IsEmpty();
-  if (failed() || value.IsUndefined() || value.IsNull()) return std::nullopt;
+  if (failed() || value.IsUndefined()) return std::nullopt;
   return value;
 }
 
@@ -35,6 +35,12 @@ std::optional<std::string> Fields::text(const char* name) const {
   std::string read = value->As<Napi::String>().Utf8Value();
   if (read.find('\0') != std::string::npos) return out_of_range<std::string>(name, "a string without NUL");
   return read;
+}
+
+std::string Fields::link(const char* name) const {
+  const auto given = text(name);
+  if (given && given->empty()) out_of_range<Unit>(name, "a link's name, which is not empty");
+  return given.value_or("");
 }
 
 std::optional<bool> Fields::boolean(const char* name) const {

@@ -36,6 +36,8 @@ class Fields {
   // Given as null: taken away, where a field can be.
   bool is_null(const char* name) const;
   std::optional<std::string> text(const char* name) const;
+  // A link's name, or nothing where none is given; an empty one is none.
+  std::string link(const char* name) const;
   std::optional<bool> boolean(const char* name) const;
   std::optional<std::uint64_t> number(const char* name, std::uint64_t max, std::uint64_t min = 0) const;
   std::optional<std::int64_t> integer(const char* name, std::int64_t min, std::int64_t max) const;

@@ -60,7 +60,7 @@ NeighborEntry neighbor_of(std::string_view capture) {
 
 // IFLA_INFO_DATA by name.
 std::map<std::string, decltype(AttributeValue::value)> info_of(const Link& link) {
-  std::map<std::string, std::variant<std::uint64_t, Ip>> values;
+  std::map<std::string, decltype(AttributeValue::value)> values;
   for (const AttributeValue& item : link.info) values[item.policy->name] = item.value;
   return values;
 }
@@ -528,7 +528,7 @@ TEST_CASE("bits of one attribute are written once") {
   std::vector<AttributeValue> values;
   for (const AttributePolicy& policy : info_policies("bridge")) {
     if (policy.value == ValueType::kOption)
-      values.push_back({&policy, std::uint64_t{std::string_view(policy.name) != "mstEnabled"}});
+      values.push_back({&policy, std::uint64_t{std::string_view(policy.name) == "mstEnabled" ? 0U : 1U}});
   }
   REQUIRE(values.size() == 3);
   MessageWriter writer;

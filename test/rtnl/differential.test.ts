@@ -8,7 +8,7 @@ import { Rtnl } from '../../lib/index.js';
 import { addressJson, fdbJson, linkJson, byIndex, neighborJson, nexthopJson, routeJson, ruleJson } from '../support/iproute2.js';
 import { createNetns, exec, type Netns } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
-import { LINKS, type Operation, operations, PRELUDE } from './operations.js';
+import { GROUPS, LINKS, type Operation, operations, PRELUDE } from './operations.js';
 
 const FULL = process.env.CI_FULL === '1';
 const SEED = Number(process.env.OVERNS_DIFFERENTIAL_SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -38,6 +38,10 @@ async function makeNetns(): Promise<Netns> {
 
 /** What the kernel maps by itself when it first sends to a group, which is when its timers say. */
 const isGroup = ({ dst }: Json): boolean => /^(224\.|ff)/.test(String(dst));
+
+/** MACs that a link listens to for what the kernel joins and leaves, whose work it does when it comes to it. */
+const isJoined = ({ mac }: Json): boolean =>
+  /^(33:33:|01:00:5e:)/.test(String(mac)) && !(GROUPS as readonly unknown[]).includes(mac);
 
 const LISTINGS: Readonly<Record<keyof State, string>> = {
   link: 'ip -j -d link show',
@@ -80,6 +84,7 @@ async function byIproute2(netns: Netns): Promise<State> {
     }
   }
   state.neighbor = state.neighbor.filter((each) => !isGroup(each));
+  state.fdb = state.fdb.filter((each) => !isJoined(each));
   for (const table of Object.keys(state) as (keyof State)[]) state[table] = quiet(state[table]);
   return state;
 }
@@ -107,6 +112,7 @@ async function byRtnl(rtnl: Rtnl): Promise<State> {
     rule: (await rtnl.rules.list()).filter(({ family }) => family === 'inet' || family === 'inet6').map(ruleJson),
   };
   state.neighbor = state.neighbor.filter((each) => !isGroup(each));
+  state.fdb = state.fdb.filter((each) => !isJoined(each));
   for (const table of Object.keys(state) as (keyof State)[]) state[table] = quiet(state[table]);
   return state;
 }

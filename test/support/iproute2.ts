@@ -11,7 +11,7 @@ function json(fields: Json): Json {
   return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }
 
-const HARDWARE: Readonly<Record<number, string>> = { 1: 'ether', 772: 'loopback' };
+const HARDWARE: Readonly<Record<number, string>> = { 1: 'ether', 772: 'loopback', 65534: 'none' };
 const TABLES: Readonly<Record<number, string>> = { 253: 'default', 254: 'main', 255: 'local' };
 const upper = (text: unknown): string | undefined => (typeof text === 'string' ? text.toUpperCase() : undefined);
 const yes = (value: unknown): true | undefined => (value === true ? true : undefined);
@@ -19,6 +19,7 @@ const yes = (value: unknown): true | undefined => (value === true ? true : undef
 const bit = (value: unknown): number | undefined => (value === undefined ? undefined : Number(value));
 const hex = (value: number | undefined): string | undefined => (value === undefined ? undefined : `0x${value.toString(16)}`);
 const table = (number: number | undefined): string | undefined => (number === undefined ? undefined : (TABLES[number] ?? String(number)));
+const mask = (value: number | undefined): string | undefined => (value === 0 ? '0' : hex(value));
 const dsfield = (value: number | undefined): string | undefined =>
   value === undefined ? undefined : `0x${value.toString(16).padStart(2, '0')}`;
 /** It writes a bridge's id without leading zeros. */
@@ -91,7 +92,7 @@ function bridge(link: Link): Json {
     tcn_timer: hundredths(link.tcnTimer),
     topology_change_timer: hundredths(link.topologyChangeTimer),
     gc_timer: hundredths(link.gcTimer),
-    group_fwd_mask: link.groupFwdMask?.toString(16),
+    group_fwd_mask: mask(link.groupFwdMask),
     group_addr: link.groupAddress,
     mcast_snooping: bit(link.mcastSnooping),
     no_linklocal_learn: bit(link.noLinklocalLearn),
@@ -147,7 +148,7 @@ function bridgePort(port: NonNullable<Link['bridgePort']>): Json {
     bcast_flood: port.bcastFlood,
     mcast_to_unicast: port.mcastToUnicast,
     neigh_suppress: port.neighSuppress,
-    group_fwd_mask: port.groupFwdMask?.toString(16),
+    group_fwd_mask: mask(port.groupFwdMask),
     group_fwd_mask_str: hex(port.groupFwdMask),
     vlan_tunnel: port.vlanTunnel,
     isolated: port.isolated,

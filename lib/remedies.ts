@@ -1,0 +1,209 @@
+/**
+ * What to do about what the kernel refuses or lacks: the texts that errors carry as their hint and that `overns doctor`
+ * prints as its remedies. One place, so that both say the same.
+ */
+import { readFileSync } from 'node:fs';
+import { release } from 'node:os';
+import type { NativeFailure } from './native.js';
+
+/** Bits of /proc/PID/status' Cap lines (include/uapi/linux/capability.h). */
+export const CAPABILITY = { CAP_NET_ADMIN: 12, CAP_NET_RAW: 13, CAP_SYS_ADMIN: 21, CAP_SYS_NICE: 23 } as const;
+export type Capability = keyof typeof CAPABILITY;
+
+/** How to come by privileges. */
+export const BECOME_PRIVILEGED =
+  'run as root (sudo), or in a namespace of your own: unshare --user --map-root-user --net --mount';
+
+/** How to come by a kind of device. */
+export const loadModule = (module: string): string =>
+  `load the module: modprobe ${module} (your distribution may have it in a package of extra kernel modules)`;
+
+/** How to raise the limit of a neighbour table. It is the machine's own, for all namespaces together. */
+export const raiseNeighbourLimit = (family: 'ipv4' | 'ipv6'): string =>
+  `sysctl -w net.${family}.neigh.default.gc_thresh3=16384`;
+
+export const RAISE_OPEN_FILES = 'ulimit -n 4096';
+
+/** The release that brought an attribute or a request, by the name that the API gives it. */
+export const SINCE: Readonly<Record<string, string>> = {
+  vnifilter: '5.18',
+  localbypass: '6.4',
+  labelPolicy: '6.7',
+  fdbMaxLearned: '6.8',
+  reservedBits: '6.14',
+  mcRoute: '6.17',
+  'bulk deletion of FDB entries of a bridge': '5.19',
+  'bulk deletion of FDB entries of a vxlan': '6.7',
+};
+
+/** True if a kernel's release is at least that version. */
+export function atLeast(version: string, running = release()): boolean {
+  const [, major = '0', minor = '0'] = /^(\d+)\.(\d+)/.exec(running) ?? [];
+  const [wantedMajor = 0, wantedMinor = 0] = version.split('.').map(Number);
+  return Number(major) > wantedMajor || (Number(major) === wantedMajor && Number(minor) >= wantedMinor);
+}
+
+/** What is known of a refused request beyond the kernel's answer. */
+export interface Refused {
+  readonly code: string;
+  readonly failure: NativeFailure;
+  /** `link`, `address`, `route`, `neighbor`, `fdb`: what it was about. */
+  readonly table?: string | undefined;
+  readonly op?: string | undefined;
+  readonly netns?: string | undefined;
+  readonly request?: Readonly<Record<string, unknown>> | undefined;
+}
+
+/** What to do about a refusal, or undefined when nothing is known beyond the kernel's own words. */
+export function remedyFor(refused: Refused, machine: Machine = REAL): string | undefined {
+  switch (refused.code) {
+    case 'EPERM':
+    case 'EACCES':
+      return privileges(refused, machine);
+    case 'ENODEV':
+      return noDevice(refused);
+    case 'ENOENT':
+      return noEntry(refused);
+    case 'EEXIST':
+      return exists(refused);
+    case 'EOPNOTSUPP':
+      return unsupported(refused, machine);
+    case 'EINVAL':
+      return tooNew(refused, machine);
+    case 'ENOBUFS':
+      return full(refused, machine);
+    case 'EMFILE':
+    case 'ENFILE':
+      return `raise the limit of open files: ${RAISE_OPEN_FILES}`;
+    default:
+      return undefined;
+  }
+}
+
+/** What the texts look at; another one in tests. */
+export interface Machine {
+  /** A file's content, undefined where there is none. */
+  read(path: string): string | undefined;
+  readonly release: string;
+}
+const REAL: Machine = {
+  read(path) {
+    try {
+      return readFileSync(path, 'utf8').trim();
+    } catch {
+      return undefined;
+    }
+  },
+  get release() {
+    return release();
+  },
+};
+
+/** Which capability a system call or a request asks for. */
+function capabilityFor({ syscall }: NativeFailure): Capability {
+  if (syscall.startsWith('RTM_')) return 'CAP_NET_ADMIN';
+  if (syscall.startsWith('sched_')) return 'CAP_SYS_NICE';
+  if (syscall === 'socket') return 'CAP_NET_RAW';
+  return 'CAP_SYS_ADMIN';
+}
+
+function privileges({ failure, netns }: Refused, machine: Machine): string {
+  const capability = capabilityFor(failure);
+  const where = netns ?? 'this network namespace';
+  const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(machine.read('/proc/self/status') ?? '')?.[1] ?? '0';
+  const has = ((BigInt(`0x${effective}`) >> BigInt(CAPABILITY[capability])) & 1n) === 1n;
+  return has
+    ? `it takes ${capability} in the user namespace that owns ${where}, and this process has it in another one: run in the one that made it`
+    : `it takes ${capability} in the user namespace that owns ${where}, and this process has none: ${BECOME_PRIVILEGED}`;
+}
+
+function words(value: unknown): string | undefined {
+  return typeof value === 'string' && value !== '' ? value : undefined;
+}
+
+function noDevice({ failure, table, netns, request = {} }: Refused): string {
+  const name =
+    failure.syscall === 'RTM_GETLINK'
+      ? words(failure.message)
+      : (words(request.link) ?? (table === 'link' ? (words(request.name) ?? words(request.index)) : undefined));
+  if (name === undefined) {
+    return table === 'route' ? 'name the link or a gateway that a link leads to' : 'name a link that exists there';
+  }
+  return `there is no link ${JSON.stringify(name)} in ${netns ?? 'this network namespace'}: \`ip link\` shows what there is`;
+}
+
+function noEntry({ table, request = {} }: Refused): string {
+  if (table === 'neighbor') return `there is no entry for ${words(request.ip)} on ${words(request.link)}`;
+  if (table === 'fdb') {
+    const where = Array.isArray(request.flags) && request.flags.includes('master') ? "its bridge's FDB" : 'its own FDB';
+    return `${words(request.link)} has no such entry for ${words(request.mac)} in ${where}`;
+  }
+  return 'name something that exists';
+}
+
+function exists({ failure, table, netns, request = {} }: Refused): string {
+  const where = netns === undefined ? '' : ` in ${netns}`;
+  const link = words(request.link);
+  switch (table) {
+    case 'link':
+      if (failure.kernelMessage?.includes('VNI')) {
+        return `another vxlan device of the host has VNI ${String(request.vni)} on this port: delete it, or choose another vni or port`;
+      }
+      return `there is a link ${JSON.stringify(words(request.name) ?? '')}${where}: delete it, or change it with set()`;
+    case 'address':
+      return `${link} has ${words(request.address)} already: replace() changes it`;
+    case 'route':
+      return `there is a route to ${words(request.dst)} with the same metric in the same table: replace() changes it, append() adds another way`;
+    case 'neighbor':
+      return `there is an entry for ${words(request.ip)} on ${link}: replace() changes it`;
+    case 'fdb':
+      return `there is an entry for ${words(request.mac)} on ${link}: replace() changes it, append() adds another destination`;
+    default:
+      return 'remove what is there, or use replace';
+  }
+}
+
+function unsupported(refused: Refused, machine: Machine): string {
+  const { failure, table, op, request = {} } = refused;
+  const running = `this is Linux ${machine.release}`;
+  const kind = words(request.kind);
+  if (table === 'link' && kind !== undefined) {
+    if (op === 'add' || op === 'replace') {
+      if (failure.kernelMessage?.includes('type')) {
+        return `${running}, without ${JSON.stringify(kind)} devices: ${loadModule(kind)}`;
+      }
+    } else if (failure.kernelMessage === undefined) {
+      return `${words(request.name)} is no ${kind}, or ${kind} devices cannot be changed: delete it and make another`;
+    }
+  }
+  if (table === 'fdb' && op === 'flush') {
+    const master = Array.isArray(request.flags) && request.flags.includes('master');
+    const feature = `bulk deletion of FDB entries of a ${master ? 'bridge' : 'vxlan'}`;
+    return `${feature} takes Linux ${SINCE[feature]} (${running}), and ${words(request.link)} to be ${master ? 'a port of a bridge' : 'a vxlan or a bridge'}: delete the entries one by one with batch() instead`;
+  }
+  if (table === 'fdb') {
+    return `${words(request.link)} has no such FDB: a vxlan has one of its own (flags: ['self']), a port has its bridge's (flags: ['master'])`;
+  }
+  return tooNew(refused, machine) ?? `${running}, which lacks the feature: \`overns doctor\` tells which`;
+}
+
+/** An attribute that a later kernel brought. */
+function tooNew({ request = {} }: Refused, machine: Machine): string | undefined {
+  for (const [name, version] of Object.entries(SINCE)) {
+    if (request[name] !== undefined && !atLeast(version, machine.release)) {
+      return `${name} takes Linux ${version}, this is ${machine.release}`;
+    }
+  }
+  return undefined;
+}
+
+function full({ failure, table, request = {} }: Refused, machine: Machine): string | undefined {
+  if (table !== 'neighbor' && failure.syscall !== 'RTM_NEWNEIGH') {
+    return 'the kernel had no room for what it was to tell: read faster, or raise net.core.rmem_max';
+  }
+  const family = String(request.ip ?? '').includes(':') ? 'ipv6' : 'ipv4';
+  // The threshold shows in the machine's first namespace only.
+  const hard = machine.read(`/proc/sys/net/${family}/neigh/default/gc_thresh3`);
+  const threshold = hard === undefined ? 'gc_thresh3 of the host' : `gc_thresh3 = ${hard}`;
+  return `the neighbour table of all namespaces together is full (${threshold}): ${raiseNeighbourLimit(family)}; permanent entries and those with extern_learn are exempt`;
+}
