@@ -217,7 +217,7 @@ async function tryDevices(addon: Native): Promise<Trial> {
     const failures = new Map<string, string>();
     const answers = await rtnl.batch(
       'link',
-      TRIALS.map((item) => ({ op: 'add', item })),
+      TRIALS.map((item) => ({ op: 'add', item: { ...item } })),
     );
     answers.forEach((failure, at) => {
       const { kind, name } = TRIALS[at] as LinkSpec;

@@ -453,7 +453,7 @@ export class Rtnl implements AsyncDisposable {
     checkMonitorOptions(options);
     if (!Array.isArray(options.netns)) throw invalidType('netns', options.netns, 'an array of namespaces');
     if (options.netns.length === 0) throw invalidArgument('netns', '[]', 'at least one namespace');
-    throwIfAborted(checkSignal(options.signal));
+    throwIfAborted(signalOf(options));
     const opened: Rtnl[] = [];
     try {
       const sources: MonitorSource[] = [];

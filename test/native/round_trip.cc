@@ -36,8 +36,9 @@ RoundTrip link(const Message& message) {
   link->link_netnsid.reset();
   link->operstate = 0;
   // A flag that is not set is left out.
-  std::erase_if(link->info, [](const InfoValue& item) {
-    return item.policy->value == ValueType::kFlag && item.value == std::variant<std::uint64_t, Ip>(std::uint64_t{0});
+  std::erase_if(link->info, [](const AttributeValue& item) {
+    const auto* number = std::get_if<std::uint64_t>(&item.value);
+    return item.policy->value == ValueType::kFlag && number != nullptr && *number == 0;
   });
   LinkSpec spec;
   spec.kind = link->kind;
