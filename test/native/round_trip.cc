@@ -30,16 +30,20 @@ RoundTrip link(const Message& message) {
   link->family = 0;
   link->flags &= IFF_UP;
   link->hardware = 0;
-  link->slave_kind.clear();
   link->alternative_names.clear();
   link->link.reset();
   link->link_netnsid.reset();
   link->operstate = 0;
-  // A flag that is not set is left out.
-  std::erase_if(link->info, [](const AttributeValue& item) {
-    const auto* number = std::get_if<std::uint64_t>(&item.value);
-    return item.policy->value == ValueType::kFlag && number != nullptr && *number == 0;
-  });
+  link->unknown.clear();
+  for (auto* values : {&link->attributes, &link->info, &link->bridge_port}) {
+    std::erase_if(*values, [](const AttributeValue& item) {
+      // A flag that is not set is left out.
+      const auto* number = std::get_if<std::uint64_t>(&item.value);
+      const bool unset = item.policy->value == ValueType::kFlag && number != nullptr && *number == 0;
+      return item.policy->read_only || unset;
+    });
+  }
+  if (link->bridge_port.empty()) link->slave_kind.clear();
   LinkSpec spec;
   spec.kind = link->kind;
   spec.name = link->name;
@@ -49,15 +53,19 @@ RoundTrip link(const Message& message) {
   spec.mac = link->mac;
   spec.master = link->master;
   spec.alias = link->alias;
+  spec.addr_gen_mode = link->addr_gen_mode;
+  spec.attributes = link->attributes;
   spec.info = link->info;
+  spec.bridge_port = link->bridge_port;
   RequestBatch batch;
   encode_link(batch, spec, 0);
   return compare(*link, batch, decode_link);
 }
 
 RoundTrip address(const Message& message) {
-  const auto address = decode_address(message);
+  auto address = decode_address(message);
   if (!address) return RoundTrip::kOther;
+  address->unknown.clear();
   RequestBatch batch;
   encode_address(batch, RTM_NEWADDR, 0, *address);
   return compare(*address, batch, decode_address);
@@ -66,6 +74,7 @@ RoundTrip address(const Message& message) {
 RoundTrip route(const Message& message) {
   auto route = decode_route(message);
   if (!route) return RoundTrip::kOther;
+  route->unknown.clear();
   if (route->table == RT_TABLE_UNSPEC) route->table = RT_TABLE_MAIN;  // what that means in a request
   RequestBatch batch;
   encode_route(batch, RTM_NEWROUTE, 0, *route);
@@ -79,6 +88,7 @@ RoundTrip neighbor(const Message& message) {
   entry->master = 0;
   entry->link_netnsid.reset();
   entry->probes.reset();
+  entry->unknown.clear();
   RequestBatch batch;
   encode_neighbor(batch, RTM_NEWNEIGH, 0, *entry);
   return compare(*entry, batch, decode_neighbor);
