@@ -410,6 +410,7 @@ export class Rtnl implements AsyncDisposable {
     options: QueueOptions & { readonly groups?: readonly ('link' | 'address' | 'route' | 'neigh')[] | undefined } = {},
   ): Subscription<RtnlEvent> {
     this.#opened();
+    signalOf(options);
     const groups = options.groups ?? ['link', 'address', 'route', 'neigh'];
     const source = { path: this.#path, groups, netns: this.#netns };
     return createSubscription<RtnlEvent>(
