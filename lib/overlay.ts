@@ -99,14 +99,15 @@ export interface AttachOptions extends Cancel {
 }
 
 function checkAddresses(value: unknown, name: string): readonly Cidr[] {
-  const list = Array.isArray(value) ? value : [value];
-  const seen = new Set<string>();
-  return list.map((each, at) => {
+  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
+  const found = new Map<string, Cidr>();
+  // Not map(), which passes over holes, of which a sparse array can have billions.
+  for (const [at, each] of list.entries()) {
     const cidr = interfaceAddress(each, Array.isArray(value) ? `${name}[${at}]` : name);
-    if (seen.has(cidr.ip)) throw invalidArgument(name, each, 'an address given once');
-    seen.add(cidr.ip);
-    return cidr;
-  });
+    if (found.has(cidr.ip)) throw invalidArgument(name, each, 'an address given once');
+    found.set(cidr.ip, cidr);
+  }
+  return [...found.values()];
 }
 
 function checkOptions(value: unknown): void {
@@ -160,7 +161,7 @@ export class Overlay implements AsyncDisposable {
     const port = options.port === undefined ? VXLAN_PORT : checkPort(options.port);
     const addresses = options.address === undefined ? [] : checkAddresses(options.address, 'address');
     const carries6 = addresses.some((address) => address.family === 6);
-    const asked = options.mtu ?? 'auto';
+    const asked = options.mtu === undefined ? 'auto' : options.mtu;
     if (asked !== 'auto') checkMtu(asked, 'mtu', carries6 ? 6 : 4);
     const given = options.vtep === undefined ? undefined : vtepIp(options.vtep);
     checkNetns(options.host, 'host');
@@ -344,7 +345,7 @@ export class Overlay implements AsyncDisposable {
         `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`,
       );
     }
-    const publish = options.store && this.#writer(options.store, 'publish');
+    const publish = options.store === undefined ? undefined : this.#writer(options.store, 'publish');
     throwIfAborted(signal);
 
     const target = await resolveContainer(container, { signal, docker: options.docker });
@@ -449,6 +450,7 @@ export class Overlay implements AsyncDisposable {
 
   /** The store's method as this overlay sees it. */
   #writer(store: Store, method: 'publish' | 'withdraw'): (endpoint: Endpoint, options?: Cancel) => Promise<void> {
+    if (store === null || typeof store !== 'object') throw invalidType('store', store, 'a store');
     const view = storeFor(store, { overlay: this.name, vni: this.vni });
     const write = view[method];
     if (typeof write !== 'function') throw invalidType('store', store, `a store with ${method}()`);
@@ -467,7 +469,7 @@ export class Overlay implements AsyncDisposable {
     const rtnl = this.#open();
     checkOptions(options);
     const signal = checkSignal(options.signal);
-    const withdraw = options.store && this.#writer(options.store, 'withdraw');
+    const withdraw = options.store === undefined ? undefined : this.#writer(options.store, 'withdraw');
     throwIfAborted(signal);
     const byIp = typeof target === 'object' && target !== null && 'ip' in target;
     const attached = await this.#attached(rtnl);

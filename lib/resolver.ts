@@ -65,6 +65,12 @@ export interface ResolverOptions extends Cancel {
   readonly takeover?: boolean | undefined;
 }
 
+function booleanOption(options: ResolverOptions, name: 'takeover' | 'realtime'): boolean {
+  const value = options[name];
+  if (value !== undefined && typeof value !== 'boolean') throw invalidType(name, value, 'a boolean');
+  return value === true;
+}
+
 function integerOption(
   options: ResolverOptions,
   name: 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups',
@@ -128,7 +134,8 @@ export class Resolver implements AsyncDisposable {
       negativeTtlMs: integerOption(options, 'negativeTtlMs', 0, 3_600_000, 1000),
       maxLookups: integerOption(options, 'maxLookups', 1, 65_536, 256),
     };
-    this.#takeover = options.takeover === true;
+    this.#takeover = booleanOption(options, 'takeover');
+    const realtime = booleanOption(options, 'realtime');
     this.#store = options.store === undefined ? undefined : checkStore(options.store, 'store');
     let settled: Settled | undefined;
     this.closed = new Promise((resolve, reject) => {
@@ -138,7 +145,7 @@ export class Resolver implements AsyncDisposable {
     this.#settled = settled as unknown as Settled;
     this.#lease = new ReactorLease();
     this.#lease.ref();
-    if (options.realtime === true) this.#lease.thread.realtime(true);
+    if (realtime) this.#lease.thread.realtime(true);
   }
 
   /**
@@ -151,7 +158,7 @@ export class Resolver implements AsyncDisposable {
     if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
     const signal = checkSignal(options.signal);
     throwIfAborted(signal);
-    const overlays = options.overlays ?? [];
+    const overlays = options.overlays === undefined ? [] : options.overlays;
     if (!Array.isArray(overlays)) throw invalidType('overlays', overlays, 'an array');
     const resolver = new Resolver(options);
     try {
@@ -225,7 +232,7 @@ export class Resolver implements AsyncDisposable {
 
   /** Stops serving an overlay; the kernel's entries stay. Nothing happens when it is not served. */
   async remove(overlay: Overlay | string): Promise<void> {
-    const name = typeof overlay === 'string' ? overlay : overlay?.name;
+    const name = overlay !== null && typeof overlay === 'object' ? overlay.name : overlay;
     if (typeof name !== 'string') throw invalidType('overlay', overlay, 'an Overlay or its name');
     const served = this.#served.get(name);
     if (served) await this.#drop(served);
@@ -263,7 +270,7 @@ export class Resolver implements AsyncDisposable {
   /** Calls `fn` for each event of a kind until disposed. What it throws is an uncaught exception, as a listener's. */
   on<K extends Kind>(kind: K, fn: (event: Extract<ResolverEvent, { kind: K }>) => void): Disposable {
     this.#check();
-    const kinds = checkKinds([kind]);
+    const kinds = checkKinds([kind], 'kind');
     if (typeof fn !== 'function') throw invalidType('fn', fn, 'a function');
     const listener: Listener = {
       kinds,
@@ -394,11 +401,11 @@ export class Resolver implements AsyncDisposable {
   }
 }
 
-function checkKinds(kinds: readonly Kind[] | undefined): ReadonlySet<Kind> {
+function checkKinds(kinds: readonly Kind[] | undefined, name = 'kinds'): ReadonlySet<Kind> {
   if (kinds === undefined) return new Set(KINDS);
-  if (!Array.isArray(kinds)) throw invalidType('kinds', kinds, 'an array');
+  if (!Array.isArray(kinds)) throw invalidType(name, kinds, 'an array');
   for (const kind of kinds)
-    if (!KINDS.includes(kind)) throw invalidArgument('kinds', kind, `one of ${KINDS.join(', ')}`);
+    if (!KINDS.includes(kind)) throw invalidArgument(name, kind, `one of ${KINDS.join(', ')}`);
   return new Set(kinds);
 }
 

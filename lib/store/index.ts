@@ -2,7 +2,7 @@
 import { tracingChannel } from 'node:diagnostics_channel';
 import { readFile } from 'node:fs/promises';
 import { checkSignal, raceAbort, throwIfAborted } from '../abort.js';
-import { canonicalIp, canonicalMac } from '../address.js';
+import { canonicalIp, canonicalMac, checkVni } from '../address.js';
 import { invalidArgument, invalidType, OvernsError } from '../errors.js';
 import type { Answer, Cancel, Change, Endpoint, OwnedStore, Query, Store, Where } from '../types.js';
 import type { Backend, Network, WatchOptions } from './backend.js';
@@ -182,6 +182,8 @@ class UrlStore implements OwnedStore, ScopedStore {
 function checkQuery(query: unknown): Query {
   if (query === null || typeof query !== 'object') throw invalidType('query', query, 'a query, an object');
   const given = query as Query;
+  if (typeof given.overlay !== 'string') throw invalidType('query.overlay', given.overlay, 'a string');
+  checkVni(given.vni, 'query.vni');
   if (given.kind === 'l3') return { ...given, ip: canonicalIp(given.ip, 'query.ip') };
   if (given.kind === 'l2') return { ...given, mac: canonicalMac(given.mac, 'query.mac') };
   throw invalidArgument('query.kind', (given as { kind: unknown }).kind, "'l3' or 'l2'");
@@ -208,7 +210,7 @@ function refuseTls(options: TlsOptions): TlsOptions {
 async function readTls(options: TlsOptions, signal: AbortSignal | undefined): Promise<TlsOptions> {
   const read = async (name: keyof typeof TLS_VARIABLES) => {
     const variable = TLS_VARIABLES[name];
-    const given = options[name] ?? process.env[variable];
+    const given = options[name] === undefined ? process.env[variable] : options[name];
     if (given === undefined || given === '') return undefined;
     if (typeof given !== 'string') throw invalidType(name, given, 'a string: PEM text or a path');
     if (given.includes('-----BEGIN ')) return given;

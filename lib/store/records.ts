@@ -79,7 +79,9 @@ export function checkEndpoint(endpoint: unknown, name = 'endpoint'): Endpoint {
   const { ip, ips = [ip], mac, vtep } = endpoint as Partial<Endpoint>;
   if (!Array.isArray(ips)) throw invalidType(`${name}.ips`, ips, 'an array of IP addresses');
   if (ips.length === 0) throw invalidArgument(`${name}.ips`, ips, 'an array of at least one IP address');
-  const all = new Set(ips.map((one: unknown, at) => unicastIp(one, `${name}.ips[${at}]`)));
+  const all = new Set<string>();
+  // Not map(), which passes over holes, of which a sparse array can have billions.
+  for (const [at, one] of ips.entries()) all.add(unicastIp(one, `${name}.ips[${at}]`));
   const first = ip === undefined ? [...all][0] : unicastIp(ip, `${name}.ip`);
   if (!all.has(first as string)) throw invalidArgument(`${name}.ip`, ip, 'one of its ips');
   return {

@@ -60,6 +60,7 @@ void parse_link(const Fields& fields, Command& command) {
   spec.index = static_cast<std::int32_t>(fields.number("index", INT32_MAX).value_or(0));
   if (const auto name = fields.text("newName")) {
     // Named by its index in the request, which has room for one name.
+    if (name->empty()) fields.out_of_range<Unit>("newName", "a link's name, which is not empty");
     command.link = spec.name;
     spec.name = *name;
   }

@@ -107,7 +107,7 @@ std::optional<std::uint8_t> Fields::family() const {
 std::optional<Fields> Fields::object(const char* name) const {
   const auto value = get(name);
   if (!value) return std::nullopt;
-  if (!value->IsObject() || value->IsArray()) return wrong<Fields>(name, "an object");
+  if (value->Type() != napi_object || value->IsArray()) return wrong<Fields>(name, "an object");
   return Fields(env_, value->As<Napi::Object>(), path_ + name + ".");
 }
 
@@ -119,7 +119,7 @@ std::optional<std::vector<Fields>> Fields::objects(const char* name) const {
   std::vector<Fields> all;
   for (std::uint32_t i = 0; i < array.Length(); ++i) {
     const Napi::Value each = array.Get(i);
-    if (!each.IsObject()) return wrong<std::vector<Fields>>(name, "an array of objects");
+    if (each.Type() != napi_object) return wrong<std::vector<Fields>>(name, "an array of objects");
     all.emplace_back(env_, each.As<Napi::Object>(), path_ + name + "[" + std::to_string(i) + "].");
   }
   return all;

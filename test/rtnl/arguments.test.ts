@@ -71,7 +71,8 @@ const text = is('string');
 const number = is('number');
 const truth = is('boolean');
 const list = (value: unknown): boolean => Array.isArray(value);
-const object = (value: unknown): boolean => typeof value === 'object' && value !== null && !Array.isArray(value);
+const object = (value: unknown): boolean => typeof value === 'object' && value !== null;
+const record = (value: unknown): boolean => object(value) && !Array.isArray(value);
 const bytes = (value: unknown): boolean => value instanceof Uint8Array;
 const never = (): boolean => false;
 const either =
@@ -181,14 +182,14 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
         group: text,
         device: either(text, number),
         port: number,
-        portRange: object,
+        portRange: record,
         ttl: number,
         df: text,
         learning: truth,
         reservedBits: bytes,
-        bridgePort: object,
+        bridgePort: record,
         alias: never,
-        peer: object,
+        peer: record,
       }),
       ...fields((extra) => rtnl.links.add({ kind: 'veth', name: 'va9', peer: { name: 'vb9', ...extra } } as never), {
         name: text,
@@ -199,7 +200,7 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
       ...fields((extra) => rtnl.links.set({ name: 'br0', bridgePort: extra } as never), { state: text, cost: number, hairpin: truth, backupPort: either(text, number) }).map(
         (each) => ({ ...each, argument: `bridgePort.${each.argument}` }),
       ),
-      ...fields((extra) => rtnl.links.set({ name: 'br0', ...extra } as never), { alias: text, newName: (value) => text(value) && value !== 'x' }),
+      ...fields((extra) => rtnl.links.set({ name: 'nope', ...extra } as never), { alias: text, newName: text }),
     ]);
     cases.set('addresses.add, fields', fields((extra) => rtnl.addresses.add({ ...address, ...extra } as never), {
       link: text,
@@ -234,7 +235,7 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
         nexthop: number,
         preference: text,
         expires: number,
-        metrics: object,
+        metrics: record,
       }),
       ...fields((extra) => rtnl.routes.add({ dst: '10.8.0.0/16', nexthops: [extra] } as never), { gateway: text, link: text, weight: number, flags: list }).map(
         (each) => ({ ...each, argument: `nexthops\\[0\\].${each.argument}` }),
@@ -263,7 +264,7 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
       flags: list,
     }));
     cases.set('fdb.flush', [
-      { argument: 'filter', takes: object, call: (value) => rtnl.fdb.flush((list(value) ? 1 : value) as never) },
+      { argument: 'filter', takes: object, call: (value) => rtnl.fdb.flush((object(value) ? { link: 'vx0' } : value) as never) },
       ...fields((extra) => rtnl.fdb.flush({ link: 'vx0', ...extra } as never), {
         link: text,
         dst: text,
@@ -395,7 +396,7 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
       expect(all.length).toBeGreaterThan(0);
       const wrong: string[] = [];
       for (const each of all) {
-        await check(group, each).catch((error: Error) => wrong.push(`${each.argument}: ${error.message}`));
+        await check(group, each).catch((error: Error) => wrong.push(`${each.argument}: ${(error.cause as Error | undefined)?.message ?? error.message}`));
       }
       expect(wrong).toEqual([]);
     });

@@ -229,6 +229,7 @@ export function linkJson(link: Link, links: Links): Json {
     tso_max_size: link.tsoMaxSize,
     tso_max_segs: link.tsoMaxSegs,
     gro_max_size: link.groMaxSize,
+    proto_down: yes(link.protoDown),
     ifalias: link.alias,
   });
 }
