@@ -122,9 +122,9 @@ std::size_t Ip::write(char* text) const {
   if (bytes[0] == 0 && bytes[1] == 0) {  // ::, ::1, and what has a dotted form
     char terminated[INET6_ADDRSTRLEN] = "";
     inet_ntop(AF_INET6, bytes.data(), terminated, sizeof terminated);
-    const std::size_t size = std::strlen(terminated);
-    std::memcpy(text, terminated, size);
-    return size;
+    const std::string_view written(terminated);
+    written.copy(text, written.size());
+    return written.size();
   }
   // RFC 5952 section 4.2: the longest run of two or more zero groups, the first of equal ones.
   std::size_t run = 8;
