@@ -400,7 +400,12 @@ function openFiles(machine: Machine): Check {
   const value = most === Number.POSITIVE_INFINITY ? 'unlimited' : `${most} at most`;
   return most >= 1024
     ? { ...base, status: 'ok', value }
-    : { ...base, status: 'warn', value, remedy: `${RAISE_OPEN_FILES}: an agent holds several sockets for every overlay` };
+    : {
+        ...base,
+        status: 'warn',
+        value,
+        remedy: `${RAISE_OPEN_FILES}: an agent holds several sockets for every overlay`,
+      };
 }
 
 function realtime(machine: Machine): Check {

@@ -71,7 +71,9 @@ NetlinkError.prototype.name = 'NetlinkError';
 
 /** A wrong value in an argument: a RangeError that names the argument and carries Node's own code. */
 export function invalidArgument(name: string, value: unknown, expected: string): RangeError & { code: string } {
-  return Object.assign(new RangeError(`${name}: ${shown(value)} is not ${expected}`), { code: 'ERR_INVALID_ARG_VALUE' });
+  return Object.assign(new RangeError(`${name}: ${shown(value)} is not ${expected}`), {
+    code: 'ERR_INVALID_ARG_VALUE',
+  });
 }
 
 /** A value in one line. Of objects the kind only: their own conversions may throw. */

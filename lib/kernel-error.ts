@@ -37,7 +37,8 @@ export function isNativeFailure(value: unknown): value is NativeFailure {
 export function netlinkError(failure: NativeFailure, attempt: Attempt): NetlinkError {
   const code = errnoName(failure.errno);
   // Nor has it to do with sockets here.
-  const words = failure.errno === EOPNOTSUPP ? 'operation not supported' : (getSystemErrorMap().get(failure.errno)?.[1] ?? code);
+  const words =
+    failure.errno === EOPNOTSUPP ? 'operation not supported' : (getSystemErrorMap().get(failure.errno)?.[1] ?? code);
   const where = attempt.netns ? ` in ${attempt.netns}` : '';
   const on =
     failure.message && failure.message !== failure.syscall

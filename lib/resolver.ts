@@ -14,7 +14,7 @@ import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { errnoName } from './kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from './native.js';
 import { netnsPath } from './netns.js';
-import { Overlay } from './overlay.js';
+import type { Overlay } from './overlay.js';
 import { type ReactorClient, ReactorLease } from './reactor.js';
 import type { WatchOptions } from './store/backend.js';
 import { scopeOf, storeFor } from './store/index.js';
@@ -162,11 +162,11 @@ export class Resolver implements AsyncDisposable {
     if (!Array.isArray(overlays)) throw invalidType('overlays', overlays, 'an array');
     const resolver = new Resolver(options);
     try {
-      for (const item of overlays) {
+      for (const [at, item] of overlays.entries()) {
         throwIfAborted(signal);
-        if (item instanceof Overlay) await resolver.add(item);
-        else if (item !== null && typeof item === 'object') await resolver.add(item.overlay, item.store);
-        else throw invalidType('overlays', item, 'overlays');
+        if (isOverlay(item)) await resolver.add(item);
+        else if (isOverlay(item?.overlay)) await resolver.add(item.overlay, item.store);
+        else throw invalidType(`overlays[${at}]`, item, 'an Overlay, or one with its store: { overlay, store }');
       }
       throwIfAborted(signal);
     } catch (error) {
@@ -183,9 +183,7 @@ export class Resolver implements AsyncDisposable {
   /** Serves one more overlay. Fulfils once its misses are answered. */
   async add(overlay: Overlay, store?: Store): Promise<void> {
     this.#check();
-    if (overlay === null || typeof overlay !== 'object' || typeof overlay.netns !== 'string') {
-      throw invalidType('overlay', overlay, 'an Overlay');
-    }
+    if (!isOverlay(overlay)) throw invalidType('overlay', overlay, 'an Overlay');
     const given = store === undefined ? this.#store : checkStore(store, 'store');
     if (!given) {
       throw new OvernsError('OVERNS_STORE', `overlay "${overlay.name}" has no store to look endpoints up in`, {
@@ -404,8 +402,7 @@ export class Resolver implements AsyncDisposable {
 function checkKinds(kinds: readonly Kind[] | undefined, name = 'kinds'): ReadonlySet<Kind> {
   if (kinds === undefined) return new Set(KINDS);
   if (!Array.isArray(kinds)) throw invalidType(name, kinds, 'an array');
-  for (const kind of kinds)
-    if (!KINDS.includes(kind)) throw invalidArgument(name, kind, `one of ${KINDS.join(', ')}`);
+  for (const kind of kinds) if (!KINDS.includes(kind)) throw invalidArgument(name, kind, `one of ${KINDS.join(', ')}`);
   return new Set(kinds);
 }
 
@@ -854,6 +851,11 @@ class LookupOptions {
     this.#aborted = { reason };
     this.#controller?.abort(reason);
   }
+}
+
+/** Not by its class: two copies of the package can be loaded. */
+function isOverlay(value: unknown): value is Overlay {
+  return value !== null && typeof value === 'object' && 'netns' in value && typeof value.netns === 'string';
 }
 
 function asError(thrown: unknown): Error {

@@ -254,9 +254,10 @@ class Fdb extends KernelTable<FdbEntry, FdbEntry> implements FdbTable {
   async flush(filter: FdbFlush, options?: Cancel): Promise<void> {
     if (filter === null || typeof filter !== 'object') throw invalidType('filter', filter, 'an object');
     throwIfAborted(signalOf(options));
+    const link = checkInterfaceName(filter.link, 'link');
     const request = filter as unknown as Item;
     await kernel(
-      { what: `flush the FDB of ${String(filter.link)}`, netns: this.netns, request, table: 'fdb', op: 'flush' },
+      { what: `flush the FDB of ${link}`, netns: this.netns, request, table: 'fdb', op: 'flush' },
       this.open().flush(request),
     );
   }

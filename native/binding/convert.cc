@@ -121,8 +121,8 @@ std::optional<FlushCommand> parse_flush(Napi::Env env, const Napi::Object& objec
     std::uint16_t match, mask;
   };
   static constexpr Name<int> kStates[] = {{"permanent", 0}, {"static", 1}, {"dynamic", 2}};
-  static constexpr States kBits[] = {{NUD_PERMANENT, NUD_PERMANENT}, {NUD_NOARP, NUD_NOARP | NUD_PERMANENT},
-                                     {0, NUD_NOARP | NUD_PERMANENT}};
+  static constexpr States kBits[] = {
+      {NUD_PERMANENT, NUD_PERMANENT}, {NUD_NOARP, NUD_NOARP | NUD_PERMANENT}, {0, NUD_NOARP | NUD_PERMANENT}};
   const Fields fields(env, object);
   FlushCommand command;
   NeighborEntry& match = command.flush.match;

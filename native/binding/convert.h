@@ -41,12 +41,12 @@ std::uint16_t creation_flags(Verb verb);                                    // N
 struct Command {
   Verb verb = Verb::kAdd;
   std::variant<LinkSpec, InterfaceAddress, RouteEntry> item;
-  std::string link;        // the device that an address or route is on; the old name of a link that gets another
+  std::string link;               // the device that an address or route is on; the old name of a link that gets another
   std::vector<std::string> hops;  // of the route's ways
-  std::string master;      // a link's
-  std::string parent;      // of a vlan or macvlan
-  bool no_master = false;  // the link leaves its bridge
-  std::string netns;       // path; where a link is to live
+  std::string master;             // a link's
+  std::string parent;             // of a vlan or macvlan
+  bool no_master = false;         // the link leaves its bridge
+  std::string netns;              // path; where a link is to live
   std::string peer_netns;
 };
 // Throws a JavaScript exception (and returns nothing) on a value of the wrong type or range.

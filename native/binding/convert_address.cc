@@ -9,18 +9,10 @@ namespace overns {
 namespace {
 
 constexpr Name<std::uint32_t> kAddressFlags[] = {
-    {"secondary", IFA_F_SECONDARY},
-    {"nodad", IFA_F_NODAD},
-    {"optimistic", IFA_F_OPTIMISTIC},
-    {"dadfailed", IFA_F_DADFAILED},
-    {"home", IFA_F_HOMEADDRESS},
-    {"deprecated", IFA_F_DEPRECATED},
-    {"tentative", IFA_F_TENTATIVE},
-    {"permanent", IFA_F_PERMANENT},
-    {"mngtmpaddr", IFA_F_MANAGETEMPADDR},
-    {"noprefixroute", IFA_F_NOPREFIXROUTE},
-    {"autojoin", IFA_F_MCAUTOJOIN},
-    {"stable-privacy", IFA_F_STABLE_PRIVACY},
+    {"secondary", IFA_F_SECONDARY},         {"nodad", IFA_F_NODAD},         {"optimistic", IFA_F_OPTIMISTIC},
+    {"dadfailed", IFA_F_DADFAILED},         {"home", IFA_F_HOMEADDRESS},    {"deprecated", IFA_F_DEPRECATED},
+    {"tentative", IFA_F_TENTATIVE},         {"permanent", IFA_F_PERMANENT}, {"mngtmpaddr", IFA_F_MANAGETEMPADDR},
+    {"noprefixroute", IFA_F_NOPREFIXROUTE}, {"autojoin", IFA_F_MCAUTOJOIN}, {"stable-privacy", IFA_F_STABLE_PRIVACY},
 };
 // IFAPROT_*
 constexpr Name<std::uint8_t> kAddressProtocols[] = {{"kernel_lo", 1}, {"kernel_ra", 2}, {"kernel_ll", 3}};

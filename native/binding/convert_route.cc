@@ -10,40 +10,44 @@ namespace overns {
 namespace {
 
 constexpr Name<std::uint8_t> kRouteTypes[] = {
-    {"unicast", RTN_UNICAST},     {"local", RTN_LOCAL},         {"broadcast", RTN_BROADCAST},
-    {"anycast", RTN_ANYCAST},     {"multicast", RTN_MULTICAST}, {"blackhole", RTN_BLACKHOLE},
-    {"unreachable", RTN_UNREACHABLE}, {"prohibit", RTN_PROHIBIT}, {"throw", RTN_THROW},
-    {"nat", RTN_NAT},             {"xresolve", RTN_XRESOLVE},   {"unspec", RTN_UNSPEC},
+    {"unicast", RTN_UNICAST},
+    {"local", RTN_LOCAL},
+    {"broadcast", RTN_BROADCAST},
+    {"anycast", RTN_ANYCAST},
+    {"multicast", RTN_MULTICAST},
+    {"blackhole", RTN_BLACKHOLE},
+    {"unreachable", RTN_UNREACHABLE},
+    {"prohibit", RTN_PROHIBIT},
+    {"throw", RTN_THROW},
+    {"nat", RTN_NAT},
+    {"xresolve", RTN_XRESOLVE},
+    {"unspec", RTN_UNSPEC},
 };
 // The low byte is of each way (RTNH_F_*), the rest of the route (RTM_F_*).
 constexpr Name<std::uint32_t> kRouteFlags[] = {
-    {"dead", RTNH_F_DEAD},
-    {"pervasive", RTNH_F_PERVASIVE},
-    {"onlink", RTNH_F_ONLINK},
-    {"offload", RTNH_F_OFFLOAD},
-    {"linkdown", RTNH_F_LINKDOWN},
-    {"unresolved", RTNH_F_UNRESOLVED},
-    {"trap", RTNH_F_TRAP},
-    {"notify", RTM_F_NOTIFY},
-    {"cloned", RTM_F_CLONED},
-    {"equalize", RTM_F_EQUALIZE},
-    {"prefix", RTM_F_PREFIX},
-    {"rt_offload", RTM_F_OFFLOAD},
-    {"rt_trap", RTM_F_TRAP},
-    {"rt_offload_failed", RTM_F_OFFLOAD_FAILED},
+    {"dead", RTNH_F_DEAD},         {"pervasive", RTNH_F_PERVASIVE},
+    {"onlink", RTNH_F_ONLINK},     {"offload", RTNH_F_OFFLOAD},
+    {"linkdown", RTNH_F_LINKDOWN}, {"unresolved", RTNH_F_UNRESOLVED},
+    {"trap", RTNH_F_TRAP},         {"notify", RTM_F_NOTIFY},
+    {"cloned", RTM_F_CLONED},      {"equalize", RTM_F_EQUALIZE},
+    {"prefix", RTM_F_PREFIX},      {"rt_offload", RTM_F_OFFLOAD},
+    {"rt_trap", RTM_F_TRAP},       {"rt_offload_failed", RTM_F_OFFLOAD_FAILED},
 };
 constexpr Name<std::uint8_t> kPreferences[] = {{"medium", 0}, {"high", 1}, {"low", 3}};  // RFC 4191
 constexpr Name<std::uint8_t> kRuleActions[] = {
-    {"table", FR_ACT_TO_TBL},         {"goto", FR_ACT_GOTO},         {"nop", FR_ACT_NOP},
-    {"blackhole", FR_ACT_BLACKHOLE},  {"unreachable", FR_ACT_UNREACHABLE}, {"prohibit", FR_ACT_PROHIBIT},
+    {"table", FR_ACT_TO_TBL},
+    {"goto", FR_ACT_GOTO},
+    {"nop", FR_ACT_NOP},
+    {"blackhole", FR_ACT_BLACKHOLE},
+    {"unreachable", FR_ACT_UNREACHABLE},
+    {"prohibit", FR_ACT_PROHIBIT},
 };
 constexpr Name<std::uint32_t> kRuleFlags[] = {
     {"permanent", FIB_RULE_PERMANENT},       {"invert", FIB_RULE_INVERT},
     {"unresolved", FIB_RULE_UNRESOLVED},     {"iif_detached", FIB_RULE_IIF_DETACHED},
     {"oif_detached", FIB_RULE_OIF_DETACHED},
 };
-constexpr Name<std::uint16_t> kGroupTypes[] = {{"mpath", NEXTHOP_GRP_TYPE_MPATH},
-                                               {"resilient", NEXTHOP_GRP_TYPE_RES}};
+constexpr Name<std::uint16_t> kGroupTypes[] = {{"mpath", NEXTHOP_GRP_TYPE_MPATH}, {"resilient", NEXTHOP_GRP_TYPE_RES}};
 
 // The bits that an application sets; what the kernel tells of a route is no part of a request.
 constexpr std::uint32_t kSettable = RTNH_F_ONLINK | RTNH_F_PERVASIVE;
@@ -64,7 +68,8 @@ void parse_hops(const Fields& fields, RouteEntry& route, Command& command) {
 // As `ip route` chooses where nothing is said.
 void complete(const Fields& fields, RouteEntry& route, bool deletion) {
   const bool local = route.type == RTN_LOCAL || route.type == RTN_BROADCAST || route.type == RTN_ANYCAST;
-  route.table = static_cast<std::uint32_t>(fields.number("table", UINT32_MAX, 1).value_or(local ? RT_TABLE_LOCAL : RT_TABLE_MAIN));
+  route.table = static_cast<std::uint32_t>(
+      fields.number("table", UINT32_MAX, 1).value_or(local ? RT_TABLE_LOCAL : RT_TABLE_MAIN));
   route.protocol = fields.word_or_number("protocol", kRouteProtocols).value_or(deletion ? RTPROT_UNSPEC : RTPROT_BOOT);
   std::uint8_t scope = RT_SCOPE_UNIVERSE;
   if (route.family == AF_INET) {
@@ -156,7 +161,7 @@ void parse_route(const Fields& fields, Command& command) {
 Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& names) {
   auto object = Napi::Object::New(env);
   object.Set("dst", route.destination.empty() && route.prefix == 0 ? std::string("default")
-                                                                    : with_prefix(route.destination, route.prefix));
+                                                                   : with_prefix(route.destination, route.prefix));
   object.Set("family", family_word(route.family));
   object.Set("type", word_or_number(env, route.type, kRouteTypes));
   if (!route.from.empty()) object.Set("from", with_prefix(route.from, route.from_prefix));

@@ -192,9 +192,7 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
       encode_get_routes(batch, {filter.family, filter.table, index, filter.protocol, filter.type});
       break;
     case Table::kRule: encode_get_rules(batch, filter.family); break;
-    case Table::kNexthop:
-      encode_get_nexthops(batch, filter.family, index, static_cast<std::uint32_t>(master));
-      break;
+    case Table::kNexthop: encode_get_nexthops(batch, filter.family, index, static_cast<std::uint32_t>(master)); break;
     case Table::kNeighbor: encode_get_neighbors(batch, filter.family, index, static_cast<std::uint32_t>(master)); break;
     case Table::kFdb: encode_get_neighbors(batch, AF_BRIDGE, index, static_cast<std::uint32_t>(master)); break;
   }
@@ -265,8 +263,8 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
     return DefineClass(env, "Rtnl",
                        {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::entries>("entries"),
                         InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::flush>("flush"),
-                        InstanceMethod<&Rtnl::nsid>("nsid"),
-                        InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"), InstanceMethod<&Rtnl::close>("close")});
+                        InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"),
+                        InstanceMethod<&Rtnl::close>("close")});
   }
 
   explicit Rtnl(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Rtnl>(info) {

@@ -58,7 +58,8 @@ std::optional<InterfaceAddress> decode_address(const Message& message) {
   auto attributes = message.attributes<ifaddrmsg>();
   while (const auto attribute = attributes.next()) {
     switch (attribute->type) {
-      // On a point-to-point link IFA_ADDRESS is the other end; without one it is the address once more, or alone (IPv6).
+      // On a point-to-point link IFA_ADDRESS is the other end; without one it is the address once more, or alone
+      // (IPv6).
       case IFA_LOCAL: address.ip = Ip::from(attribute->payload).value_or(Ip{}); break;
       case IFA_ADDRESS: other = Ip::from(attribute->payload).value_or(Ip{}); break;
       case IFA_BROADCAST: address.broadcast = Ip::from(attribute->payload).value_or(Ip{}); break;

@@ -111,8 +111,7 @@ std::optional<AttributeValue> decode_one(const AttributePolicy& policy, const At
       return mac ? std::optional(AttributeValue{&policy, *mac}) : std::nullopt;
     }
     case ValueType::kText: return AttributeValue{&policy, std::string(attribute.text())};
-    case ValueType::kBytes:
-      return AttributeValue{&policy, std::vector<std::uint8_t>(payload.begin(), payload.end())};
+    case ValueType::kBytes: return AttributeValue{&policy, std::vector<std::uint8_t>(payload.begin(), payload.end())};
   }
   return std::nullopt;
 }

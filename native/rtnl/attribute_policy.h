@@ -42,7 +42,8 @@ struct Word {
   const char* text;
 };
 
-// One field under the name that the API gives it. An address of either family has two rows, a set of bits one row a bit.
+// One field under the name that the API gives it. An address of either family has two rows, a set of bits one row a
+// bit.
 struct AttributePolicy {
   const char* name;
   std::uint16_t type;

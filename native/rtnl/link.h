@@ -30,9 +30,9 @@ struct LinkSpec {
   std::uint32_t change = 0;
   std::optional<std::uint32_t> mtu;
   std::optional<Mac> mac;
-  std::optional<std::uint32_t> master;  // index; 0 = none
-  std::optional<std::string> alias;     // applied by a change only: creation ignores IFLA_IFALIAS
-  int netns_fd = -1;                    // where the link is to live
+  std::optional<std::uint32_t> master;        // index; 0 = none
+  std::optional<std::string> alias;           // applied by a change only: creation ignores IFLA_IFALIAS
+  int netns_fd = -1;                          // where the link is to live
   std::optional<std::uint32_t> link;          // IFLA_LINK: a vlan's or macvlan's parent
   std::optional<std::uint8_t> addr_gen_mode;  // IN6_ADDR_GEN_MODE_*
   std::vector<AttributeValue> attributes;     // of link_policies()

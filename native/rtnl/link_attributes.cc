@@ -43,8 +43,7 @@ constexpr Word kMacvlanModes[] = {{MACVLAN_MODE_PRIVATE, "private"},
                                   {MACVLAN_MODE_SOURCE, "source"}};
 constexpr Word kTunModes[] = {{1, "tun"}, {2, "tap"}};  // IFF_TUN, IFF_TAP
 constexpr Word kVlanProtocols[] = {{0x8100, "802.1Q"}, {0x88a8, "802.1ad"}};
-constexpr Word kPortStates[] = {
-    {0, "disabled"}, {1, "listening"}, {2, "learning"}, {3, "forwarding"}, {4, "blocking"}};
+constexpr Word kPortStates[] = {{0, "disabled"}, {1, "listening"}, {2, "learning"}, {3, "forwarding"}, {4, "blocking"}};
 constexpr Word kLinkModes[] = {{0, "default"}, {1, "dormant"}};
 
 constexpr AttributePolicy kVxlan[] = {

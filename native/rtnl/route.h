@@ -39,7 +39,7 @@ struct RouteEntry {
   std::uint8_t type = 0;      // RTN_*
   std::uint32_t flags = 0;    // RTNH_F_*, RTM_F_*
   std::vector<RouteHop> hops;
-  std::uint32_t nexthop = 0;  // RTA_NH_ID: the kernel tells the ways as well, and takes one or the other
+  std::uint32_t nexthop = 0;               // RTA_NH_ID: the kernel tells the ways as well, and takes one or the other
   std::optional<std::uint8_t> preference;  // ICMPV6_ROUTER_PREF_*
   std::optional<std::uint32_t> expires;    // seconds
   std::vector<AttributeValue> metrics;     // of route_metric_policies()

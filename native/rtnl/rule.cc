@@ -50,9 +50,7 @@ std::optional<RuleEntry> decode_rule(const Message& message) {
       case FRA_GOTO: rule.go_to = attribute->as<std::uint32_t>(); break;
       case FRA_FWMARK: rule.mark = attribute->as<std::uint32_t>(); break;
       case FRA_FWMASK: rule.mark_mask = attribute->as<std::uint32_t>(); break;
-      case FRA_SUPPRESS_PREFIXLEN:
-        rule.suppress_prefix_length = unless_none(attribute->as<std::uint32_t>());
-        break;
+      case FRA_SUPPRESS_PREFIXLEN: rule.suppress_prefix_length = unless_none(attribute->as<std::uint32_t>()); break;
       case FRA_SUPPRESS_IFGROUP: rule.suppress_group = unless_none(attribute->as<std::uint32_t>()); break;
       case FRA_IP_PROTO: rule.ip_protocol = attribute->as<std::uint8_t>(); break;
       case FRA_SPORT_RANGE: rule.source_ports = range_of<fib_rule_port_range>(*attribute); break;

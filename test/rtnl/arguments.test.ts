@@ -5,7 +5,7 @@
  */
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { Overlay, openStore, OvernsError, Resolver, Rtnl } from '../../lib/index.js';
+import { Overlay, OvernsError, openStore, Resolver, Rtnl } from '../../lib/index.js';
 import { createContainer, createNetns, type Netns, twoHosts, uniqueName } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
 
@@ -48,9 +48,20 @@ const anything: fc.Arbitrary<unknown> = fc.oneof(
     new Uint8Array(0x11000),
     new Proxy({}, {}),
     { toString: () => 'x' },
-    { [Symbol.toPrimitive]: () => { throw new Error('a conversion of the caller'); } },
+    {
+      [Symbol.toPrimitive]: () => {
+        throw new Error('a conversion of the caller');
+      },
+    },
   ),
-  fc.anything({ withBigInt: true, withDate: true, withMap: true, withTypedArray: true, withNullPrototype: true, withSparseArray: true }),
+  fc.anything({
+    withBigInt: true,
+    withDate: true,
+    withMap: true,
+    withTypedArray: true,
+    withNullPrototype: true,
+    withSparseArray: true,
+  }),
   fc.string({ unit: 'binary' }),
   fc.double(),
 );
@@ -82,7 +93,11 @@ const either =
 
 /** A case for each field of an object that a function takes. */
 function fields(call: (extra: object) => unknown, types: Record<string, (value: unknown) => boolean>): Case[] {
-  return Object.entries(types).map(([argument, takes]) => ({ argument, takes, call: (value) => call({ [argument]: value }) }));
+  return Object.entries(types).map(([argument, takes]) => ({
+    argument,
+    takes,
+    call: (value) => call({ [argument]: value }),
+  }));
 }
 
 async function check(what: string, { argument, call, takes }: Case): Promise<void> {
@@ -100,7 +115,9 @@ async function check(what: string, { argument, call, takes }: Case): Promise<voi
         error = thrown;
       }
       const { code, message } = error as { code?: string; message: string };
-      const named = (error instanceof TypeError || error instanceof RangeError) && /^ERR_INVALID_ARG_(TYPE|VALUE)$/.test(code ?? '');
+      const named =
+        (error instanceof TypeError || error instanceof RangeError) &&
+        /^ERR_INVALID_ARG_(TYPE|VALUE)$/.test(code ?? '');
       if (named) {
         expect(message, what).toMatch(new RegExp(`\\b${argument}\\b`));
         return;
@@ -135,25 +152,45 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
     const neighbor = { link: 'br0', ip: '10.0.0.2', mac: '02:00:00:00:00:01', state: 'permanent' };
     const entry = { link: 'vx0', mac: '02:00:00:00:00:01', dst: '10.1.0.1', state: 'permanent' };
     const loose = rtnl as unknown as Record<string, Record<string, (...values: unknown[]) => Promise<unknown>>>;
-    const method = (table: string, verb: string): ((...values: unknown[]) => Promise<unknown>) => (...values) =>
-      (loose[table]?.[verb] as (...all: unknown[]) => Promise<unknown>)?.call(loose[table], ...values);
+    const method =
+      (table: string, verb: string): ((...values: unknown[]) => Promise<unknown>) =>
+      (...values) =>
+        (loose[table]?.[verb] as (...all: unknown[]) => Promise<unknown>)?.call(loose[table], ...values);
 
     cases.set('Rtnl.open', [
       { argument: 'options', takes: object, call: (value) => Rtnl.open(value as never) },
       ...fields((extra) => Rtnl.open(extra), { netns: either(text, object), signal: never }),
     ]);
-    for (const [table, item] of Object.entries({ links: { kind: 'bridge', name: 'br9' }, addresses: address, routes: route, neighbors: neighbor, fdb: entry })) {
+    for (const [table, item] of Object.entries({
+      links: { kind: 'bridge', name: 'br9' },
+      addresses: address,
+      routes: route,
+      neighbors: neighbor,
+      fdb: entry,
+    })) {
       for (const verb of ['add', 'replace', 'append', 'delete']) {
         cases.set(`${table}.${verb}`, [
           { argument: 'item', takes: never, call: (value) => method(table, verb)(object(value) ? 0 : value) },
-          { argument: 'options', takes: object, call: (value) => method(table, verb)(item, object(value) ? {} : value) },
+          {
+            argument: 'options',
+            takes: object,
+            call: (value) => method(table, verb)(item, object(value) ? {} : value),
+          },
           ...fields((extra) => method(table, verb)(item, extra), { signal: never }),
         ]);
       }
       cases.set(`${table}.batch`, [
-        { argument: 'operations', takes: (value) => Array.isArray(value) && value.length === 0, call: (value) => method(table, 'batch')(list(value) && (value as []).length > 0 ? 1 : value) },
+        {
+          argument: 'operations',
+          takes: (value) => Array.isArray(value) && value.length === 0,
+          call: (value) => method(table, 'batch')(list(value) && (value as []).length > 0 ? 1 : value),
+        },
         { argument: 'operation', takes: never, call: (value) => method(table, 'batch')([object(value) ? 5 : value]) },
-        { argument: 'op', takes: never, call: (value) => method(table, 'batch')([{ op: value === 'set' ? 1 : value, item }]) },
+        {
+          argument: 'op',
+          takes: never,
+          call: (value) => method(table, 'batch')([{ op: value === 'set' ? 1 : value, item }]),
+        },
       ]);
       cases.set(`${table}.list`, [
         { argument: 'filter', takes: object, call: (value) => method(table, 'list')(list(value) ? 1 : value) },
@@ -197,25 +234,31 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
         mtu: number,
         netns: either(text, object),
       }).map((each) => ({ ...each, argument: `peer.${each.argument}` })),
-      ...fields((extra) => rtnl.links.set({ name: 'br0', bridgePort: extra } as never), { state: text, cost: number, hairpin: truth, backupPort: either(text, number) }).map(
-        (each) => ({ ...each, argument: `bridgePort.${each.argument}` }),
-      ),
+      ...fields((extra) => rtnl.links.set({ name: 'br0', bridgePort: extra } as never), {
+        state: text,
+        cost: number,
+        hairpin: truth,
+        backupPort: either(text, number),
+      }).map((each) => ({ ...each, argument: `bridgePort.${each.argument}` })),
       ...fields((extra) => rtnl.links.set({ name: 'nope', ...extra } as never), { alias: text, newName: text }),
     ]);
-    cases.set('addresses.add, fields', fields((extra) => rtnl.addresses.add({ ...address, ...extra } as never), {
-      link: text,
-      address: text,
-      peer: text,
-      broadcast: text,
-      scope: either(text, number),
-      flags: list,
-      label: text,
-      validLifetime: number,
-      preferredLifetime: number,
-      metric: number,
-      protocol: either(text, number),
-      nodad: truth,
-    }));
+    cases.set(
+      'addresses.add, fields',
+      fields((extra) => rtnl.addresses.add({ ...address, ...extra } as never), {
+        link: text,
+        address: text,
+        peer: text,
+        broadcast: text,
+        scope: either(text, number),
+        flags: list,
+        label: text,
+        validLifetime: number,
+        preferredLifetime: number,
+        metric: number,
+        protocol: either(text, number),
+        nodad: truth,
+      }),
+    );
     cases.set('routes.add, fields', [
       ...fields((extra) => rtnl.routes.add({ ...route, ...extra } as never), {
         dst: text,
@@ -237,34 +280,47 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
         expires: number,
         metrics: record,
       }),
-      ...fields((extra) => rtnl.routes.add({ dst: '10.8.0.0/16', nexthops: [extra] } as never), { gateway: text, link: text, weight: number, flags: list }).map(
-        (each) => ({ ...each, argument: `nexthops\\[0\\].${each.argument}` }),
-      ),
+      ...fields((extra) => rtnl.routes.add({ dst: '10.8.0.0/16', nexthops: [extra] } as never), {
+        gateway: text,
+        link: text,
+        weight: number,
+        flags: list,
+      }).map((each) => ({ ...each, argument: `nexthops\\[0\\].${each.argument}` })),
     ]);
-    cases.set('neighbors.add, fields', fields((extra) => rtnl.neighbors.add({ ...neighbor, ...extra } as never), {
-      link: text,
-      ip: text,
-      mac: text,
-      state: text,
-      flags: list,
-      protocol: number,
-    }));
-    cases.set('fdb.add, fields', fields((extra) => rtnl.fdb.add({ ...entry, ...extra } as never), {
-      link: text,
-      mac: text,
-      dst: text,
-      vni: number,
-      sourceVni: number,
-      port: number,
-      via: text,
-      vlan: number,
-      nexthop: number,
-      protocol: number,
-      state: text,
-      flags: list,
-    }));
+    cases.set(
+      'neighbors.add, fields',
+      fields((extra) => rtnl.neighbors.add({ ...neighbor, ...extra } as never), {
+        link: text,
+        ip: text,
+        mac: text,
+        state: text,
+        flags: list,
+        protocol: number,
+      }),
+    );
+    cases.set(
+      'fdb.add, fields',
+      fields((extra) => rtnl.fdb.add({ ...entry, ...extra } as never), {
+        link: text,
+        mac: text,
+        dst: text,
+        vni: number,
+        sourceVni: number,
+        port: number,
+        via: text,
+        vlan: number,
+        nexthop: number,
+        protocol: number,
+        state: text,
+        flags: list,
+      }),
+    );
     cases.set('fdb.flush', [
-      { argument: 'filter', takes: object, call: (value) => rtnl.fdb.flush((object(value) ? { link: 'vx0' } : value) as never) },
+      {
+        argument: 'filter',
+        takes: object,
+        call: (value) => rtnl.fdb.flush((object(value) ? { link: 'vx0' } : value) as never),
+      },
       ...fields((extra) => rtnl.fdb.flush({ link: 'vx0', ...extra } as never), {
         link: text,
         dst: text,
@@ -280,7 +336,13 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
     ]);
     cases.set('list, fields of the filter', [
       ...fields((extra) => rtnl.links.list(extra), { name: text, kind: text, master: text, mac: text }),
-      ...fields((extra) => rtnl.routes.list(extra), { link: text, table: number, family: text, type: either(text, number), protocol: either(text, number) }),
+      ...fields((extra) => rtnl.routes.list(extra), {
+        link: text,
+        table: number,
+        family: text,
+        type: either(text, number),
+        protocol: either(text, number),
+      }),
       ...fields((extra) => rtnl.neighbors.list(extra), { link: text, ip: text, mac: text }),
       ...fields((extra) => rtnl.neighbors.flush({ ip: '10.0.0.77', ...extra }), { link: text, mac: text }),
       ...fields((extra) => rtnl.nexthops.list(extra), { link: text, family: text, gateway: text }),
@@ -288,15 +350,27 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
     cases.set('setNeighborQueue, nsid', [
       { argument: 'link', takes: text, call: (value) => rtnl.setNeighborQueue(value as never, 1000) },
       { argument: 'bytes', takes: number, call: (value) => rtnl.setNeighborQueue('br0', value as never) },
-      { argument: 'options', takes: object, call: (value) => rtnl.setNeighborQueue('br0', 1000, (object(value) ? {} : value) as never) },
+      {
+        argument: 'options',
+        takes: object,
+        call: (value) => rtnl.setNeighborQueue('br0', 1000, (object(value) ? {} : value) as never),
+      },
       { argument: 'netns', takes: either(text, object), call: (value) => rtnl.nsid(value as never) },
     ]);
     cases.set('Rtnl.monitor', [
-      { argument: 'options', takes: either(object, list), call: (value) => rtnl.monitor((object(value) || list(value) ? {} : value) as never) },
+      {
+        argument: 'options',
+        takes: either(object, list),
+        call: (value) => rtnl.monitor((object(value) || list(value) ? {} : value) as never),
+      },
       ...fields((extra) => rtnl.monitor(extra), { maxQueue: number, overflow: never, signal: never }),
     ]);
     cases.set('Overlay.create', [
-      { argument: 'options', takes: never, call: (value) => Overlay.create((object(value) || list(value) ? 1 : value) as never) },
+      {
+        argument: 'options',
+        takes: never,
+        call: (value) => Overlay.create((object(value) || list(value) ? 1 : value) as never),
+      },
       // Nothing is created: the host has none of these names, addresses and VNIs free.
       ...fields((extra) => Overlay.create({ name: overlay.name, vni: 42, host: host.name, ...extra } as never), {
         name: never,
@@ -308,35 +382,77 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
         signal: never,
       }).filter(({ argument }) => argument !== 'name'),
       ...fields((extra) => Overlay.create({ vni: 42, host: 'no-such-host', ...extra } as never), { name: text }),
-      ...fields((extra) => Overlay.create({ name: overlay.name, vni: 42, ...extra } as never), { host: either(text, object) }),
+      ...fields((extra) => Overlay.create({ name: overlay.name, vni: 42, ...extra } as never), {
+        host: either(text, object),
+      }),
     ]);
     cases.set('Overlay.open, list', [
       { argument: 'name', takes: text, call: (value) => Overlay.open(value as never) },
-      { argument: 'options', takes: either(object, list), call: (value) => Overlay.open(overlay.name, (object(value) || list(value) ? {} : value) as never) },
-      { argument: 'options', takes: either(object, list), call: (value) => Overlay.list((object(value) || list(value) ? {} : value) as never) },
+      {
+        argument: 'options',
+        takes: either(object, list),
+        call: (value) => Overlay.open(overlay.name, (object(value) || list(value) ? {} : value) as never),
+      },
+      {
+        argument: 'options',
+        takes: either(object, list),
+        call: (value) => Overlay.list((object(value) || list(value) ? {} : value) as never),
+      },
       ...fields((extra) => Overlay.open(overlay.name, extra), { host: either(text, object), signal: never }),
     ]);
     cases.set('Overlay, methods', [
-      { argument: 'container', takes: either(text, object), call: (value) => overlay.attach((text(value) ? `netns:${value}` : value) as never, { address: '192.168.0.2/24' }) },
-      { argument: 'options', takes: never, call: (value) => overlay.attach({ path: container.path }, (object(value) || list(value) ? 1 : value) as never) },
+      {
+        argument: 'container',
+        takes: either(text, object),
+        call: (value) =>
+          overlay.attach((text(value) ? `netns:${value}` : value) as never, { address: '192.168.0.2/24' }),
+      },
+      {
+        argument: 'options',
+        takes: never,
+        call: (value) => overlay.attach({ path: container.path }, (object(value) || list(value) ? 1 : value) as never),
+      },
       // The interface is there already: nothing is attached.
-      ...fields((extra) => overlay.attach({ path: container.path }, { address: '192.168.0.2/24', ifname: 'lo', ...extra } as never), {
-        address: either(text, list),
-        mac: text,
-        store: never,
-        signal: never,
-      }),
-      ...fields((extra) => overlay.attach({ path: '/proc/1/ns/mnt' }, { address: '192.168.0.2/24', ...extra } as never), { ifname: text }),
-      { argument: 'target|container', takes: either(text, object), call: (value) => overlay.detach((text(value) ? `netns:${value}` : value) as never) },
+      ...fields(
+        (extra) =>
+          overlay.attach({ path: container.path }, { address: '192.168.0.2/24', ifname: 'lo', ...extra } as never),
+        {
+          address: either(text, list),
+          mac: text,
+          store: never,
+          signal: never,
+        },
+      ),
+      ...fields(
+        (extra) => overlay.attach({ path: '/proc/1/ns/mnt' }, { address: '192.168.0.2/24', ...extra } as never),
+        { ifname: text },
+      ),
+      {
+        argument: 'target|container',
+        takes: either(text, object),
+        call: (value) => overlay.detach((text(value) ? `netns:${value}` : value) as never),
+      },
       { argument: 'ip', takes: text, call: (value) => overlay.detach({ ip: value as never }) },
       ...fields((extra) => overlay.detach({ ip: '192.168.0.9' }, extra), { store: never, signal: never }),
-      { argument: 'options', takes: either(object, list), call: (value) => overlay.endpoints((object(value) || list(value) ? {} : value) as never) },
-      { argument: 'options', takes: never, call: (value) => overlay.delete((object(value) || list(value) ? 1 : value) as never) },
+      {
+        argument: 'options',
+        takes: either(object, list),
+        call: (value) => overlay.endpoints((object(value) || list(value) ? {} : value) as never),
+      },
+      {
+        argument: 'options',
+        takes: never,
+        call: (value) => overlay.delete((object(value) || list(value) ? 1 : value) as never),
+      },
       ...fields((extra) => overlay.misses(extra), { maxQueue: number, overflow: never, signal: never }),
       ...fields((extra) => overlay.endpoints(extra), { signal: never }),
     ]);
     cases.set('Resolver', [
-      { argument: 'options', takes: either(object, list), call: (value) => Resolver.start((object(value) || list(value) ? {} : value) as never) },
+      {
+        argument: 'options',
+        takes: either(object, list),
+        call: (value) => Resolver.start((object(value) || list(value) ? {} : value) as never),
+      },
       ...fields((extra) => Resolver.start(extra), {
         overlays: (value) => Array.isArray(value) && value.length === 0,
         store: never,
@@ -349,19 +465,52 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
       }),
       { argument: 'overlay', takes: never, call: (value) => resolver.add(value as never) },
       { argument: 'overlay', takes: text, call: (value) => resolver.remove(value as never) },
-      ...fields((extra) => resolver.events(extra), { maxQueue: number, overflow: never, signal: never, kinds: (value) => Array.isArray(value) && value.length === 0 }),
+      ...fields((extra) => resolver.events(extra), {
+        maxQueue: number,
+        overflow: never,
+        signal: never,
+        kinds: (value) => Array.isArray(value) && value.length === 0,
+      }),
       { argument: 'kind', takes: never, call: (value) => resolver.on(value as never, () => {}) },
-      { argument: 'fn', takes: is('function'), call: (value) => void resolver.on('resolved', value as never)[Symbol.dispose]() },
+      {
+        argument: 'fn',
+        takes: is('function'),
+        call: (value) => void resolver.on('resolved', value as never)[Symbol.dispose](),
+      },
     ]);
     cases.set('openStore and its stores', [
       { argument: 'url', takes: text, call: (value) => openStore(value as never) },
-      { argument: 'options', takes: either(object, list), call: (value) => openStore('memory:', (object(value) || list(value) ? {} : value) as never) },
-      ...fields((extra) => openStore('consul://127.0.0.1:1/x', extra), { token: either(text, is('function')), signal: never }),
+      {
+        argument: 'options',
+        takes: either(object, list),
+        call: (value) => openStore('memory:', (object(value) || list(value) ? {} : value) as never),
+      },
+      ...fields((extra) => openStore('consul://127.0.0.1:1/x', extra), {
+        token: either(text, is('function')),
+        signal: never,
+      }),
       ...fields((extra) => openStore('consul+https://127.0.0.1:1/x', extra), { ca: text, cert: text, key: text }),
-      { argument: 'query', takes: never, call: (value) => store.lookup((object(value) ? 1 : value) as never, {} as never) },
-      ...fields((extra) => store.lookup({ overlay: 'x', vni: 42, kind: 'l3', ip: '10.0.0.1', ...extra } as never, {} as never), { overlay: text, vni: number, kind: never, ip: text }),
+      {
+        argument: 'query',
+        takes: never,
+        call: (value) => store.lookup((object(value) ? 1 : value) as never, {} as never),
+      },
+      ...fields(
+        (extra) => store.lookup({ overlay: 'x', vni: 42, kind: 'l3', ip: '10.0.0.1', ...extra } as never, {} as never),
+        { overlay: text, vni: number, kind: never, ip: text },
+      ),
       { argument: 'endpoint', takes: never, call: (value) => store.publish((object(value) ? 1 : value) as never) },
-      ...fields((extra) => store.publish({ ip: '10.0.0.1', ips: ['10.0.0.1'], mac: '02:00:00:00:00:01', vtep: '10.1.0.1', ...extra } as never), { ip: text, ips: list, mac: text, vtep: text }),
+      ...fields(
+        (extra) =>
+          store.publish({
+            ip: '10.0.0.1',
+            ips: ['10.0.0.1'],
+            mac: '02:00:00:00:00:01',
+            vtep: '10.1.0.1',
+            ...extra,
+          } as never),
+        { ip: text, ips: list, mac: text, vtep: text },
+      ),
       { argument: 'endpoint', takes: never, call: (value) => store.withdraw((object(value) ? 1 : value) as never) },
     ]);
     afterAll(async () => {
@@ -396,7 +545,9 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
       expect(all.length).toBeGreaterThan(0);
       const wrong: string[] = [];
       for (const each of all) {
-        await check(group, each).catch((error: Error) => wrong.push(`${each.argument}: ${(error.cause as Error | undefined)?.message ?? error.message}`));
+        await check(group, each).catch((error: Error) =>
+          wrong.push(`${each.argument}: ${(error.cause as Error | undefined)?.message ?? error.message}`),
+        );
       }
       expect(wrong).toEqual([]);
     });

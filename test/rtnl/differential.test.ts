@@ -5,7 +5,16 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { Rtnl } from '../../lib/index.js';
-import { addressJson, fdbJson, linkJson, byIndex, neighborJson, nexthopJson, routeJson, ruleJson } from '../support/iproute2.js';
+import {
+  addressJson,
+  byIndex,
+  fdbJson,
+  linkJson,
+  neighborJson,
+  nexthopJson,
+  routeJson,
+  ruleJson,
+} from '../support/iproute2.js';
 import { createNetns, exec, type Netns } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
 import { GROUPS, LINKS, type Operation, operations, PRELUDE } from './operations.js';
@@ -55,12 +64,16 @@ const LISTINGS: Readonly<Record<keyof State, string>> = {
 };
 
 const order = (rows: Json[]): Json[] =>
-  rows.map((row) => [JSON.stringify(row), row] as const).sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0)).map(([, row]) => row);
+  rows
+    .map((row) => [JSON.stringify(row), row] as const)
+    .sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0))
+    .map(([, row]) => row);
 
 /** Timers run on while two listings are made, lifetimes are rounded down. */
 function still(value: unknown, key = ''): unknown {
   if (/_timer$/.test(key)) return 0;
-  if (typeof value === 'number' && /_life_time$|^expires$/.test(key) && value < 1e6) return Math.ceil(value / 1000) * 1000;
+  if (typeof value === 'number' && /_life_time$|^expires$/.test(key) && value < 1e6)
+    return Math.ceil(value / 1000) * 1000;
   if (Array.isArray(value)) return key === 'flags' ? [...value].sort() : value.map((each) => still(each));
   if (value === null || typeof value !== 'object') return value;
   return Object.fromEntries(
@@ -144,7 +157,11 @@ async function applyRtnl(rtnl: Rtnl, netns: Netns, operations: readonly Operatio
 /** A line that fails, behind each of the others: it tells how far the batch has come. */
 const MARK = { ip: 'link del no-such-link', bridge: 'fdb del 02:00:00:00:00:00 dev no-such-link' } as const;
 
-async function applyIproute2(rtnl: Rtnl, netns: Netns, operations: readonly Operation[]): Promise<(string | undefined)[]> {
+async function applyIproute2(
+  rtnl: Rtnl,
+  netns: Netns,
+  operations: readonly Operation[],
+): Promise<(string | undefined)[]> {
   const outcomes: (string | undefined)[] = [];
   while (outcomes.length < operations.length) {
     const from = outcomes.length;
@@ -235,11 +252,18 @@ describeWith(['root', 'ip'], 'Rtnl and iproute2', () => {
     `${SEQUENCES * LENGTH} random operations end equal`,
     async () => {
       console.log(`differential: seed ${SEED} (OVERNS_DIFFERENTIAL_SEED=${SEED} for the same once more)`);
-      await fc.assert(
-        fc.asyncProperty(operations(LENGTH), play),
-        { seed: SEED, numRuns: SEQUENCES, endOnFailure: process.env.OVERNS_DIFFERENTIAL_SHRINK !== '1', ...(PATH ? { path: PATH } : {}) },
+      await fc.assert(fc.asyncProperty(operations(LENGTH), play), {
+        seed: SEED,
+        numRuns: SEQUENCES,
+        endOnFailure: process.env.OVERNS_DIFFERENTIAL_SHRINK !== '1',
+        ...(PATH ? { path: PATH } : {}),
+      });
+      console.log(
+        [...tally]
+          .sort()
+          .map(([kind, [all, done]]) => `${kind}: ${done} of ${all}`)
+          .join(', '),
       );
-      console.log([...tally].sort().map(([kind, [all, done]]) => `${kind}: ${done} of ${all}`).join(', '));
     },
     FULL ? 3_600_000 : 240_000,
   );

@@ -33,7 +33,11 @@ describeWith(['root', 'ip'], 'refusals of the kernel', () => {
     const where = `netns ${netns.name}`;
     const bare = { link: 'nope', ip: '10.0.0.2', state: 'permanent' };
     for (const [work, code, hint] of [
-      [() => rtnl.links.add({ kind: 'bridge', name: 'v0' }), 'EEXIST', `there is a link "v0" in ${where}: delete it, or`],
+      [
+        () => rtnl.links.add({ kind: 'bridge', name: 'v0' }),
+        'EEXIST',
+        `there is a link "v0" in ${where}: delete it, or`,
+      ],
       [
         () => rtnl.links.add({ kind: 'vxlan', name: 'vx1', vni: 7, port: 4789 }),
         'EEXIST',
@@ -50,16 +54,16 @@ describeWith(['root', 'ip'], 'refusals of the kernel', () => {
         'there is a route to 10.9.0.0/16 with the same metric in the same table',
       ],
       [() => rtnl.neighbors.add(neighbor), 'EEXIST', 'there is an entry for 10.0.0.2 on br0: replace() changes it'],
-      [() => rtnl.fdb.add(entry), 'EEXIST', 'there is an entry for 02:00:00:00:00:02 on vx0: replace() changes it, append()'],
+      [
+        () => rtnl.fdb.add(entry),
+        'EEXIST',
+        'there is an entry for 02:00:00:00:00:02 on vx0: replace() changes it, append()',
+      ],
       [() => rtnl.neighbors.add(bare), 'ENODEV', `there is no link "nope" in ${where}`],
       [() => rtnl.links.delete({ name: 'nope' }), 'ENODEV', `there is no link "nope" in ${where}`],
       [() => rtnl.links.set({ name: 'v0', master: 'nope' }), 'ENODEV', `there is no link "nope" in ${where}`],
       [() => rtnl.addresses.list({ link: 'nope' }), 'ENODEV', `there is no link "nope" in ${where}`],
-      [
-        () => rtnl.neighbors.delete({ link: 'br0', ip: '10.0.0.9' }),
-        'ENOENT',
-        'there is no entry for 10.0.0.9 on br0',
-      ],
+      [() => rtnl.neighbors.delete({ link: 'br0', ip: '10.0.0.9' }), 'ENOENT', 'there is no entry for 10.0.0.9 on br0'],
       [
         () => rtnl.fdb.delete({ ...entry, mac: '02:00:00:00:00:09' }),
         'ENOENT',
@@ -80,7 +84,11 @@ describeWith(['root', 'ip'], 'refusals of the kernel', () => {
         'EOPNOTSUPP',
         `bulk deletion of FDB entries of a vxlan takes Linux 6.7 (this is Linux ${release()}), and v0 to be a vxlan`,
       ],
-      [() => rtnl.fdb.add({ ...entry, link: 'v0', flags: ['master'] }), 'EOPNOTSUPP', 'v0 has no such FDB: a vxlan has one'],
+      [
+        () => rtnl.fdb.add({ ...entry, link: 'v0', flags: ['master'] }),
+        'EOPNOTSUPP',
+        'v0 has no such FDB: a vxlan has one',
+      ],
     ] as [() => Promise<unknown>, string, string][]) {
       const error = await refusal(work());
       expect([error.code, error.hint], error.message).toEqual([code, expect.stringContaining(hint)]);
@@ -99,7 +107,10 @@ describeWith(['root', 'ip'], 'refusals of the kernel', () => {
       await rtnl.close();`;
     const as = async (...user: string[]): Promise<{ code: string; hint: string }[]> => {
       const { stdout } = await netns.exec('setpriv', [...user, process.execPath, '--input-type=module', '-e', script]);
-      return stdout.trim().split('\n').map((line) => JSON.parse(line));
+      return stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
     };
     const none = await as('--bounding-set=-all', '--inh-caps=-all');
     expect(none).toEqual([
@@ -113,7 +124,10 @@ describeWith(['root', 'ip'], 'refusals of the kernel', () => {
       },
     ]);
     const { stdout } = await netns.exec('unshare', ['-Ur', process.execPath, '--input-type=module', '-e', script]);
-    const [elsewhere] = stdout.trim().split('\n').map((line) => JSON.parse(line));
+    const [elsewhere] = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
     expect(elsewhere).toEqual({
       code: 'EPERM',
       hint: expect.stringContaining('and this process has it in another one'),
@@ -131,7 +145,10 @@ test('doctor gives the same remedies', async () => {
 test('a full neighbour table: the threshold and its sysctl', () => {
   const failure = { errno: -105, syscall: 'RTM_NEWNEIGH' };
   const refused = { code: 'ENOBUFS', failure, table: 'neighbor', request: { ip: 'fd00::1' } };
-  const host = { release: '6.18.0', read: (path: string) => (path.includes('/ipv6/neigh/default/gc_thresh3') ? '1024' : undefined) };
+  const host = {
+    release: '6.18.0',
+    read: (path: string) => (path.includes('/ipv6/neigh/default/gc_thresh3') ? '1024' : undefined),
+  };
   expect(remedyFor(refused, host)).toBe(
     'the neighbour table of all namespaces together is full (gc_thresh3 = 1024): sysctl -w net.ipv6.neigh.default.gc_thresh3=16384; permanent entries and those with extern_learn are exempt',
   );

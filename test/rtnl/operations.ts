@@ -24,7 +24,10 @@ const VERBS = ['add', 'replace', 'append', 'delete'] as const;
 function again(verb: Verb, make: (verb: Verb) => Operation): Operation {
   return { ...make(verb), again: (other) => again(other, make) };
 }
-const anyVerb = fc.oneof({ weight: 3, arbitrary: fc.constant('add' as const) }, { weight: 2, arbitrary: fc.constantFrom(...VERBS) });
+const anyVerb = fc.oneof(
+  { weight: 3, arbitrary: fc.constant('add' as const) },
+  { weight: 2, arbitrary: fc.constantFrom(...VERBS) },
+);
 
 type Words = readonly (string | undefined)[];
 const line = (...words: Words): string => words.filter((word) => word !== undefined).join(' ');
@@ -42,7 +45,10 @@ const defined = <T extends object>(fields: T): T =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
 
 export const LINKS = ['br0', 'br1', 'va0', 'vb0', 'va1', 'vb1', 'vx0', 'vx1', 'mv0', 'if0', 'nn0'] as const;
-const anyLink = fc.oneof({ weight: 3, arbitrary: pick('br0', 'va0', 'va1', 'vx0') }, { weight: 2, arbitrary: pick(...LINKS) });
+const anyLink = fc.oneof(
+  { weight: 3, arbitrary: pick('br0', 'va0', 'va1', 'vx0') },
+  { weight: 2, arbitrary: pick(...LINKS) },
+);
 const lower = pick('va0', 'va0', 'va1', 'vb0', 'vb1');
 const mac = fc.integer({ min: 1, max: 12 }).map((last) => `02:00:00:00:00:${last.toString(16).padStart(2, '0')}`);
 const ip4 = fc.integer({ min: 1, max: 9 }).map((last) => `10.0.${last % 2}.${last}`);
@@ -83,7 +89,10 @@ const bridgeWords = (options: BridgeOptions): string =>
     word('mcast_router', options.mcastRouter),
     word('mcast_hash_max', options.mcastHashMax),
     word('mcast_query_interval', options.mcastQueryInterval),
-    word('mcast_stats_enabled', options.mcastStatsEnabled === undefined ? undefined : Number(options.mcastStatsEnabled)),
+    word(
+      'mcast_stats_enabled',
+      options.mcastStatsEnabled === undefined ? undefined : Number(options.mcastStatsEnabled),
+    ),
     word('mcast_mld_version', options.mcastMldVersion),
     word('nf_call_iptables', options.nfCallIptables === undefined ? undefined : Number(options.nfCallIptables)),
   );
@@ -190,7 +199,13 @@ const addVxlan = fc
     ),
   );
 const addMetadataVxlan = fc
-  .record({ name: pick('vx0', 'vx1'), mac, vnifilter: maybe(fc.boolean()), gpe: maybe(pick(true)), learning: fc.boolean() })
+  .record({
+    name: pick('vx0', 'vx1'),
+    mac,
+    vnifilter: maybe(fc.boolean()),
+    gpe: maybe(pick(true)),
+    learning: fc.boolean(),
+  })
   .map(({ name, mac: address, vnifilter, gpe, learning }) =>
     add(
       { kind: 'vxlan', name, mac: address, collectMetadata: true, port: 4789, learning, vnifilter, gpe },
@@ -238,9 +253,9 @@ function set(change: LinkChange, words: string): Operation {
 const setLink = fc.oneof(
   { weight: 6, arbitrary: fc.tuple(anyLink, fc.boolean()).map(([name, up]) => set({ name, up }, up ? 'up' : 'down')) },
   fc.tuple(anyLink, pick(68, 1280, 1450, 1500, 9000, 70000)).map(([name, mtu]) => set({ name, mtu }, `mtu ${mtu}`)),
-  fc.tuple(anyLink, fc.oneof(mac, pick('01:00:5e:00:00:01'))).map(([name, address]) =>
-    set({ name, mac: address }, `address ${address}`),
-  ),
+  fc
+    .tuple(anyLink, fc.oneof(mac, pick('01:00:5e:00:00:01')))
+    .map(([name, address]) => set({ name, mac: address }, `address ${address}`)),
   {
     weight: 4,
     arbitrary: fc
@@ -250,15 +265,29 @@ const setLink = fc.oneof(
   fc.tuple(anyLink, pick('first', 'second')).map(([name, alias]) => set({ name, alias }, `alias ${alias}`)),
   fc.tuple(anyLink, anyLink).map(([name, newName]) => set({ name, newName }, `name ${newName}`)),
   fc.tuple(anyLink, fc.boolean()).map(([name, arp]) => set({ name, arp }, `arp ${arp ? 'on' : 'off'}`)),
-  fc.tuple(anyLink, fc.boolean()).map(([name, multicast]) => set({ name, multicast }, `multicast ${multicast ? 'on' : 'off'}`)),
-  fc.tuple(anyLink, fc.boolean()).map(([name, allMulticast]) => set({ name, allMulticast }, `allmulticast ${allMulticast ? 'on' : 'off'}`)),
-  fc.tuple(anyLink, fc.boolean()).map(([name, promiscuous]) => set({ name, promiscuous }, `promisc ${promiscuous ? 'on' : 'off'}`)),
+  fc
+    .tuple(anyLink, fc.boolean())
+    .map(([name, multicast]) => set({ name, multicast }, `multicast ${multicast ? 'on' : 'off'}`)),
+  fc
+    .tuple(anyLink, fc.boolean())
+    .map(([name, allMulticast]) => set({ name, allMulticast }, `allmulticast ${allMulticast ? 'on' : 'off'}`)),
+  fc
+    .tuple(anyLink, fc.boolean())
+    .map(([name, promiscuous]) => set({ name, promiscuous }, `promisc ${promiscuous ? 'on' : 'off'}`)),
   fc.tuple(anyLink, pick(0, 77)).map(([name, linkGroup]) => set({ name, linkGroup }, `group ${linkGroup}`)),
-  fc.tuple(anyLink, pick(0, 5, 2000)).map(([name, txQueueLength]) => set({ name, txQueueLength }, `txqueuelen ${txQueueLength}`)),
-  fc.tuple(anyLink, pick('none', 'eui64', 'random')).map(([name, addrGenMode]) => set({ name, addrGenMode }, `addrgenmode ${addrGenMode}`)),
-  fc.tuple(anyLink, fc.boolean()).map(([name, protoDown]) => set({ name, protoDown }, `protodown ${protoDown ? 'on' : 'off'}`)),
+  fc
+    .tuple(anyLink, pick(0, 5, 2000))
+    .map(([name, txQueueLength]) => set({ name, txQueueLength }, `txqueuelen ${txQueueLength}`)),
+  fc
+    .tuple(anyLink, pick('none', 'eui64', 'random'))
+    .map(([name, addrGenMode]) => set({ name, addrGenMode }, `addrgenmode ${addrGenMode}`)),
+  fc
+    .tuple(anyLink, fc.boolean())
+    .map(([name, protoDown]) => set({ name, protoDown }, `protodown ${protoDown ? 'on' : 'off'}`)),
   fc.tuple(anyLink, fc.boolean()).map(([name, carrier]) => set({ name, carrier }, `carrier ${carrier ? 'on' : 'off'}`)),
-  fc.tuple(anyLink, pick(20000, 65536)).map(([name, gsoMaxSize]) => set({ name, gsoMaxSize }, `gso_max_size ${gsoMaxSize}`)),
+  fc
+    .tuple(anyLink, pick(20000, 65536))
+    .map(([name, gsoMaxSize]) => set({ name, gsoMaxSize }, `gso_max_size ${gsoMaxSize}`)),
 );
 const changeBridge = fc
   .tuple(pick('br0', 'br1', 'vx0'), bridgeOptions)
@@ -329,57 +358,67 @@ const address = fc
     broadcast: maybe(pick('10.0.0.255', '10.255.255.255')),
     scope: maybe(pick('global', 'link', 'host')),
     label: maybe(pick('x', 'y')),
-    lifetimes: maybe(pick({ validLifetime: 5000, preferredLifetime: 3000 }, { validLifetime: 7000, preferredLifetime: 7000 })),
+    lifetimes: maybe(
+      pick({ validLifetime: 5000, preferredLifetime: 3000 }, { validLifetime: 7000, preferredLifetime: 7000 }),
+    ),
     metric: maybe(pick(5, 700)),
     noprefixroute: maybe(fc.boolean()),
     nodad: maybe(pick(true)),
   })
   .filter(({ ip, prefix, peer, broadcast }) => {
     const six = ip.includes(':');
-    return (six || prefix <= 32) && (peer === undefined || peer.includes(':') === six) && !(six && broadcast !== undefined);
+    return (
+      (six || prefix <= 32) && (peer === undefined || peer.includes(':') === six) && !(six && broadcast !== undefined)
+    );
   })
   .map(({ verb: first, link, ip, prefix, peer, broadcast, scope, label, lifetimes, metric, noprefixroute, nodad }) =>
     again(first === 'append' ? 'add' : first, (given) => {
-    const verb = given === 'append' ? 'add' : given;
-    const six = ip.includes(':');
-    const item: Address = defined({
-      link,
-      address: `${ip}/${prefix}`,
-      peer,
-      broadcast,
-      scope,
-      label: label === undefined || six ? undefined : `${link}:${label}`,
-      ...(verb === 'delete' ? {} : lifetimes),
-      metric,
-      noprefixroute,
-      nodad: six ? nodad : undefined,
-    }) as Address;
-    return {
-      tool: 'ip',
-      line: line(
-        `address ${verb === 'delete' ? 'del' : verb}`,
-        peer === undefined ? `${ip}/${prefix}` : `${ip} peer ${peer}/${prefix}`,
-        `dev ${link}`,
-        word('broadcast', broadcast),
-        word('scope', scope),
-        word('label', item.label),
-        lifetimes && verb !== 'delete'
-          ? `valid_lft ${lifetimes.validLifetime} preferred_lft ${lifetimes.preferredLifetime}`
-          : undefined,
-        word('metric', metric),
-        noprefixroute ? 'noprefixroute' : undefined,
-        item.nodad ? 'nodad' : undefined,
-      ),
-      rtnl: (rtnl) => rtnl.addresses[verb](item),
-    };
-  }));
+      const verb = given === 'append' ? 'add' : given;
+      const six = ip.includes(':');
+      const item: Address = defined({
+        link,
+        address: `${ip}/${prefix}`,
+        peer,
+        broadcast,
+        scope,
+        label: label === undefined || six ? undefined : `${link}:${label}`,
+        ...(verb === 'delete' ? {} : lifetimes),
+        metric,
+        noprefixroute,
+        nodad: six ? nodad : undefined,
+      }) as Address;
+      return {
+        tool: 'ip',
+        line: line(
+          `address ${verb === 'delete' ? 'del' : verb}`,
+          peer === undefined ? `${ip}/${prefix}` : `${ip} peer ${peer}/${prefix}`,
+          `dev ${link}`,
+          word('broadcast', broadcast),
+          word('scope', scope),
+          word('label', item.label),
+          lifetimes && verb !== 'delete'
+            ? `valid_lft ${lifetimes.validLifetime} preferred_lft ${lifetimes.preferredLifetime}`
+            : undefined,
+          word('metric', metric),
+          noprefixroute ? 'noprefixroute' : undefined,
+          item.nodad ? 'nodad' : undefined,
+        ),
+        rtnl: (rtnl) => rtnl.addresses[verb](item),
+      };
+    }),
+  );
 
 // --- Routes ---------------------------------------------------------------------------------------------------
 
 const destination4 = pick('10.9.0.0/16', '10.8.0.0/24', '10.7.0.1/32', 'default', '10.6.0.1/16');
 const destination6 = pick('fd09::/32', 'fd08::/64', 'fd07::1/128', 'default');
 const hop = (gateway: fc.Arbitrary<string>) =>
-  fc.record({ gateway: fc.option(gateway, { nil: undefined, freq: 6 }), link: maybe(anyLink), weight: maybe(pick(1, 3, 256)), onlink: rarely(pick(true)) });
+  fc.record({
+    gateway: fc.option(gateway, { nil: undefined, freq: 6 }),
+    link: maybe(anyLink),
+    weight: maybe(pick(1, 3, 256)),
+    onlink: rarely(pick(true)),
+  });
 const routeOf = (six: boolean) =>
   fc
     .record({
@@ -403,77 +442,88 @@ const routeOf = (six: boolean) =>
       hoplimit: maybe(pick(0, 33)),
       preference: six ? maybe(pick('low', 'medium', 'high')) : fc.constant(undefined),
     })
-    .map((given) => again(given.verb, (verb) => {
-      const { dst, way, type } = given;
-      const ways: Partial<Route> =
-        way === 'direct'
-          ? { link: given.link }
-          : way === 'gateway'
-            ? { gateway: given.gateway }
-            : way === 'both'
-              ? { gateway: given.gateway, link: given.link }
-              : way === 'other'
-                ? { gateway: given.other, link: given.link }
-                : way === 'many'
-                  ? {
-                      nexthops: given.hops.map(({ gateway, link, weight, onlink }) =>
-                        defined({ gateway, link, weight, flags: onlink ? ['onlink'] : undefined }),
-                      ) as never,
-                    }
-                  : way === 'nexthop'
-                    ? { nexthop: given.nexthop }
-                    : {};
-      const metrics = given.mtu === undefined && given.hoplimit === undefined ? undefined : defined({ mtu: given.mtu, hoplimit: given.hoplimit });
-      const item = defined({
-        dst,
-        family: six ? 'inet6' : 'inet',
-        type,
-        ...ways,
-        source: given.source,
-        table: given.table,
-        metric: given.metric,
-        tos: given.tos,
-        protocol: given.protocol,
-        scope: given.scope,
-        flags: given.onlink ? ['onlink'] : undefined,
-        metrics,
-        preference: given.preference,
-      }) as Route;
-      const viaWords = (gateway: string | undefined): string | undefined =>
-        gateway === undefined
-          ? undefined
-          : gateway.includes(':') === six
-            ? `via ${gateway}`
-            : `via ${six ? 'inet' : 'inet6'} ${gateway}`;
-      return {
-        tool: 'ip',
-        line: line(
-          `route ${verb === 'delete' ? 'del' : verb}`,
+    .map((given) =>
+      again(given.verb, (verb) => {
+        const { dst, way, type } = given;
+        const ways: Partial<Route> =
+          way === 'direct'
+            ? { link: given.link }
+            : way === 'gateway'
+              ? { gateway: given.gateway }
+              : way === 'both'
+                ? { gateway: given.gateway, link: given.link }
+                : way === 'other'
+                  ? { gateway: given.other, link: given.link }
+                  : way === 'many'
+                    ? {
+                        nexthops: given.hops.map(({ gateway, link, weight, onlink }) =>
+                          defined({ gateway, link, weight, flags: onlink ? ['onlink'] : undefined }),
+                        ) as never,
+                      }
+                    : way === 'nexthop'
+                      ? { nexthop: given.nexthop }
+                      : {};
+        const metrics =
+          given.mtu === undefined && given.hoplimit === undefined
+            ? undefined
+            : defined({ mtu: given.mtu, hoplimit: given.hoplimit });
+        const item = defined({
+          dst,
+          family: six ? 'inet6' : 'inet',
           type,
-          // In a batch the family has to show.
-          dst === 'default' ? (six ? '::/0' : '0.0.0.0/0') : dst,
-          word('tos', given.tos),
-          way === 'nexthop' ? `nhid ${given.nexthop}` : undefined,
-          viaWords(ways.gateway),
-          word('dev', ways.link),
-          word('src', given.source),
-          word('table', given.table),
-          word('metric', given.metric),
-          word('protocol', given.protocol),
-          word('scope', given.scope),
-          given.onlink ? 'onlink' : undefined,
-          word('mtu', given.mtu),
-          word('hoplimit', given.hoplimit),
-          word('pref', given.preference),
-          ...(way === 'many'
-            ? given.hops.map(({ gateway, link, weight, onlink }) =>
-                line('nexthop', viaWords(gateway), word('dev', link), word('weight', weight), onlink ? 'onlink' : undefined),
-              )
-            : []),
-        ),
-        rtnl: (rtnl) => (rtnl.routes as Required<typeof rtnl.routes>)[verb](item),
-      };
-    }));
+          ...ways,
+          source: given.source,
+          table: given.table,
+          metric: given.metric,
+          tos: given.tos,
+          protocol: given.protocol,
+          scope: given.scope,
+          flags: given.onlink ? ['onlink'] : undefined,
+          metrics,
+          preference: given.preference,
+        }) as Route;
+        const viaWords = (gateway: string | undefined): string | undefined =>
+          gateway === undefined
+            ? undefined
+            : gateway.includes(':') === six
+              ? `via ${gateway}`
+              : `via ${six ? 'inet' : 'inet6'} ${gateway}`;
+        return {
+          tool: 'ip',
+          line: line(
+            `route ${verb === 'delete' ? 'del' : verb}`,
+            type,
+            // In a batch the family has to show.
+            dst === 'default' ? (six ? '::/0' : '0.0.0.0/0') : dst,
+            word('tos', given.tos),
+            way === 'nexthop' ? `nhid ${given.nexthop}` : undefined,
+            viaWords(ways.gateway),
+            word('dev', ways.link),
+            word('src', given.source),
+            word('table', given.table),
+            word('metric', given.metric),
+            word('protocol', given.protocol),
+            word('scope', given.scope),
+            given.onlink ? 'onlink' : undefined,
+            word('mtu', given.mtu),
+            word('hoplimit', given.hoplimit),
+            word('pref', given.preference),
+            ...(way === 'many'
+              ? given.hops.map(({ gateway, link, weight, onlink }) =>
+                  line(
+                    'nexthop',
+                    viaWords(gateway),
+                    word('dev', link),
+                    word('weight', weight),
+                    onlink ? 'onlink' : undefined,
+                  ),
+                )
+              : []),
+          ),
+          rtnl: (rtnl) => (rtnl.routes as Required<typeof rtnl.routes>)[verb](item),
+        };
+      }),
+    );
 
 // --- Neighbours and FDB entries -------------------------------------------------------------------------------
 
@@ -488,31 +538,37 @@ const neighbor = fc
     proxy: fc.boolean(),
     protocol: maybe(pick(4, 186)),
   })
-  .map(({ verb: first, link, ip, mac: address, state, flags, proxy, protocol }) => again(first, (given) => {
-    const verb = given === 'append' ? 'replace' : given;
-    const bare = verb === 'delete';
-    const item: Neighbor = proxy
-      ? (defined({ link, ip, flags: ['proxy'], protocol }) as unknown as Neighbor)
-      : (defined({ link, ip, mac: address, state, flags, protocol }) as Neighbor);
-    return {
-      tool: 'ip',
-      line: proxy
-        ? line(`neigh ${bare ? 'del' : verb} proxy ${ip} dev ${link}`, word('protocol', protocol))
-        : line(
-            `neigh ${bare ? 'del' : verb} ${ip} lladdr ${address} dev ${link} nud ${state}`,
-            ...flags,
-            word('protocol', protocol),
-          ),
-      rtnl: (rtnl) => rtnl.neighbors[verb](item),
-    };
-  }));
+  .map(({ verb: first, link, ip, mac: address, state, flags, proxy, protocol }) =>
+    again(first, (given) => {
+      const verb = given === 'append' ? 'replace' : given;
+      const bare = verb === 'delete';
+      const item: Neighbor = proxy
+        ? (defined({ link, ip, flags: ['proxy'], protocol }) as unknown as Neighbor)
+        : (defined({ link, ip, mac: address, state, flags, protocol }) as Neighbor);
+      return {
+        tool: 'ip',
+        line: proxy
+          ? line(`neigh ${bare ? 'del' : verb} proxy ${ip} dev ${link}`, word('protocol', protocol))
+          : line(
+              `neigh ${bare ? 'del' : verb} ${ip} lladdr ${address} dev ${link} nud ${state}`,
+              ...flags,
+              word('protocol', protocol),
+            ),
+        rtnl: (rtnl) => rtnl.neighbors[verb](item),
+      };
+    }),
+  );
 
 /** Groups' MACs that no link listens to by itself. */
 export const GROUPS = ['01:00:5e:00:00:05', '33:33:00:00:00:05'] as const;
 const fdb = fc
   .record({
     verb: anyVerb,
-    link: fc.oneof({ weight: 3, arbitrary: pick('vx0') }, { weight: 1, arbitrary: pick('vx1', 'vb1') }, { weight: 1, arbitrary: anyLink }),
+    link: fc.oneof(
+      { weight: 3, arbitrary: pick('vx0') },
+      { weight: 1, arbitrary: pick('vx1', 'vb1') },
+      { weight: 1, arbitrary: anyLink },
+    ),
     mac: fc.oneof(mac, pick('00:00:00:00:00:00', ...GROUPS)),
     dst: fc.option(vtep, { nil: undefined, freq: 4 }),
     port: maybe(pick(4790, 4791)),
@@ -522,30 +578,43 @@ const fdb = fc
     nexthop: rarely(pick(5, 6)),
     vlan: rarely(pick(5)),
     state: maybe(pick('permanent', 'static', 'dynamic')),
-    flags: fc.oneof({ weight: 3, arbitrary: fc.constant([]) }, { weight: 1, arbitrary: fc.subarray(['use', 'extern_learn', 'sticky', 'router']) }),
+    flags: fc.oneof(
+      { weight: 3, arbitrary: fc.constant([]) },
+      { weight: 1, arbitrary: fc.subarray(['use', 'extern_learn', 'sticky', 'router']) },
+    ),
     where: pick('self', 'self', 'self', 'master', 'master', 'both', 'neither'),
   })
-  .map(({ verb: first, link, mac: address, dst, port, vni, sourceVni, via, nexthop, vlan, state, flags, where }) => again(first, (verb) => {
-    const places = where === 'both' ? ['self', 'master'] : where === 'neither' ? [] : [where];
-    const remote = nexthop === undefined ? { dst, port, vni, via } : { nexthop };
-    const item = defined({ link, mac: address, ...remote, sourceVni, vlan, state, flags: [...places, ...flags] }) as FdbEntry;
-    return {
-      tool: 'bridge',
-      line: line(
-        `fdb ${verb === 'delete' ? 'del' : verb} ${address} dev ${link}`,
-        ...places,
-        ...flags,
-        state === 'permanent' ? 'local' : state,
-        word('vlan', vlan),
-        nexthop === undefined ? word('dst', dst) : `nhid ${nexthop}`,
-        nexthop === undefined ? word('port', port) : undefined,
-        nexthop === undefined ? word('vni', vni) : undefined,
-        word('src_vni', sourceVni),
-        nexthop === undefined ? word('via', via) : undefined,
-      ),
-      rtnl: (rtnl) => (rtnl.fdb as Required<typeof rtnl.fdb>)[verb](item),
-    };
-  }));
+  .map(({ verb: first, link, mac: address, dst, port, vni, sourceVni, via, nexthop, vlan, state, flags, where }) =>
+    again(first, (verb) => {
+      const places = where === 'both' ? ['self', 'master'] : where === 'neither' ? [] : [where];
+      const remote = nexthop === undefined ? { dst, port, vni, via } : { nexthop };
+      const item = defined({
+        link,
+        mac: address,
+        ...remote,
+        sourceVni,
+        vlan,
+        state,
+        flags: [...places, ...flags],
+      }) as FdbEntry;
+      return {
+        tool: 'bridge',
+        line: line(
+          `fdb ${verb === 'delete' ? 'del' : verb} ${address} dev ${link}`,
+          ...places,
+          ...flags,
+          state === 'permanent' ? 'local' : state,
+          word('vlan', vlan),
+          nexthop === undefined ? word('dst', dst) : `nhid ${nexthop}`,
+          nexthop === undefined ? word('port', port) : undefined,
+          nexthop === undefined ? word('vni', vni) : undefined,
+          word('src_vni', sourceVni),
+          nexthop === undefined ? word('via', via) : undefined,
+        ),
+        rtnl: (rtnl) => (rtnl.fdb as Required<typeof rtnl.fdb>)[verb](item),
+      };
+    }),
+  );
 
 const flush = fc
   .record({
@@ -555,24 +624,26 @@ const flush = fc
     flag: maybe(pick('extern_learn', 'sticky')),
     without: fc.boolean(),
   })
-  .map(({ link, where, state, flag, without }): Operation => ({
-    tool: 'bridge',
-    line: line(
-      `fdb flush dev ${link} ${where}`,
-      // Its "static" asks for the bit alone, "dynamic" is spelt by what it is not.
-      state === 'dynamic' ? 'nopermanent nostatic' : state === 'static' ? 'static nopermanent' : state,
-      flag === undefined ? undefined : `${without ? 'no' : ''}${flag}`,
-    ),
-    rtnl: (rtnl) =>
-      rtnl.fdb.flush(
-        defined({
-          link,
-          state,
-          flags: [where, ...(flag !== undefined && !without ? [flag] : [])] as never,
-          withoutFlags: flag !== undefined && without ? [flag] : undefined,
-        }),
+  .map(
+    ({ link, where, state, flag, without }): Operation => ({
+      tool: 'bridge',
+      line: line(
+        `fdb flush dev ${link} ${where}`,
+        // Its "static" asks for the bit alone, "dynamic" is spelt by what it is not.
+        state === 'dynamic' ? 'nopermanent nostatic' : state === 'static' ? 'static nopermanent' : state,
+        flag === undefined ? undefined : `${without ? 'no' : ''}${flag}`,
       ),
-  }));
+      rtnl: (rtnl) =>
+        rtnl.fdb.flush(
+          defined({
+            link,
+            state,
+            flags: [where, ...(flag !== undefined && !without ? [flag] : [])] as never,
+            withoutFlags: flag !== undefined && without ? [flag] : undefined,
+          }),
+        ),
+    }),
+  );
 
 // --- What Rtnl lists only -------------------------------------------------------------------------------------
 
@@ -590,14 +661,22 @@ const rule = fc
   .record({
     verb: pick('add', 'add', 'del'),
     priority: pick(100, 200),
-    what: pick('from all', 'from 10.0.0.0/24', 'to 10.9.0.1', 'iif va0', 'fwmark 0x7/0xff', 'not from 10.0.0.1 tos 0x10', 'from fd00::/64', 'to fd09::1 oif br0'),
+    what: pick(
+      'from all',
+      'from 10.0.0.0/24',
+      'to 10.9.0.1',
+      'iif va0',
+      'fwmark 0x7/0xff',
+      'not from 10.0.0.1 tos 0x10',
+      'from fd00::/64',
+      'to fd09::1 oif br0',
+    ),
     action: pick('lookup 1000', 'lookup main', 'blackhole', 'prohibit', 'lookup main suppress_prefixlength 0'),
   })
   .map(({ verb, priority, what, action }) => `rule ${verb} ${what} priority ${priority} ${action}`);
 const listedOnly = fc.oneof(nexthop, rule).map((text): Operation => ({ tool: 'ip', line: text }));
 
-const operation: fc.Arbitrary<Operation> = fc
-  .oneof(
+const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 4, arbitrary: fc.oneof(addBridge, addVeth, addVxlan, addMetadataVxlan, addMacvlan, addIfb) },
   { weight: 1, arbitrary: deleteLink },
   { weight: 10, arbitrary: setLink },
@@ -630,14 +709,26 @@ export function operations(length: number): fc.Arbitrary<Operation[]> {
 
 /** What every sequence begins with, so that there is something to operate on. */
 export const PRELUDE: readonly Operation[] = [
-  add({ kind: 'bridge', name: 'br0', mac: '02:00:00:00:0b:00', up: true }, 'link add br0 up address 02:00:00:00:0b:00 type bridge'),
+  add(
+    { kind: 'bridge', name: 'br0', mac: '02:00:00:00:0b:00', up: true },
+    'link add br0 up address 02:00:00:00:0b:00 type bridge',
+  ),
   add(
     { kind: 'veth', name: 'va0', mac: '02:00:00:00:0a:00', up: true, peer: { name: 'vb0', mac: '02:00:00:00:0a:01' } },
     'link add va0 up address 02:00:00:00:0a:00 type veth peer name vb0 address 02:00:00:00:0a:01',
   ),
   set({ name: 'vb0', up: true }, 'up'),
   add(
-    { kind: 'vxlan', name: 'vx0', vni: 7, mac: '02:00:00:00:0c:00', port: 4789, learning: true, up: true, local: '10.1.0.9' },
+    {
+      kind: 'vxlan',
+      name: 'vx0',
+      vni: 7,
+      mac: '02:00:00:00:0c:00',
+      port: 4789,
+      learning: true,
+      up: true,
+      local: '10.1.0.9',
+    },
     'link add vx0 up address 02:00:00:00:0c:00 type vxlan id 7 dstport 4789 learning local 10.1.0.9',
   ),
   add(
@@ -650,10 +741,26 @@ export const PRELUDE: readonly Operation[] = [
     { kind: 'macvlan', name: 'mv0', link: 'va0', mac: '02:00:00:00:0e:00', mode: 'bridge' },
     'link add link va0 name mv0 address 02:00:00:00:0e:00 type macvlan mode bridge',
   ),
-  { tool: 'ip', line: 'address add 10.0.0.1/24 dev va0', rtnl: (rtnl) => rtnl.addresses.add({ link: 'va0', address: '10.0.0.1/24' }) },
-  { tool: 'ip', line: 'address add 10.0.1.1/24 dev va1', rtnl: (rtnl) => rtnl.addresses.add({ link: 'va1', address: '10.0.1.1/24' }) },
-  { tool: 'ip', line: 'address add fd00:1::1/64 dev va1', rtnl: (rtnl) => rtnl.addresses.add({ link: 'va1', address: 'fd00:1::1/64' }) },
+  {
+    tool: 'ip',
+    line: 'address add 10.0.0.1/24 dev va0',
+    rtnl: (rtnl) => rtnl.addresses.add({ link: 'va0', address: '10.0.0.1/24' }),
+  },
+  {
+    tool: 'ip',
+    line: 'address add 10.0.1.1/24 dev va1',
+    rtnl: (rtnl) => rtnl.addresses.add({ link: 'va1', address: '10.0.1.1/24' }),
+  },
+  {
+    tool: 'ip',
+    line: 'address add fd00:1::1/64 dev va1',
+    rtnl: (rtnl) => rtnl.addresses.add({ link: 'va1', address: 'fd00:1::1/64' }),
+  },
   { tool: 'ip', line: 'nexthop add id 5 via 10.1.0.1 fdb' },
   { tool: 'ip', line: 'nexthop add id 1 via 10.0.0.7 dev va0' },
-  { tool: 'ip', line: 'address add fd00::1/64 dev va0', rtnl: (rtnl) => rtnl.addresses.add({ link: 'va0', address: 'fd00::1/64' }) },
+  {
+    tool: 'ip',
+    line: 'address add fd00::1/64 dev va0',
+    rtnl: (rtnl) => rtnl.addresses.add({ link: 'va0', address: 'fd00::1/64' }),
+  },
 ];

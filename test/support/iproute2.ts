@@ -17,8 +17,10 @@ const upper = (text: unknown): string | undefined => (typeof text === 'string' ?
 const yes = (value: unknown): true | undefined => (value === true ? true : undefined);
 /** As iproute2 writes numbers that are no switch to it. */
 const bit = (value: unknown): number | undefined => (value === undefined ? undefined : Number(value));
-const hex = (value: number | undefined): string | undefined => (value === undefined ? undefined : `0x${value.toString(16)}`);
-const table = (number: number | undefined): string | undefined => (number === undefined ? undefined : (TABLES[number] ?? String(number)));
+const hex = (value: number | undefined): string | undefined =>
+  value === undefined ? undefined : `0x${value.toString(16)}`;
+const table = (number: number | undefined): string | undefined =>
+  number === undefined ? undefined : (TABLES[number] ?? String(number));
 const mask = (value: number | undefined): string | undefined => (value === 0 ? '0' : hex(value));
 const dsfield = (value: number | undefined): string | undefined =>
   value === undefined ? undefined : `0x${value.toString(16).padStart(2, '0')}`;
@@ -40,7 +42,8 @@ function linkFlags(link: Link, links: Links): string[] {
 
 function vxlan(link: Link, links: Links): Json {
   const six = link.group?.includes(':') === true;
-  const many = link.group !== undefined && (six ? /^ff/.test(link.group) : Number(link.group.split('.')[0]) >> 4 === 14);
+  const many =
+    link.group !== undefined && (six ? /^ff/.test(link.group) : Number(link.group.split('.')[0]) >> 4 === 14);
   const device = typeof link.device === 'number' ? (links.get(link.device)?.name ?? link.device) : undefined;
   return json({
     external: yes(link.collectMetadata),
