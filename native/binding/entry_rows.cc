@@ -12,7 +12,7 @@ namespace {
 
 // Given away as it is: a copy of a big listing costs as much as reading it.
 template <class Item>
-Napi::Value give(Napi::Env env, std::vector<Item>& items) {
+Napi::Buffer<std::uint8_t> give(Napi::Env env, std::vector<Item>& items) {
   constexpr std::size_t kCopied = 16 << 10;
   const std::size_t bytes = items.size() * sizeof(Item);
   auto* data = reinterpret_cast<std::uint8_t*>(items.data());

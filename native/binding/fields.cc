@@ -262,7 +262,7 @@ Napi::Value number_to_js(Napi::Env env, const AttributePolicy& policy, std::uint
   }
 }
 
-Napi::Value bytes_to_js(Napi::Env env, const std::vector<std::uint8_t>& bytes) {
+Napi::Uint8Array bytes_to_js(Napi::Env env, const std::vector<std::uint8_t>& bytes) {
   auto array = Napi::Uint8Array::New(env, bytes.size());
   if (!array.IsEmpty() && !bytes.empty()) std::memcpy(array.Data(), bytes.data(), bytes.size());
   return array;

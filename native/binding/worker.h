@@ -22,9 +22,9 @@ class PromiseWorker : public Napi::AsyncWorker {
     napi_deferred deferred;
     napi_value promise;
     if (napi_create_promise(env, &deferred, &promise) != napi_ok) return {};
-    std::unique_ptr<PromiseWorker> worker(new PromiseWorker(env, deferred, std::move(work), std::move(convert)));
-    worker.release()->Queue();  // it deletes itself
-    return {env, promise};
+    auto* worker = new PromiseWorker(env, deferred, std::move(work), std::move(convert));
+    worker->Queue();
+    return {env, promise};  // NOLINT(clang-analyzer-cplusplus.NewDeleteLeaks): the worker deletes itself
   }
 
  protected:

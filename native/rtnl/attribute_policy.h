@@ -44,7 +44,8 @@ struct Word {
 
 // One field under the name that the API gives it. An address of either family has two rows, a set of bits one row a
 // bit.
-struct AttributePolicy {
+// In the order that a row is read in.
+struct AttributePolicy {  // NOLINT(clang-analyzer-optin.performance.Padding)
   const char* name;
   std::uint16_t type;
   ValueType value;
