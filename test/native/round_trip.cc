@@ -75,6 +75,14 @@ RoundTrip route(const Message& message) {
   auto route = decode_route(message);
   if (!route) return RoundTrip::kOther;
   route->unknown.clear();
+  // Told as the time that is left (RTA_CACHEINFO), asked for as RTA_EXPIRES.
+  route->expires.reset();
+  if (route->nexthop != 0) {
+    // The kernel tells the nexthop's ways as well, and takes one or the other.
+    route->gateway = Ip{};
+    route->index = 0;
+    route->hops.clear();
+  }
   if (route->table == RT_TABLE_UNSPEC) route->table = RT_TABLE_MAIN;  // what that means in a request
   RequestBatch batch;
   encode_route(batch, RTM_NEWROUTE, 0, *route);

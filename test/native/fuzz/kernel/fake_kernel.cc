@@ -19,6 +19,7 @@
 
 #include "../input.h"
 #include "rtnl/link.h"
+#include "rtnl/link_attributes.h"
 
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55
@@ -304,7 +305,7 @@ ByteVector Kernel::link_message(std::uint16_t type, std::int32_t index, const ch
   spec.alias = alias;
   spec.mtu = mtu;
   spec.up = up;
-  for (const InfoPolicy& policy : info_policies(kind)) {
+  for (const AttributePolicy& policy : info_policies(kind)) {
     const std::string_view what = policy.name;
     if (what == "vni") spec.info.push_back({&policy, std::uint64_t{vni}});
     if (what == "port") spec.info.push_back({&policy, std::uint64_t{4789}});

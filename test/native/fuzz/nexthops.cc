@@ -1,0 +1,9 @@
+// rtnl/nexthop.h: what is listed and never written.
+#include "rtnl/nexthop.h"
+
+#include "decoder.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  fuzz::one_message(data, size, [](const overns::Message& message) { (void)overns::decode_nexthop(message); });
+  return 0;
+}
