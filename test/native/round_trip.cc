@@ -3,6 +3,8 @@
 #include <linux/if.h>
 #include <linux/rtnetlink.h>
 
+#include <algorithm>
+
 #include "rtnl/address.h"
 #include "rtnl/link.h"
 #include "rtnl/neighbor.h"
@@ -23,9 +25,19 @@ RoundTrip compare(const Value& value, RequestBatch& batch, std::optional<Value> 
   return decode(*message) == value ? RoundTrip::kSame : RoundTrip::kDifferent;
 }
 
+// No kernel tells a field twice; of bits, which share an attribute, one writing has both.
+bool told_twice(const std::vector<AttributeValue>& values) {
+  for (auto each = values.begin(); each != values.end(); ++each) {
+    const auto same = [&](const AttributeValue& other) { return other.policy == each->policy; };
+    if (std::any_of(values.begin(), each, same)) return true;
+  }
+  return false;
+}
+
 RoundTrip link(const Message& message) {
   auto link = decode_link(message);
-  if (!link) return RoundTrip::kOther;
+  if (!link || told_twice(link->attributes) || told_twice(link->info) || told_twice(link->bridge_port))
+    return RoundTrip::kOther;
   // What the kernel tells and nobody can ask for.
   link->family = 0;
   link->flags &= IFF_UP;
@@ -73,7 +85,7 @@ RoundTrip address(const Message& message) {
 
 RoundTrip route(const Message& message) {
   auto route = decode_route(message);
-  if (!route) return RoundTrip::kOther;
+  if (!route || told_twice(route->metrics)) return RoundTrip::kOther;
   route->unknown.clear();
   // Told as the time that is left (RTA_CACHEINFO), asked for as RTA_EXPIRES.
   route->expires.reset();
