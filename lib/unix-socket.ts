@@ -4,7 +4,12 @@ import type { Duplex } from 'node:stream';
 import { native } from './native.js';
 import { substitute } from './substitute.js';
 
-export type UnixSocket = Duplex & Pick<Socket, 'unref' | 'destroySoon'>;
+/** What is used of Node's sockets. */
+export interface UnixSocket extends Duplex {
+  unref(): unknown;
+  /** Ends it once what was written has left. */
+  destroySoon(): void;
+}
 
 export interface UnixServer {
   /** Takes no more connections; fulfils when those there are have ended. */
