@@ -447,7 +447,8 @@ export class FakeNetns {
     const peerName = peer === undefined ? undefined : (peer.name ?? peerNetns.#freeName('veth', name));
     if (peerName !== undefined) {
       checkName(peerName);
-      if (peerNetns.link(peerName) !== undefined) throw new Refusal('EEXIST', 'RTM_NEWLINK');
+      const same = peerNetns === destination && peerName === name;
+      if (same || peerNetns.link(peerName) !== undefined) throw new Refusal('EEXIST', 'RTM_NEWLINK');
     }
     if (settings.master && settings.master.kind !== 'bridge') throw new Refusal('ENOTSUP', 'RTM_NEWLINK');
     const link = destination.#make({
@@ -746,6 +747,10 @@ export class FakeNetns {
     const there = this.neighbor(link, address);
     if (verb === 'delete') {
       if (there === undefined) throw new Refusal('ENOENT', 'RTM_DELNEIGH');
+      // As neigh_delete() does: first it fails, which is told, then it goes.
+      there.state = NUD.failed;
+      there.mac = undefined;
+      this.#tell('neighbor', 'new', this.#neighborRow(there));
       this.#drop(
         this.neighbors,
         'neighbor',
@@ -758,6 +763,8 @@ export class FakeNetns {
     if (there !== undefined && verb !== 'replace') return;
     const valid = NUD.permanent | NUD.noarp | NUD.reachable | NUD.probe | NUD.stale | NUD.delay;
     if (hardware === undefined && there?.mac === undefined && (state & valid) !== 0) {
+      // The kernel has made the entry by then.
+      if (there === undefined) this.neighbors.push({ link, ip: address, mac: undefined, state: NUD.none, flags: 0 });
       throw new Refusal('EINVAL', 'RTM_NEWNEIGH', { kernelMessage: 'No link layer address given' });
     }
     const kept = flags & ~NTF.use;
@@ -788,17 +795,20 @@ export class FakeNetns {
       return;
     }
     const many = !unicast(address);
-    if (link.kind === 'vxlan' && !master) {
+    const tunnel = link.kind === 'vxlan' && !master;
+    if (tunnel) {
+      if ((state & (NUD.permanent | NUD.reachable)) === 0) throw new Refusal('EINVAL', syscall);
       if (dst === undefined && entry.nexthop === undefined) throw new Refusal('EINVAL', syscall);
       if (dst !== undefined && ipFamily(dst) !== vxlanFamily(link)) throw new Refusal('EAFNOSUPPORT', syscall);
       if (verb === 'replace' && many) {
         throw new Refusal('ENOTSUP', syscall, { kernelMessage: 'Cannot replace non-unicast fdb entries' });
       }
-    } else if (!master && (state & NUD.permanent) === 0) {
+    } else if (address === ZERO_MAC || (!master && (state & NUD.permanent) === 0)) {
       throw new Refusal('EINVAL', syscall);
     }
     if (there.length > 0 && verb === 'add') throw new Refusal('EEXIST', syscall);
-    const added: FakeFdbEntry = { link, mac: address, master, dst, vni, port, state, flags };
+    const to = tunnel ? { dst, vni, port } : { dst: undefined, vni: undefined, port: undefined };
+    const added: FakeFdbEntry = { link, mac: address, master, ...to, state, flags };
     const same = there.some((each) => each.dst === dst && each.port === port && each.vni === vni);
     if (verb === 'append' && there.length > 0 && (!many || same)) return;
     if (verb === 'append' || there[0] === undefined) this.fdb.push(added);
