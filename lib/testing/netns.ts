@@ -298,15 +298,17 @@ export class FakeNetns {
   }
 
   #fdbRow(entry: FakeFdbEntry): Row {
+    // A bridge's own entries are those of its table, which its ports share.
+    const bridge = entry.link.kind === 'bridge' ? entry.link : entry.master ? entry.link.master : undefined;
     return {
       link: entry.link.name,
       ...(entry.dst === undefined ? {} : { dst: entry.dst }),
       mac: entry.mac,
       state: fdbState(entry.state),
-      flags: flagNames(entry.flags & ~NTF.use & ~NTF.master),
+      flags: flagNames(entry.flags & ~NTF.use & ~NTF.master & (bridge === undefined ? ~0 : ~NTF.self)),
       ...(entry.vni === undefined ? {} : { vni: entry.vni }),
       ...(entry.port === undefined ? {} : { port: entry.port }),
-      ...(entry.master && entry.link.master !== undefined ? { master: entry.link.master.name } : {}),
+      ...(bridge === undefined ? {} : { master: bridge.name }),
     };
   }
 
@@ -450,7 +452,7 @@ export class FakeNetns {
       const same = peerNetns === destination && peerName === name;
       if (same || peerNetns.link(peerName) !== undefined) throw new Refusal('EEXIST', 'RTM_NEWLINK');
     }
-    if (settings.master && settings.master.kind !== 'bridge') throw new Refusal('ENOTSUP', 'RTM_NEWLINK');
+    checkMaster(settings.master, kind);
     const link = destination.#make({
       name,
       kind,
@@ -538,9 +540,12 @@ export class FakeNetns {
   #apply(link: FakeLink, { up, mtu, mac: address, alias, master }: Settings, item: Item): void {
     checkMtu(mtu, link.name === 'lo');
     if (address !== undefined && !unicast(address)) throw new Refusal('EADDRNOTAVAIL', 'RTM_NEWLINK');
-    if (master && master.kind !== 'bridge') throw new Refusal('ENOTSUP', 'RTM_NEWLINK');
+    checkMaster(master, link.kind);
     if (mtu !== undefined) link.mtu = mtu;
-    if (address !== undefined) link.mac = address;
+    if (address !== undefined && address !== link.mac) {
+      link.mac = address;
+      this.#dropNeighbors(link);
+    }
     if (alias !== undefined) link.alias = alias;
     if (master !== undefined) link.master = master ?? undefined;
     if (link.kind !== undefined && text(item, 'kind') === link.kind) {
@@ -574,13 +579,17 @@ export class FakeNetns {
       (route) => this.#routeRow(route),
       (route) => route.link === link,
     );
+    this.#dropNeighbors(link);
+    this.#dropFdb((entry) => entry.link === link && !entry.master && (entry.state & (NUD.permanent | NUD.noarp)) === 0);
+  }
+
+  #dropNeighbors(link: FakeLink): void {
     this.#drop(
       this.neighbors,
       'neighbor',
       (each) => this.#neighborRow(each),
       (each) => each.link === link,
     );
-    this.#dropFdb((entry) => entry.link === link && !entry.master && (entry.state & (NUD.permanent | NUD.noarp)) === 0);
   }
 
   /** A link goes, and with it all that hangs on it. */
@@ -760,7 +769,9 @@ export class FakeNetns {
       return;
     }
     if (there !== undefined && verb === 'add') throw new Refusal('EEXIST', 'RTM_NEWNEIGH');
-    if (there !== undefined && verb !== 'replace') return;
+    // Without NLM_F_REPLACE another address does not override the one there is (neigh_update).
+    const other = hardware !== undefined && there?.mac !== undefined && there.mac !== hardware;
+    if (other && verb !== 'replace') return;
     const valid = NUD.permanent | NUD.noarp | NUD.reachable | NUD.probe | NUD.stale | NUD.delay;
     if (hardware === undefined && there?.mac === undefined && (state & valid) !== 0) {
       // The kernel has made the entry by then.
@@ -786,30 +797,34 @@ export class FakeNetns {
     const syscall = verb === 'delete' ? 'RTM_DELNEIGH' : 'RTM_NEWNEIGH';
     const master = (flags & NTF.master) !== 0;
     if (master && link.master === undefined) throw new Refusal('ENOTSUP', syscall);
+    const tunnel = link.kind === 'vxlan' && !master;
     const there = this.fdb.filter((each) => each.link === link && each.master === master && each.mac === address);
     if (verb === 'delete') {
       if (there.length === 0) throw new Refusal('ENOENT', syscall);
-      const one = dst === undefined ? undefined : there.find((each) => each.dst === dst);
-      if (dst !== undefined && one === undefined) return;
+      const one = tunnel && dst !== undefined ? there.find((each) => each.dst === dst) : undefined;
+      if (tunnel && dst !== undefined && one === undefined) return;
       this.#dropFdb((each) => (one === undefined ? there.includes(each) : each === one));
       return;
     }
     const many = !unicast(address);
-    const tunnel = link.kind === 'vxlan' && !master;
     if (tunnel) {
       if ((state & (NUD.permanent | NUD.reachable)) === 0) throw new Refusal('EINVAL', syscall);
       if (dst === undefined && entry.nexthop === undefined) throw new Refusal('EINVAL', syscall);
       if (dst !== undefined && ipFamily(dst) !== vxlanFamily(link)) throw new Refusal('EAFNOSUPPORT', syscall);
       if (verb === 'replace' && many) {
-        throw new Refusal('ENOTSUP', syscall, { kernelMessage: 'Cannot replace non-unicast fdb entries' });
+        const kernelMessage = there.length > 0 ? 'Cannot replace non-unicast fdb entries' : undefined;
+        throw new Refusal('ENOTSUP', syscall, { kernelMessage });
       }
-    } else if (address === ZERO_MAC || (!master && (state & NUD.permanent) === 0)) {
-      throw new Refusal('EINVAL', syscall);
+    } else {
+      const bridged = master || link.kind === 'bridge';
+      if (bridged && address === ZERO_MAC) throw new Refusal('EINVAL', syscall);
+      if (!master && (state & NUD.permanent) === 0) throw new Refusal('EINVAL', syscall);
     }
     if (there.length > 0 && verb === 'add') throw new Refusal('EEXIST', syscall);
     const to = tunnel ? { dst, vni, port } : { dst: undefined, vni: undefined, port: undefined };
     const added: FakeFdbEntry = { link, mac: address, master, ...to, state, flags };
     const same = there.some((each) => each.dst === dst && each.port === port && each.vni === vni);
+    if (verb === 'append' && there.length > 0) for (const each of there) Object.assign(each, { state, flags });
     if (verb === 'append' && there.length > 0 && (!many || same)) return;
     if (verb === 'append' || there[0] === undefined) this.fdb.push(added);
     else Object.assign(there[0], added);
@@ -854,6 +869,13 @@ function checkName(name: string): void {
 function checkAlias(alias: string | undefined): void {
   if (alias === undefined || Buffer.byteLength(alias) <= 255) return;
   throw new Refusal('ERANGE', 'RTM_NEWLINK', { kernelMessage: 'Attribute failed policy validation', attribute: '20' });
+}
+
+function checkMaster(master: FakeLink | undefined | null, kind: string | undefined): void {
+  if (!master) return;
+  if (master.kind !== 'bridge') throw new Refusal('ENOTSUP', 'RTM_NEWLINK');
+  if (kind !== 'bridge') return;
+  throw new Refusal('ELOOP', 'RTM_NEWLINK', { kernelMessage: 'Can not enslave a bridge to a bridge' });
 }
 
 function checkMtu(mtu: number | undefined, loopback: boolean): void {

@@ -781,12 +781,15 @@ function operations(): fc.Arbitrary<readonly [string, Operation]> {
     dst: fc.option(dst, { nil: undefined }),
     state: fc.constantFrom('permanent', 'static', 'dynamic'),
   });
-  const neighbor = fc.record({
-    link,
-    ip,
-    mac: fc.constantFrom('02:42:c0:a8:00:03', '02:42:c0:a8:00:04'),
-    state: fc.constantFrom('permanent', 'noarp'),
-  });
+  const neighbor = fc
+    .record({
+      link,
+      ip,
+      mac: fc.constantFrom('02:42:c0:a8:00:03', '02:42:c0:a8:00:04'),
+      state: fc.constantFrom('permanent', 'noarp'),
+    })
+    // Where a carrier comes and goes, the kernel drops what is not permanent when it gets round to it.
+    .map((entry) => (entry.link.startsWith('vxlan') ? entry : { ...entry, state: 'permanent' }));
   const address = fc.record({
     link,
     address: fc.constantFrom('192.168.0.1/24', '192.168.1.1/24', 'fd00::1/64'),
@@ -805,7 +808,8 @@ function operations(): fc.Arbitrary<readonly [string, Operation]> {
         .map((change) => ({ name, ...change })),
     );
   const make = fc.oneof(
-    fc.constant({ kind: 'bridge' as const, name: 'br0' }),
+    // With an address of its own: otherwise it changes with the ports, which is not modelled.
+    fc.constant({ kind: 'bridge' as const, name: 'br0', mac: '02:00:00:00:00:01' }),
     fc.record({
       kind: fc.constant('vxlan' as const),
       name: fc.constantFrom('vxlan1', 'vxlan2'),
@@ -886,6 +890,8 @@ testWith(
     const real = await play(realStage());
     const fake = await play(fakeStage());
     sequences.forEach((_, at) => {
+      if (process.env.SHOW && JSON.stringify(fake[at]) !== JSON.stringify(real[at]))
+        console.log(at, (real[at] as { answers: string[] }).answers.join('\n'));
       expect(fake[at], `seed ${seed}, sequence ${at}`).toEqual(real[at]);
     });
   },
