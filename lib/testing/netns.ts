@@ -17,6 +17,8 @@ export interface FakeLink {
   netns: FakeNetns;
   mac: string;
   mtu: number;
+  /** Of a bridge: given by a change, so that it no longer follows its ports'. */
+  mtuSet: boolean;
   up: boolean;
   alias: string;
   master: FakeLink | undefined;
@@ -469,8 +471,8 @@ export class FakeNetns {
       peerNetns.#introduce(destination);
       peerNetns.#tellLink(link.peer);
     }
-    link.master = settings.master ?? undefined;
     link.up = settings.up === true;
+    destination.#enslave(link, settings.master ?? undefined);
     destination.#tellLink(link);
   }
 
@@ -521,6 +523,7 @@ export class FakeNetns {
       netns: this,
       mac: of.mac,
       mtu: of.mtu,
+      mtuSet: false,
       up: false,
       alias: '',
       master: undefined,
@@ -541,13 +544,17 @@ export class FakeNetns {
     checkMtu(mtu, link.name === 'lo');
     if (address !== undefined && !unicast(address)) throw new Refusal('EADDRNOTAVAIL', 'RTM_NEWLINK');
     checkMaster(master, link.kind);
-    if (mtu !== undefined) link.mtu = mtu;
+    if (mtu !== undefined) {
+      link.mtu = mtu;
+      link.mtuSet = true;
+      if (link.master !== undefined) this.#fitMtu(link.master);
+    }
     if (address !== undefined && address !== link.mac) {
       link.mac = address;
       this.#dropNeighbors(link);
     }
     if (alias !== undefined) link.alias = alias;
-    if (master !== undefined) link.master = master ?? undefined;
+    if (master !== undefined) this.#enslave(link, master ?? undefined);
     if (link.kind !== undefined && text(item, 'kind') === link.kind) {
       Object.assign(link.info, readInfo(item, INFO[link.kind] ?? {}));
     }
@@ -558,6 +565,18 @@ export class FakeNetns {
       if (link.peer !== undefined) link.peer.netns.#tellLink(link.peer);
     }
     this.#tellLink(link);
+  }
+
+  #enslave(link: FakeLink, master: FakeLink | undefined): void {
+    const before = link.master;
+    link.master = master;
+    for (const bridge of [before, master]) if (bridge !== undefined) this.#fitMtu(bridge);
+  }
+
+  /** A bridge carries what the least of its ports does (br_mtu_auto_adjust). */
+  #fitMtu(bridge: FakeLink): void {
+    const mtu = Math.min(...this.ports(bridge).map((port) => port.mtu));
+    if (!bridge.mtuSet) bridge.mtu = Number.isFinite(mtu) ? mtu : 1500;
   }
 
   #loopback(lo: FakeLink): void {
@@ -580,6 +599,13 @@ export class FakeNetns {
       (route) => route.link === link,
     );
     this.#dropNeighbors(link);
+    // IPv6 addresses do not outlive it, IPv4 ones do (addrconf_ifdown).
+    this.#drop(
+      this.addresses,
+      'address',
+      (each) => this.#addressRow(each),
+      (each) => each.link === link && each.family === 6,
+    );
     this.#dropFdb((entry) => entry.link === link && !entry.master && (entry.state & (NUD.permanent | NUD.noarp)) === 0);
   }
 
@@ -611,6 +637,7 @@ export class FakeNetns {
     }
     if (peer !== undefined) link.peer = peer; // its news still says what it was linked to
     this.links.splice(this.links.indexOf(link), 1);
+    if (link.master !== undefined) this.#fitMtu(link.master);
     this.#tellLink(link, true);
     link.peer = undefined;
     if (peer !== undefined) {

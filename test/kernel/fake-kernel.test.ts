@@ -872,7 +872,7 @@ testWith(
   async () => {
     const seed = Number(process.env.OVERNS_TEST_SEED ?? Date.now() & 0x7fff_ffff);
     console.log(`seed ${seed}`);
-    const runs = process.env.CI_FULL === '1' ? 200 : 15;
+    const runs = process.env.CI_FULL === '1' ? 100 : 8;
     const sequences = fc.sample(fc.array(operations(), { minLength: 40, maxLength: 60 }), { numRuns: runs, seed });
     const play = async (stage: Stage): Promise<unknown[]> => {
       const ends: unknown[] = [];
@@ -890,10 +890,8 @@ testWith(
     const real = await play(realStage());
     const fake = await play(fakeStage());
     sequences.forEach((_, at) => {
-      if (process.env.SHOW && JSON.stringify(fake[at]) !== JSON.stringify(real[at]))
-        console.log(at, (real[at] as { answers: string[] }).answers.join('\n'));
       expect(fake[at], `seed ${seed}, sequence ${at}`).toEqual(real[at]);
     });
   },
-  120_000,
+  300_000,
 );
