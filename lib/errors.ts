@@ -11,6 +11,13 @@ const brand = Symbol.for('overns.error');
 /**
  * Any failure that overns itself reports. Recognise it by `code` (an errno name such as `EEXIST`, or one of
  * `OVERNS_*`), not by instanceof: two copies of a package can be loaded.
+ * @example
+ * ```ts
+ * import { Overlay } from 'overns';
+ *
+ * const error = await Overlay.open('nobody').catch((thrown) => thrown);
+ * console.log(error.code, typeof error.hint); // ENOENT string
+ * ```
  */
 export class OvernsError extends Error {
   /** An errno name (`EEXIST`, `ENOENT`, ...) or an own code (`OVERNS_PLATFORM`, `OVERNS_STORE`, ...). */
@@ -25,7 +32,15 @@ export class OvernsError extends Error {
     Object.defineProperty(this, brand, { value: true });
   }
 
-  /** True for an OvernsError of any loaded copy of the package. */
+  /**
+   * True for an OvernsError of any loaded copy of the package.
+   * @example
+   * ```ts
+   * import { OvernsError } from 'overns';
+   *
+   * console.log(OvernsError.is(new Error('mine'))); // false
+   * ```
+   */
   static is(value: unknown): value is OvernsError {
     return value instanceof Error && brand in value;
   }
@@ -42,7 +57,17 @@ export interface NetlinkErrorDetails extends ErrorDetails {
   readonly request: Readonly<Record<string, unknown>>;
 }
 
-/** The kernel refused a request. Shaped like Node's SystemError, plus the kernel's own words. */
+/**
+ * The kernel refused a request. Shaped like Node's SystemError, plus the kernel's own words.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * const error = await rtnl.links.set({ name: 'none', up: true }).catch((thrown) => thrown);
+ * console.log(error.code, error.syscall, error.request.name); // ENODEV RTM_NEWLINK none
+ * ```
+ */
 export class NetlinkError extends OvernsError {
   /** Negative errno, as Node's SystemError has it. */
   readonly errno: number;
