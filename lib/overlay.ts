@@ -629,7 +629,8 @@ export class Overlay implements AsyncDisposable {
    * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
    * await using misses = overlay.misses({ maxQueue: 4096 });
    * setTimeout(() => misses.return?.(), 100); // or a signal
-   * for await (const miss of misses) console.log(miss.kind === 'l3' ? miss.ip : miss.mac);
+   * const seen: string[] = [];
+   * for await (const miss of misses) seen.push(miss.kind === 'l3' ? miss.ip : miss.mac);
    * ```
    */
   misses(options?: QueueOptions): Subscription<Miss> {

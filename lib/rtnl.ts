@@ -43,7 +43,8 @@ export type BatchAnswer = { readonly ok: true } | { readonly ok: false; readonly
  * import { Rtnl } from 'overns';
  *
  * await using rtnl = await Rtnl.open({ netns: 'web' });
- * const neighbor = { link: 'lo', ip: '192.168.0.9', mac: '02:42:c0:a8:00:09', state: 'permanent' };
+ * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+ * const neighbor = { link: 'br1', ip: '192.168.0.9', mac: '02:42:c0:a8:00:09', state: 'permanent' };
  * await rtnl.neighbors.add(neighbor);
  * const [again, gone] = await rtnl.neighbors.batch([
  *   { op: 'add', item: neighbor },

@@ -62,7 +62,8 @@ const TABLES: Readonly<Record<keyof FakeState, TableName>> = {
  *
  * It answers as the real kernel does, errors and their codes included; the project's tests run the same scenarios
  * against both. Not modelled: IPv6 link-local addresses, the `local` routing table, what the kernel enters into an FDB
- * or neighbour table by itself other than by learning from packets, VLANs, ageing, and Docker.
+ * or neighbour table by itself other than what a vxlan device learns from packets, neighbours of `lo`, VLANs, ageing,
+ * and Docker.
  *
  * @example
  * ```ts
@@ -240,8 +241,8 @@ export class FakeKernel implements AsyncDisposable {
    * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
    * await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null } });
    *
-   * console.log(await kernel.send({ from: 'web', to: '192.168.0.9' }));
-   * // { crossed: false, why: 'nobody answered who has 192.168.0.9: unresolved' }
+   * const crossing = await kernel.send({ from: 'web', to: '192.168.0.9' });
+   * console.log(crossing.crossed || crossing.why); // nobody answered who has 192.168.0.9: unresolved
    * ```
    */
   send(packet: {

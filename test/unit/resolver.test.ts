@@ -165,7 +165,7 @@ describe('stores', () => {
     expect(events.find(({ kind }) => kind === 'unresolved')).toMatchObject({ cause: 'store-error' });
   });
 
-  test.each([
+  const failing: readonly (readonly [string, Store['lookup'], string, boolean])[] = [
     ['throws', () => Promise.reject(new Error('no')), 'store-error', true],
     [
       'throws at once',
@@ -180,7 +180,8 @@ describe('stores', () => {
     ['answers no MAC address', () => ({ ...REMOTE, mac: 'x' }), 'store-error', false],
     ['answers nothing', () => undefined as unknown as null, 'store-error', false],
     ['is silent', () => new Promise<null>(() => {}), 'timeout', false],
-  ] as const)('a store that %s', async (_, lookup, cause, down) => {
+  ];
+  test.each(failing)('a store that %s', async (_, lookup, cause, down) => {
     const { kernel, overlay } = await scene();
     await using _kernel = kernel;
     await using _overlay = overlay;
