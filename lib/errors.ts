@@ -1,6 +1,8 @@
 /** Errors as a caller sees them: one clear line, a stable `code`, and what to do about it. */
 
-interface ErrorDetails {
+/** What an OvernsError carries beyond its code and message. */
+export interface OvernsErrorDetails {
+  /** What to do about it, one sentence without a full stop. */
   readonly hint?: string | undefined;
   readonly cause?: unknown;
 }
@@ -25,7 +27,7 @@ export class OvernsError extends Error {
   /** What to do about it, one sentence without a full stop. */
   readonly hint?: string;
 
-  constructor(code: string, message: string, details: ErrorDetails = {}) {
+  constructor(code: string, message: string, details: OvernsErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     if (details.hint !== undefined) this.hint = details.hint;
@@ -48,7 +50,7 @@ export class OvernsError extends Error {
 OvernsError.prototype.name = 'OvernsError';
 
 /** What a NetlinkError carries beyond its message. */
-export interface NetlinkErrorDetails extends ErrorDetails {
+export interface NetlinkErrorDetails extends OvernsErrorDetails {
   readonly errno: number;
   readonly syscall: string;
   readonly kernelMessage?: string | undefined;

@@ -105,7 +105,12 @@ export interface Store {
 }
 
 /** A store made by {@link openStore}: complete, and closed by its owner. */
-export type OwnedStore = Required<Omit<Store, 'lookupMany'>> & Store & AsyncDisposable & { close(): Promise<void> };
+export type OwnedStore = Required<Omit<Store, 'lookupMany'>> &
+  Store &
+  AsyncDisposable & {
+    /** Ends its watches and connections. Idempotent. */
+    close(): Promise<void>;
+  };
 
 /** What a resolver tells. */
 export type ResolverEvent = Where & { readonly atNs: bigint } & (
