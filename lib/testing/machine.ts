@@ -90,6 +90,11 @@ export class Machine implements World {
     return netns;
   }
 
+  /** Without a name: it lives as long as what holds it. */
+  scratch(): FakeNetns {
+    return this.#make('scratch');
+  }
+
   delete(path: string): void {
     const key = resolve(path);
     const netns = this.#paths.get(key);

@@ -224,6 +224,12 @@ export function fakeNative(machine: Machine, handles: Handles): Native {
         machine.request('socket', netns, {});
         return new FakeRtnl(machine, netns, opened('rtnl', netns));
       }),
+    openScratchRtnl: () =>
+      call(() => {
+        machine.request('unshare', 'scratch', {});
+        const netns = machine.scratch();
+        return new FakeRtnl(machine, netns, opened('rtnl', netns));
+      }),
     openMonitor(path, groups, onBatch) {
       const netns = machine.find(path);
       machine.request('socket', netns, { groups });
