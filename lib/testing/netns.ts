@@ -543,7 +543,15 @@ export class FakeNetns {
   #apply(link: FakeLink, { up, mtu, mac: address, alias, master }: Settings, item: Item): void {
     checkMtu(mtu, link.name === 'lo');
     if (address !== undefined && !unicast(address)) throw new Refusal('EADDRNOTAVAIL', 'RTM_NEWLINK');
-    checkMaster(master, link.kind);
+    if (master && master !== link.master) {
+      try {
+        checkMaster(master, link.kind);
+      } catch (refused) {
+        // The old one has been left by then (do_set_master).
+        this.#enslave(link, undefined);
+        throw refused;
+      }
+    }
     if (mtu !== undefined) {
       link.mtu = mtu;
       link.mtuSet = true;
@@ -609,12 +617,23 @@ export class FakeNetns {
     this.#dropFdb((entry) => entry.link === link && !entry.master && (entry.state & (NUD.permanent | NUD.noarp)) === 0);
   }
 
-  #dropNeighbors(link: FakeLink): void {
+  #dropNeighbors(link: FakeLink, which: (ip: string) => boolean = () => true): void {
     this.#drop(
       this.neighbors,
       'neighbor',
       (each) => this.#neighborRow(each),
-      (each) => each.link === link,
+      (each) => each.link === link && which(each.ip),
+    );
+  }
+
+  /** With a link's last IPv4 address its IPv4 routes and neighbours go (fib_disable_ip). */
+  #disableIp4(link: FakeLink): void {
+    this.#dropNeighbors(link, (address) => ipFamily(address) === 4);
+    this.#drop(
+      this.#routes,
+      'route',
+      (route) => this.#routeRow(route),
+      (route) => route.link === link && route.family === 4,
     );
   }
 
@@ -682,7 +701,11 @@ export class FakeNetns {
     const words = given.family === 4 ? ['ipv4: Address', 'ipv4: Address'] : ['ipv6: address', 'ipv6: address'];
     if (verb === 'delete') {
       const gone = this.#drop(this.addresses, 'address', (each) => this.#addressRow(each), same);
-      if (gone.length > 0) return;
+      if (gone.length > 0) {
+        const left = this.addresses.some((each) => each.link === link && each.family === 4);
+        if (given.family === 4 && !left) this.#disableIp4(link);
+        return;
+      }
       throw new Refusal('EADDRNOTAVAIL', 'RTM_DELADDR', { kernelMessage: `${words[0]} not found` });
     }
     const there = this.addresses.find(same);
@@ -839,6 +862,7 @@ export class FakeNetns {
       if (dst === undefined && entry.nexthop === undefined) throw new Refusal('EINVAL', syscall);
       if (dst !== undefined && ipFamily(dst) !== vxlanFamily(link)) throw new Refusal('EAFNOSUPPORT', syscall);
       if (verb === 'replace' && many) {
+        for (const each of there) Object.assign(each, { state, flags }); // before it is refused
         const kernelMessage = there.length > 0 ? 'Cannot replace non-unicast fdb entries' : undefined;
         throw new Refusal('ENOTSUP', syscall, { kernelMessage });
       }
