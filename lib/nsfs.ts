@@ -1,5 +1,5 @@
 /** The files that stand for namespaces (fs/nsfs.c), read without entering any. */
-import { readdir, stat, statfs } from 'node:fs/promises';
+import { open, readdir, stat, statfs } from 'node:fs/promises';
 import { substitute } from './substitute.js';
 
 /** f_type of nsfs (include/uapi/linux/magic.h). */
@@ -13,6 +13,8 @@ export interface Nsfs {
   identity(path: string): Promise<string>;
   /** The names in a directory, namespaces or not. */
   names(directory: string): Promise<readonly string[]>;
+  /** Holds the namespace of a file open, at a path of its own. */
+  open(path: string): Promise<{ readonly path: string; close(): Promise<void> }>;
   /** True for a zombie too, which has no namespaces any more. */
   processExists(pid: number): Promise<boolean>;
 }
@@ -26,6 +28,10 @@ const machine: Nsfs = {
     return `${dev}:${ino}`;
   },
   names: (directory) => readdir(directory),
+  async open(path) {
+    const file = await open(path);
+    return { path: `/proc/self/fd/${file.fd}`, close: () => file.close() };
+  },
   processExists: (pid) =>
     stat(`/proc/${pid}`).then(
       () => true,

@@ -491,9 +491,17 @@ export class Rtnl implements AsyncDisposable {
    * needs: a snapshot, then additions, changes and deletions, and after a loss a snapshot again.
    * @throws OvernsError `OVERNS_CLOSED`; NetlinkError `EMFILE`, `ENOENT`, ...; TypeError, RangeError that name the option
    * @example
-   * for await (const event of rtnl.monitor({ groups: ['link'], signal })) {
-   *   if (event.kind === 'link') console.log(event.action, event.name);
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * const events = rtnl.monitor({ groups: ['link'] });
+   * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+   * for await (const event of events) {
+   *   if (event.kind === 'link') console.log(event.action, event.name); // new br1
+   *   break;
    * }
+   * ```
    */
   monitor(options: MonitorOptions & { readonly resync: true }): Subscription<RtnlSyncEvent>;
   monitor(options?: MonitorOptions): Subscription<RtnlEvent>;
@@ -510,8 +518,17 @@ export class Rtnl implements AsyncDisposable {
    * @param options `netns`: at least one
    * @throws OvernsError `ENOENT`, `EPERM`, ...; TypeError, RangeError that name the option
    * @example
-   * const news = await Rtnl.monitor({ netns: ['blue', { pid: 42 }], groups: ['neigh'] });
-   * for await (const event of news) console.log(event.netns, event.kind);
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * const events = await Rtnl.monitor({ netns: ['web', 'db'], groups: ['link'] });
+   * await using rtnl = await Rtnl.open({ netns: 'db' });
+   * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+   * for await (const event of events) {
+   *   console.log(event.netns, event.kind); // db link
+   *   break;
+   * }
+   * ```
    */
   static monitor(
     options: MonitorOptions & { readonly netns: readonly NetnsRef[]; readonly resync: true },

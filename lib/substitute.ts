@@ -6,11 +6,14 @@ import type { Native } from './native.js';
 import type { Nsfs } from './nsfs.js';
 import type { UnixSockets } from './unix-socket.js';
 
-/** All that lib reaches the machine through: the addon, the files of namespaces, and unix sockets in them. */
+/** All that lib reaches the machine through: the addon, the files of namespaces, and resolvers' sockets in
+ * them. */
 export interface Substitute {
   readonly native: Native;
   readonly nsfs: Nsfs;
   readonly unixSockets: UnixSockets;
+  /** Tells of named namespaces that come and go. */
+  watchNetns(changed: (action: 'new' | 'delete', name: string) => void): { close(): void };
 }
 
 let current: Substitute | undefined;

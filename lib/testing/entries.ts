@@ -1,14 +1,15 @@
-/** Reads back what lib/entry-encoder.ts has written for the addon. */
+/** Neighbours and FDB entries to and from what passes between lib and the addon. */
+import type { EntryRows } from '../entry-decoder.js';
 import { NO_LINK, NO_VNI, RECORD_BYTES } from '../entry-encoder.js';
+import { FLAGS, NEIGHBOR_STATES } from '../entry-words.js';
 import { fromBytes6 } from './fields.js';
 
 export type Verb = 'add' | 'replace' | 'append' | 'delete' | 'set';
 const VERBS: readonly Verb[] = ['add', 'replace', 'append', 'delete', 'set'];
 
-/** NUD_* and NTF_* (include/uapi/linux/neighbour.h). */
+/** The bits that decide something here (include/uapi/linux/neighbour.h). */
 export const NUD = {
   none: 0,
-  incomplete: 0x01,
   reachable: 0x02,
   stale: 0x04,
   delay: 0x08,
@@ -17,16 +18,7 @@ export const NUD = {
   noarp: 0x40,
   permanent: 0x80,
 } as const;
-export const NTF = {
-  use: 0x01,
-  self: 0x02,
-  master: 0x04,
-  proxy: 0x08,
-  extern_learn: 0x10,
-  offload: 0x20,
-  sticky: 0x40,
-  router: 0x80,
-} as const;
+export const NTF = { use: 0x01, self: 0x02, master: 0x04, proxy: 0x08 } as const;
 
 export interface Entry {
   readonly verb: Verb;
@@ -43,7 +35,8 @@ export interface Entry {
   readonly nexthop?: number;
 }
 
-export function decodeEntries(records: Uint8Array, links: readonly string[]): Entry[] {
+/** Reads back what lib/entry-encoder.ts has written. */
+export function readRecords(records: Uint8Array, links: readonly string[]): Entry[] {
   const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
   const entries: Entry[] = [];
   for (let at = 0; at + RECORD_BYTES <= records.length; at += RECORD_BYTES) {
@@ -79,11 +72,11 @@ function macOf(bytes: Uint8Array): string {
 }
 
 export function flagNames(flags: number): string[] {
-  return Object.entries(NTF).flatMap(([name, bit]) => ((flags & bit) !== 0 ? [name] : []));
+  return Object.entries(FLAGS).flatMap(([name, bit]) => ((flags & bit) !== 0 ? [name] : []));
 }
 
 export function neighborState(state: number): string {
-  return Object.entries(NUD).find(([, bit]) => bit === state)?.[0] ?? String(state);
+  return Object.entries(NEIGHBOR_STATES).find(([, bit]) => bit === state)?.[0] ?? String(state);
 }
 
 export function fdbState(state: number): string {
@@ -91,4 +84,52 @@ export function fdbState(state: number): string {
   if ((state & NUD.noarp) !== 0) return 'static';
   if (state === NUD.reachable) return 'dynamic';
   return state === NUD.stale ? 'stale' : String(state);
+}
+
+/** A row of a listing as numbers. */
+export interface ListedEntry {
+  readonly link: string;
+  readonly master?: string | undefined;
+  /** Of a neighbour its address, of an FDB entry the VTEP. */
+  readonly ip?: string | undefined;
+  readonly mac?: string | undefined;
+  readonly state: number;
+  readonly flags: number;
+  readonly vni?: number | undefined;
+  readonly port?: number | undefined;
+}
+
+const ROW_BYTES = 40;
+const KIND = { neighbor: 1, fdb: 2 } as const;
+
+/** Writes a listing as lib/entry-decoder.ts reads it. */
+export function writeRows(table: 'neighbor' | 'fdb', entries: readonly ListedEntry[]): EntryRows {
+  const rows = Buffer.alloc(entries.length * ROW_BYTES);
+  const links = [...new Set(entries.flatMap(({ link, master }) => (master === undefined ? [link] : [link, master])))];
+  let text = '';
+  entries.forEach(({ link, master, ip = '', mac = '', state, flags, vni = NO_VNI, port = 0 }, number) => {
+    const at = number * ROW_BYTES;
+    rows.writeUInt8(KIND[table], at);
+    rows.writeUInt8(flags, at + 2);
+    rows.writeUInt8(ip.length, at + 3);
+    rows.writeUInt16LE(state, at + 4);
+    rows.writeUInt8(mac.length, at + 6);
+    rows.writeUInt32LE(text.length, at + 8);
+    rows.writeUInt16LE(links.indexOf(link), at + 12);
+    rows.writeUInt16LE(NO_LINK, at + 14);
+    rows.writeUInt16LE(master === undefined ? NO_LINK : links.indexOf(master), at + 16);
+    rows.writeUInt16LE(port, at + 18);
+    rows.writeUInt32LE(vni, at + 24);
+    rows.writeUInt32LE(NO_VNI, at + 28);
+    rows.writeUInt32LE(NO_VNI, at + 36);
+    text += ip + mac;
+  });
+  return { rows, text: Buffer.from(text, 'latin1'), links };
+}
+
+/** Events as the addon hands them over, all as objects. */
+export function writeObjects(count: number): EntryRows {
+  const rows = Buffer.alloc(count * ROW_BYTES);
+  for (let number = 0; number < count; number++) rows.writeUInt32LE(number, number * ROW_BYTES + 36);
+  return { rows, text: Buffer.alloc(0), links: [] };
 }

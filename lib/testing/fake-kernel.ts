@@ -61,7 +61,8 @@ const TABLES: Readonly<Record<keyof FakeState, TableName>> = {
  * by accident meanwhile.
  *
  * It answers as the real kernel does, errors and their codes included; the project's tests run the same scenarios
- * against both. Not modelled: IPv6 link-local addresses, the `local` routing table, what the kernel enters into an FDB
+ * against both. Not modelled: links other than bridges, veths and vxlans, changes of a link's name or namespace, rules
+ * and nexthops, the sockets of `netns.connect()` and its like, IPv6 link-local addresses, the `local` routing table, what the kernel enters into an FDB
  * or neighbour table by itself other than what a vxlan device learns from packets, neighbours of `lo`, VLANs, ageing,
  * and Docker.
  *
@@ -118,6 +119,11 @@ export class FakeKernel implements AsyncDisposable {
     setSubstitute({
       native: fakeNative(machine, kernel.#handles),
       unixSockets: fakeUnixSockets(machine),
+      watchNetns(changed) {
+        const own: typeof changed = (action, name) => changed(action, name);
+        machine.watchers.add(own);
+        return { close: () => void machine.watchers.delete(own) };
+      },
       nsfs: {
         async isNamespace(path) {
           if (machine.lookUp(path) === undefined) throw gone(path);
@@ -129,6 +135,10 @@ export class FakeKernel implements AsyncDisposable {
           return `4:${netns.inode}`;
         },
         names: async (directory) => machine.names(directory),
+        open: async (path) => {
+          const held = machine.open(path);
+          return { path: held.path, close: async () => held.close() };
+        },
         processExists: async (pid) => machine.hasProcess(pid),
       },
     });

@@ -37,6 +37,8 @@ export class Machine implements World {
   readonly own: FakeNetns;
   readonly requests: FakeRequest[] = [];
   readonly interceptors = new Set<Interceptor>();
+  /** Of the directory of named namespaces. */
+  readonly watchers = new Set<(action: 'new' | 'delete', name: string) => void>();
   readonly #paths = new Map<string, FakeNetns>();
   readonly #processes = new Map<number, FakeNetns>();
   readonly #living = new Set<FakeNetns>();
@@ -87,7 +89,23 @@ export class Machine implements World {
     const netns = this.#make(dirname(key) === netnsDirectory() ? basename(key) : path);
     netns.holds++;
     this.#paths.set(key, netns);
+    this.#named('new', key);
     return netns;
+  }
+
+  #named(action: 'new' | 'delete', path: string): void {
+    if (dirname(path) !== netnsDirectory()) return;
+    for (const watcher of this.watchers)
+      this.later(() => this.watchers.has(watcher) && watcher(action, basename(path)));
+  }
+
+  /** Holds a namespace open, at a path of its own. */
+  open(path: string): { readonly path: string; close(): void } {
+    const netns = this.find(path);
+    const key = `/proc/self/fd/${++this.#lastInode}`;
+    this.#paths.set(resolve(key), netns);
+    netns.holds++;
+    return { path: key, close: () => this.#paths.delete(resolve(key)) && this.release(netns) };
   }
 
   /** Without a name: it lives as long as what holds it. */
@@ -100,6 +118,7 @@ export class Machine implements World {
     const netns = this.#paths.get(key);
     if (netns === undefined) throw new Refusal('ENOENT', 'stat', { on: path });
     this.#paths.delete(key);
+    this.#named('delete', key);
     this.release(netns);
   }
 
@@ -139,7 +158,7 @@ export class Machine implements World {
   // --- time ---
 
   /** What happens beside JavaScript: a turn of the event loop later, in order. */
-  later(run: () => void): void {
+  later(run: () => unknown): void {
     this.#pending++;
     soon(() => {
       this.#pending--;

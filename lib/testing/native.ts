@@ -1,7 +1,9 @@
 /** The addon's face over the fake kernel. */
-import { invalidArgument } from '../errors.js';
+import type { EntryRows } from '../entry-decoder.js';
+import { invalidArgument, OvernsError } from '../errors.js';
 import type {
   Native,
+  NativeBatch,
   NativeEcho,
   NativeEvent,
   NativeFailure,
@@ -12,7 +14,7 @@ import type {
   NativeRtnl,
   TableName,
 } from '../native.js';
-import { decodeEntries } from './entries.js';
+import { readRecords, writeObjects, writeRows } from './entries.js';
 import type { Item } from './fields.js';
 import type { Machine } from './machine.js';
 import type { FakeLink, FakeNetns, MissKey, Observer, Row } from './netns.js';
@@ -26,6 +28,8 @@ const WORDS: Readonly<Record<TableName, string>> = {
   route: 'ROUTE',
   neighbor: 'NEIGH',
   fdb: 'NEIGH',
+  rule: 'RULE',
+  nexthop: 'NEXTHOP',
 };
 
 /** What is open: in the order of opening, `rtnl`, `monitor`, `resolver`, each with its namespace. */
@@ -69,7 +73,7 @@ class FakeRtnl implements NativeRtnl {
     records: Uint8Array,
     links: readonly string[],
   ): Promise<(number | NativeFailure)[]> {
-    const decoded = decodeEntries(records, links);
+    const decoded = readRecords(records, links);
     return this.#queued(() =>
       decoded.flatMap((entry, at) => {
         const failure = attempt(() => this.#machine.requestEntry(this.#netns, table, entry, 'caller'));
@@ -78,10 +82,21 @@ class FakeRtnl implements NativeRtnl {
     );
   }
 
-  list(table: TableName, filter: Item): Promise<Row[]> {
+  list(table: 'neighbor' | 'fdb', filter: Item): Promise<EntryRows>;
+  list(table: Exclude<TableName, 'neighbor' | 'fdb'>, filter: Item): Promise<Row[]>;
+  list(table: TableName, filter: Item): Promise<EntryRows | Row[]> {
     return this.#queued(() => {
       this.#machine.request(`RTM_GET${WORDS[table]}`, this.#netns, filter);
-      return this.#netns.list(table, filter);
+      return table === 'neighbor' || table === 'fdb'
+        ? writeRows(table, this.#netns.entries(table, filter))
+        : this.#netns.list(table, filter);
+    });
+  }
+
+  flush(filter: Item): Promise<void> {
+    return this.#queued(() => {
+      this.#machine.request('RTM_DELNEIGH', this.#netns, filter);
+      this.#netns.flush(filter);
     });
   }
 
@@ -133,18 +148,14 @@ class FakeMonitor implements NativeMonitor, Observer {
   readonly #netns: FakeNetns;
   readonly #kinds: ReadonlySet<TableName>;
   readonly #misses: boolean;
-  readonly #onBatch: (events: Row[]) => void;
+  readonly #onBatch: NativeBatch;
   readonly #close: () => void;
   #events: Row[] = [];
+  #dropped = 0;
+  #due = false;
   #closed = false;
 
-  constructor(
-    machine: Machine,
-    netns: FakeNetns,
-    groups: readonly string[],
-    onBatch: (events: Row[]) => void,
-    close: () => void,
-  ) {
+  constructor(machine: Machine, netns: FakeNetns, groups: readonly string[], onBatch: NativeBatch, close: () => void) {
     for (const group of groups) {
       if (GROUPS[group] === undefined) throw invalidArgument('groups', group, 'link, address, route, neigh or miss');
     }
@@ -160,12 +171,18 @@ class FakeMonitor implements NativeMonitor, Observer {
 
   #push(event: Row): void {
     this.#events.push(event);
-    if (this.#events.length > 1) return;
+    this.#deliver();
+  }
+
+  #deliver(): void {
+    if (this.#due) return;
+    this.#due = true;
     this.#machine.later(() => {
-      const atNs = this.#machine.clock.now();
-      const events = this.#events.map((each) => ({ ...each, atNs }));
+      this.#due = false;
+      const [events, dropped] = [this.#events, this.#dropped];
       this.#events = [];
-      if (!this.#closed) this.#onBatch(events);
+      this.#dropped = 0;
+      if (!this.#closed) this.#onBatch(writeObjects(events.length), events, this.#machine.clock.now(), dropped);
     });
   }
 
@@ -182,7 +199,8 @@ class FakeMonitor implements NativeMonitor, Observer {
   }
 
   onOverrun(dropped: number): void {
-    this.#push({ kind: 'overrun', dropped });
+    this.#dropped += dropped;
+    this.#deliver();
   }
 
   ref(): void {}
@@ -195,6 +213,13 @@ class FakeMonitor implements NativeMonitor, Observer {
     this.#netns.observers.delete(this);
     this.#machine.release(this.#netns);
   }
+}
+
+/** What carries a program's own bytes is the machine's, not the kernel's tables. */
+function noSocket(): Error {
+  return new OvernsError('EOPNOTSUPP', 'the fake kernel has no TCP, UDP or unix-domain sockets', {
+    hint: 'test what talks over them with sockets of the machine',
+  });
 }
 
 export function fakeNative(machine: Machine, handles: Handles): Native {
@@ -256,7 +281,8 @@ export function fakeNative(machine: Machine, handles: Handles): Native {
       }
       return echoes;
     },
-    openUnixSocket: () => Promise.reject(new Error('sockets of the fake kernel have no descriptors')),
+    openUnixSocket: () => Promise.reject(noSocket()),
+    openIpSocket: () => Promise.reject(noSocket()),
     adopted: () => {},
     Reactor: class extends FakeReactor implements NativeReactor {
       readonly #closed: () => void;

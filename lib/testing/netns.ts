@@ -3,8 +3,10 @@
  * answers to requests about them. test/kernel/fake-kernel.test.ts holds the answers to those of the real kernel.
  */
 import { defaultMac, ipFamily } from '../address.js';
+import { decodeEntries } from '../entry-decoder.js';
+import { OvernsError } from '../errors.js';
 import type { TableName } from '../native.js';
-import { type Entry, fdbState, flagNames, NTF, NUD, neighborState, type Verb } from './entries.js';
+import { type Entry, fdbState, type ListedEntry, NTF, NUD, type Verb, writeRows } from './entries.js';
 import { boolean, contains, type Item, ip, mac, network, number, type Prefix, prefix, text } from './fields.js';
 import { Refusal } from './refusal.js';
 
@@ -289,29 +291,22 @@ export class FakeNetns {
   }
 
   #neighborRow(neighbor: FakeNeighbor): Row {
-    const flags = flagNames(neighbor.flags);
-    return {
-      link: neighbor.link.name,
-      ip: neighbor.ip,
-      ...(neighbor.mac === undefined ? {} : { mac: neighbor.mac }),
-      state: neighborState(neighbor.state),
-      ...(flags.length === 0 ? {} : { flags }),
-    };
+    return entryRow('neighbor', this.#listedNeighbor(neighbor));
   }
 
   #fdbRow(entry: FakeFdbEntry): Row {
+    return entryRow('fdb', this.#listedFdb(entry));
+  }
+
+  #listedNeighbor({ link, ip: address, mac: hardware, state, flags }: FakeNeighbor): ListedEntry {
+    return { link: link.name, ip: address, mac: hardware, state, flags };
+  }
+
+  #listedFdb({ link, master, mac: address, dst, state, flags, vni, port }: FakeFdbEntry): ListedEntry {
     // A bridge's own entries are those of its table, which its ports share.
-    const bridge = entry.link.kind === 'bridge' ? entry.link : entry.master ? entry.link.master : undefined;
-    return {
-      link: entry.link.name,
-      ...(entry.dst === undefined ? {} : { dst: entry.dst }),
-      mac: entry.mac,
-      state: fdbState(entry.state),
-      flags: flagNames(entry.flags & ~NTF.use & ~NTF.master & (bridge === undefined ? ~0 : ~NTF.self)),
-      ...(entry.vni === undefined ? {} : { vni: entry.vni }),
-      ...(entry.port === undefined ? {} : { port: entry.port }),
-      ...(bridge === undefined ? {} : { master: bridge.name }),
-    };
+    const bridge = link.kind === 'bridge' ? link : master ? link.master : undefined;
+    const shown = flags & ~NTF.use & ~NTF.master & (bridge === undefined ? ~0 : ~NTF.self);
+    return { link: link.name, master: bridge?.name, ip: dst, mac: address, state, flags: shown, vni, port };
   }
 
   rows(table: TableName): Row[] {
@@ -326,7 +321,19 @@ export class FakeNetns {
         return this.neighbors.map((neighbor) => this.#neighborRow(neighbor));
       case 'fdb':
         return this.fdb.map((entry) => this.#fdbRow(entry));
+      default:
+        return []; // rules and nexthops are not modelled
     }
+  }
+
+  /** Neighbours or FDB entries, of one link if the filter names it. */
+  entries(table: 'neighbor' | 'fdb', filter: Item): ListedEntry[] {
+    for (const each of [text(filter, 'link'), text(filter, 'master')]) if (each !== undefined) this.#named(each);
+    const all =
+      table === 'fdb'
+        ? this.fdb.map((entry) => this.#listedFdb(entry))
+        : this.neighbors.map((neighbor) => this.#listedNeighbor(neighbor));
+    return filter.link === undefined ? all : all.filter(({ link }) => link === filter.link);
   }
 
   /** As the addon lists: what the kernel filters by; lib compares the rest. */
@@ -401,7 +408,7 @@ export class FakeNetns {
     const found = index > 0 ? this.links.find((link) => link.index === index) : this.link(name);
     if (verb === 'delete') {
       if (found === undefined) throw new Refusal('ENODEV', 'RTM_DELLINK');
-      if (found.kind === undefined) throw new Refusal('ENOTSUP', 'RTM_DELLINK');
+      if (found.kind === undefined) throw new Refusal('EOPNOTSUPP', 'RTM_DELLINK');
       this.remove(found);
       return;
     }
@@ -412,6 +419,9 @@ export class FakeNetns {
     let master: FakeLink | undefined | null;
     if (masterName !== undefined) master = masterName === '' ? null : this.#named(masterName);
     const make = verb === 'add' || verb === 'replace' || verb === 'append';
+    if (!make && (item.newName !== undefined || destination !== this)) {
+      throw new OvernsError('EOPNOTSUPP', "the fake kernel does not change a link's name or namespace");
+    }
     checkName(name);
     checkAlias(text(item, 'alias'));
     if (make && masterIndex !== undefined) {
@@ -430,7 +440,7 @@ export class FakeNetns {
     if (there !== undefined) {
       if (verb === 'add') throw new Refusal('EEXIST', 'RTM_NEWLINK');
       // A link's own kind cannot be made anew over it.
-      if (make) throw new Refusal('ENOTSUP', 'RTM_NEWLINK');
+      if (make) throw new Refusal('EOPNOTSUPP', 'RTM_NEWLINK');
       this.#apply(there, settings, item);
       return;
     }
@@ -441,7 +451,8 @@ export class FakeNetns {
   #create(name: string, item: Item, settings: Settings, destination: FakeNetns): void {
     const kind = text(item, 'kind') ?? '';
     const defaults = INFO[kind];
-    if (defaults === undefined) throw new Refusal('ENOTSUP', 'RTM_NEWLINK', { kernelMessage: 'Unknown device type' });
+    if (defaults === undefined)
+      throw new Refusal('EOPNOTSUPP', 'RTM_NEWLINK', { kernelMessage: 'Unknown device type' });
     checkMtu(settings.mtu, false);
     if (settings.mac !== undefined && !unicast(settings.mac)) throw new Refusal('EADDRNOTAVAIL', 'RTM_NEWLINK');
     const info = { ...defaults, ...readInfo(item, defaults) };
@@ -674,6 +685,25 @@ export class FakeNetns {
     return dropped;
   }
 
+  /** NLM_F_BULK (vxlan_fdb_delete_bulk, br_fdb_delete_bulk): what matches goes, and nothing is no error. */
+  flush(filter: Item): void {
+    const link = this.#named(text(filter, 'link') ?? '');
+    const master = Array.isArray(filter.flags) && filter.flags.includes('master');
+    if (!master && link.kind !== 'vxlan' && link.kind !== 'bridge') throw new Refusal('EOPNOTSUPP', 'RTM_DELNEIGH');
+    if (master && link.master === undefined) throw new Refusal('EOPNOTSUPP', 'RTM_DELNEIGH');
+    const [dst, port, vni] = [ip(filter, 'dst'), number(filter, 'port', 0xffff), number(filter, 'vni', 0xff_ffff)];
+    const state = text(filter, 'state');
+    this.#dropFdb(
+      (each) =>
+        each.link === link &&
+        each.master === master &&
+        (dst === undefined || each.dst === dst) &&
+        (port === undefined || (each.port ?? link.info.port) === port) &&
+        (vni === undefined || (each.vni ?? link.info.vni) === vni) &&
+        (state === undefined || fdbState(each.state) === state),
+    );
+  }
+
   #dropFdb(gone: (entry: FakeFdbEntry) => boolean): void {
     for (const entry of this.#drop(this.fdb, 'fdb', (each) => this.#fdbRow(each), gone)) {
       for (const observer of [...this.observers]) observer.onFdbGone?.(entry);
@@ -783,9 +813,10 @@ export class FakeNetns {
     const route: FakeRoute = { dst: whole, family, gateway, link, source, table, metric, scope, protocol: 3 };
     const there = this.#routes.findIndex((each) => same(each) && each.metric === metric);
     if (there >= 0 && verb === 'add') throw new Refusal('EEXIST', 'RTM_NEWROUTE');
-    if (there >= 0 && verb === 'replace') this.#routes[there] = route;
+    const replaced = there >= 0 && verb === 'replace';
+    if (replaced) this.#routes[there] = route;
     else this.#routes.push(route);
-    this.#tell('route', 'new', this.#routeRow(route));
+    this.#tell('route', 'new', { ...this.#routeRow(route), ...(replaced ? { replaced: true } : {}) });
   }
 
   // --- neighbours and FDB entries ---
@@ -846,7 +877,7 @@ export class FakeNetns {
     const { verb, mac: address = ZERO_MAC, ip: dst, state, flags, vni, port } = entry;
     const syscall = verb === 'delete' ? 'RTM_DELNEIGH' : 'RTM_NEWNEIGH';
     const master = (flags & NTF.master) !== 0;
-    if (master && link.master === undefined) throw new Refusal('ENOTSUP', syscall);
+    if (master && link.master === undefined) throw new Refusal('EOPNOTSUPP', syscall);
     const tunnel = link.kind === 'vxlan' && !master;
     const there = this.fdb.filter((each) => each.link === link && each.master === master && each.mac === address);
     if (verb === 'delete') {
@@ -864,7 +895,7 @@ export class FakeNetns {
       if (verb === 'replace' && many) {
         for (const each of there) Object.assign(each, { state, flags }); // before it is refused
         const kernelMessage = there.length > 0 ? 'Cannot replace non-unicast fdb entries' : undefined;
-        throw new Refusal('ENOTSUP', syscall, { kernelMessage });
+        throw new Refusal('EOPNOTSUPP', syscall, { kernelMessage });
       }
     } else {
       const bridged = master || link.kind === 'bridge';
@@ -892,6 +923,11 @@ export class FakeNetns {
     this.#changeFdb({ ...entry, flags: NTF.self }, link);
     return true;
   }
+}
+
+/** In the words of Rtnl, its fields in the order that lib reads them. */
+function entryRow(table: 'neighbor' | 'fdb', entry: ListedEntry): Row {
+  return decodeEntries(writeRows(table, [entry]))[0] as Row;
 }
 
 const SCOPES: Readonly<Record<number, string>> = { 0: 'global', 200: 'site', 253: 'link', 254: 'host' };
@@ -924,7 +960,7 @@ function checkAlias(alias: string | undefined): void {
 
 function checkMaster(master: FakeLink | undefined | null, kind: string | undefined): void {
   if (!master) return;
-  if (master.kind !== 'bridge') throw new Refusal('ENOTSUP', 'RTM_NEWLINK');
+  if (master.kind !== 'bridge') throw new Refusal('EOPNOTSUPP', 'RTM_NEWLINK');
   if (kind !== 'bridge') return;
   throw new Refusal('ELOOP', 'RTM_NEWLINK', { kernelMessage: 'Can not enslave a bridge to a bridge' });
 }

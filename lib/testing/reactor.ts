@@ -2,7 +2,7 @@
  * The resolver thread without a thread: what native/resolver/miss_engine.cc decides, as far as a consumer can see it.
  * Left out: rates, bounds of queues, and turns among askers.
  */
-import { ipFamily, isLinkLocal6, whyNotUnicastIp, whyNotUnicastMac } from '../address.js';
+import { canonicalIp, canonicalMac, ipFamily, isLinkLocal6, whyNotUnicastIp, whyNotUnicastMac } from '../address.js';
 import { parseAlias } from '../endpoint-alias.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup, type NativeReactor } from '../native.js';
 import { soon } from './clock.js';
@@ -71,8 +71,20 @@ export class FakeReactor implements NativeReactor {
   forget(id: number, key: string): void {
     this.#later(id, (port) => port.forget(key));
   }
-  answer(id: number, token: number, key: string, said: Said, mac = '', vtep = '', ttlMs?: number): void {
-    this.#later(id, (port) => port.answer(token, key, said, { mac, vtep, ttlMs }));
+  answer(id: number, token: number, key: string, said: Exclude<Said, 'found'>): void;
+  answer(id: number, token: number, key: string, said: 'found', mac: string, vtep: string, ttlMs?: number): boolean;
+  answer(id: number, token: number, key: string, said: Said, mac = '', vtep = '', ttlMs?: number): boolean {
+    const told = { mac, vtep, ttlMs };
+    if (said === 'found') {
+      try {
+        told.mac = canonicalMac(mac);
+        told.vtep = canonicalIp(vtep);
+      } catch {
+        return false;
+      }
+    }
+    this.#later(id, (port) => port.answer(token, key, said, told));
+    return true;
   }
   storeDown(id: number, down: boolean): void {
     this.#later(id, (port) => {

@@ -4,6 +4,8 @@ import type { NativeFailure } from '../native.js';
 
 /** From names to numbers as this platform has them, so that the name comes out again everywhere. */
 const numbers = new Map([...getSystemErrorMap()].map(([errno, [name]]) => [name, errno]));
+// Node has no such name; see errnoName().
+numbers.set('EOPNOTSUPP', -95);
 
 export class Refusal extends Error implements NativeFailure {
   readonly errno: number;

@@ -12,8 +12,8 @@ export interface Example {
   readonly code: string;
   /** What it says that it prints, a line for each console.log with a comment behind it. */
   readonly prints: readonly string[];
-  /** It brings a kernel of its own. */
-  readonly fake: boolean;
+  /** `fake`: it brings a kernel of its own; `real`: it uses what the fake one has not. */
+  readonly on: 'both' | 'fake' | 'real';
 }
 
 export function examples(): Example[] {
@@ -30,11 +30,16 @@ export function examples(): Example[] {
           name: `${path.replace(/\.ts$/, '').replaceAll('/', '-')}-${line}.ts`,
           code,
           prints: expected(code),
-          fake: code.includes("'overns/testing'"),
+          on: kernels(code),
         };
       }),
     );
   });
+}
+
+function kernels(code: string): Example['on'] {
+  if (code.includes("'overns/testing'")) return 'fake';
+  return /\bnetns\.(connect|listen|dgram)\(/.test(code) ? 'real' : 'both';
 }
 
 /** `console.log(x); // y` */
@@ -69,23 +74,42 @@ export function withoutExample(): string[] {
   const entries = ['lib/index.ts', 'lib/testing.ts'].map((path) => join(ROOT, path));
   const program = ts.createProgram(entries, { ...options, noEmit: true });
   const checker = program.getTypeChecker();
-  const has = (node: ts.Node): boolean => ts.getJSDocTags(node).some((tag) => tag.tagName.text === 'example');
+  const fenced = (tag: ts.JSDocTag): boolean => tag.tagName.text === 'example' && tag.getText().includes('```ts');
+  const has = (node: ts.Node): boolean => ts.getJSDocTags(node).some(fenced);
   const missing: string[] = [];
+  // Of overloads, one of them.
+  const need = (name: string, declarations: readonly ts.Node[]): void => {
+    if (declarations.length > 0 && !declarations.some(has)) missing.push(name);
+  };
+  const visit = (module: ts.Symbol, prefix: string): void => {
+    for (const exported of checker.getExportsOfModule(module)) {
+      const symbol = (exported.flags & ts.SymbolFlags.Alias) !== 0 ? checker.getAliasedSymbol(exported) : exported;
+      const name = prefix + exported.name;
+      if ((symbol.flags & ts.SymbolFlags.ValueModule) !== 0) visit(symbol, `${name}.`);
+      const declarations = symbol.declarations ?? [];
+      need(
+        name,
+        declarations.filter((each) => ts.isClassDeclaration(each) || ts.isFunctionDeclaration(each)),
+      );
+      for (const declaration of declarations.filter(ts.isClassDeclaration)) {
+        const methods = declaration.members.filter(ts.isMethodDeclaration).filter((member) => {
+          const hidden = ts.getCombinedModifierFlags(member) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected);
+          return hidden === 0 && ts.isIdentifier(member.name);
+        });
+        const keyOf = (member: ts.MethodDeclaration): string =>
+          `${name}.${(ts.getCombinedModifierFlags(member) & ts.ModifierFlags.Static) === 0 ? '' : 'static '}${member.name.getText()}`;
+        for (const key of new Set(methods.map(keyOf)))
+          need(
+            key,
+            methods.filter((member) => keyOf(member) === key),
+          );
+      }
+    }
+  };
   for (const entry of entries) {
     const source = program.getSourceFile(entry);
     const module = source && checker.getSymbolAtLocation(source);
-    for (const exported of module ? checker.getExportsOfModule(module) : []) {
-      const symbol = (exported.flags & ts.SymbolFlags.Alias) !== 0 ? checker.getAliasedSymbol(exported) : exported;
-      for (const declaration of symbol.declarations ?? []) {
-        const isClass = ts.isClassDeclaration(declaration);
-        if ((isClass || ts.isFunctionDeclaration(declaration)) && !has(declaration)) missing.push(exported.name);
-        for (const member of isClass ? declaration.members : []) {
-          const open = ts.getCombinedModifierFlags(member) & (ts.ModifierFlags.Private | ts.ModifierFlags.Protected);
-          if (!ts.isMethodDeclaration(member) || open !== 0 || !ts.isIdentifier(member.name) || has(member)) continue;
-          missing.push(`${exported.name}.${member.name.text}`);
-        }
-      }
-    }
+    if (module) visit(module, '');
   }
   return missing;
 }
