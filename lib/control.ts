@@ -2,11 +2,10 @@
  * The resolver of an overlay, as other processes find it: an abstract unix socket in the overlay's namespace. Holding
  * the name is the lock that makes it the only one; the kernel releases it with its holder. Behind it, JSON lines.
  */
-import { createServer, type Server, Socket } from 'node:net';
 import { createInterface } from 'node:readline';
 import { OvernsError } from './errors.js';
 import { isNativeFailure, kernel, netlinkError } from './kernel-error.js';
-import { native } from './native.js';
+import { type UnixServer, type UnixSocket, unixSockets } from './unix-socket.js';
 
 const NAME = 'overns';
 const ANSWER_TIMEOUT_MS = 5000;
@@ -23,11 +22,7 @@ export interface ControlPeer {
   onClose(listener: () => void): void;
 }
 
-export interface ControlServer {
-  close(): Promise<void>;
-  ref(): void;
-  unref(): void;
-}
+export type ControlServer = UnixServer;
 
 /**
  * Becomes the resolver of the overlay in the namespace at `path`.
@@ -37,9 +32,8 @@ export async function serveControl(
   path: string,
   answer: (request: ControlRequest, peer: ControlPeer) => Promise<ControlAnswer> | ControlAnswer,
 ): Promise<ControlServer> {
-  const fd = await kernel({ what: 'claim the overlay', netns: path }, native().openUnixSocket(path, NAME, 'listen'));
-  const sockets = new Set<Socket>();
-  const server: Server = createServer((socket) => {
+  const sockets = new Set<UnixSocket>();
+  const onConnection = (socket: UnixSocket): void => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
@@ -67,20 +61,19 @@ export async function serveControl(
         });
     });
     socket.on('close', () => reader.close());
-  });
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen({ fd }, () => resolve());
-    native().adopted(fd);
-  });
+  };
+  const server = await kernel(
+    { what: 'claim the overlay', netns: path },
+    unixSockets().listen(path, NAME, onConnection),
+  );
   return {
     ref: () => server.ref(),
     unref: () => server.unref(),
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        for (const socket of sockets) socket.destroySoon();
-      }),
+    close: () => {
+      const closed = server.close();
+      for (const socket of sockets) socket.destroySoon();
+      return closed;
+    },
   };
 }
 
@@ -130,7 +123,7 @@ export function followControl(
   onLine: (line: unknown) => void,
   onEnd: () => void,
 ): () => void {
-  let socket: Socket | undefined;
+  let socket: UnixSocket | undefined;
   let stopped = false;
   const end = (): void => {
     if (stopped) return;
@@ -162,12 +155,9 @@ export function followControl(
 }
 
 /** A connection to the resolver, or undefined when there is none. */
-async function connect(path: string): Promise<Socket | undefined> {
+async function connect(path: string): Promise<UnixSocket | undefined> {
   try {
-    const fd = await native().openUnixSocket(path, NAME, 'connect');
-    const socket = new Socket({ fd, readable: true, writable: true });
-    native().adopted(fd);
-    return socket;
+    return await unixSockets().connect(path, NAME);
   } catch (error) {
     if (!isNativeFailure(error)) throw error;
     const failed = netlinkError(error, { what: 'reach the resolver', netns: path });
@@ -176,7 +166,7 @@ async function connect(path: string): Promise<Socket | undefined> {
   }
 }
 
-function lines(socket: Socket, onLine: (line: string) => void): { close(): void } {
+function lines(socket: UnixSocket, onLine: (line: string) => void): { close(): void } {
   let bytes = 0;
   socket.on('data', (chunk) => {
     bytes += chunk.length;

@@ -12,8 +12,8 @@ const VERBS: Readonly<Record<string, number>> = { add: 0, replace: 1, append: 2,
 const DELETE = 3;
 const NTF_SELF = 0x02;
 const NTF_MASTER = 0x04;
-const NO_VNI = 0xffff_ffff;
-const NO_LINK = 0xffff;
+export const NO_VNI = 0xffff_ffff;
+export const NO_LINK = 0xffff;
 
 export interface Encoded {
   readonly records: Uint8Array;

@@ -1,6 +1,8 @@
 /** Errors as a caller sees them: one clear line, a stable `code`, and what to do about it. */
 
-interface ErrorDetails {
+/** What an OvernsError carries beyond its code and message. */
+export interface OvernsErrorDetails {
+  /** What to do about it, one sentence without a full stop. */
   readonly hint?: string | undefined;
   readonly cause?: unknown;
 }
@@ -11,6 +13,13 @@ const brand = Symbol.for('overns.error');
 /**
  * Any failure that overns itself reports. Recognise it by `code` (an errno name such as `EEXIST`, or one of
  * `OVERNS_*`), not by instanceof: two copies of a package can be loaded.
+ * @example
+ * ```ts
+ * import { Overlay } from 'overns';
+ *
+ * const error = await Overlay.open('nobody').catch((thrown) => thrown);
+ * console.log(error.code, typeof error.hint); // ENOENT string
+ * ```
  */
 export class OvernsError extends Error {
   /** An errno name (`EEXIST`, `ENOENT`, ...) or an own code (`OVERNS_PLATFORM`, `OVERNS_STORE`, ...). */
@@ -18,14 +27,22 @@ export class OvernsError extends Error {
   /** What to do about it, one sentence without a full stop. */
   readonly hint?: string;
 
-  constructor(code: string, message: string, details: ErrorDetails = {}) {
+  constructor(code: string, message: string, details: OvernsErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.code = code;
     if (details.hint !== undefined) this.hint = details.hint;
     Object.defineProperty(this, brand, { value: true });
   }
 
-  /** True for an OvernsError of any loaded copy of the package. */
+  /**
+   * True for an OvernsError of any loaded copy of the package.
+   * @example
+   * ```ts
+   * import { OvernsError } from 'overns';
+   *
+   * console.log(OvernsError.is(new Error('mine'))); // false
+   * ```
+   */
   static is(value: unknown): value is OvernsError {
     return value instanceof Error && brand in value;
   }
@@ -33,7 +50,7 @@ export class OvernsError extends Error {
 OvernsError.prototype.name = 'OvernsError';
 
 /** What a NetlinkError carries beyond its message. */
-export interface NetlinkErrorDetails extends ErrorDetails {
+export interface NetlinkErrorDetails extends OvernsErrorDetails {
   readonly errno: number;
   readonly syscall: string;
   readonly kernelMessage?: string | undefined;
@@ -42,7 +59,17 @@ export interface NetlinkErrorDetails extends ErrorDetails {
   readonly request: Readonly<Record<string, unknown>>;
 }
 
-/** The kernel refused a request. Shaped like Node's SystemError, plus the kernel's own words. */
+/**
+ * The kernel refused a request. Shaped like Node's SystemError, plus the kernel's own words.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * const error = await rtnl.links.set({ name: 'none', up: true }).catch((thrown) => thrown);
+ * console.log(error.code, error.syscall, error.request.name); // ENODEV RTM_NEWLINK none
+ * ```
+ */
 export class NetlinkError extends OvernsError {
   /** Negative errno, as Node's SystemError has it. */
   readonly errno: number;

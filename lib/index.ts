@@ -1,5 +1,5 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
-export { NetlinkError, OvernsError } from './errors.js';
+export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './errors.js';
 export {
   type InNetns,
   identityOf,

@@ -4,7 +4,7 @@ import { invalidArgument, invalidType } from './errors.js';
 import { isNativeFailure, netlinkError } from './kernel-error.js';
 import { type NativeBatch, native } from './native.js';
 import { listNetns, netnsFile } from './netns.js';
-import { NetnsWatcher } from './netns-watch.js';
+import { watchNetns } from './netns-watch.js';
 import type { Address, FdbEntry, Link, Neighbor, Route } from './rtnl-types.js';
 import { type BoundedQueue, createSubscription } from './subscription.js';
 import type { QueueOptions, Subscription } from './types.js';
@@ -118,16 +118,25 @@ export interface MonitorOptions extends QueueOptions {
  * bridge has it; for the all-zero and for multicast MACs, which have several, also where it leads.
  *
  * @example
- * const mirror = new Map();
+ * ```ts
+ * import { identityOf, type Neighbor, Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+ * await rtnl.neighbors.add({ link: 'br1', ip: '192.168.0.9', mac: '02:42:c0:a8:00:09', state: 'permanent' });
+ * const mirror = new Map<string, Neighbor>();
  * for await (const event of rtnl.monitor({ groups: ['neigh'], resync: true })) {
  *   if (event.kind === 'snapshot') {
  *     mirror.clear();
  *     for (const row of event.neighbors ?? []) mirror.set(identityOf('neighbor', row), row);
- *   } else if (event.kind === 'neighbor') {
- *     if (event.action === 'delete') mirror.delete(identityOf('neighbor', event));
- *     else mirror.set(identityOf('neighbor', event), event);
+ *     break; // or go on for ever
  *   }
+ *   if (event.kind !== 'neighbor') continue;
+ *   if (event.action === 'delete') mirror.delete(identityOf('neighbor', event));
+ *   else mirror.set(identityOf('neighbor', event), event);
  * }
+ * console.log(mirror.get('br1 192.168.0.9')?.mac); // 02:42:c0:a8:00:09
+ * ```
  */
 export function identityOf(kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb', row: object): string {
   const item = row as Item;
@@ -241,7 +250,7 @@ class Monitors {
   readonly #up = new Map<MonitorSource, Set<unknown>>();
   /** Events that wait for the snapshot which tells whether they are additions. */
   #waiting: { readonly source: MonitorSource; readonly event: Item }[] | undefined;
-  #watcher: NetnsWatcher | undefined;
+  #watcher: { close(): void } | undefined;
   #queue: BoundedQueue<Item> | undefined;
 
   constructor(
@@ -272,7 +281,7 @@ class Monitors {
         this.#stops.set(source, stop);
       }
       if (this.#groups.has('netns') || this.#sources.some(({ name }) => name !== undefined)) {
-        this.#watcher = new NetnsWatcher((action, name) => this.#named(queue, action, name));
+        this.#watcher = watchNetns((action, name) => this.#named(queue, action, name));
       }
     } catch (error) {
       this.#close();

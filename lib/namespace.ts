@@ -4,7 +4,6 @@
  * and Node reads and writes it as any other.
  */
 import { createSocket, type Socket as DgramSocket, type SocketOptions } from 'node:dgram';
-import { type FileHandle, open as openFile } from 'node:fs/promises';
 import { createServer, type Server, type ServerOpts, Socket } from 'node:net';
 import { abortError, checkSignal, onAbort, throwIfAborted } from './abort.js';
 import { canonicalIp, ipFamily } from './address.js';
@@ -13,6 +12,7 @@ import { kernel } from './kernel-error.js';
 import { monitorNamespaces, type RtnlEvent } from './monitor.js';
 import { native } from './native.js';
 import { checkNetnsName, listNetns, netnsFile, netnsPath } from './netns.js';
+import { nsfs } from './nsfs.js';
 import type { Cancel, NetnsRef, QueueOptions, Subscription } from './types.js';
 
 /** A namespace held open: it lives at least until this is closed, whatever becomes of its name or process. */
@@ -81,7 +81,11 @@ export interface NetnsDgramOptions extends Cancel {
  * The named namespaces (in /run/netns, or OVERNS_NETNS_DIR), sorted.
  * @throws Error of fs.readdir, except that a directory which is not there has none
  * @example
- * for (const name of await netns.list()) console.log(name);
+ * ```ts
+ * import { netns } from 'overns';
+ *
+ * console.log(await netns.list()); // [ 'db', 'web' ]
+ * ```
  */
 export async function list(): Promise<readonly string[]> {
   return listNetns();
@@ -92,7 +96,13 @@ export async function list(): Promise<readonly string[]> {
  * @param name 1 to 255 bytes, without "/" or control characters
  * @throws NetlinkError `EEXIST`, `EPERM`; RangeError, TypeError
  * @example
+ * ```ts
+ * import { netns } from 'overns';
+ *
  * await netns.create('blue');
+ * const again = await netns.create('blue').catch((error) => error);
+ * console.log(again.code); // EEXIST
+ * ```
  */
 export async function create(name: string, options?: Cancel): Promise<void> {
   checkName(name);
@@ -104,6 +114,14 @@ export async function create(name: string, options?: Cancel): Promise<void> {
 /**
  * Removes a name, as `ip netns delete`. The namespace itself goes with the last process and socket in it.
  * @throws NetlinkError `ENOENT`, `EPERM`; `EINVAL` for a file that is no namespace; RangeError, TypeError
+ * @example
+ * ```ts
+ * import { netns } from 'overns';
+ *
+ * await netns.create('blue');
+ * await netns.remove('blue');
+ * console.log(await netns.list()); // [ 'db', 'web' ]
+ * ```
  */
 export async function remove(name: string, options?: Cancel): Promise<void> {
   checkName(name);
@@ -117,26 +135,39 @@ export async function remove(name: string, options?: Cancel): Promise<void> {
  * @param ref undefined: the caller's own
  * @throws OvernsError `ENOENT`, `ESRCH`, `EACCES`, `EINVAL` (no network namespace); RangeError, TypeError
  * @example
- * await using blue = await netns.open({ pid: 42 });
- * await using rtnl = await Rtnl.open({ netns: blue });
+ * ```ts
+ * import { netns, Rtnl } from 'overns';
+ *
+ * await using web = await netns.open('web'); // or { pid: 4711 }
+ * await netns.remove('web');
+ * await using rtnl = await Rtnl.open({ netns: web });
+ * console.log((await rtnl.links.list()).map(({ name }) => name)); // [ 'lo' ]
+ * ```
  */
 export async function open(ref?: NetnsRef): Promise<OpenNetns> {
-  const file: FileHandle = await openFile(await netnsPath(ref));
+  const file = await nsfs().open(await netnsPath(ref));
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     closing ??= file.close();
     return closing;
   };
-  return { path: `/proc/self/fd/${file.fd}`, close, [Symbol.asyncDispose]: close };
+  return { path: file.path, close, [Symbol.asyncDispose]: close };
 }
 
 /**
  * The named namespaces that come and go, from the moment this returns.
  * @throws TypeError, RangeError for an option
  * @example
- * for await (const event of netns.watch({ signal })) {
- *   if (event.kind === 'netns') console.log(event.action, event.name);
+ * ```ts
+ * import { netns } from 'overns';
+ *
+ * const events = netns.watch();
+ * await netns.create('blue');
+ * for await (const event of events) {
+ *   if (event.kind === 'netns') console.log(event.action, event.name); // new blue
+ *   break;
  * }
+ * ```
  */
 export function watch(options: QueueOptions = {}): Subscription<NetnsEvent> {
   return monitorNamespaces<NetnsEvent>([], { ...options, groups: ['netns'] });
@@ -147,8 +178,14 @@ export function watch(options: QueueOptions = {}): Subscription<NetnsEvent> {
  * @throws Node's own errors (`ECONNREFUSED`, `EHOSTUNREACH`, `ENETUNREACH`, `ETIMEDOUT`, ...); AbortError; OvernsError
  *   `ENOENT`, ... for the namespace; RangeError, TypeError that name the option
  * @example
- * const socket = await netns.connect('blue', { host: '192.168.0.3', port: 80 });
- * socket.end('GET / HTTP/1.0\r\n\r\n').pipe(process.stdout);
+ * ```ts
+ * import { netns } from 'overns';
+ *
+ * const server = await netns.listen('web', { host: '127.0.0.1', port: 8080 }, (socket) => socket.end('hello'));
+ * const socket = await netns.connect('web', { host: '127.0.0.1', port: 8080 });
+ * for await (const chunk of socket) console.log(String(chunk)); // hello
+ * server.close();
+ * ```
  */
 export async function connect(ref: NetnsRef, options: NetnsConnectOptions | NetnsAbstractOptions): Promise<Socket> {
   checkOptions(options);
@@ -198,7 +235,12 @@ export async function connect(ref: NetnsRef, options: NetnsConnectOptions | Netn
  * @throws NetlinkError `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`; OvernsError `ENOENT`, ... for the namespace; RangeError,
  *   TypeError that name the option; AbortError
  * @example
- * const server = await netns.listen('blue', { host: '192.168.0.2', port: 7 }, (socket) => socket.pipe(socket));
+ * ```ts
+ * import { netns } from 'overns';
+ *
+ * const server = await netns.listen('web', { host: '127.0.0.1' }, (socket) => socket.pipe(socket));
+ * server.close();
+ * ```
  */
 export async function listen(
   ref: NetnsRef,
@@ -247,8 +289,13 @@ export async function listen(
  * @throws NetlinkError `EADDRINUSE`, `EADDRNOTAVAIL`, `EACCES`; OvernsError `ENOENT`, ... for the namespace; RangeError,
  *   TypeError that name the option; AbortError
  * @example
- * const socket = await netns.dgram('blue', { host: '192.168.0.2', port: 53 });
+ * ```ts
+ * import { netns } from 'overns';
+ *
+ * const socket = await netns.dgram('web', { host: '127.0.0.1', port: 53 });
  * socket.on('message', (message, from) => socket.send(message, from.port, from.address));
+ * socket.close();
+ * ```
  */
 export async function dgram(ref: NetnsRef, options: NetnsDgramOptions = {}): Promise<DgramSocket> {
   checkOptions(options);

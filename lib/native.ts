@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import load from 'node-gyp-build';
 import type { EntryRows } from './entry-decoder.js';
 import { OvernsError } from './errors.js';
+import { substitute } from './substitute.js';
 
 /** How the addon reports a failed request: on rejections as properties of the Error, in batches as plain objects. */
 export interface NativeFailure {
@@ -220,6 +221,8 @@ let loaded: Native | undefined;
 
 /** The addon. Throws OVERNS_PLATFORM where there is none. */
 export function native(): Native {
+  const standIn = substitute();
+  if (standIn) return standIn.native;
   if (loaded) return loaded;
   if (process.platform !== 'linux') {
     throw new OvernsError('OVERNS_PLATFORM', `overns needs Linux: this is ${process.platform}`, {

@@ -1,6 +1,7 @@
 /** Named namespaces that come and go, as inotify(7) on their directory tells. */
 import { type FSWatcher, readdirSync, statSync, watch } from 'node:fs';
 import { netnsDirectory, netnsFile, OWN_NETNS } from './netns.js';
+import { substitute } from './substitute.js';
 
 /**
  * When a name that changed is looked at, milliseconds after the change: a name is a file first, and a namespace once
@@ -12,8 +13,13 @@ const QUIET_MS = 1000;
 /** How often a directory that is not there is looked for, milliseconds. */
 const DIRECTORY_MS = 500;
 
+/** Tells of each name in {@link netnsDirectory} that becomes a namespace or stops being one, from now on. */
+export function watchNetns(changed: (action: 'new' | 'delete', name: string) => void): { close(): void } {
+  return substitute()?.watchNetns(changed) ?? new NetnsWatcher(changed);
+}
+
 /** Calls `changed` for each name in {@link netnsDirectory} that becomes a namespace or stops being one. */
-export class NetnsWatcher {
+class NetnsWatcher {
   readonly #changed: (action: 'new' | 'delete', name: string) => void;
   /** What each name leads to. Looked at synchronously: it takes microseconds, and nothing comes in between. */
   readonly #known = new Map<string, string>();

@@ -2,13 +2,10 @@
  * Network namespaces as callers name them, and as the kernel knows them. Naming one never enters it: sockets in
  * other namespaces are the addon's business.
  */
-import { readdir, stat, statfs } from 'node:fs/promises';
 import { isAbsolute, join, resolve } from 'node:path';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
+import { nsfs } from './nsfs.js';
 import type { NetnsRef } from './types.js';
-
-/** f_type of nsfs (include/uapi/linux/magic.h). */
-const NSFS_MAGIC = 0x6e736673;
 
 /** The caller's own namespace. The process as a whole has one: no thread of it that outlives a call ever leaves it. */
 export const OWN_NETNS = '/proc/self/ns/net';
@@ -111,10 +108,6 @@ export function parseNetns(text: string, argument = 'netns'): NetnsRef {
   return text;
 }
 
-async function isNsfs(path: string): Promise<boolean> {
-  return (await statfs(path)).type === NSFS_MAGIC;
-}
-
 /**
  * The file of a namespace, checked to be one.
  * @param ref undefined = the caller's own namespace
@@ -124,7 +117,7 @@ async function isNsfs(path: string): Promise<boolean> {
 export async function netnsPath(ref: NetnsRef | undefined, argument = 'netns'): Promise<string> {
   const target = named(ref, argument);
   try {
-    if (await isNsfs(target.path)) {
+    if (await nsfs().isNamespace(target.path)) {
       const type = /^\/proc\/[^/]+(?:\/task\/[0-9]+)?\/ns\/([a-z_]+)$/.exec(target.path)?.[1];
       if (type !== undefined && type !== 'net') {
         throw new OvernsError('EINVAL', `${target.path} is a namespace, but not a network namespace`, {
@@ -163,10 +156,7 @@ async function unreachable(target: Named, error: NodeJS.ErrnoException): Promise
   }
   if (target.pid !== undefined) {
     // A zombie has an entry in /proc, but no namespaces any more.
-    const exists = await stat(`/proc/${target.pid}`).then(
-      () => true,
-      () => false,
-    );
+    const exists = await nsfs().processExists(target.pid);
     return new OvernsError(
       'ESRCH',
       exists ? `process ${target.pid} has exited` : `no process ${target.pid} here`,
@@ -192,21 +182,26 @@ async function unreachable(target: Named, error: NodeJS.ErrnoException): Promise
  * Unique among those that live: the number of a namespace that is gone can come back.
  * @param path as {@link netnsPath} gives it
  */
-export async function netnsIdentity(path: string): Promise<string> {
-  const { dev, ino } = await stat(path, { bigint: true });
-  return `${dev}:${ino}`;
+export function netnsIdentity(path: string): Promise<string> {
+  return nsfs().identity(path);
 }
 
 /** The names in {@link netnsDirectory} that are namespaces now, sorted; none if there is no such directory. */
 export async function listNetns(): Promise<readonly string[]> {
   const directory = netnsDirectory();
-  let names: string[];
+  let names: readonly string[];
   try {
-    names = await readdir(directory);
+    names = await nsfs().names(directory);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   }
-  const live = await Promise.all(names.map((name) => isNsfs(join(directory, name)).catch(() => false)));
+  const live = await Promise.all(
+    names.map((name) =>
+      nsfs()
+        .isNamespace(join(directory, name))
+        .catch(() => false),
+    ),
+  );
   return names.filter((_, index) => live[index]).sort();
 }

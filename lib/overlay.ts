@@ -68,6 +68,7 @@ export interface OverlayInfo extends Where {
   readonly mtu: number;
 }
 
+/** How an overlay is made. */
 export interface OverlayOptions extends Cancel {
   /** The overlay's name, which becomes a namespace in /run/netns. */
   readonly name: string;
@@ -85,6 +86,7 @@ export interface OverlayOptions extends Cancel {
   readonly host?: NetnsRef | undefined;
 }
 
+/** How a container is attached. */
 export interface AttachOptions extends Cancel {
   /** The container's addresses, with prefix lengths; at least one. */
   readonly address: string | readonly string[];
@@ -125,6 +127,18 @@ interface State extends OverlayInfo {
   readonly host?: string | undefined;
 }
 
+/**
+ * A host's part of an overlay network: a namespace with a bridge `br0` and a vxlan device `vxlan1`, and the containers
+ * attached to it. This is a handle: closing it leaves what the kernel has.
+ * @example
+ * ```ts
+ * import { Overlay } from 'overns';
+ *
+ * await using overlay = await Overlay.create({ name: 'blue', vni: 42, address: '192.168.0.1/24' });
+ * const endpoint = await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+ * console.log(endpoint.mac, endpoint.vtep); // 02:42:c0:a8:00:02 10.0.0.10
+ * ```
+ */
 export class Overlay implements AsyncDisposable {
   readonly name: string;
   readonly vni: number;
@@ -152,6 +166,15 @@ export class Overlay implements AsyncDisposable {
    * @throws OvernsError `EEXIST` (the name is taken: what is there is unchanged), `EADDRNOTAVAIL` (no VTEP can be
    *   chosen); NetlinkError for what the kernel refuses, as a VNI that the host has already; RangeError or TypeError
    *   for a wrong argument
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42, mtu: 1400 });
+   * console.log(overlay.vtep, overlay.port, overlay.mtu); // 10.0.0.10 4789 1400
+   * const again = await Overlay.create({ name: 'blue', vni: 43 }).catch((error) => error);
+   * console.log(again.code); // EEXIST
+   * ```
    */
   static async create(options: OverlayOptions): Promise<Overlay> {
     checkOptions(options);
@@ -256,6 +279,15 @@ export class Overlay implements AsyncDisposable {
    * Opens an overlay that exists, also one made by hand.
    * @throws OvernsError `ENOENT` (no such namespace), `EINVAL` (it is no overlay), `EADDRNOTAVAIL` (made without a
    *   local address, and the host cannot be told)
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * const made = await Overlay.create({ name: 'blue', vni: 42 });
+   * await made.close();
+   * await using overlay = await Overlay.open('blue');
+   * console.log(overlay.vni); // 42
+   * ```
    */
   static async open(name: string, options: Cancel & { readonly host?: NetnsRef | undefined } = {}): Promise<Overlay> {
     checkOverlayName(name);
@@ -276,7 +308,18 @@ export class Overlay implements AsyncDisposable {
     }
   }
 
-  /** The overlays among the named namespaces of this machine. */
+  /**
+   * The overlays among the named namespaces of this machine.
+   * @throws NetlinkError for what the kernel refuses; AbortError
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * await using blue = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using red = await Overlay.create({ name: 'red', vni: 43 });
+   * console.log((await Overlay.list()).map(({ overlay, vni }) => `${overlay} ${vni}`)); // [ 'blue 42', 'red 43' ]
+   * ```
+   */
   static async list(options: Cancel = {}): Promise<readonly OverlayInfo[]> {
     checkOptions(options);
     const signal = checkSignal(options.signal);
@@ -302,6 +345,14 @@ export class Overlay implements AsyncDisposable {
   /**
    * Path of the namespace that is the host: the one vxlan1 is linked to.
    * @throws OvernsError `OVERNS_HOST` when it cannot be found
+   * @example
+   * ```ts
+   * import { Overlay, Rtnl } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using host = await Rtnl.open({ netns: await overlay.host() });
+   * console.log((await host.addresses.list()).some(({ address }) => address === '10.0.0.10/24')); // true
+   * ```
    */
   async host(): Promise<string> {
     if (this.#host !== undefined) return this.#host;
@@ -324,6 +375,15 @@ export class Overlay implements AsyncDisposable {
    * All of it, or nothing.
    * @throws OvernsError `EEXIST` (the container or the address is attached already), `ENOENT` (no such container),
    *   `OVERNS_NOT_RUNNING`, `OVERNS_STORE`; NetlinkError for what the kernel refuses
+   * @example
+   * ```ts
+   * import { Overlay, openStore } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using store = await openStore('memory:');
+   * const endpoint = await overlay.attach('netns:web', { address: ['192.168.0.2/24', 'fd00::2/64'], store });
+   * console.log(endpoint.ips); // [ '192.168.0.2', 'fd00::2' ]
+   * ```
    */
   async attach(container: ContainerRef, options: AttachOptions): Promise<Endpoint> {
     const rtnl = this.#open();
@@ -461,6 +521,15 @@ export class Overlay implements AsyncDisposable {
    * Takes a container off the overlay: withdrawn from the store when one is given, then its veth removed.
    * `{ ip }` also finds one whose container is gone, in the store.
    * @throws OvernsError `ENOENT` when it is not attached
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+   * const endpoint = await overlay.detach({ ip: '192.168.0.2' });
+   * console.log(endpoint.mac); // 02:42:c0:a8:00:02
+   * ```
    */
   async detach(
     target: ContainerRef | { readonly ip: string },
@@ -529,7 +598,19 @@ export class Overlay implements AsyncDisposable {
     return found;
   }
 
-  /** The containers attached to this host's part of the overlay, read back from the kernel. */
+  /**
+   * The containers attached to this host's part of the overlay, read back from the kernel.
+   * @throws OvernsError `OVERNS_CLOSED`
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+   * await overlay.attach('netns:db', { address: '192.168.0.3/24' });
+   * console.log((await overlay.endpoints()).map(({ ip }) => ip).sort()); // [ '192.168.0.2', '192.168.0.3' ]
+   * ```
+   */
   async endpoints(options: Cancel = {}): Promise<readonly Endpoint[]> {
     const rtnl = this.#open();
     checkOptions(options);
@@ -540,6 +621,17 @@ export class Overlay implements AsyncDisposable {
   /**
    * What the kernel asks, from now on. Observes only: nothing is answered. Where a resolver catches the packets of L2
    * misses the kernel notifies nobody of them; the resolver tells of them then.
+   * @throws OvernsError `OVERNS_CLOSED`; NetlinkError
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using misses = overlay.misses({ maxQueue: 4096 });
+   * setTimeout(() => misses.return?.(), 100); // or a signal
+   * const seen: string[] = [];
+   * for await (const miss of misses) seen.push(miss.kind === 'l3' ? miss.ip : miss.mac);
+   * ```
    */
   misses(options?: QueueOptions): Subscription<Miss> {
     this.#open();
@@ -587,6 +679,15 @@ export class Overlay implements AsyncDisposable {
   /**
    * Removes the overlay from the kernel: vxlan1, the containers' veths, br0, then the name. A resolver that serves it
    * is told first. The handle is closed afterwards.
+   * @throws OvernsError `OVERNS_CLOSED`; NetlinkError for what the kernel refuses
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * const overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await overlay.delete();
+   * console.log(await Overlay.list()); // []
+   * ```
    */
   async delete(options: Cancel = {}): Promise<void> {
     const rtnl = this.#open();
@@ -618,13 +719,24 @@ export class Overlay implements AsyncDisposable {
     await this.close();
   }
 
-  /** Closes the handle; the overlay stays. Idempotent. */
+  /**
+   * Closes the handle; the overlay stays. Idempotent.
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * const overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await overlay.close();
+   * console.log((await Overlay.list()).length); // 1
+   * ```
+   */
   async close(): Promise<void> {
     const rtnl = this.#rtnl;
     this.#rtnl = undefined;
     await rtnl?.close();
   }
 
+  /** As {@link close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

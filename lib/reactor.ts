@@ -1,5 +1,5 @@
 /** The resolver thread of this environment, shared by all its resolvers: started with the first, ended with the last. */
-import { type NativeEvent, type NativeLookup, type NativeReactor, native } from './native.js';
+import { type Native, type NativeEvent, type NativeLookup, type NativeReactor, native } from './native.js';
 
 /** One overlay's side of the thread. */
 export interface ReactorClient {
@@ -10,6 +10,8 @@ export interface ReactorClient {
 }
 
 interface Shared {
+  /** Whose thread it is. */
+  readonly addon: Native;
   readonly thread: NativeReactor;
   readonly clients: Map<number, ReactorClient>;
   users: number;
@@ -18,15 +20,15 @@ interface Shared {
 
 let shared: Shared | undefined;
 
-function start(): Shared {
+function start(addon: Native): Shared {
   const clients = new Map<number, ReactorClient>();
-  const thread = new (native().Reactor)((events, lookups, overflow) => {
+  const thread = new addon.Reactor((events, lookups, overflow) => {
     byOverlay(lookups, (id, list) => clients.get(id)?.onLookups(list));
     byOverlay(events, (id, list) => clients.get(id)?.onEvents(list));
     if (overflow > 0) for (const client of clients.values()) client.onOverflow(overflow);
   });
   thread.unref();
-  return { thread, clients, users: 0, references: 0 };
+  return { addon, thread, clients, users: 0, references: 0 };
 }
 
 /** Hands each overlay its own; nearly always there is one. */
@@ -56,7 +58,8 @@ export class ReactorLease {
   #released = false;
 
   constructor() {
-    shared ??= start();
+    const addon = native();
+    if (shared?.addon !== addon) shared = start(addon);
     this.#shared = shared;
     this.#shared.users++;
   }

@@ -49,6 +49,7 @@ const KINDS = [
   'overlay-back',
 ] as const satisfies readonly ResolverEvent['kind'][];
 
+/** What a resolver serves, and how. */
 export interface ResolverOptions extends Cancel {
   /** What to serve from the start; an overlay without a store of its own uses `store`. */
   readonly overlays?: readonly (Overlay | { readonly overlay: Overlay; readonly store: Store })[] | undefined;
@@ -111,7 +112,20 @@ interface Timing {
   readonly maxLookups: number;
 }
 
-/** One resolver serves an overlay: a second gets `EBUSY`, unless it takes over. */
+/**
+ * Answers the kernel's misses for overlays, from what their stores know. One resolver serves an overlay: a second gets
+ * `EBUSY`, unless it takes over. Closing it leaves the kernel's entries, the overlays and the stores.
+ * @example
+ * ```ts
+ * import { Overlay, openStore, Resolver } from 'overns';
+ *
+ * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+ * await using store = await openStore('memory:');
+ * await overlay.attach('netns:web', { address: '192.168.0.2/24', store });
+ * await using resolver = await Resolver.start({ overlays: [overlay], store });
+ * console.log(resolver.stats().misses); // 0
+ * ```
+ */
 export class Resolver implements AsyncDisposable {
   /** Fulfils when the resolver has been closed; rejects if it died by itself. */
   readonly closed: Promise<void>;
@@ -153,6 +167,19 @@ export class Resolver implements AsyncDisposable {
    * known to be down.
    * @throws OvernsError `EBUSY` (another resolver serves the overlay), `OVERNS_SCOPE` (overlays of different VNIs on one
    *   prefix of a store); NetlinkError, RangeError, TypeError
+   * @example
+   * ```ts
+   * import { Overlay, Resolver } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * const store = {
+   *   // null = absent, a throw = unknown
+   *   lookup: () => ({ mac: '02:42:c0:a8:00:09', vtep: '10.0.0.11', ttlMs: 60_000 }),
+   * };
+   * await using resolver = await Resolver.start({ overlays: [overlay], store, lookupTimeoutMs: 500 });
+   * const second = await Resolver.start({ overlays: [overlay], store }).catch((error) => error);
+   * console.log(second.code); // EBUSY
+   * ```
    */
   static async start(options: ResolverOptions): Promise<Resolver> {
     if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
@@ -180,7 +207,19 @@ export class Resolver implements AsyncDisposable {
     return resolver;
   }
 
-  /** Serves one more overlay. Fulfils once its misses are answered. */
+  /**
+   * Serves one more overlay. Fulfils once its misses are answered.
+   * @throws OvernsError `EBUSY`, `OVERNS_STORE` (there is none), `OVERNS_SCOPE`, `OVERNS_CLOSED`
+   * @example
+   * ```ts
+   * import { Overlay, Resolver } from 'overns';
+   *
+   * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:09', vtep: '10.0.0.11' }) };
+   * await using resolver = await Resolver.start({ store });
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await resolver.add(overlay);
+   * ```
+   */
   async add(overlay: Overlay, store?: Store): Promise<void> {
     this.#check();
     if (!isOverlay(overlay)) throw invalidType('overlay', overlay, 'an Overlay');
@@ -228,7 +267,18 @@ export class Resolver implements AsyncDisposable {
     if (!this.#referenced) served.unref();
   }
 
-  /** Stops serving an overlay; the kernel's entries stay. Nothing happens when it is not served. */
+  /**
+   * Stops serving an overlay; the kernel's entries stay. Nothing happens when it is not served.
+   * @example
+   * ```ts
+   * import { Overlay, Resolver } from 'overns';
+   *
+   * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:09', vtep: '10.0.0.11' }) };
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using resolver = await Resolver.start({ overlays: [overlay], store });
+   * await resolver.remove('blue');
+   * ```
+   */
   async remove(overlay: Overlay | string): Promise<void> {
     const name = overlay !== null && typeof overlay === 'object' ? overlay.name : overlay;
     if (typeof name !== 'string') throw invalidType('overlay', overlay, 'an Overlay or its name');
@@ -246,7 +296,24 @@ export class Resolver implements AsyncDisposable {
     if (this.#closing) throw new OvernsError('OVERNS_CLOSED', 'this resolver is closed', { hint: 'start another one' });
   }
 
-  /** What happens, from now on. Without `kinds`: everything. */
+  /**
+   * What happens, from now on. Without `kinds`: everything.
+   * @throws OvernsError `OVERNS_CLOSED`; RangeError for a kind that there is not
+   * @example
+   * ```ts
+   * import { Overlay, Resolver } from 'overns';
+   *
+   * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:09', vtep: '10.0.0.11' }) };
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using resolver = await Resolver.start({ overlays: [overlay], store });
+   * const events = resolver.events({ kinds: ['overlay-lost'] });
+   * await overlay.delete();
+   * for await (const event of events) {
+   *   console.log(event.kind, event.overlay); // overlay-lost blue
+   *   break;
+   * }
+   * ```
+   */
   events(options: QueueOptions & { readonly kinds?: readonly Kind[] | undefined } = {}): Subscription<ResolverEvent> {
     this.#check();
     const kinds = checkKinds(options?.kinds);
@@ -265,7 +332,20 @@ export class Resolver implements AsyncDisposable {
     );
   }
 
-  /** Calls `fn` for each event of a kind until disposed. What it throws is an uncaught exception, as a listener's. */
+  /**
+   * Calls `fn` for each event of a kind until disposed. What it throws is an uncaught exception, as a listener's.
+   * @throws OvernsError `OVERNS_CLOSED`; RangeError, TypeError
+   * @example
+   * ```ts
+   * import { Overlay, Resolver } from 'overns';
+   *
+   * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:09', vtep: '10.0.0.11' }) };
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using resolver = await Resolver.start({ overlays: [overlay], store });
+   * const listening = resolver.on('resolved', ({ miss, tookUs }) => console.log(miss, `${tookUs} µs`));
+   * listening[Symbol.dispose]();
+   * ```
+   */
   on<K extends Kind>(kind: K, fn: (event: Extract<ResolverEvent, { kind: K }>) => void): Disposable {
     this.#check();
     const kinds = checkKinds([kind], 'kind');
@@ -347,7 +427,19 @@ export class Resolver implements AsyncDisposable {
     }
   }
 
-  /** Counters of all overlays together, since the start. */
+  /**
+   * Counters of all overlays together, since the start.
+   * @example
+   * ```ts
+   * import { Overlay, Resolver } from 'overns';
+   *
+   * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:09', vtep: '10.0.0.11' }) };
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using resolver = await Resolver.start({ overlays: [overlay], store });
+   * const { misses, answers, negative } = resolver.stats();
+   * console.log(misses, answers, negative); // 0 0 0
+   * ```
+   */
   stats(): ResolverStats {
     const sum: Record<string, number> = {
       misses: 0,
@@ -364,7 +456,16 @@ export class Resolver implements AsyncDisposable {
     return sum as unknown as ResolverStats;
   }
 
-  /** Keeps the process alive while it runs: the default. */
+  /**
+   * Keeps the process alive while it runs: the default.
+   * @example
+   * ```ts
+   * import { Resolver } from 'overns';
+   *
+   * await using resolver = await Resolver.start({ store: { lookup: () => null } });
+   * resolver.unref().ref();
+   * ```
+   */
   ref(): this {
     this.#referenced = true;
     this.#lease.ref();
@@ -372,7 +473,16 @@ export class Resolver implements AsyncDisposable {
     return this;
   }
 
-  /** Lets the process end although it runs. */
+  /**
+   * Lets the process end although it runs.
+   * @example
+   * ```ts
+   * import { Resolver } from 'overns';
+   *
+   * const resolver = await Resolver.start({ store: { lookup: () => null } });
+   * resolver.unref(); // the process ends here
+   * ```
+   */
   unref(): this {
     this.#referenced = false;
     this.#lease.unref();
@@ -380,7 +490,17 @@ export class Resolver implements AsyncDisposable {
     return this;
   }
 
-  /** Stops. The kernel keeps the entries, overlays and stores stay open. Idempotent. */
+  /**
+   * Stops. The kernel keeps the entries, overlays and stores stay open. Idempotent.
+   * @example
+   * ```ts
+   * import { Resolver } from 'overns';
+   *
+   * const resolver = await Resolver.start({ store: { lookup: () => null } });
+   * await resolver.close();
+   * await resolver.closed;
+   * ```
+   */
   close(): Promise<void> {
     this.#closing ??= this.#shut();
     return this.#closing;
@@ -394,6 +514,7 @@ export class Resolver implements AsyncDisposable {
     this.#settled.resolve();
   }
 
+  /** As {@link close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

@@ -35,7 +35,24 @@ import type { Cancel, NetnsRef, Subscription } from './types.js';
 /** An answer of a batch, per item. */
 export type BatchAnswer = { readonly ok: true } | { readonly ok: false; readonly error: NetlinkError };
 
-/** One kind of thing in a namespace. */
+/**
+ * One kind of thing in a namespace. Every method throws NetlinkError for what the kernel refuses, a TypeError or
+ * RangeError that names a wrong field, and AbortError.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+ * const neighbor = { link: 'br1', ip: '192.168.0.9', mac: '02:42:c0:a8:00:09', state: 'permanent' };
+ * await rtnl.neighbors.add(neighbor);
+ * const [again, gone] = await rtnl.neighbors.batch([
+ *   { op: 'add', item: neighbor },
+ *   { op: 'delete', item: neighbor },
+ * ]);
+ * console.log(again?.ok === false && again.error.code, gone?.ok); // EEXIST true
+ * ```
+ */
 export interface Table<T, S = T> {
   /** Exclusive: `EEXIST` when it is there. */
   add(item: S, options?: Cancel): Promise<void>;
@@ -43,6 +60,7 @@ export interface Table<T, S = T> {
   replace(item: S, options?: Cancel): Promise<void>;
   /** One more of the same key, as FDB entries for broadcast have several. */
   append?(item: S, options?: Cancel): Promise<void>;
+  /** Removes what has the given key: `ENOENT` when there is none (`ENODEV` for a link, `ESRCH` for a route). */
   delete(item: Partial<S>, options?: Cancel): Promise<void>;
   /**
    * What there is, matching the filter field by field.
@@ -56,7 +74,18 @@ export interface Table<T, S = T> {
   ): Promise<readonly BatchAnswer[]>;
 }
 
-/** A table, and the change of something that must exist already. */
+/**
+ * A table, and the change of something that must exist already.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+ * await rtnl.links.set({ name: 'br1', mtu: 1400, up: true });
+ * console.log((await rtnl.links.list({ name: 'br1' }))[0]?.mtu); // 1400
+ * ```
+ */
 export interface LinkTable extends Table<Link, LinkSpec> {
   /**
    * Changes an existing link: up or down, `newName`, `mtu`, `mac`, `master`, `alias`, `netns`, and what its `kind` can
@@ -339,7 +368,18 @@ async function whole<T>(list: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Typed rtnetlink in one namespace: a command socket with strict checking and extended acknowledgements. */
+/**
+ * Typed rtnetlink in one namespace: a command socket with strict checking and extended acknowledgements.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * await rtnl.links.add({ kind: 'veth', name: 'a', up: true, peer: { name: 'b' } });
+ * await rtnl.addresses.add({ link: 'a', address: '10.9.0.1/24' });
+ * console.log((await rtnl.links.list({ kind: 'veth' })).map(({ name }) => name).sort()); // [ 'a', 'b' ]
+ * ```
+ */
 export class Rtnl implements AsyncDisposable {
   readonly links: LinkTable;
   readonly addresses: Table<Address>;
@@ -370,6 +410,15 @@ export class Rtnl implements AsyncDisposable {
    * Opens a socket in a namespace; the caller's own without `netns`. The socket lives there from then on and keeps the
    * namespace alive until it is closed.
    * @throws OvernsError `ENOENT`, `EPERM`, ...; `OVERNS_PLATFORM` where the addon cannot run
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using own = await Rtnl.open();
+   * await using other = await Rtnl.open({ netns: 'web' });
+   * const missing = await Rtnl.open({ netns: 'nobody' }).catch((error) => error);
+   * console.log(missing.code); // ENOENT
+   * ```
    */
   static async open(options: Cancel & { readonly netns?: NetnsRef | undefined } = {}): Promise<Rtnl> {
     const signal = signalOf(options);
@@ -390,7 +439,19 @@ export class Rtnl implements AsyncDisposable {
     throw new OvernsError('OVERNS_CLOSED', 'this Rtnl is closed', { hint: 'open another one' });
   }
 
-  /** The id by which this namespace knows another one (RTM_GETNSID); -1 when it has none. */
+  /**
+   * The id by which this namespace knows another one (RTM_GETNSID); -1 when it has none.
+   * @throws OvernsError `ENOENT`, `ESRCH`, `OVERNS_CLOSED`; NetlinkError
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * console.log(await rtnl.nsid('db')); // -1
+   * await rtnl.links.add({ kind: 'veth', name: 'a', peer: { name: 'b', netns: 'db' } });
+   * console.log(await rtnl.nsid('db')); // 0
+   * ```
+   */
   async nsid(netns: NetnsRef | undefined): Promise<number> {
     const path = await netnsPath(netns);
     return kernel({ what: `ask for the id of ${path}`, netns: this.#netns }, this.#opened().nsid(path));
@@ -400,6 +461,14 @@ export class Rtnl implements AsyncDisposable {
    * Sets how many bytes of packets may wait on a link for one address to be resolved, in both families
    * (`unres_qlen_bytes`, RTM_SETNEIGHTBL; counted with the kernel's overhead, about twice the payload).
    * @param bytes 0 to 2^31-1
+   * @throws NetlinkError `ENODEV`; RangeError, TypeError
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * await rtnl.setNeighborQueue('lo', 4 << 20);
+   * ```
    */
   async setNeighborQueue(link: string, bytes: number, options?: Cancel): Promise<void> {
     checkInterfaceName(link, 'link');
@@ -422,9 +491,17 @@ export class Rtnl implements AsyncDisposable {
    * needs: a snapshot, then additions, changes and deletions, and after a loss a snapshot again.
    * @throws OvernsError `OVERNS_CLOSED`; NetlinkError `EMFILE`, `ENOENT`, ...; TypeError, RangeError that name the option
    * @example
-   * for await (const event of rtnl.monitor({ groups: ['link'], signal })) {
-   *   if (event.kind === 'link') console.log(event.action, event.name);
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * const events = rtnl.monitor({ groups: ['link'] });
+   * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+   * for await (const event of events) {
+   *   if (event.kind === 'link') console.log(event.action, event.name); // new br1
+   *   break;
    * }
+   * ```
    */
   monitor(options: MonitorOptions & { readonly resync: true }): Subscription<RtnlSyncEvent>;
   monitor(options?: MonitorOptions): Subscription<RtnlEvent>;
@@ -441,8 +518,17 @@ export class Rtnl implements AsyncDisposable {
    * @param options `netns`: at least one
    * @throws OvernsError `ENOENT`, `EPERM`, ...; TypeError, RangeError that name the option
    * @example
-   * const news = await Rtnl.monitor({ netns: ['blue', { pid: 42 }], groups: ['neigh'] });
-   * for await (const event of news) console.log(event.netns, event.kind);
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * const events = await Rtnl.monitor({ netns: ['web', 'db'], groups: ['link'] });
+   * await using rtnl = await Rtnl.open({ netns: 'db' });
+   * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+   * for await (const event of events) {
+   *   console.log(event.netns, event.kind); // db link
+   *   break;
+   * }
+   * ```
    */
   static monitor(
     options: MonitorOptions & { readonly netns: readonly NetnsRef[]; readonly resync: true },
@@ -480,12 +566,24 @@ export class Rtnl implements AsyncDisposable {
     }
   }
 
-  /** Idempotent. Requests under way are finished first. */
+  /**
+   * Idempotent. Requests under way are finished first.
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * const rtnl = await Rtnl.open();
+   * await rtnl.close();
+   * const late = await rtnl.links.list().catch((error) => error);
+   * console.log(late.code); // OVERNS_CLOSED
+   * ```
+   */
   async close(): Promise<void> {
     this.#socket?.close();
     this.#socket = undefined;
   }
 
+  /** As {@link close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

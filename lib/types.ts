@@ -92,15 +92,25 @@ export type Change =
  * `negativeTtlMs`); a throw = unknown (never cached).
  */
 export interface Store {
+  /** Where an endpoint is. The signal is aborted when the answer is no longer waited for. */
   lookup(query: Query, options: { signal: AbortSignal }): Answer | null | Promise<Answer | null>;
+  /** A burst of lookups at once; answers in the same order. */
   lookupMany?(queries: readonly Query[], options: { signal: AbortSignal }): Promise<readonly (Answer | null)[]>;
+  /** What there is and what changes, in order; begins with a `reset`. */
   watch?(options: { signal: AbortSignal }): AsyncIterable<Change>;
+  /** Writes an endpoint that is attached now. */
   publish?(endpoint: Endpoint, options?: Cancel): Promise<void>;
+  /** Removes an endpoint that is detached. */
   withdraw?(endpoint: Endpoint, options?: Cancel): Promise<void>;
 }
 
 /** A store made by {@link openStore}: complete, and closed by its owner. */
-export type OwnedStore = Required<Omit<Store, 'lookupMany'>> & Store & AsyncDisposable & { close(): Promise<void> };
+export type OwnedStore = Required<Omit<Store, 'lookupMany'>> &
+  Store &
+  AsyncDisposable & {
+    /** Ends its watches and connections. Idempotent. */
+    close(): Promise<void>;
+  };
 
 /** What a resolver tells. */
 export type ResolverEvent = Where & { readonly atNs: bigint } & (

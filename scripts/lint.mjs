@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * npm run lint: Biome, types, unused code, clang-format and clang-tidy. `--write` (npm run format) mends what can be
+ * npm run lint: Biome, types, unused code, the API reference, clang-format and clang-tidy. `--write` (npm run format) mends what can be
  * mended. `--fast` leaves clang-tidy out. CI=true: a missing clang tool is a failure.
  */
 import { spawn } from 'node:child_process';
@@ -72,6 +72,7 @@ await script(async () => {
   await check('types of the tests', bin('tsc'), ['-p', 'test']);
   await check('types of the benchmarks', bin('tsc'), ['-p', 'benchmarks']);
   await check('knip', bin('knip'), []);
+  await check('API reference', bin('typedoc'), ['--emit', 'none', '--logLevel', 'Warn']);
   const format = clang('clang-format');
   if (format && cxx.length > 0)
     await check('clang-format', format, write ? ['-i', ...cxx] : ['--dry-run', '-Werror', ...cxx]);

@@ -1,6 +1,6 @@
 /** What a consumer gets: the packed tarball in an empty project, without a compiler and without install scripts. */
 import { existsSync, realpathSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -81,6 +81,7 @@ describe('the package', () => {
     expect(packed).toContain(`prebuilds/${process.platform}-${process.arch}/overns.glibc.node`);
     expect(packed).toContain('dist/index.js');
     expect(packed).toContain('dist/index.d.ts');
+    expect(packed).toContain('dist/testing.d.ts');
     expect(packed).toContain('dist/cli/main.js');
   });
 
@@ -107,6 +108,49 @@ describe('the package', () => {
     expect((await node('--no-warnings', 'require.cjs')).stdout).toBe('works\n');
   });
 
+  const fake = `
+    const kernel = FakeKernel.install();
+    kernel.addNetns('web');
+    Overlay.create({ name: 'blue', vni: 42 }).then(async (overlay) => {
+      const { ip } = await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+      await overlay.close();
+      await kernel.close();
+      console.log(ip);
+    });`;
+
+  test('brings its fake kernel to ESM and to require(), which works where the addon does not', async () => {
+    // As on another platform: nothing that could load an addon is reached.
+    const elsewhere = "Object.defineProperty(process, 'platform', { value: 'darwin' });\n";
+    await writeFile(join(project, 'elsewhere.cjs'), elsewhere);
+    await writeFile(
+      join(project, 'fake.mjs'),
+      `import { Overlay } from 'overns';\nimport { FakeKernel } from 'overns/testing';\n${fake}`,
+    );
+    await writeFile(
+      join(project, 'fake.cjs'),
+      `const { Overlay } = require('overns');\nconst { FakeKernel } = require('overns/testing');\n${fake}`,
+    );
+    for (const file of ['fake.mjs', 'fake.cjs']) {
+      expect((await node('--no-warnings', '--require', './elsewhere.cjs', file)).stdout).toBe('192.168.0.2\n');
+    }
+    await writeFile(
+      join(project, 'none.mjs'),
+      `import { Rtnl } from 'overns';\nRtnl.open().catch((e) => console.log(e.code));`,
+    );
+    expect((await node('--require', './elsewhere.cjs', 'none.mjs')).stdout).toBe('OVERNS_PLATFORM\n');
+  });
+
+  test('loads nothing of the fake kernel by itself', async () => {
+    const dist = join(project, 'node_modules/overns/dist');
+    for (const name of ['testing', 'testing.js']) await rename(join(dist, name), join(dist, `${name}.away`));
+    try {
+      expect((await node('esm.mjs')).stdout).toBe('works\n');
+      await run(join(project, 'node_modules/.bin/overns'), ['--help']);
+    } finally {
+      for (const name of ['testing', 'testing.js']) await rename(join(dist, `${name}.away`), join(dist, name));
+    }
+  });
+
   test('has a command', async () => {
     const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8')) as { version: string };
     // Executed itself, as a shell would: the file's mode and its first line count.
@@ -124,6 +168,7 @@ describe('the package', () => {
       await writeFile(
         join(project, 'consumer.mts'),
         `import { openStore, Overlay, OvernsError, Resolver, Rtnl, type Endpoint, type ResolverEvent, type Store } from 'overns';
+import { FakeKernel, type FakeRequest } from 'overns/testing';
 
 export async function main(signal: AbortSignal): Promise<Endpoint> {
   await using overlay = await Overlay.create({ name: 'overns', vni: 42, address: '192.168.0.1/24' });
@@ -155,12 +200,19 @@ export async function links(): Promise<readonly string[]> {
   return (await rtnl.links.list()).map((link) => link.name);
 }
 
+export async function tested(): Promise<readonly string[]> {
+  await using kernel = FakeKernel.install({ underlay: '10.0.0.10/24' });
+  kernel.fail('RTM_NEWLINK', 'EPERM', { where: (request: FakeRequest) => request.item.kind === 'vxlan' });
+  const crossing = await kernel.send({ from: 'web', to: '192.168.0.3' });
+  return crossing.crossed ? [crossing.netns] : [crossing.why, ...kernel.openHandles];
+}
+
 export const code = (error: unknown): string => (error instanceof OvernsError ? error.code : '');
 `,
       );
       await writeFile(
         join(project, 'consumer.cts'),
-        `import overns = require('overns');\nexport const open: typeof overns.Rtnl.open = (options) => overns.Rtnl.open(options);\n`,
+        `import overns = require('overns');\nexport const open: typeof overns.Rtnl.open = (options) => overns.Rtnl.open(options);\nimport testing = require('overns/testing');\nexport const kernel = (): testing.FakeKernel => testing.FakeKernel.install();\n`,
       );
     });
 

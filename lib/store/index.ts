@@ -53,6 +53,14 @@ export interface OpenStoreOptions extends Cancel {
  *
  * @throws RangeError, TypeError for a URL or an option that is none
  * @throws OvernsError `OVERNS_STORE_UNSUPPORTED` for `etcd:`; `OVERNS_STORE` if a certificate or key cannot be read
+ * @example
+ * ```ts
+ * import { openStore } from 'overns';
+ *
+ * await using store = await openStore('consul://127.0.0.1:8500/demo/{name}');
+ * const wrong = await openStore('redis://127.0.0.1').catch((error) => error);
+ * console.log(wrong.code); // ERR_INVALID_ARG_VALUE
+ * ```
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<OwnedStore> {
   const parsed = parseStoreUrl(url, 'url');

@@ -1,0 +1,44 @@
+/** The files that stand for namespaces (fs/nsfs.c), read without entering any. */
+import { open, readdir, stat, statfs } from 'node:fs/promises';
+import { substitute } from './substitute.js';
+
+/** f_type of nsfs (include/uapi/linux/magic.h). */
+const NSFS_MAGIC = 0x6e736673;
+
+/** Rejections are those of node:fs, with their codes. */
+export interface Nsfs {
+  /** True if the file stands for a namespace, of whichever kind. */
+  isNamespace(path: string): Promise<boolean>;
+  /** `dev:ino`, equal for two paths to the same namespace. */
+  identity(path: string): Promise<string>;
+  /** The names in a directory, namespaces or not. */
+  names(directory: string): Promise<readonly string[]>;
+  /** Holds the namespace of a file open, at a path of its own. */
+  open(path: string): Promise<{ readonly path: string; close(): Promise<void> }>;
+  /** True for a zombie too, which has no namespaces any more. */
+  processExists(pid: number): Promise<boolean>;
+}
+
+const machine: Nsfs = {
+  async isNamespace(path) {
+    return (await statfs(path)).type === NSFS_MAGIC;
+  },
+  async identity(path) {
+    const { dev, ino } = await stat(path, { bigint: true });
+    return `${dev}:${ino}`;
+  },
+  names: (directory) => readdir(directory),
+  async open(path) {
+    const file = await open(path);
+    return { path: `/proc/self/fd/${file.fd}`, close: () => file.close() };
+  },
+  processExists: (pid) =>
+    stat(`/proc/${pid}`).then(
+      () => true,
+      () => false,
+    ),
+};
+
+export function nsfs(): Nsfs {
+  return substitute()?.nsfs ?? machine;
+}

@@ -1,0 +1,500 @@
+import { canonicalIp, canonicalMac } from '../address.js';
+import { OvernsError } from '../errors.js';
+import { netlinkError } from '../kernel-error.js';
+import type { TableName } from '../native.js';
+import { setSubstitute, substitute } from '../substitute.js';
+import { type FakeRefusal, type FakeRequest, type Interceptor, Machine } from './machine.js';
+import { fakeNative, type Handles } from './native.js';
+import type { FakeNetns } from './netns.js';
+import { Refusal } from './refusal.js';
+import { fakeUnixSockets } from './unix-sockets.js';
+import { type Crossing, send } from './wire.js';
+
+/** The underlay of a host: the device `eth0`, up. */
+export interface FakeHostOptions {
+  /** Addresses with prefix lengths: `10.0.0.11/24`. Every host reaches every other. */
+  readonly underlay?: string | readonly string[] | undefined;
+  /** Bytes, 68 to 65535. Default 1500. */
+  readonly mtu?: number | undefined;
+}
+
+/** How a namespace is made. Without `underlay` it stands for a container: nothing but `lo`. */
+export interface FakeNetnsOptions extends FakeHostOptions {
+  /** A process that runs in it, by which `pid:N` and `{ pid }` find it; it keeps the namespace alive. */
+  readonly pid?: number | undefined;
+}
+
+/** Which requests an injected failure meets, and how often. */
+export interface FailOptions {
+  /** How many of them. Default 1. */
+  readonly times?: number | undefined;
+  /** How many to let through before. Default 0. */
+  readonly after?: number | undefined;
+  /** Only those that it says true of. Default: all. */
+  readonly where?: ((request: FakeRequest) => boolean) | undefined;
+}
+
+/** What a namespace has, in the rows of `Rtnl`'s listings. */
+export interface FakeState {
+  readonly links: readonly Readonly<Record<string, unknown>>[];
+  readonly addresses: readonly Readonly<Record<string, unknown>>[];
+  readonly routes: readonly Readonly<Record<string, unknown>>[];
+  readonly neighbors: readonly Readonly<Record<string, unknown>>[];
+  readonly fdb: readonly Readonly<Record<string, unknown>>[];
+}
+
+const TABLES: Readonly<Record<keyof FakeState, TableName>> = {
+  links: 'link',
+  addresses: 'address',
+  routes: 'route',
+  neighbors: 'neighbor',
+  fdb: 'fdb',
+};
+
+/**
+ * An in-memory kernel for unit tests of programs that embed overns: without root, without the addon, on any platform.
+ * While it is installed, `Overlay`, `Rtnl` and `Resolver` run against it unchanged.
+ *
+ * It is one for the whole process, as the real one is: a second `install()` fails until the first is closed. Test
+ * runners give each test file a process or module graph of its own, so files can run in parallel; tests that run
+ * concurrently within a file share one kernel, with namespaces of their own names. Nothing can reach the real kernel
+ * by accident meanwhile.
+ *
+ * It answers as the real kernel does, errors and their codes included; the project's tests run the same scenarios
+ * against both. Not modelled: links other than bridges, veths and vxlans, changes of a link's name or namespace, rules
+ * and nexthops, the sockets of `netns.connect()` and its like, IPv6 link-local addresses, the `local` routing table, what the kernel enters into an FDB
+ * or neighbour table by itself other than what a vxlan device learns from packets, neighbours of `lo`, VLANs, ageing,
+ * and Docker.
+ *
+ * @example
+ * ```ts
+ * import { Overlay, Resolver } from 'overns';
+ * import { FakeKernel } from 'overns/testing';
+ *
+ * await using kernel = FakeKernel.install();
+ * kernel.addNetns('web');
+ * await using overlay = await Overlay.create({ name: 'blue', vni: 42, address: '192.168.0.1/24' });
+ * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+ *
+ * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11' }) };
+ * await using resolver = await Resolver.start({ overlays: [overlay], store });
+ * await kernel.miss('blue', { ip: '192.168.0.3' });
+ * console.log(kernel.state('blue').neighbors.map(({ ip, mac }) => `${ip} ${mac}`)); // [ '192.168.0.3 02:42:c0:a8:00:03' ]
+ * ```
+ */
+export class FakeKernel implements AsyncDisposable {
+  readonly #machine: Machine;
+  readonly #handles: Handles = new Set();
+  #installed = true;
+
+  private constructor(options: FakeHostOptions) {
+    this.#machine = new Machine();
+    plug(this.#machine.own, { underlay: '10.0.0.10/24', ...options });
+  }
+
+  /**
+   * Puts a new kernel in the place of the machine's, for this copy of the package, until it is closed. The process's
+   * own namespace has `lo` and the underlay device `eth0`, by default with 10.0.0.10/24.
+   * @throws OvernsError `EBUSY` while another is installed
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install({ underlay: '10.1.0.1/16', mtu: 9000 });
+   * await using rtnl = await Rtnl.open();
+   * const [eth0] = await rtnl.links.list({ name: 'eth0' });
+   * console.log(eth0?.mtu); // 9000
+   * ```
+   */
+  static install(options: FakeHostOptions = {}): FakeKernel {
+    if (substitute() !== undefined) {
+      throw new OvernsError('EBUSY', 'a fake kernel is installed in this process already', {
+        hint: 'close it first: `await using` does, or afterEach(() => kernel.close())',
+      });
+    }
+    const kernel = new FakeKernel(options);
+    const machine = kernel.#machine;
+    const gone = (path: string): Error => Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
+    setSubstitute({
+      native: fakeNative(machine, kernel.#handles),
+      unixSockets: fakeUnixSockets(machine),
+      watchNetns(changed) {
+        const own: typeof changed = (action, name) => changed(action, name);
+        machine.watchers.add(own);
+        return { close: () => void machine.watchers.delete(own) };
+      },
+      nsfs: {
+        async isNamespace(path) {
+          if (machine.lookUp(path) === undefined) throw gone(path);
+          return true;
+        },
+        async identity(path) {
+          const netns = machine.lookUp(path);
+          if (netns === undefined) throw gone(path);
+          return `4:${netns.inode}`;
+        },
+        names: async (directory) => machine.names(directory),
+        open: async (path) => {
+          const held = machine.open(path);
+          return { path: held.path, close: async () => held.close() };
+        },
+        processExists: async (pid) => machine.hasProcess(pid),
+      },
+    });
+    return kernel;
+  }
+
+  /**
+   * Gives the machine back. What is still open afterwards belongs to a kernel that nobody reaches any more.
+   * Idempotent.
+   * @example
+   * ```ts
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * const kernel = FakeKernel.install();
+   * await kernel.close();
+   * await using next = FakeKernel.install();
+   * console.log(next.openHandles); // []
+   * ```
+   */
+  async close(): Promise<void> {
+    if (!this.#installed) return;
+    this.#installed = false;
+    setSubstitute(undefined);
+    await this.#machine.idle();
+  }
+
+  /** As {@link close}. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #find(name: string): FakeNetns {
+    const netns = this.#machine.lookUp(name.startsWith('/') || name === '' ? name : this.#machine.pathOf(name));
+    if (netns === undefined)
+      throw new OvernsError('ENOENT', `the fake kernel has no namespace ${JSON.stringify(name)}`);
+    return netns;
+  }
+
+  // --- the scene ---
+
+  /**
+   * Makes a named namespace, its `lo` up: a container, or with `underlay` another host.
+   * @throws OvernsError `EEXIST` when the name is taken
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * kernel.addNetns('host-b', { underlay: '10.0.0.11/24' });
+   * kernel.addNetns('web', { pid: 4711 });
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42, host: 'host-b' });
+   * await overlay.attach('pid:4711', { address: '192.168.0.2/24' });
+   * console.log(overlay.vtep); // 10.0.0.11
+   * ```
+   */
+  addNetns(name: string, options: FakeNetnsOptions = {}): void {
+    let netns: FakeNetns;
+    try {
+      netns = this.#machine.create(this.#machine.pathOf(name));
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error;
+      throw netlinkError(error, { what: `make namespace ${name}` });
+    }
+    plug(netns, options);
+    if (options.pid !== undefined) this.#machine.start(options.pid, netns);
+  }
+
+  /**
+   * Removes a namespace as the end of a container does: its name, its processes, its links and their peers. What still
+   * holds it open, such as an `Rtnl`, keeps it alive until closed.
+   * @throws OvernsError `ENOENT`
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * kernel.addNetns('web');
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+   * kernel.removeNetns('web');
+   * console.log(await overlay.endpoints()); // []
+   * ```
+   */
+  removeNetns(name: string): void {
+    const netns = this.#find(name);
+    this.#machine.kill(netns);
+    this.#machine.delete(this.#machine.pathOf(name));
+  }
+
+  // --- what happens ---
+
+  /**
+   * Sends a packet from a namespace to an address and tells whether it arrived. On an overlay it takes a container's
+   * way: the question for the MAC address, misses where the vxlan device knows no answer, the VTEP, and the other
+   * host, which learns where it came from. Each packet asks anew.
+   * @param packet.from name of a namespace; `''` = the process's own
+   * @param packet.to IP address
+   * @param packet.timeoutMs how long a miss may go unanswered, where no resolver says that it will; default 1000
+   * @throws OvernsError `ENOENT` when there is no such namespace
+   * @example
+   * ```ts
+   * import { Overlay, Resolver } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * kernel.addNetns('web');
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+   * await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null } });
+   *
+   * const crossing = await kernel.send({ from: 'web', to: '192.168.0.9' });
+   * console.log(crossing.crossed || crossing.why); // nobody answered who has 192.168.0.9: unresolved
+   * ```
+   */
+  send(packet: {
+    readonly from: string;
+    readonly to: string;
+    readonly timeoutMs?: number | undefined;
+  }): Promise<Crossing> {
+    return send(this.#machine, this.#find(packet.from), canonicalIp(packet.to, 'to'), packet.timeoutMs ?? 1000);
+  }
+
+  /**
+   * Raises a miss of a vxlan device: who has this IP (L3), or which VTEP has this MAC (L2). Fulfils when a resolver has
+   * done with it, or at once where none serves the device.
+   * @param netns name of the overlay, or of whichever namespace the device is in
+   * @param link name of the device
+   * @throws OvernsError `ENOENT`, `ENODEV`; RangeError for an address that cannot be one
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * const misses = overlay.misses();
+   * await kernel.miss('blue', { mac: '02:42:c0:a8:00:03' });
+   * const { value: miss } = await misses.next();
+   * console.log(miss?.kind); // l2
+   * ```
+   */
+  async miss(netns: string, key: { readonly ip: string } | { readonly mac: string }, link = 'vxlan1'): Promise<void> {
+    const where = this.#find(netns);
+    const device = where.link(link);
+    if (device === undefined) throw new OvernsError('ENODEV', `${netns} has no link ${link}`);
+    const asked = 'ip' in key ? { ip: canonicalIp(key.ip) } : { mac: canonicalMac(key.mac) };
+    where.miss(device, asked);
+    await where.outcome(device, asked);
+    await this.#machine.idle();
+  }
+
+  /**
+   * Has the kernel drop news for want of room: whoever listens in the namespace is told so, monitors and resolvers
+   * alike.
+   * @param dropped how many
+   * @throws OvernsError `ENOENT`
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * kernel.addNetns('web');
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * const events = rtnl.monitor();
+   * kernel.overrun('web', 3);
+   * console.log((await events.next()).value?.kind); // overrun
+   * ```
+   */
+  overrun(netns: string, dropped = 1): void {
+    for (const observer of [...this.#find(netns).observers]) observer.onOverrun?.(dropped);
+  }
+
+  /**
+   * Moves the kernel's clock forward: TTLs run out. Timers of JavaScript, such as a lookup's, are not touched.
+   * @param ms milliseconds
+   * @example
+   * ```ts
+   * import { Overlay, Resolver } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11', ttlMs: 30_000 }) };
+   * await using resolver = await Resolver.start({ overlays: [overlay], store });
+   * await kernel.miss('blue', { ip: '192.168.0.3' });
+   * kernel.advance(30_001);
+   * console.log(kernel.state('blue').neighbors); // []
+   * ```
+   */
+  advance(ms: number): void {
+    this.#machine.clock.advance(ms);
+  }
+
+  /**
+   * Fulfils once all news has been delivered and every request answered.
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * await using rtnl = await Rtnl.open();
+   * void rtnl.links.set({ name: 'eth0', mtu: 1400 });
+   * await kernel.idle();
+   * console.log(kernel.state().links.map(({ mtu }) => mtu)); // [ 65536, 1400 ]
+   * ```
+   */
+  idle(): Promise<void> {
+    return this.#machine.idle();
+  }
+
+  // --- what goes wrong ---
+
+  /**
+   * Has requests of a kind fail. Disposing of the result takes it back.
+   * @param syscall as errors name it: `RTM_NEWLINK`, `RTM_DELNEIGH`, ..., or `socket` (opening an `Rtnl` or a
+   *   monitor), `unshare` (making a namespace), `umount2` (removing its name), `bind` (a resolver's claim), `write` (a
+   *   sysctl)
+   * @param refusal name of an errno, with the kernel's own words if they matter
+   * @throws RangeError when there is no such errno
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * const before = kernel.snapshot();
+   * kernel.fail('RTM_NEWLINK', 'EPERM', { where: ({ item }) => item.kind === 'vxlan' });
+   * const error = await Overlay.create({ name: 'blue', vni: 42 }).catch((thrown) => thrown);
+   * console.log(error.code); // EPERM
+   * console.log(JSON.stringify(kernel.snapshot()) === JSON.stringify(before)); // true
+   * ```
+   */
+  fail(syscall: string, refusal: string | FakeRefusal, options: FailOptions = {}): Disposable {
+    const { times = 1, after = 0, where = () => true } = options;
+    new Refusal(typeof refusal === 'string' ? refusal : refusal.code, syscall); // now rather than in the middle of a test
+    let met = 0;
+    const handle = this.intercept((request) => {
+      if (request.syscall !== syscall || !where(request)) return undefined;
+      met++;
+      if (met >= after + times) handle[Symbol.dispose]();
+      return met > after ? refusal : undefined;
+    });
+    return handle;
+  }
+
+  /**
+   * Sees every request before the kernel does, as a transport would: returning an errno's name or a refusal answers it
+   * so, returning nothing lets it pass. Disposing of the result takes it back.
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * const controller = new AbortController();
+   * kernel.intercept(({ item }) => {
+   *   if (item.kind === 'vxlan') controller.abort(); // in the middle of create()
+   *   return undefined;
+   * });
+   * const error = await Overlay.create({ name: 'blue', vni: 42, signal: controller.signal }).catch((thrown) => thrown);
+   * console.log(error.code); // ABORT_ERR
+   * console.log(Object.keys(kernel.snapshot())); // [ '' ]
+   * ```
+   */
+  intercept(interceptor: (request: FakeRequest) => FakeRefusal | string | undefined): Disposable {
+    const own: Interceptor = (request) => interceptor(request);
+    this.#machine.interceptors.add(own);
+    return { [Symbol.dispose]: () => void this.#machine.interceptors.delete(own) };
+  }
+
+  // --- what is there ---
+
+  /**
+   * Every request so far, in order, those that were refused included.
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * await using rtnl = await Rtnl.open();
+   * await rtnl.links.list({ name: 'eth0' });
+   * console.log(kernel.requests.map(({ syscall }) => syscall)); // [ 'socket', 'RTM_GETLINK' ]
+   * ```
+   */
+  get requests(): readonly FakeRequest[] {
+    return [...this.#machine.requests];
+  }
+
+  /**
+   * What is open: `rtnl NETNS`, `monitor NETNS` and `resolver`. Empty when the code under test has closed all.
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * kernel.addNetns('web');
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * console.log(kernel.openHandles); // [ 'rtnl web' ]
+   * ```
+   */
+  get openHandles(): readonly string[] {
+    return [...this.#handles].map(({ what }) => what);
+  }
+
+  /**
+   * What a namespace has, at once and without a request.
+   * @param netns its name; default the process's own
+   * @throws OvernsError `ENOENT`
+   * @example
+   * ```ts
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * console.log(kernel.state().links.map(({ name, up }) => `${name} ${up}`)); // [ 'lo true', 'eth0 true' ]
+   * ```
+   */
+  state(netns = ''): FakeState {
+    const found = this.#find(netns);
+    const rows = Object.entries(TABLES).map(([name, table]) => [name, found.rows(table)]);
+    return Object.fromEntries(rows) as FakeState;
+  }
+
+  /**
+   * The state of all namespaces that live, by name: equal before and after something that is to leave no trace.
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   * import { FakeKernel } from 'overns/testing';
+   *
+   * await using kernel = FakeKernel.install();
+   * const overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * console.log(Object.keys(kernel.snapshot())); // [ '', 'blue' ]
+   * await overlay.delete();
+   * console.log(Object.keys(kernel.snapshot())); // [ '' ]
+   * ```
+   */
+  snapshot(): Readonly<Record<string, FakeState>> {
+    const states = [...this.#machine.all()].map((netns) => {
+      const rows = Object.entries(TABLES).map(([name, table]) => [name, netns.rows(table)]);
+      return [netns.name, Object.fromEntries(rows) as FakeState] as const;
+    });
+    return Object.fromEntries(states);
+  }
+}
+
+function plug(netns: FakeNetns, { underlay, mtu = 1500 }: FakeHostOptions): void {
+  netns.change('link', 'set', { name: 'lo', up: true });
+  if (underlay === undefined) return;
+  netns.plug('eth0', mtu);
+  for (const address of typeof underlay === 'string' ? [underlay] : underlay) {
+    netns.change('address', 'add', { link: 'eth0', address, nodad: true });
+  }
+}

@@ -1,0 +1,204 @@
+/** The machine around the fake kernel: its namespaces by path and process, its clock, and the way requests take. */
+import { basename, dirname, join, resolve } from 'node:path';
+import { netnsDirectory } from '../netns.js';
+import { Clock, soon, turn } from './clock.js';
+import { type Entry, fdbState, flagNames, neighborState } from './entries.js';
+import type { Item } from './fields.js';
+import { FakeNetns, type World } from './netns.js';
+import { Refusal } from './refusal.js';
+
+/** A request as it reaches the fake kernel. */
+export interface FakeRequest {
+  /** The message's type (`RTM_NEWLINK`, `RTM_GETNEIGH`, ...) or, where there is none, the system call. */
+  readonly syscall: string;
+  /** The name or path of the namespace it is made in; `''` is the process's own. */
+  readonly netns: string;
+  /** What is asked for, in the words of `Rtnl`. */
+  readonly item: Readonly<Record<string, unknown>>;
+  /** `resolver`: an entry that a resolver writes or withdraws. */
+  readonly by: 'caller' | 'resolver';
+}
+
+/** How a request is refused. */
+export interface FakeRefusal {
+  /** Name of an errno, such as `EPERM`. */
+  readonly code: string;
+  /** The kernel's own words (NLMSGERR_ATTR_MSG). */
+  readonly kernelMessage?: string | undefined;
+  /** The attribute that the kernel objects to. */
+  readonly attribute?: string | undefined;
+}
+
+export type Interceptor = (request: FakeRequest) => FakeRefusal | string | undefined;
+
+export class Machine implements World {
+  readonly clock = new Clock();
+  /** The process's own namespace. */
+  readonly own: FakeNetns;
+  readonly requests: FakeRequest[] = [];
+  readonly interceptors = new Set<Interceptor>();
+  /** Of the directory of named namespaces. */
+  readonly watchers = new Set<(action: 'new' | 'delete', name: string) => void>();
+  readonly #paths = new Map<string, FakeNetns>();
+  readonly #processes = new Map<number, FakeNetns>();
+  readonly #living = new Set<FakeNetns>();
+  #lastInode = 0xf000_0000;
+  #pending = 0;
+
+  constructor() {
+    this.own = this.#make('');
+    this.own.holds++;
+  }
+
+  #make(name: string): FakeNetns {
+    const netns = new FakeNetns(name, ++this.#lastInode, this);
+    this.#living.add(netns);
+    return netns;
+  }
+
+  // --- namespaces ---
+
+  all(): Iterable<FakeNetns> {
+    return this.#living;
+  }
+
+  lookUp(path: string): FakeNetns | undefined {
+    if (path === '') return this.own;
+    const pid = /^\/proc\/([^/]+)\/ns\/net$/.exec(path)?.[1];
+    if (pid !== undefined) {
+      if (pid === 'self' || pid === '1' || Number(pid) === process.pid) return this.own;
+      return this.#processes.get(Number(pid));
+    }
+    return this.#paths.get(resolve(path));
+  }
+
+  /** @throws Refusal ENOENT */
+  find(path: string): FakeNetns {
+    const netns = this.lookUp(path);
+    if (netns === undefined) throw new Refusal('ENOENT', 'open', { on: path });
+    return netns;
+  }
+
+  pathOf(name: string): string {
+    return join(netnsDirectory(), name);
+  }
+
+  create(path: string): FakeNetns {
+    const key = resolve(path);
+    if (this.#paths.has(key)) throw new Refusal('EEXIST', 'open', { on: path });
+    const netns = this.#make(dirname(key) === netnsDirectory() ? basename(key) : path);
+    netns.holds++;
+    this.#paths.set(key, netns);
+    this.#named('new', key);
+    return netns;
+  }
+
+  #named(action: 'new' | 'delete', path: string): void {
+    if (dirname(path) !== netnsDirectory()) return;
+    for (const watcher of this.watchers)
+      this.later(() => this.watchers.has(watcher) && watcher(action, basename(path)));
+  }
+
+  /** Holds a namespace open, at a path of its own. */
+  open(path: string): { readonly path: string; close(): void } {
+    const netns = this.find(path);
+    const key = `/proc/self/fd/${++this.#lastInode}`;
+    this.#paths.set(resolve(key), netns);
+    netns.holds++;
+    return { path: key, close: () => this.#paths.delete(resolve(key)) && this.release(netns) };
+  }
+
+  /** Without a name: it lives as long as what holds it. */
+  scratch(): FakeNetns {
+    return this.#make('scratch');
+  }
+
+  delete(path: string): void {
+    const key = resolve(path);
+    const netns = this.#paths.get(key);
+    if (netns === undefined) throw new Refusal('ENOENT', 'stat', { on: path });
+    this.#paths.delete(key);
+    this.#named('delete', key);
+    this.release(netns);
+  }
+
+  start(pid: number, netns: FakeNetns): void {
+    this.#processes.set(pid, netns);
+    netns.holds++;
+  }
+
+  /** Its processes end. */
+  kill(netns: FakeNetns): void {
+    for (const [pid, where] of [...this.#processes]) {
+      if (where !== netns) continue;
+      this.#processes.delete(pid);
+      this.release(netns);
+    }
+  }
+
+  hasProcess(pid: number): boolean {
+    return pid === process.pid || this.#processes.has(pid);
+  }
+
+  names(directory: string): string[] {
+    const wanted = resolve(directory);
+    return [...this.#paths.keys()].filter((path) => dirname(path) === wanted).map((path) => basename(path));
+  }
+
+  hold(netns: FakeNetns): void {
+    netns.holds++;
+  }
+
+  release(netns: FakeNetns): void {
+    if (--netns.holds > 0) return;
+    this.#living.delete(netns);
+    netns.end();
+  }
+
+  // --- time ---
+
+  /** What happens beside JavaScript: a turn of the event loop later, in order. */
+  later(run: () => unknown): void {
+    this.#pending++;
+    soon(() => {
+      this.#pending--;
+      run();
+    });
+  }
+
+  turn(): Promise<void> {
+    return new Promise((resolve) => this.later(resolve));
+  }
+
+  /** Fulfils once nothing is under way. */
+  async idle(): Promise<void> {
+    do await turn();
+    while (this.#pending > 0);
+  }
+
+  // --- requests ---
+
+  /** @throws Refusal what a test wants it to be */
+  request(syscall: string, netns: FakeNetns | string, item: Item, by: FakeRequest['by'] = 'caller'): void {
+    const request = { syscall, netns: typeof netns === 'string' ? netns : netns.name, item, by };
+    this.requests.push(request);
+    for (const interceptor of [...this.interceptors]) {
+      const said = interceptor(request);
+      if (said === undefined) continue;
+      const { code, ...details } = typeof said === 'string' ? { code: said } : said;
+      throw new Refusal(code, syscall, details);
+    }
+  }
+
+  requestEntry(netns: FakeNetns, table: 'neighbor' | 'fdb', entry: Entry, by: FakeRequest['by']): void {
+    const { verb, ip, state, flags, ...rest } = entry;
+    const item = {
+      ...rest,
+      ...(ip === undefined ? {} : { [table === 'fdb' ? 'dst' : 'ip']: ip }),
+      ...(verb === 'delete' ? {} : { state: table === 'fdb' ? fdbState(state) : neighborState(state) }),
+      ...(flags === 0 ? {} : { flags: flagNames(flags) }),
+    };
+    this.request(verb === 'delete' ? 'RTM_DELNEIGH' : 'RTM_NEWNEIGH', netns, item, by);
+    netns.changeEntry(table, entry);
+  }
+}

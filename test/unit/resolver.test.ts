@@ -1,0 +1,297 @@
+/** The resolver without a kernel: its lifecycle, and stores that fail in every way. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { describe, expect, test } from 'vitest';
+import {
+  type Answer,
+  type Change,
+  Overlay,
+  openStore,
+  type Query,
+  Resolver,
+  Rtnl,
+  type Store,
+} from '../../lib/index.js';
+import { FakeKernel } from '../../lib/testing.js';
+import { record, until } from '../support/overlay.js';
+
+const REMOTE: Answer = { mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11' };
+
+async function scene(): Promise<{ kernel: FakeKernel; overlay: Overlay }> {
+  const kernel = FakeKernel.install();
+  const overlay = await Overlay.create({ name: 'blue', vni: 42, address: '192.168.0.1/24' });
+  return { kernel, overlay };
+}
+
+describe('lifecycle', () => {
+  test('what is refused at the start leaves nothing open', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const open = kernel.openHandles;
+    const { fdb, neighbors } = kernel.state('blue');
+    const store: Store = { lookup: () => null };
+    await expect(Resolver.start({ overlays: [overlay] })).rejects.toMatchObject({ code: 'OVERNS_STORE' });
+    await expect(Resolver.start({ overlays: [overlay], store, signal: AbortSignal.abort() })).rejects.toMatchObject({
+      code: 'ABORT_ERR',
+    });
+    kernel.fail('bind', 'EPERM');
+    await expect(Resolver.start({ overlays: [overlay], store })).rejects.toMatchObject({ code: 'EPERM' });
+    await expect(Resolver.start({ overlays: [overlay, overlay], store })).rejects.toMatchObject({ code: 'EBUSY' });
+    await kernel.idle();
+    expect(kernel.openHandles).toEqual(open);
+    expect(kernel.state('blue')).toMatchObject({ fdb, neighbors });
+    // The claim has been given back each time.
+    await using resolver = await Resolver.start({ overlays: [overlay], store });
+    expect(resolver.stats().misses).toBe(0);
+  });
+
+  test('an overlay that lacks its bridge cannot be served, and is told so', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using rtnl = await Rtnl.open({ netns: 'blue' });
+    await rtnl.links.delete({ name: 'br0' });
+    await expect(Resolver.start({ overlays: [overlay], store: { lookup: () => null } })).rejects.toMatchObject({
+      code: 'ENODEV',
+      message: expect.stringContaining('blue'),
+      hint: expect.stringContaining('br0'),
+    });
+  });
+
+  test('closing gives up lookups, ends subscriptions, takes the punt away and leaves the entries', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const signals: AbortSignal[] = [];
+    const store: Store = {
+      lookup: (query, { signal }) => {
+        if (query.kind === 'l3' && query.ip === '192.168.0.3') return REMOTE;
+        signals.push(signal);
+        return new Promise(() => {});
+      },
+    };
+    const resolver = await Resolver.start({ overlays: [overlay], store });
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    const stuck = kernel.miss('blue', { ip: '192.168.0.9' });
+    await until(() => signals.length === 1, 'the lookup');
+    const events = resolver.events();
+    const ended = events.next();
+    await resolver.close();
+    await resolver.close();
+    expect(signals[0]?.aborted).toBe(true);
+    expect(await ended).toMatchObject({ done: true });
+    await resolver.closed;
+    await stuck;
+    const { neighbors, fdb } = kernel.state('blue');
+    expect(neighbors.map(({ ip }) => ip)).toEqual(['192.168.0.3']);
+    expect(fdb.map(({ dst }) => dst)).toEqual(['10.0.0.11']);
+    expect(kernel.openHandles).toEqual(['rtnl blue']);
+    expect(() => resolver.events()).toThrow(expect.objectContaining({ code: 'OVERNS_CLOSED' }));
+  });
+
+  test('a signal closes it; overlays come and go while it runs', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const controller = new AbortController();
+    const resolver = await Resolver.start({ store: { lookup: () => REMOTE }, signal: controller.signal });
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    expect(resolver.stats().misses).toBe(0);
+    await resolver.add(overlay);
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    await resolver.remove('blue');
+    await kernel.miss('blue', { ip: '192.168.0.4' });
+    expect(resolver.stats()).toMatchObject({ misses: 1, answers: 1 });
+    controller.abort();
+    await resolver.closed;
+  });
+
+  test('overlays of different networks on one store are refused', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using red = await Overlay.create({ name: 'red', vni: 43 });
+    await using blue2 = await Overlay.create({ name: 'blue2', vni: 42, port: 4790 });
+    await using store = await openStore('memory:');
+    await expect(Resolver.start({ overlays: [overlay, red], store })).rejects.toMatchObject({ code: 'OVERNS_SCOPE' });
+    await using resolver = await Resolver.start({ overlays: [overlay, blue2], store });
+    expect(resolver.stats().misses).toBe(0);
+  });
+});
+
+describe('stores', () => {
+  test('one lookup however many ask; each miss of another address its own', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const asked: Query[] = [];
+    let release = (): void => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const store: Store = {
+      async lookup(query) {
+        asked.push(query);
+        await gate;
+        return REMOTE;
+      },
+    };
+    await using resolver = await Resolver.start({ overlays: [overlay], store });
+    const misses = [3, 3, 3, 4].map((n) => kernel.miss('blue', { ip: `192.168.0.${n}` }));
+    await until(() => asked.length === 2, 'the lookups');
+    release();
+    await Promise.all(misses);
+    expect(asked.map((query) => (query.kind === 'l3' ? query.ip : ''))).toEqual(['192.168.0.3', '192.168.0.4']);
+    expect(resolver.stats()).toMatchObject({ misses: 4, coalesced: 2, answers: 2 });
+  });
+
+  test('a burst goes to lookupMany; too short an answer is an error of those left out', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const batches: number[] = [];
+    const store: Store = {
+      lookup: () => null,
+      lookupMany: async (queries) => {
+        batches.push(queries.length);
+        return queries.slice(1).map(() => REMOTE);
+      },
+    };
+    await using resolver = await Resolver.start({ overlays: [overlay], store });
+    const events = record(resolver);
+    await Promise.all([3, 4, 5].map((n) => kernel.miss('blue', { ip: `192.168.0.${n}` })));
+    expect(batches).toEqual([3]);
+    expect(events.map(({ kind }) => kind).sort()).toEqual(['resolved', 'resolved', 'unresolved']);
+    expect(events.find(({ kind }) => kind === 'unresolved')).toMatchObject({ cause: 'store-error' });
+  });
+
+  const failing: readonly (readonly [string, Store['lookup'], string, boolean])[] = [
+    ['throws', () => Promise.reject(new Error('no')), 'store-error', true],
+    [
+      'throws at once',
+      () => {
+        throw new Error('no');
+      },
+      'store-error',
+      true,
+    ],
+    ['throws what is no error', () => Promise.reject('no'), 'store-error', true],
+    ['answers nonsense', () => ({ mac: 7 }) as unknown as Answer, 'store-error', false],
+    ['answers no MAC address', () => ({ ...REMOTE, mac: 'x' }), 'store-error', false],
+    ['answers nothing', () => undefined as unknown as null, 'store-error', false],
+    ['is silent', () => new Promise<null>(() => {}), 'timeout', false],
+  ];
+  test.each(failing)('a store that %s', async (_, lookup, cause, down) => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup }, lookupTimeoutMs: 50 });
+    const events = record(resolver);
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    expect(events.map(({ kind }) => kind)).toEqual([...(down ? ['store-down'] : []), 'unresolved']);
+    expect(events.at(-1)).toMatchObject({ cause, error: expect.any(Error) });
+    // Unknown is not absent: it is asked again.
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    expect(resolver.stats()).toMatchObject({ misses: 2, negative: 0, answers: 0 });
+    expect(kernel.state('blue').neighbors).toEqual([]);
+  });
+
+  test('while the store is down what was known answers, and entries stay beyond their TTL', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    let works = true;
+    const store: Store = {
+      lookup: () => {
+        if (!works) throw new Error('gone');
+        return { ...REMOTE, ttlMs: 1000 };
+      },
+    };
+    await using resolver = await Resolver.start({ overlays: [overlay], store });
+    const events = record(resolver);
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    works = false;
+    await kernel.miss('blue', { ip: '192.168.0.4' });
+    kernel.advance(2000);
+    await kernel.idle();
+    expect(kernel.state('blue').neighbors).toHaveLength(1);
+    works = true;
+    await kernel.miss('blue', { ip: '192.168.0.5' });
+    kernel.advance(6000);
+    await kernel.idle();
+    expect(kernel.state('blue').neighbors).toEqual([]);
+    expect(events.map(({ kind }) => kind)).toEqual(['resolved', 'store-down', 'unresolved', 'store-up', 'resolved']);
+  });
+
+  test('absent holds for negativeTtlMs', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    let lookups = 0;
+    const store: Store = {
+      lookup: () => {
+        lookups++;
+        return null;
+      },
+    };
+    await using resolver = await Resolver.start({ overlays: [overlay], store, negativeTtlMs: 5000 });
+    for (let n = 0; n < 3; n++) await kernel.miss('blue', { ip: '192.168.0.9' });
+    expect([lookups, resolver.stats().negative]).toEqual([1, 2]);
+    kernel.advance(5001);
+    await kernel.miss('blue', { ip: '192.168.0.9' });
+    expect(lookups).toBe(2);
+  });
+
+  test('a watch that ends or throws is taken up again', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    let watches = 0;
+    const endpoint = { ip: '192.168.0.3', ips: ['192.168.0.3'], ...REMOTE };
+    const store: Store = {
+      lookup: () => null,
+      async *watch({ signal }): AsyncGenerator<Change> {
+        watches++;
+        if (watches === 1) throw new Error('not yet');
+        yield { kind: 'reset', endpoints: [endpoint], index: BigInt(watches) };
+        if (watches === 2) return;
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      },
+    };
+    await using resolver = await Resolver.start({ overlays: [overlay], store });
+    const events = record(resolver);
+    await until(() => watches >= 3, 'a third watch');
+    await kernel.idle();
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    expect(events.filter(({ kind }) => kind === 'resolved')).toMatchObject([{ by: 'table', endpoint: REMOTE }]);
+    expect(events.map(({ kind }) => kind)).toContain('store-up');
+    const at = watches;
+    await resolver.close();
+    await sleep(300);
+    expect(watches).toBe(at);
+  });
+
+  test('the kernel refuses an entry: rejected, with its reason, and nothing half-done', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => REMOTE } });
+    const events = record(resolver);
+    kernel.fail('RTM_NEWNEIGH', 'ENOMEM', { where: ({ by, item }) => by === 'resolver' && item.dst !== undefined });
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    expect(events).toMatchObject([{ kind: 'rejected', reason: expect.stringContaining('ENOMEM') }]);
+    expect(kernel.state('blue').neighbors).toEqual([]);
+  });
+
+  test('an overrun is told and counted', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null } });
+    const events = record(resolver);
+    kernel.overrun('blue', 7);
+    await kernel.idle();
+    expect(events).toMatchObject([{ kind: 'overrun', dropped: 7, overlay: 'blue' }]);
+    expect(resolver.stats().overruns).toBe(1);
+  });
+});
