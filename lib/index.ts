@@ -5,9 +5,13 @@ export {
   identityOf,
   type MonitorGroup,
   type MonitorOptions,
+  type RtnlChange,
   type RtnlEvent,
+  type RtnlMiss,
+  type RtnlOverrun,
   type RtnlSyncEvent,
   type SnapshotEvent,
+  type Told,
 } from './monitor.js';
 export type {
   NetnsAbstractOptions,

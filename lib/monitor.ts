@@ -15,13 +15,14 @@ export type MonitorGroup = 'link' | 'address' | 'route' | 'neigh' | 'netns';
 const GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh', 'netns'];
 const DEFAULT_GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh'];
 
-interface Told {
+/** What all news have. */
+export interface Told {
   /** When it was handed to JavaScript, CLOCK_MONOTONIC nanoseconds (as `process.hrtime.bigint()`). */
   readonly atNs: bigint;
 }
 
 /** What is told of a thing that is there (RTM_NEW*, RTM_DEL*), `A` being the words for what became of it. */
-type Change<A> = Told & { readonly action: A } & (
+export type RtnlChange<A> = Told & { readonly action: A } & (
     | ({ readonly kind: 'link'; readonly linkKind?: string } & Omit<Link, 'kind'>)
     | ({ readonly kind: 'address' } & Address)
     | ({
@@ -39,7 +40,7 @@ type Change<A> = Told & { readonly action: A } & (
  * The kernel asks (RTM_GETNEIGH): a vxlan's l2miss or l3miss (drivers/net/vxlan/vxlan_core.c), or another device with
  * `app_solicit` set (net/core/neighbour.c).
  */
-type MissEvent = Told & {
+export type RtnlMiss = Told & {
   readonly kind: 'miss';
   readonly query: 'l2' | 'l3';
   readonly link: string;
@@ -51,7 +52,7 @@ type MissEvent = Told & {
 };
 
 /** Events were lost: the kernel's buffer, this process or this consumer's queue could not hold them. List anew. */
-interface OverrunEvent {
+export interface RtnlOverrun {
   readonly kind: 'overrun';
   readonly dropped: number;
 }
@@ -61,7 +62,7 @@ interface OverrunEvent {
  * 6.18: of neighbours, FDB entries and addresses without any flag), so `new` means either; {@link RtnlSyncEvent} tells
  * them apart.
  */
-export type RtnlEvent = Change<'new' | 'delete'> | MissEvent | OverrunEvent;
+export type RtnlEvent = RtnlChange<'new' | 'delete'> | RtnlMiss | RtnlOverrun;
 
 /**
  * Everything that there is, of the groups that the monitor tells of. What came before it no longer matters. Of several
@@ -82,7 +83,7 @@ export interface SnapshotEvent {
  * What a monitor with `resync` tells: a snapshot first and after every overrun, and in between what was added, changed
  * and deleted.
  */
-export type RtnlSyncEvent = Change<'add' | 'change' | 'delete'> | MissEvent | OverrunEvent | SnapshotEvent;
+export type RtnlSyncEvent = RtnlChange<'add' | 'change' | 'delete'> | RtnlMiss | RtnlOverrun | SnapshotEvent;
 
 /** An event of one of several namespaces. */
 export type InNetns<E> = E extends { readonly kind: 'overrun' }

@@ -25,7 +25,8 @@ export type Family = 'inet' | 'inet6';
 
 // --- Links ----------------------------------------------------------------------------------------------------
 
-type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
+/** Any of the fields of `T`; an undefined one counts as absent. */
+export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
 /** What every link can be given (IFLA_*). */
 export interface LinkSettings {
@@ -439,6 +440,7 @@ export interface Address {
 
 // --- Routes ---------------------------------------------------------------------------------------------------
 
+/** What becomes of packets that a route is for (RTN_*, include/uapi/linux/rtnetlink.h). */
 export type RouteType =
   | 'unicast'
   | 'local'
@@ -594,6 +596,7 @@ export type EntryFlag =
   | 'locked'
   | 'ext_validated';
 
+/** An entry of a neighbour table: which MAC address an IP address has on a link. */
 export interface Neighbor {
   readonly link: string;
   readonly ip: string;
@@ -607,6 +610,7 @@ export interface Neighbor {
   readonly unknown?: readonly UnknownAttribute[];
 }
 
+/** An entry of a forwarding database: where a MAC address is, behind a vxlan device or a bridge's port. */
 export interface FdbEntry {
   readonly link: string;
   readonly mac: string;

@@ -48,8 +48,8 @@ interface FakeRoute {
   readonly source: string | undefined;
   readonly table: number;
   readonly metric: number;
-  readonly scope: number;
-  readonly protocol: number;
+  readonly scope: string;
+  readonly protocol: string;
 }
 
 export interface FakeNeighbor {
@@ -268,8 +268,8 @@ export class FakeNetns {
           source: family === 4 ? address.ip : undefined,
           table: TABLE_MAIN,
           metric: family === 4 ? 0 : 256,
-          scope: family === 4 ? 253 : 0,
-          protocol: 2,
+          scope: family === 4 ? 'link' : 'global',
+          protocol: 'kernel',
         };
       });
     return [...this.#routes, ...connected];
@@ -809,8 +809,8 @@ export class FakeNetns {
       link = hop.link;
     }
     if (link === undefined) throw new Refusal('ENODEV', 'RTM_NEWROUTE');
-    const scope = family === 4 && gateway === undefined ? 253 : 0;
-    const route: FakeRoute = { dst: whole, family, gateway, link, source, table, metric, scope, protocol: 3 };
+    const scope = family === 4 && gateway === undefined ? 'link' : 'global';
+    const route: FakeRoute = { dst: whole, family, gateway, link, source, table, metric, scope, protocol: 'boot' };
     const there = this.#routes.findIndex((each) => same(each) && each.metric === metric);
     if (there >= 0 && verb === 'add') throw new Refusal('EEXIST', 'RTM_NEWROUTE');
     const replaced = there >= 0 && verb === 'replace';

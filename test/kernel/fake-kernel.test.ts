@@ -313,11 +313,11 @@ function scenarios(stage: () => Stage): void {
     const four = { family: 'inet', link: 'br0' };
     expect(routes).toEqual(
       [
-        { dst: '10.9.0.0/16', ...four, gateway: '192.168.0.9', scope: 0, protocol: 3 },
-        { dst: '10.9.0.0/16', ...four, gateway: '192.168.0.8', metric: 5, scope: 0, protocol: 3 },
-        { dst: '192.168.0.0/24', ...four, source: '192.168.0.1', scope: 253, protocol: 2 },
-        { dst: 'default', ...four, gateway: '192.168.0.7', scope: 0, protocol: 3 },
-        { dst: 'fd00::/64', family: 'inet6', link: 'br0', metric: 256, scope: 0, protocol: 2 },
+        { dst: '10.9.0.0/16', ...four, gateway: '192.168.0.9', scope: 'global', protocol: 'boot' },
+        { dst: '10.9.0.0/16', ...four, gateway: '192.168.0.8', metric: 5, scope: 'global', protocol: 'boot' },
+        { dst: '192.168.0.0/24', ...four, source: '192.168.0.1', scope: 'link', protocol: 'kernel' },
+        { dst: 'default', ...four, gateway: '192.168.0.7', scope: 'global', protocol: 'boot' },
+        { dst: 'fd00::/64', family: 'inet6', link: 'br0', metric: 256, scope: 'global', protocol: 'kernel' },
       ].sort(byText),
     );
     await a.links.set({ name: 'br0', up: false });

@@ -60,5 +60,5 @@ test('the kernel refuses: its words, and what to do', async () => {
   kernel.fail('unshare', 'EPERM');
   const { status, stderr } = await call('create blue --vni 42');
   expect(status).toBe(1);
-  expect(stderr).toMatch(/operation not permitted.*CAP_NET_ADMIN/);
+  expect(stderr).toMatch(/operation not permitted.*CAP_SYS_ADMIN/);
 });
