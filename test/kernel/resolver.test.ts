@@ -211,18 +211,26 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       const second = await startResolver({ overlays: [again], store, takeover: true });
       await until(() => seen.some(({ kind }) => kind === 'overlay-lost'), 'overlay-lost');
       expect(seen.filter(({ kind }) => kind === 'overlay-lost')).toMatchObject([{ overlay: a.overlay.name, vni: 42 }]);
-      const before = [first.stats().answers, second.stats().answers];
+      // What it has found when it started counts as answered for a second: then it programs and replays without counting.
+      const served = (resolver: Resolver): number => {
+        const { answers = 0, replayed = 0 } = resolver.stats() as unknown as Record<string, number>;
+        return answers + replayed;
+      };
+      const before = [served(first), served(second)];
       await cold.go();
       expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
       // One answers for A now, the other still for B.
-      await until(() => second.stats().answers > (before[1] as number), 'an answer of the second');
-      await until(() => first.stats().answers > (before[0] as number), 'an answer of the first');
+      await until(() => served(second) > (before[1] as number), 'an answer of the second');
+      await until(() => served(first) > (before[0] as number), 'an answer of the first');
       // And back, as often as anybody likes.
       for (let round = 0; round < 5; round++) {
         const next = await startResolver({ overlays: [again], store, takeover: true });
         await cold.go();
         expect((await stations[0].ask(b.container.ip)).ms, `round ${round}`).toBeLessThan(500);
-        expect(next.stats().answers, `round ${round}`).toBeGreaterThan(0);
+        await until(
+          () => served(next) > 0,
+          () => `an answer in round ${round}: ${JSON.stringify(next.stats())}`,
+        );
       }
       await again.close();
     });
