@@ -138,17 +138,9 @@ void EventLoop::run() {
     }
     timeout = handler_.turn();
   }
-  // Nobody who waits for a task is left waiting.
-  for (;;) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (tasks_.empty()) {
-        ended_ = true;
-        break;
-      }
-    }
-    run_tasks();
-  }
+  // Nobody who waits for a task is left waiting; and nobody who goes on posting keeps the thread from ending.
+  set_ended(true);
+  run_tasks();
 }
 
 }  // namespace overns

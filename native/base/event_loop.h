@@ -35,8 +35,8 @@ class EventLoop {
   // Runs what was posted, ends the thread and waits for it. Idempotent.
   void stop();
 
-  // Runs the task on the loop's thread, in the order posted. False, and not run, when the loop has ended: what tasks
-  // touch is then the stopping thread's alone.
+  // Runs the task on the loop's thread, in the order posted. False, and not run, when the loop has ended or is about
+  // to: once stop() has returned, what tasks touch is the stopping thread's alone.
   bool post(std::function<void()> task);
   bool post_and_wait(const std::function<void()>& task);
 

@@ -121,6 +121,39 @@ TEST_CASE("loop: many threads wait for their tasks while it is stopped: each run
   }
 }
 
+TEST_CASE("loop: it ends though others go on posting") {
+  Recorder recorder;
+  EventLoop loop(recorder);
+  REQUIRE(loop.start("test-loop").ok());
+  std::atomic<int> ran{0};
+  std::atomic<int> posting{0};
+  std::atomic<bool> over{false};
+  std::vector<std::thread> threads;
+  threads.reserve(3);
+  for (int i = 0; i < 3; ++i) {
+    threads.emplace_back([&] {
+      ++posting;
+      while (!over) {
+        (void)loop.post([&] {
+          ++ran;
+          if (!over) std::this_thread::sleep_for(10us);  // longer than it takes to post the next
+        });
+        std::this_thread::sleep_for(1us);
+      }
+    });
+  }
+  CHECK(eventually([&] { return posting == 3 && ran > 0; }));
+  std::atomic<bool> stopped{false};
+  std::thread stopping([&] {
+    loop.stop();
+    stopped = true;
+  });
+  CHECK(eventually([&] { return stopped.load(); }));
+  over = true;
+  for (auto& thread : threads) thread.join();
+  stopping.join();
+}
+
 TEST_CASE("loop: a task may post another") {
   Recorder recorder;
   EventLoop loop(recorder);

@@ -522,8 +522,10 @@ TEST_CASE("reactor: threads that start, add, post, take, remove and stop, all at
         }
       });
       threads.emplace_back([&] {
-        for (std::uint32_t id = 1; !over; id = id % 64 + 1)
+        for (std::uint32_t id = 1; !over; id = id % 64 + 1) {
           reactor.post(id, [&](OverlayPort& one) { ran += one.stats().misses < 1'000'000 ? 1U : 0U; });
+          if (id == 64) std::this_thread::sleep_for(100us);  // or the thread would have nothing else to do
+        }
       });
     }
     threads.emplace_back([&] {
