@@ -212,14 +212,23 @@ class Story {
     }
   }
 
+  // All is answered, and time goes on from one moment that the engine waits for to the next, until it waits for none.
+  void come_to_rest() {
+    constexpr int kEnough = 5000;
+    turn();
+    for (int i = 0; i < kEnough && wrong_.empty(); ++i) {
+      while (!pending_.empty()) answer();
+      world_.clock = std::max(world_.clock + kMs, world_.wake);
+      turn();
+      if (world_.wake == 0 && pending_.empty()) return;
+    }
+    if (wrong_.empty()) wrong_ = "it never comes to rest";
+  }
+
   void finish() {
     world_.refuse = nullptr;
     world_.engine.set_store_down(false);
-    for (int i = 0; i < 200 && wrong_.empty(); ++i) {
-      while (!pending_.empty()) answer();
-      world_.clock += 1000 * kMs;
-      turn();
-    }
+    come_to_rest();
     const auto& stats = world_.engine.stats();
     if (stats.forwarded + stats.packets_dropped != packets_) wrong_ = "packets are kept though nothing is asked for";
     // Each address can be asked for and is answered, or the store is asked.
@@ -238,11 +247,7 @@ class Story {
     // When the watch has nothing any more and all TTLs are over, no neighbour is left.
     world_.engine.begin_reset();
     world_.engine.end_reset(world_.clock);
-    for (int i = 0; i < 200; ++i) {
-      while (!pending_.empty()) answer();
-      world_.clock += 1000 * kMs;
-      turn();
-    }
+    come_to_rest();
     if (wrong_.empty() && !world_.neighbors.empty()) wrong_ = "a neighbour was left behind";
   }
 

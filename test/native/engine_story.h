@@ -5,7 +5,7 @@
 //   (at once, and again should the entry have been gone by then);
 // - a packet is forwarded, or counted as dropped, or waits for a lookup;
 // - lookups stay within their limit, and when all have been answered nothing is stuck;
-// - every entry made is withdrawn in the end.
+// - it comes to rest, and every entry made is withdrawn in the end.
 #pragma once
 
 #include <cstdint>
