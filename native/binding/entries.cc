@@ -51,7 +51,6 @@ Result<std::vector<EntryFailure>> send_entries(CommandSocket& socket, bool fdb, 
   }
   const std::size_t count = records.size() / sizeof(EntryRecord);
   RequestBatch batch;
-  std::vector<std::optional<Failure>> answers;
   std::vector<std::size_t> positions;
   for (std::size_t from = 0; from < count; from += kRound) {
     batch.clear();
@@ -77,10 +76,10 @@ Result<std::vector<EntryFailure>> send_entries(CommandSocket& socket, bool fdb, 
       positions.push_back(i);
     }
     if (positions.empty()) continue;
-    if (Status status = socket.execute(batch, answers); !status) return status.failure();
-    for (std::size_t i = 0; i < positions.size(); ++i) {
-      if (answers[i]) failures.push_back({positions[i], std::move(*answers[i])});
-    }
+    const Status status = socket.execute(batch, [&](std::size_t at, Failure failure) {
+      failures.push_back({positions[at], std::move(failure)});
+    });
+    if (!status) return status.failure();
   }
   return failures;
 }

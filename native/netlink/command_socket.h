@@ -52,7 +52,9 @@ class CommandSocket {
   // The answer per item, in order: nothing, or why not. The outer failure means that answers are missing: what
   // happened to the requests is then unknown.
   Status execute(RequestBatch& batch, std::vector<std::optional<Failure>>& answers);
-  Status execute(RequestBatch& batch);  // the first failure, after all were tried
+  using OnFailure = std::function<void(std::size_t index, Failure)>;
+  Status execute(RequestBatch& batch, const OnFailure& refused);  // the failures alone, as they come
+  Status execute(RequestBatch& batch);                            // the first failure, after all were tried
 
   // The same in two halves, for a batch of at most `kDeferred` small requests: the kernel has done them when `submit`
   // returns, so that what depends on them can go ahead before the answers are read. Nothing else may be asked between.
@@ -73,8 +75,7 @@ class CommandSocket {
   int fd() const { return fd_.get(); }
 
  private:
-  Status collect(RequestBatch& batch, std::size_t first, std::size_t last,
-                 std::vector<std::optional<Failure>>& answers);
+  Status collect(RequestBatch& batch, std::size_t first, std::size_t last, const OnFailure& refused);
   Status send(RequestBatch& batch, std::size_t first, std::size_t last, bool acknowledge_all);
   struct Received {
     Bytes bytes;

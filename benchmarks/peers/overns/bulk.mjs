@@ -12,16 +12,21 @@ const base = first
   .split('.')
   .reduce((/** @type {number} */ sum, /** @type {string} */ byte) => sum * 256 + Number(byte), 0);
 const hex = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
-const operations = Array.from({ length: count }, (_, i) => {
-  const value = base + i;
-  const bytes = [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
-  const mac = `02:42:${bytes.map((byte) => hex[byte]).join(':')}`;
-  const item =
-    kind === 'fdb'
-      ? { link: 'vxlan1', mac, dst: vtep, state: 'dynamic' }
-      : { link: 'vxlan1', ip: bytes.join('.'), mac, state: 'permanent' };
-  return { op: 'replace', item };
-});
+// As from a file or a store: texts in one piece, which those put together here would become only when they are read.
+const operations = JSON.parse(
+  JSON.stringify(
+    Array.from({ length: count }, (_, i) => {
+      const value = base + i;
+      const bytes = [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255];
+      const mac = `02:42:${bytes.map((byte) => hex[byte]).join(':')}`;
+      const item =
+        kind === 'fdb'
+          ? { link: 'vxlan1', mac, dst: vtep, state: 'dynamic' }
+          : { link: 'vxlan1', ip: bytes.join('.'), mac, state: 'permanent' };
+      return { op: 'replace', item };
+    }),
+  ),
+);
 
 const rtnl = await Rtnl.open({ netns: { path: netns } });
 const table = kind === 'fdb' ? rtnl.fdb : rtnl.neighbors;
