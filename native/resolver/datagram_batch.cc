@@ -44,7 +44,7 @@ bool DatagramBatch::truncated(int i) const {
 
 bool DatagramBatch::from_kernel(int i) const {
   sockaddr_nl from;
-  std::memcpy(&from, &from_[static_cast<std::size_t>(i)], sizeof from);
+  std::memcpy(&from, from_[static_cast<std::size_t>(i)].bytes.data(), sizeof from);
   return from.nl_family == AF_NETLINK && from.nl_pid == 0;
 }
 

@@ -29,8 +29,12 @@ class DatagramBatch {
   std::size_t size_ = 0;
   unsigned used_ = 0;  // by the last receive
   std::vector<std::uint8_t> storage_;
+  // Room for a netlink or a packet socket's address; what begins the three lies close together.
+  struct Name {
+    std::array<std::uint8_t, 24> bytes;
+  };
   std::array<iovec, kCount> parts_{};
-  std::array<sockaddr_storage, kCount> from_{};
+  std::array<Name, kCount> from_{};
   std::array<mmsghdr, kCount> headers_{};
 };
 

@@ -166,6 +166,7 @@ class MissEngine {
     bool overtaken = false;  // the lookup under way: by a deletion
     std::uint32_t token = 0;
     Mac asker;                // whose turn a queued lookup waits for; zero: not known, the miss does not name it
+    Mac served;               // whose request was replayed last in this round, after the answer was programmed
     Nanoseconds miss_at = 0;  // 0: no miss was seen yet
     Nanoseconds expires = 0;
     std::uint64_t last_frame = 0;  // the 1-based number of the frame tapped last, 0 = none

@@ -206,14 +206,14 @@ Status OverlayPort::adopt_neighbors() {
 
 // --- reading ---------------------------------------------------------------------------------------------------
 
-void OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch& packets) {
+int OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch& packets) {
   // First: what is local must be known before a miss for it is answered.
   if ((sources & kLinks) != 0) read_link_events(buffer);
-  if ((sources & kMisses) != 0) read_misses(buffer);
+  int read = (sources & kMisses) != 0 ? read_misses(buffer) : 0;
   // The entries are programmed before the requests are read: these have arrived by then, and are replayed at once.
   const MissEngine::Answered answered = engine_->program();
-  if (answered.v4 || (sources & kArp) != 0) read_taps(buffer, arp_tap_.get(), true);
-  if (answered.v6 || (sources & kNd) != 0) read_taps(buffer, nd_tap_.get(), false);
+  if (answered.v4 || (sources & kArp) != 0) read += read_taps(buffer, arp_tap_.get(), true);
+  if (answered.v6 || (sources & kNd) != 0) read += read_taps(buffer, nd_tap_.get(), false);
   engine_->confirm();
   engine_->flush();
   if (punt_ && (sources & kPackets) != 0) {
@@ -221,6 +221,7 @@ void OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatc
     for (int round = 0; round < kMaxRounds && read_packets(packets) > 0; ++round) engine_->flush();
   }
   if (punt_ && (sources & kHost) != 0) read_host_events(buffer);
+  return read;
 }
 
 int OverlayPort::read_packets(DatagramBatch& packets) {

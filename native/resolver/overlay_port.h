@@ -69,8 +69,9 @@ class OverlayPort final : public EngineOutput {
   std::size_t packet_size() const { return packet_size_; }
 
   void bind(Turn* turn) { turn_ = turn; }
-  // Reads from the sources given and answers. What is left over stays readable.
-  void pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch& packets);
+  // Reads from the sources given and answers. What is left over stays readable. Returns how many misses and requests
+  // were read.
+  int pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch& packets);
   Nanoseconds expire() { return engine_->expire(monotonic_now()); }
 
   // EngineOutput

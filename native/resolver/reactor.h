@@ -77,6 +77,9 @@ class Reactor final : private EventLoop::Handler {
   std::vector<std::uint32_t> touched_;
   std::vector<Due> due_;  // a heap; what is no longer queued for that time is passed over
   Turn turn_;
+  int read_ = 0;  // misses and requests, since counted_from_
+  Nanoseconds counted_from_ = 0;
+  bool flooded_ = false;
   DatagramBatch buffer_;
   DatagramBatch packets_;
 

@@ -127,6 +127,32 @@ TEST_CASE("engine: a request is replayed up to a second after the answer") {
   CHECK(std::ranges::count(again, 101U) == 1);
 }
 
+TEST_CASE("engine: of an asker whose kept request was replayed, the one of the same round is not replayed too") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.tap(kTarget, 1, 100);
+  CHECK(world.take_replayed() == Serials{100});
+  // Its entry goes by somebody's hand, and it asks once more.
+  world.advance(15 * kMs);
+  world.miss(kTarget);
+  world.engine.program();
+  CHECK(world.take_replayed() == Serials{100});
+  world.tap(kTarget, 1, 101);  // the request of this miss: its asker has the reply
+  CHECK(world.replayed.empty());
+  world.tap(kTarget, 2, 200);
+  CHECK(world.take_replayed() == Serials{200});
+  world.engine.confirm();
+  // In a later round nothing is known of whether it was swallowed.
+  world.tap(kTarget, 1, 102);
+  CHECK(world.take_replayed() == Serials{102});
+  world.advance(15 * kMs);
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{101, 200, 102});  // kept for the next miss all the same
+}
+
 TEST_CASE("engine: a request that waited more than a second is not replayed") {
   World world;
   world.tap(kTarget, 1, 100);
