@@ -1,15 +1,13 @@
 /** Keeps an agent with its overlays: one that is removed is let go of, one that comes back or is new is served. */
-import { type FSWatcher, watch } from 'node:fs';
 import { Overlay, type Resolver } from '../index.js';
-import { netnsDirectory, netnsIdentity } from '../netns.js';
+import { netnsIdentity } from '../netns.js';
+import { watchNetns } from '../netns-watch.js';
 import { queryResolver } from '../resolver.js';
 import type { NetnsRef } from '../types.js';
 import type { Log } from './output.js';
 
-/** When a name that changed is looked at, milliseconds after the change: making an overlay takes a moment. */
+/** When a namespace that came or went is looked at, milliseconds afterwards: making an overlay takes a moment. */
 const LOOKS = [20, 100, 500, 2000, 5000];
-/** How often a directory that is not there is looked for. */
-const DIRECTORY_MS = 2000;
 
 interface Served {
   readonly overlay: Overlay;
@@ -29,8 +27,7 @@ export class Follower implements AsyncDisposable {
   readonly #served = new Map<string, Served>();
   /** By name: the look that is due next. */
   readonly #due = new Map<string, NodeJS.Timeout>();
-  #watcher: FSWatcher | undefined;
-  #retry: NodeJS.Timeout | undefined;
+  #watcher: { close(): void } | undefined;
   #work = Promise.resolve();
   #closed = false;
 
@@ -39,33 +36,12 @@ export class Follower implements AsyncDisposable {
     const follower = new Follower(options);
     for (const overlay of overlays)
       follower.#served.set(overlay.name, { overlay, identity: await identityOf(overlay) });
-    follower.#watch();
+    follower.#watcher = watchNetns((_action, name) => follower.#changed(name));
     return follower;
   }
 
   private constructor(options: FollowOptions) {
     this.#options = options;
-  }
-
-  #watch(): void {
-    try {
-      this.#watcher = watch(netnsDirectory(), { persistent: false }, (_event, name) => {
-        if (name !== null) this.#changed(name);
-      });
-      this.#watcher.on('error', () => this.#rewatch());
-    } catch {
-      this.#rewatch();
-    }
-  }
-
-  /** There is no directory before the first named namespace. */
-  #rewatch(): void {
-    this.#watcher?.close();
-    if (this.#closed) return;
-    this.#retry = setTimeout(() => {
-      this.#watch();
-      for (const name of this.#served.keys()) this.#changed(name);
-    }, DIRECTORY_MS);
   }
 
   #changed(name: string): void {
@@ -135,7 +111,6 @@ export class Follower implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true;
     this.#watcher?.close();
-    clearTimeout(this.#retry);
     for (const timer of this.#due.values()) clearTimeout(timer);
     this.#due.clear();
     await this.#work;
