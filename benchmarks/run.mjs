@@ -11,6 +11,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
 import { join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { build } from '../scripts/build.mjs';
 import { install } from '../scripts/lib/install.mjs';
@@ -98,6 +99,8 @@ await script(async () => {
       }),
     );
     const claims = result.claims ?? [];
+    // What the bench itself has started is given time to end.
+    await sleep(3000);
     const others = [before, await busy()];
     const json = {
       ...result.json,

@@ -82,8 +82,8 @@ export function benchEnv() {
   /** @type {Record<string, string | undefined>} */
   const env = toolEnv();
   env.PATH = [env.PATH, usr('bin'), usr('sbin')].join(':');
-  const libraries = usr('lib/x86_64-linux-gnu');
-  if (existsSync(libraries)) env.LD_LIBRARY_PATH = [env.LD_LIBRARY_PATH, libraries].filter(Boolean).join(':');
+  // Also before there is anything: packages come while a bench runs.
+  env.LD_LIBRARY_PATH = [env.LD_LIBRARY_PATH, usr('lib/x86_64-linux-gnu')].filter(Boolean).join(':');
   return env;
 }
 
