@@ -1,6 +1,15 @@
 /** Errors as a caller sees them: one clear line, a stable `code`, and what to do about it. */
 
-/** What an OvernsError carries beyond its code and message. */
+/**
+ * What an OvernsError carries beyond its code and message.
+ * @example
+ * ```ts
+ * import type { OvernsErrorDetails } from 'overns';
+ *
+ * const details: OvernsErrorDetails = { hint: 'start the store', cause: new Error('refused') };
+ * console.log(details.hint); // start the store
+ * ```
+ */
 export interface OvernsErrorDetails {
   /** What to do about it, one sentence without a full stop. */
   readonly hint?: string | undefined;
@@ -49,7 +58,16 @@ export class OvernsError extends Error {
 }
 OvernsError.prototype.name = 'OvernsError';
 
-/** What a NetlinkError carries beyond its message. */
+/**
+ * What a NetlinkError carries beyond its message.
+ * @example
+ * ```ts
+ * import type { NetlinkErrorDetails } from 'overns';
+ *
+ * const details: NetlinkErrorDetails = { errno: -17, syscall: 'RTM_NEWLINK', netns: 'web', request: { name: 'br0' } };
+ * console.log(details.syscall); // RTM_NEWLINK
+ * ```
+ */
 export interface NetlinkErrorDetails extends OvernsErrorDetails {
   readonly errno: number;
   readonly syscall: string;

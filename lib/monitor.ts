@@ -9,19 +9,48 @@ import type { Address, FdbEntry, Link, Neighbor, Route } from './rtnl-types.js';
 import { type BoundedQueue, createSubscription } from './subscription.js';
 import type { QueueOptions, Subscription } from './types.js';
 
-/** What a monitor can tell of. `neigh` are neighbours, FDB entries and misses; `netns` are named namespaces. */
+/**
+ * What a monitor can tell of. `neigh` are neighbours, FDB entries and misses; `netns` are named namespaces.
+ * @example
+ * ```ts
+ * import type { MonitorGroup } from 'overns';
+ *
+ * const groups: MonitorGroup[] = ['neigh', 'netns'];
+ * console.log(groups.length); // 2
+ * ```
+ */
 export type MonitorGroup = 'link' | 'address' | 'route' | 'neigh' | 'netns';
 
 const GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh', 'netns'];
 const DEFAULT_GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh'];
 
-/** What all news have. */
+/**
+ * What all news have.
+ * @example
+ * ```ts
+ * import type { Told } from 'overns';
+ *
+ * const age = ({ atNs }: Told): bigint => process.hrtime.bigint() - atNs;
+ * console.log(age({ atNs: process.hrtime.bigint() }) < 1_000_000_000n); // true
+ * ```
+ */
 export interface Told {
   /** When it was handed to JavaScript, CLOCK_MONOTONIC nanoseconds (as `process.hrtime.bigint()`). */
   readonly atNs: bigint;
 }
 
-/** What is told of a thing that is there (RTM_NEW*, RTM_DEL*), `A` being the words for what became of it. */
+/**
+ * What is told of a thing that is there (RTM_NEW*, RTM_DEL*), `A` being the words for what became of it.
+ * @example
+ * ```ts
+ * import type { RtnlChange } from 'overns';
+ *
+ * function links(changes: readonly RtnlChange<'new' | 'delete'>[]): string[] {
+ *   return changes.flatMap((each) => (each.kind === 'link' && each.action === 'new' ? [each.name] : []));
+ * }
+ * console.log(links([{ kind: 'link', action: 'new', name: 'br1', index: 2, mtu: 1500, up: false, atNs: 0n }])); // [ 'br1' ]
+ * ```
+ */
 export type RtnlChange<A> = Told & { readonly action: A } & (
     | ({ readonly kind: 'link'; readonly linkKind?: string } & Omit<Link, 'kind'>)
     | ({ readonly kind: 'address' } & Address)
@@ -39,6 +68,15 @@ export type RtnlChange<A> = Told & { readonly action: A } & (
 /**
  * The kernel asks (RTM_GETNEIGH): a vxlan's l2miss or l3miss (drivers/net/vxlan/vxlan_core.c), or another device with
  * `app_solicit` set (net/core/neighbour.c).
+ * @example
+ * ```ts
+ * import type { RtnlMiss } from 'overns';
+ *
+ * const miss: RtnlMiss = {
+ *   kind: 'miss', query: 'l3', link: 'vxlan1', ip: '192.168.0.3', state: 'stale', vxlan: true, atNs: 0n,
+ * };
+ * console.log(miss.ip); // 192.168.0.3
+ * ```
  */
 export type RtnlMiss = Told & {
   readonly kind: 'miss';
@@ -51,7 +89,16 @@ export type RtnlMiss = Told & {
   readonly vxlan: boolean;
 };
 
-/** Events were lost: the kernel's buffer, this process or this consumer's queue could not hold them. List anew. */
+/**
+ * Events were lost: the kernel's buffer, this process or this consumer's queue could not hold them. List anew.
+ * @example
+ * ```ts
+ * import type { RtnlOverrun } from 'overns';
+ *
+ * const lost: RtnlOverrun = { kind: 'overrun', dropped: 12 };
+ * console.log(lost.dropped); // 12
+ * ```
+ */
 export interface RtnlOverrun {
   readonly kind: 'overrun';
   readonly dropped: number;
@@ -61,12 +108,30 @@ export interface RtnlOverrun {
  * What a monitor tells. The kernel notifies of what is new and of what has changed in the same words (measured on Linux
  * 6.18: of neighbours, FDB entries and addresses without any flag), so `new` means either; {@link RtnlSyncEvent} tells
  * them apart.
+ * @example
+ * ```ts
+ * import type { RtnlEvent } from 'overns';
+ *
+ * function line(event: RtnlEvent): string {
+ *   if (event.kind === 'overrun') return `${event.dropped} lost: list anew`;
+ *   if (event.kind === 'miss') return `who has ${event.ip ?? event.mac}?`;
+ *   return `${event.action} ${event.kind}`;
+ * }
+ * console.log(line({ kind: 'overrun', dropped: 12 })); // 12 lost: list anew
+ * ```
  */
 export type RtnlEvent = RtnlChange<'new' | 'delete'> | RtnlMiss | RtnlOverrun;
 
 /**
  * Everything that there is, of the groups that the monitor tells of. What came before it no longer matters. Of several
  * namespaces, each row has its `netns`.
+ * @example
+ * ```ts
+ * import type { SnapshotEvent } from 'overns';
+ *
+ * const snapshot: SnapshotEvent = { kind: 'snapshot', netns: ['db', 'web'] };
+ * console.log(snapshot.netns?.length); // 2
+ * ```
  */
 export interface SnapshotEvent {
   readonly kind: 'snapshot';
@@ -82,10 +147,26 @@ export interface SnapshotEvent {
 /**
  * What a monitor with `resync` tells: a snapshot first and after every overrun, and in between what was added, changed
  * and deleted.
+ * @example
+ * ```ts
+ * import type { RtnlSyncEvent } from 'overns';
+ *
+ * const begins = (event: RtnlSyncEvent): boolean => event.kind === 'snapshot';
+ * console.log(begins({ kind: 'snapshot', neighbors: [] })); // true
+ * ```
  */
 export type RtnlSyncEvent = RtnlChange<'add' | 'change' | 'delete'> | RtnlMiss | RtnlOverrun | SnapshotEvent;
 
-/** An event of one of several namespaces. */
+/**
+ * An event of one of several namespaces.
+ * @example
+ * ```ts
+ * import type { InNetns, RtnlEvent } from 'overns';
+ *
+ * const place = (event: InNetns<RtnlEvent>): string => event.netns ?? 'all';
+ * console.log(place({ kind: 'overrun', dropped: 1, netns: 'web' })); // web
+ * ```
+ */
 export type InNetns<E> = E extends { readonly kind: 'overrun' }
   ? // This consumer's own queue is of all namespaces.
     E & { readonly netns?: string }
@@ -96,7 +177,16 @@ export type InNetns<E> = E extends { readonly kind: 'overrun' }
         readonly netns: string;
       };
 
-/** How to monitor. */
+/**
+ * How to monitor.
+ * @example
+ * ```ts
+ * import type { MonitorOptions } from 'overns';
+ *
+ * const options: MonitorOptions = { groups: ['link', 'neigh'], resync: true, maxQueue: 4096 };
+ * console.log(options.resync); // true
+ * ```
+ */
 export interface MonitorOptions extends QueueOptions {
   /** Default: all but `netns`. */
   readonly groups?: readonly MonitorGroup[] | undefined;

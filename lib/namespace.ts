@@ -15,7 +15,17 @@ import { checkNetnsName, listNetns, netnsFile, netnsPath } from './netns.js';
 import { nsfs } from './nsfs.js';
 import type { Cancel, NetnsRef, QueueOptions, Subscription } from './types.js';
 
-/** A namespace held open: it lives at least until this is closed, whatever becomes of its name or process. */
+/**
+ * A namespace held open: it lives at least until this is closed, whatever becomes of its name or process.
+ * @example
+ * ```ts
+ * import { netns, Rtnl } from 'overns';
+ *
+ * await using held = await netns.open('web'); // an OpenNetns
+ * await using rtnl = await Rtnl.open({ netns: held });
+ * console.log((await rtnl.links.list()).length); // 1
+ * ```
+ */
 export interface OpenNetns extends AsyncDisposable {
   /** Leads to the namespace while this is open, in this process: any function here takes this object as a reference. */
   readonly path: string;
@@ -23,10 +33,28 @@ export interface OpenNetns extends AsyncDisposable {
   close(): Promise<void>;
 }
 
-/** A named namespace that came or went. */
+/**
+ * A named namespace that came or went.
+ * @example
+ * ```ts
+ * import type { NetnsEvent } from 'overns';
+ *
+ * const line = (event: NetnsEvent): string => (event.kind === 'netns' ? `${event.action} ${event.name}` : 'lost some');
+ * console.log(line({ kind: 'netns', action: 'new', name: 'web', path: '/run/netns/web', atNs: 0n })); // new web
+ * ```
+ */
 export type NetnsEvent = Extract<RtnlEvent, { readonly kind: 'netns' } | { readonly kind: 'overrun' }>;
 
-/** Where to, and how, a TCP connection is made. */
+/**
+ * Where to, and how, a TCP connection is made.
+ * @example
+ * ```ts
+ * import type { NetnsConnectOptions } from 'overns';
+ *
+ * const options: NetnsConnectOptions = { host: '192.168.0.3', port: 80, signal: AbortSignal.timeout(2000) };
+ * console.log(options.port); // 80
+ * ```
+ */
 export interface NetnsConnectOptions extends Cancel {
   /** An IP address: names are not resolved, since resolvers are a namespace's own. */
   readonly host: string;
@@ -42,14 +70,32 @@ export interface NetnsConnectOptions extends Cancel {
   readonly keepAlive?: boolean | undefined;
 }
 
-/** The other end is a unix-domain socket on an abstract name (unix(7)), which belongs to a namespace. */
+/**
+ * The other end is a unix-domain socket on an abstract name (unix(7)), which belongs to a namespace.
+ * @example
+ * ```ts
+ * import type { NetnsAbstractOptions } from 'overns';
+ *
+ * const options: NetnsAbstractOptions = { abstract: 'my-daemon' };
+ * console.log(options.abstract); // my-daemon
+ * ```
+ */
 export interface NetnsAbstractOptions extends Cancel {
   /** Without its leading NUL; 1 to 107 bytes. */
   readonly abstract: string;
   readonly allowHalfOpen?: boolean | undefined;
 }
 
-/** Where a TCP server listens. */
+/**
+ * Where a TCP server listens.
+ * @example
+ * ```ts
+ * import type { NetnsListenOptions } from 'overns';
+ *
+ * const options: NetnsListenOptions = { host: '192.168.0.2', port: 0 };
+ * console.log(options.port); // 0
+ * ```
+ */
 export interface NetnsListenOptions extends Cancel {
   /** An IP address. Default `::`, which takes IPv4 too unless `ipv6Only`. */
   readonly host?: string | undefined;
@@ -66,7 +112,16 @@ export interface NetnsListenOptions extends Cancel {
   readonly keepAlive?: boolean | undefined;
 }
 
-/** Where a UDP socket is bound. */
+/**
+ * Where a UDP socket is bound.
+ * @example
+ * ```ts
+ * import type { NetnsDgramOptions } from 'overns';
+ *
+ * const options: NetnsDgramOptions = { host: '192.168.0.2', port: 4789, reuseAddr: true };
+ * console.log(options.port); // 4789
+ * ```
+ */
 export interface NetnsDgramOptions extends Cancel {
   /** An IP address. Default: any of IPv4, `0.0.0.0`. */
   readonly host?: string | undefined;

@@ -58,7 +58,16 @@ const CARRIER_MS = 2000;
 /** How often an observer of misses looks for a resolver. */
 const RESOLVER_RETRY_MS = 500;
 
-/** An overlay as it stands in the kernel. */
+/**
+ * An overlay as it stands in the kernel.
+ * @example
+ * ```ts
+ * import type { OverlayInfo } from 'overns';
+ *
+ * const info: OverlayInfo = { overlay: 'overns', vni: 42, vtep: '10.0.0.10', port: 4789, mtu: 1450 };
+ * console.log(info.mtu); // 1450
+ * ```
+ */
 export interface OverlayInfo extends Where {
   /** The host's underlay address. */
   readonly vtep: string;
@@ -68,7 +77,16 @@ export interface OverlayInfo extends Where {
   readonly mtu: number;
 }
 
-/** How an overlay is made. */
+/**
+ * How an overlay is made.
+ * @example
+ * ```ts
+ * import type { OverlayOptions } from 'overns';
+ *
+ * const options: OverlayOptions = { name: 'overns', vni: 42, address: ['192.168.0.1/24', 'fd00::1/64'] };
+ * console.log(options.vni); // 42
+ * ```
+ */
 export interface OverlayOptions extends Cancel {
   /** The overlay's name, which becomes a namespace in /run/netns. */
   readonly name: string;
@@ -86,7 +104,16 @@ export interface OverlayOptions extends Cancel {
   readonly host?: NetnsRef | undefined;
 }
 
-/** How a container is attached. */
+/**
+ * How a container is attached.
+ * @example
+ * ```ts
+ * import type { AttachOptions } from 'overns';
+ *
+ * const options: AttachOptions = { address: ['192.168.0.2/24', 'fd00::2/64'], ifname: 'eth1' };
+ * console.log(options.ifname); // eth1
+ * ```
+ */
 export interface AttachOptions extends Cancel {
   /** The container's addresses, with prefix lengths; at least one. */
   readonly address: string | readonly string[];

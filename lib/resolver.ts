@@ -49,7 +49,16 @@ const KINDS = [
   'overlay-back',
 ] as const satisfies readonly ResolverEvent['kind'][];
 
-/** What a resolver serves, and how. */
+/**
+ * What a resolver serves, and how.
+ * @example
+ * ```ts
+ * import type { ResolverOptions } from 'overns';
+ *
+ * const options: ResolverOptions = { lookupTimeoutMs: 500, negativeTtlMs: 5000, realtime: true };
+ * console.log(options.realtime); // true
+ * ```
+ */
 export interface ResolverOptions extends Cancel {
   /** What to serve from the start; an overlay without a store of its own uses `store`. */
   readonly overlays?: readonly (Overlay | { readonly overlay: Overlay; readonly store: Store })[] | undefined;

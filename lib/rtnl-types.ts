@@ -4,7 +4,16 @@
  */
 import type { NetnsRef } from './types.js';
 
-/** An attribute that this version does not know, as the kernel sent it. */
+/**
+ * An attribute that this version does not know, as the kernel sent it.
+ * @example
+ * ```ts
+ * import type { UnknownAttribute } from 'overns';
+ *
+ * const attribute: UnknownAttribute = { type: 77, within: 'info', bytes: Uint8Array.of(1, 0, 0, 0) };
+ * console.log(new DataView(attribute.bytes.buffer).getUint32(0, true)); // 1
+ * ```
+ */
 export interface UnknownAttribute {
   /** Its number, of the message's own attributes or of those in the nest that `within` names. */
   readonly type: number;
@@ -14,21 +23,57 @@ export interface UnknownAttribute {
   readonly bytes: Uint8Array;
 }
 
-/** Inclusive at both ends. */
+/**
+ * Inclusive at both ends.
+ * @example
+ * ```ts
+ * import type { NumberRange } from 'overns';
+ *
+ * const ports: NumberRange = { low: 32768, high: 60999 };
+ * console.log(ports.high - ports.low + 1); // 28232
+ * ```
+ */
 export interface NumberRange {
   readonly low: number;
   readonly high: number;
 }
 
-/** `inet` is IPv4, `inet6` is IPv6. */
+/**
+ * `inet` is IPv4, `inet6` is IPv6.
+ * @example
+ * ```ts
+ * import type { Family } from 'overns';
+ *
+ * const families: Family[] = ['inet', 'inet6'];
+ * console.log(families.length); // 2
+ * ```
+ */
 export type Family = 'inet' | 'inet6';
 
 // --- Links ----------------------------------------------------------------------------------------------------
 
-/** Any of the fields of `T`; an undefined one counts as absent. */
+/**
+ * Any of the fields of `T`; an undefined one counts as absent.
+ * @example
+ * ```ts
+ * import type { Given } from 'overns';
+ *
+ * const change: Given<{ mtu: number }> = { mtu: undefined }; // as good as {}
+ * console.log(change.mtu); // undefined
+ * ```
+ */
 export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
-/** What every link can be given (IFLA_*). */
+/**
+ * What every link can be given (IFLA_*).
+ * @example
+ * ```ts
+ * import type { LinkSettings } from 'overns';
+ *
+ * const settings: Partial<LinkSettings> = { txQueueLength: 1000, addrGenMode: 'none' };
+ * console.log(settings.txQueueLength); // 1000
+ * ```
+ */
 export interface LinkSettings {
   /** `ff:ff:ff:ff:ff:ff` with Ethernet. */
   readonly broadcast: string;
@@ -51,7 +96,16 @@ export interface LinkSettings {
   readonly addrGenMode: 'eui64' | 'none' | 'stable_secret' | 'random';
 }
 
-/** What the kernel tells of a link, and takes from nobody. */
+/**
+ * What the kernel tells of a link, and takes from nobody.
+ * @example
+ * ```ts
+ * import type { LinkState } from 'overns';
+ *
+ * const fits = (mtu: number, { minMtu, maxMtu }: LinkState): boolean => mtu >= minMtu && (maxMtu === 0 || mtu <= maxMtu);
+ * console.log(fits.length); // 2
+ * ```
+ */
 export interface LinkState {
   readonly tsoMaxSize: number;
   readonly tsoMaxSegs: number;
@@ -81,7 +135,18 @@ export interface LinkState {
   readonly tailroom: number;
 }
 
-/** A vxlan device (IFLA_VXLAN_*; RFC 7348). All of the running kernel's. */
+/**
+ * A vxlan device (IFLA_VXLAN_*; RFC 7348). All of the running kernel's.
+ * @example
+ * ```ts
+ * import type { VxlanSettings } from 'overns';
+ *
+ * const settings: Partial<VxlanSettings> = {
+ *   vni: 42, local: '10.0.0.10', port: 4789, proxy: true, l2miss: true, l3miss: true,
+ * };
+ * console.log(settings.vni); // 42
+ * ```
+ */
 export interface VxlanSettings {
   /** 1 to 2^24-1. Taken at creation only. */
   readonly vni: number;
@@ -143,7 +208,16 @@ export interface VxlanSettings {
   readonly mcRoute: boolean;
 }
 
-/** A bridge (IFLA_BR_*). Times in hundredths of a second, as the kernel has them. */
+/**
+ * A bridge (IFLA_BR_*). Times in hundredths of a second, as the kernel has them.
+ * @example
+ * ```ts
+ * import type { BridgeSettings } from 'overns';
+ *
+ * const settings: Partial<BridgeSettings> = { mcastSnooping: false, ageingTime: 300 * 100 }; // 300 s
+ * console.log(settings.ageingTime); // 30000
+ * ```
+ */
 export interface BridgeSettings {
   readonly forwardDelay: number;
   readonly helloTime: number;
@@ -187,7 +261,16 @@ export interface BridgeSettings {
   readonly nfCallArptables: boolean;
 }
 
-/** What a bridge tells. */
+/**
+ * What a bridge tells.
+ * @example
+ * ```ts
+ * import type { BridgeState } from 'overns';
+ *
+ * const isRoot = ({ rootId, bridgeId }: BridgeState): boolean => rootId === bridgeId;
+ * console.log(isRoot.name); // isRoot
+ * ```
+ */
 export interface BridgeState {
   /** Priority in hexadecimal, a dot, the MAC. */
   readonly rootId: string;
@@ -204,7 +287,16 @@ export interface BridgeState {
   readonly fdbLearned: number;
 }
 
-/** A port of a bridge (IFLA_BRPORT_*). */
+/**
+ * A port of a bridge (IFLA_BRPORT_*).
+ * @example
+ * ```ts
+ * import type { BridgePortSettings } from 'overns';
+ *
+ * const quiet: Partial<BridgePortSettings> = { learning: false, flood: false, mcastFlood: false };
+ * console.log(Object.keys(quiet).length); // 3
+ * ```
+ */
 export interface BridgePortSettings {
   readonly state: 'disabled' | 'listening' | 'learning' | 'forwarding' | 'blocking';
   /** 0 to 63. */
@@ -238,7 +330,16 @@ export interface BridgePortSettings {
   readonly mcastMaxGroups: number;
 }
 
-/** A port of a bridge as it is listed. */
+/**
+ * A port of a bridge as it is listed.
+ * @example
+ * ```ts
+ * import type { BridgePort } from 'overns';
+ *
+ * const port: BridgePort = { number: 1, state: 'forwarding', hairpin: false };
+ * console.log(port.state); // forwarding
+ * ```
+ */
 export interface BridgePort extends Partial<BridgePortSettings> {
   readonly mcastEhtHosts?: number;
   readonly mcastGroups?: number;
@@ -257,7 +358,16 @@ export interface BridgePort extends Partial<BridgePortSettings> {
   readonly holdTimer?: number;
 }
 
-/** A macvlan (IFLA_MACVLAN_*). */
+/**
+ * A macvlan (IFLA_MACVLAN_*).
+ * @example
+ * ```ts
+ * import type { MacvlanSettings } from 'overns';
+ *
+ * const settings: Partial<MacvlanSettings> = { mode: 'bridge' };
+ * console.log(settings.mode); // bridge
+ * ```
+ */
 export interface MacvlanSettings {
   readonly mode: 'private' | 'vepa' | 'bridge' | 'passthru' | 'source';
   readonly nopromisc: boolean;
@@ -266,7 +376,16 @@ export interface MacvlanSettings {
   readonly bcCutoff: number;
 }
 
-/** A vlan device (IFLA_VLAN_*). */
+/**
+ * A vlan device (IFLA_VLAN_*).
+ * @example
+ * ```ts
+ * import type { VlanSettings } from 'overns';
+ *
+ * const settings: Partial<VlanSettings> = { vlanId: 100, vlanProtocol: '802.1Q' };
+ * console.log(settings.vlanId); // 100
+ * ```
+ */
 export interface VlanSettings {
   /** 1 to 4094. */
   readonly vlanId: number;
@@ -278,7 +397,16 @@ export interface VlanSettings {
   readonly bridgeBinding: boolean;
 }
 
-/** A tun or tap device (IFLA_TUN_*). Made by ioctl, not by rtnetlink: listed only. */
+/**
+ * A tun or tap device (IFLA_TUN_*). Made by ioctl, not by rtnetlink: listed only.
+ * @example
+ * ```ts
+ * import type { TunState } from 'overns';
+ *
+ * const mine = ({ owner }: Partial<TunState>): boolean => owner === process.getuid?.();
+ * console.log(mine({ owner: process.getuid?.() ?? 0 })); // true
+ * ```
+ */
 export interface TunState {
   /** uid. */
   readonly owner: number;
@@ -295,6 +423,13 @@ export interface TunState {
 /**
  * A link as the kernel lists it, with the attributes of its kind beside those of any link. Counters (IFLA_STATS*) and
  * the copies of sysctls in IFLA_AF_SPEC are not listed.
+ * @example
+ * ```ts
+ * import type { Link } from 'overns';
+ *
+ * const isOverlay = ({ kind, vni }: Link): boolean => kind === 'vxlan' && vni !== undefined;
+ * console.log(isOverlay({ name: 'vxlan1', index: 3, kind: 'vxlan', vni: 42, mtu: 1450, up: true })); // true
+ * ```
  */
 export interface Link
   extends Partial<LinkSettings>,
@@ -340,7 +475,16 @@ export interface Link
   readonly unknown?: readonly UnknownAttribute[];
 }
 
-/** The other end of a veth, made in the same request. */
+/**
+ * The other end of a veth, made in the same request.
+ * @example
+ * ```ts
+ * import type { PeerSpec } from 'overns';
+ *
+ * const peer: PeerSpec = { name: 'eth0', mac: '02:42:c0:a8:00:02', netns: 'web' };
+ * console.log(peer.name); // eth0
+ * ```
+ */
 export interface PeerSpec {
   readonly name: string;
   readonly mac?: string | undefined;
@@ -350,7 +494,16 @@ export interface PeerSpec {
   readonly netns?: NetnsRef | undefined;
 }
 
-/** What any link can be made with. */
+/**
+ * What any link can be made with.
+ * @example
+ * ```ts
+ * import type { AnyLinkSpec } from 'overns';
+ *
+ * const common: AnyLinkSpec = { name: 'veth1', mtu: 1450, up: true };
+ * console.log(common.mtu); // 1450
+ * ```
+ */
 export interface AnyLinkSpec extends Given<LinkSettings> {
   /** 1 to 15 bytes (IFNAMSIZ). */
   readonly name: string;
@@ -375,7 +528,17 @@ export interface AnyLinkSpec extends Given<LinkSettings> {
   readonly promiscuous?: boolean | undefined;
 }
 
-/** A link to make or change, with the attributes of its kind. */
+/**
+ * A link to make or change, with the attributes of its kind.
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const veth: LinkSpec = { kind: 'veth', name: 'veth1', mtu: 1450, peer: { name: 'eth0', netns: 'web' } };
+ * const vxlan: LinkSpec = { kind: 'vxlan', name: 'vxlan1', vni: 42, port: 4789, proxy: true };
+ * console.log(veth.kind, vxlan.kind); // veth vxlan
+ * ```
+ */
 export type LinkSpec =
   | (AnyLinkSpec & { readonly kind: 'bridge' } & Given<BridgeSettings>)
   | (AnyLinkSpec & { readonly kind: 'veth'; readonly peer?: PeerSpec | undefined })
@@ -384,7 +547,17 @@ export type LinkSpec =
   | (AnyLinkSpec & { readonly kind: 'vlan' } & Given<VlanSettings>)
   | (AnyLinkSpec & { readonly kind: 'dummy' | 'ifb' | 'vcan' | 'nlmon' });
 
-/** A change of an existing link; the attributes of a kind need its `kind`. */
+/**
+ * A change of an existing link; the attributes of a kind need its `kind`.
+ * @example
+ * ```ts
+ * import type { LinkChange } from 'overns';
+ *
+ * const rename: LinkChange = { name: 'veth1', newName: 'web', up: true };
+ * const snoop: LinkChange = { name: 'br0', kind: 'bridge', mcastSnooping: true };
+ * console.log(rename.newName, snoop.kind); // web bridge
+ * ```
+ */
 export type LinkChange = Given<Omit<AnyLinkSpec, 'name'>> & {
   readonly name: string;
   /** Instead of the name, which is then a new one if it differs. */
@@ -404,10 +577,28 @@ export type LinkChange = Given<Omit<AnyLinkSpec, 'name'>> & {
 
 // --- Addresses ------------------------------------------------------------------------------------------------
 
-/** RT_SCOPE_*, or its number where it has no name. */
+/**
+ * RT_SCOPE_*, or its number where it has no name.
+ * @example
+ * ```ts
+ * import type { Scope } from 'overns';
+ *
+ * const scopes: Scope[] = ['global', 'link', 200];
+ * console.log(scopes.length); // 3
+ * ```
+ */
 export type Scope = 'global' | 'site' | 'link' | 'host' | 'nowhere' | number;
 
-/** An interface's address (IFA_*). */
+/**
+ * An interface's address (IFA_*).
+ * @example
+ * ```ts
+ * import type { Address } from 'overns';
+ *
+ * const address: Address = { link: 'eth0', address: 'fd00::2/64', nodad: true, validLifetime: 3600 };
+ * console.log(address.validLifetime); // 3600
+ * ```
+ */
 export interface Address {
   readonly link: string;
   /** With its prefix length: `192.168.0.1/24`. With a peer, the length is that of the peer's network. */
@@ -440,7 +631,16 @@ export interface Address {
 
 // --- Routes ---------------------------------------------------------------------------------------------------
 
-/** What becomes of packets that a route is for (RTN_*, include/uapi/linux/rtnetlink.h). */
+/**
+ * What becomes of packets that a route is for (RTN_*, include/uapi/linux/rtnetlink.h).
+ * @example
+ * ```ts
+ * import type { RouteType } from 'overns';
+ *
+ * const silent: RouteType = 'blackhole';
+ * console.log(silent); // blackhole
+ * ```
+ */
 export type RouteType =
   | 'unicast'
   | 'local'
@@ -456,7 +656,16 @@ export type RouteType =
   | 'unspec'
   | number;
 
-/** One way of a route that has several. */
+/**
+ * One way of a route that has several.
+ * @example
+ * ```ts
+ * import type { RouteHop } from 'overns';
+ *
+ * const ways: RouteHop[] = [{ gateway: '10.0.0.1', weight: 2 }, { gateway: '10.0.0.2' }];
+ * console.log(ways[0]?.weight); // 2
+ * ```
+ */
 export interface RouteHop {
   readonly gateway?: string;
   readonly link?: string;
@@ -466,7 +675,16 @@ export interface RouteHop {
   readonly flags?: readonly string[];
 }
 
-/** RTAX_*: what a route says of the path. */
+/**
+ * RTAX_*: what a route says of the path.
+ * @example
+ * ```ts
+ * import type { RouteMetrics } from 'overns';
+ *
+ * const metrics: RouteMetrics = { mtu: 1400, initcwnd: 10 };
+ * console.log(metrics.mtu); // 1400
+ * ```
+ */
 export interface RouteMetrics {
   /** Bits by RTAX_* of the metrics that path MTU discovery and the like may not change. */
   readonly lock?: number;
@@ -493,7 +711,16 @@ export interface RouteMetrics {
   readonly fastopenNoCookie?: number;
 }
 
-/** A route (RTA_*). Listed with `link`, it is one of those that leave through the link by any of their ways. */
+/**
+ * A route (RTA_*). Listed with `link`, it is one of those that leave through the link by any of their ways.
+ * @example
+ * ```ts
+ * import type { Route } from 'overns';
+ *
+ * const route: Route = { dst: '10.1.0.0/16', gateway: '10.0.0.1', link: 'eth0', metrics: { mtu: 1400 } };
+ * console.log(route.dst); // 10.1.0.0/16
+ * ```
+ */
 export interface Route {
   /** With its prefix length, or `default`. */
   readonly dst: string;
@@ -530,7 +757,16 @@ export interface Route {
   readonly unknown?: readonly UnknownAttribute[];
 }
 
-/** A rule of policy routing (FRA_*), as listed. */
+/**
+ * A rule of policy routing (FRA_*), as listed.
+ * @example
+ * ```ts
+ * import type { Rule } from 'overns';
+ *
+ * const rule: Rule = { priority: 100, family: 'inet', action: 'table', table: 42, from: '10.0.0.0/8' };
+ * console.log(rule.table); // 42
+ * ```
+ */
 export interface Rule {
   readonly priority: number;
   /** `ipmr`, `ip6mr`: of multicast routing. */
@@ -562,7 +798,16 @@ export interface Rule {
   readonly unknown?: readonly UnknownAttribute[];
 }
 
-/** A nexthop object (NHA_*), as listed. */
+/**
+ * A nexthop object (NHA_*), as listed.
+ * @example
+ * ```ts
+ * import type { Nexthop } from 'overns';
+ *
+ * const hop: Nexthop = { id: 7, family: 'inet', gateway: '10.0.0.11', fdb: true };
+ * console.log(hop.id); // 7
+ * ```
+ */
 export interface Nexthop {
   readonly id: number;
   readonly family?: Family;
@@ -582,7 +827,16 @@ export interface Nexthop {
 
 // --- Neighbours and FDB entries -------------------------------------------------------------------------------
 
-/** NTF_* and NTF_EXT_*. */
+/**
+ * NTF_* and NTF_EXT_*.
+ * @example
+ * ```ts
+ * import type { EntryFlag } from 'overns';
+ *
+ * const flags: EntryFlag[] = ['self', 'extern_learn'];
+ * console.log(flags.length); // 2
+ * ```
+ */
 export type EntryFlag =
   | 'use'
   | 'self'
@@ -596,7 +850,16 @@ export type EntryFlag =
   | 'locked'
   | 'ext_validated';
 
-/** An entry of a neighbour table: which MAC address an IP address has on a link. */
+/**
+ * An entry of a neighbour table: which MAC address an IP address has on a link.
+ * @example
+ * ```ts
+ * import type { Neighbor } from 'overns';
+ *
+ * const neighbor: Neighbor = { link: 'vxlan1', ip: '192.168.0.3', mac: '02:42:c0:a8:00:03', state: 'permanent' };
+ * console.log(neighbor.ip); // 192.168.0.3
+ * ```
+ */
 export interface Neighbor {
   readonly link: string;
   readonly ip: string;
@@ -610,7 +873,16 @@ export interface Neighbor {
   readonly unknown?: readonly UnknownAttribute[];
 }
 
-/** An entry of a forwarding database: where a MAC address is, behind a vxlan device or a bridge's port. */
+/**
+ * An entry of a forwarding database: where a MAC address is, behind a vxlan device or a bridge's port.
+ * @example
+ * ```ts
+ * import type { FdbEntry } from 'overns';
+ *
+ * const entry: FdbEntry = { link: 'vxlan1', mac: '02:42:c0:a8:00:03', dst: '10.0.0.11', state: 'dynamic' };
+ * console.log(entry.dst); // 10.0.0.11
+ * ```
+ */
 export interface FdbEntry {
   readonly link: string;
   readonly mac: string;
@@ -638,7 +910,16 @@ export interface FdbEntry {
   readonly unknown?: readonly UnknownAttribute[];
 }
 
-/** Which FDB entries a bulk deletion takes: those that match in all that is given. */
+/**
+ * Which FDB entries a bulk deletion takes: those that match in all that is given.
+ * @example
+ * ```ts
+ * import type { FdbFlush } from 'overns';
+ *
+ * const ofHost: FdbFlush = { link: 'vxlan1', dst: '10.0.0.11', state: 'dynamic' };
+ * console.log(ofHost.dst); // 10.0.0.11
+ * ```
+ */
 export interface FdbFlush {
   readonly link: string;
   readonly dst?: string | undefined;

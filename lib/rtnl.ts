@@ -32,7 +32,17 @@ import type {
 } from './rtnl-types.js';
 import type { Cancel, NetnsRef, Subscription } from './types.js';
 
-/** An answer of a batch, per item. */
+/**
+ * An answer of a batch, per item.
+ * @example
+ * ```ts
+ * import type { BatchAnswer } from 'overns';
+ *
+ * const refused = (answers: readonly BatchAnswer[]): string[] =>
+ *   answers.flatMap((each) => (each.ok ? [] : [each.error.code]));
+ * console.log(refused([{ ok: true }])); // []
+ * ```
+ */
 export type BatchAnswer = { readonly ok: true } | { readonly ok: false; readonly error: NetlinkError };
 
 /**
@@ -99,7 +109,18 @@ export interface LinkTable extends Table<Link, LinkSpec> {
   ): Promise<void>;
 }
 
-/** Neighbours, and the removal of many. */
+/**
+ * Neighbours, and the removal of many.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+ * await rtnl.neighbors.add({ link: 'br1', ip: '192.168.0.9', mac: '02:42:c0:a8:00:09', state: 'permanent' });
+ * console.log(await rtnl.neighbors.flush({ link: 'br1' })); // 1
+ * ```
+ */
 export interface NeighborTable extends Table<Neighbor> {
   /**
    * Deletes all that match, and returns how many. The kernel deletes neighbours one by one only (Linux 6.18), so they
@@ -108,7 +129,19 @@ export interface NeighborTable extends Table<Neighbor> {
   flush(filter?: Partial<Neighbor>, options?: Cancel): Promise<number>;
 }
 
-/** FDB entries, and the removal of many. */
+/**
+ * FDB entries, and the removal of many.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * await rtnl.links.add({ kind: 'vxlan', name: 'vxlan1', vni: 42 });
+ * await rtnl.fdb.add({ link: 'vxlan1', mac: '02:42:c0:a8:00:03', dst: '10.0.0.11', state: 'dynamic' });
+ * await rtnl.fdb.flush({ link: 'vxlan1', dst: '10.0.0.11' });
+ * console.log((await rtnl.fdb.list({ link: 'vxlan1' })).length); // 0
+ * ```
+ */
 export interface FdbTable extends Table<FdbEntry> {
   /**
    * Deletes all that match, in one request and in the kernel (NLM_F_BULK): a million in about a second. A vxlan takes
@@ -118,7 +151,17 @@ export interface FdbTable extends Table<FdbEntry> {
   flush(filter: FdbFlush, options?: Cancel): Promise<void>;
 }
 
-/** What is listed and not changed. */
+/**
+ * What is listed and not changed.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * const local = await rtnl.rules.list({ table: 255 }); // rtnl.rules is a ReadOnlyTable<Rule>
+ * console.log(local.every(({ action }) => action === 'table')); // true
+ * ```
+ */
 export type ReadOnlyTable<T> = Pick<Table<T>, 'list'>;
 
 type Verb = NativeOp['op'];

@@ -3,12 +3,29 @@
  * resolver events. Addresses are canonical strings: IPv4 dotted, IPv6 in RFC 5952 form, MAC in lower case.
  */
 
-/** A network namespace: a name in /run/netns, an absolute path to an nsfs file, or a process. */
+/**
+ * A network namespace: a name in /run/netns, an absolute path to an nsfs file, or a process.
+ * @example
+ * ```ts
+ * import type { NetnsRef } from 'overns';
+ *
+ * const refs: NetnsRef[] = ['web', { path: '/run/netns/web' }, { pid: 4711 }];
+ * console.log(refs.length); // 3
+ * ```
+ */
 export type NetnsRef = string | { readonly path: string } | { readonly pid: number };
 
 /**
  * A container. A string is `docker:NAME`, `netns:NAME`, `pid:N`, an absolute path, or a bare name (Docker's first,
  * else a named namespace).
+ * @example
+ * ```ts
+ * import type { ContainerRef } from 'overns';
+ *
+ * const same: ContainerRef[] = ['docker:demo', { docker: 'demo' }];
+ * const others: ContainerRef[] = ['netns:web', 'pid:4711', { path: '/proc/4711/ns/net' }];
+ * console.log(same.length + others.length); // 5
+ * ```
  */
 export type ContainerRef =
   | string
@@ -17,12 +34,30 @@ export type ContainerRef =
   | { readonly path: string }
   | { readonly pid: number };
 
-/** Cancellation: an aborted call rejects with the signal's reason (an `AbortError`) and leaves nothing half-done. */
+/**
+ * Cancellation: an aborted call rejects with the signal's reason (an `AbortError`) and leaves nothing half-done.
+ * @example
+ * ```ts
+ * import type { Cancel } from 'overns';
+ *
+ * const within: Cancel = { signal: AbortSignal.timeout(2000) };
+ * console.log(within.signal?.aborted); // false
+ * ```
+ */
 export interface Cancel {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The bounded queue that stands between a source of events and one consumer. */
+/**
+ * The bounded queue that stands between a source of events and one consumer.
+ * @example
+ * ```ts
+ * import type { QueueOptions } from 'overns';
+ *
+ * const latest: QueueOptions = { maxQueue: 1, overflow: 'drop-oldest' };
+ * console.log(latest.maxQueue); // 1
+ * ```
+ */
 export interface QueueOptions extends Cancel {
   /** Events held at most, 1 to 2^20. Default 1024. */
   readonly maxQueue?: number | undefined;
@@ -30,7 +65,19 @@ export interface QueueOptions extends Cancel {
   readonly overflow?: 'drop-oldest' | 'drop-newest' | undefined;
 }
 
-/** One consumer's own bounded stream of events. Aborting rejects the pending `next()` with AbortError. */
+/**
+ * One consumer's own bounded stream of events. Aborting rejects the pending `next()` with AbortError.
+ * @example
+ * ```ts
+ * import type { Miss, Subscription } from 'overns';
+ *
+ * async function first(misses: Subscription<Miss>): Promise<Miss | undefined> {
+ *   for await (const miss of misses) return miss;
+ *   return undefined;
+ * }
+ * console.log(first.name); // first
+ * ```
+ */
 export interface Subscription<E> extends AsyncIterableIterator<E>, AsyncDisposable {
   /** The same events, in arrays: the first at once, bursts together. */
   batches(): AsyncIterable<readonly E[]>;
@@ -38,7 +85,21 @@ export interface Subscription<E> extends AsyncIterableIterator<E>, AsyncDisposab
   readonly dropped: number;
 }
 
-/** One container's addresses on an overlay. */
+/**
+ * One container's addresses on an overlay.
+ * @example
+ * ```ts
+ * import type { Endpoint } from 'overns';
+ *
+ * const endpoint: Endpoint = {
+ *   ip: '192.168.0.3',
+ *   ips: ['192.168.0.3', 'fd00::3'],
+ *   mac: '02:42:c0:a8:00:03',
+ *   vtep: '10.0.0.11',
+ * };
+ * console.log(endpoint.ips[0] === endpoint.ip); // true
+ * ```
+ */
 export interface Endpoint {
   /** The first of `ips`. */
   readonly ip: string;
@@ -49,26 +110,66 @@ export interface Endpoint {
   readonly vtep: string;
 }
 
-/** Which overlay something is about. */
+/**
+ * Which overlay something is about.
+ * @example
+ * ```ts
+ * import type { Where } from 'overns';
+ *
+ * const where: Where = { overlay: 'overns', vni: 42 };
+ * console.log(`${where.overlay} ${where.vni}`); // overns 42
+ * ```
+ */
 export interface Where {
   readonly overlay: string;
   /** VXLAN network identifier, 1 to 2^24-1 (RFC 7348). */
   readonly vni: number;
 }
 
-/** What the kernel asks: who has this IP (L3), or which VTEP has this MAC (L2). */
+/**
+ * What the kernel asks: who has this IP (L3), or which VTEP has this MAC (L2).
+ * @example
+ * ```ts
+ * import type { Query } from 'overns';
+ *
+ * const query: Query = { overlay: 'overns', vni: 42, kind: 'l3', ip: '192.168.0.3' };
+ * console.log(query.kind === 'l3' ? query.ip : query.mac); // 192.168.0.3
+ * ```
+ */
 export type Query = Where &
   ({ readonly kind: 'l3'; readonly ip: string } | { readonly kind: 'l2'; readonly mac: string });
 
-/** A query as the kernel put it (RTM_GETNEIGH from a vxlan device, drivers/net/vxlan). */
+/**
+ * A query as the kernel put it (RTM_GETNEIGH from a vxlan device, drivers/net/vxlan).
+ * @example
+ * ```ts
+ * import type { Miss } from 'overns';
+ *
+ * const describe = (miss: Miss): string => `${miss.link}: who has ${miss.kind === 'l3' ? miss.ip : miss.mac}?`;
+ * const where = { overlay: 'overns', vni: 42, link: 'vxlan1', atNs: process.hrtime.bigint() };
+ * console.log(describe({ ...where, kind: 'l3', ip: '192.168.0.3' })); // vxlan1: who has 192.168.0.3?
+ * ```
+ */
 export type Miss = Query & {
   /** Name of the vxlan device. */
   readonly link: string;
-  /** When it was read, CLOCK_MONOTONIC nanoseconds (as `process.hrtime.bigint()`). */
+  /**
+   * When the resolver's thread read it or, without a resolver, when it was handed to JavaScript; CLOCK_MONOTONIC
+   * nanoseconds (as `process.hrtime.bigint()`).
+   */
   readonly atNs: bigint;
 };
 
-/** What a store says of a query. */
+/**
+ * What a store says of a query.
+ * @example
+ * ```ts
+ * import type { Answer } from 'overns';
+ *
+ * const answer: Answer = { mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11', ttlMs: 60_000 };
+ * console.log(answer.vtep); // 10.0.0.11
+ * ```
+ */
 export interface Answer {
   readonly mac: string;
   readonly vtep: string;
@@ -76,7 +177,21 @@ export interface Answer {
   readonly ttlMs?: number | undefined;
 }
 
-/** What a store's watch reports, in the order of the store's own index. */
+/**
+ * What a store's watch reports, in the order of the store's own index.
+ * @example
+ * ```ts
+ * import type { Change } from 'overns';
+ *
+ * const endpoint = { ip: '192.168.0.3', ips: ['192.168.0.3'], mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11' };
+ * const changes: Change[] = [
+ *   { kind: 'reset', endpoints: [], index: 1n },
+ *   { kind: 'put', endpoint, index: 2n },
+ *   { kind: 'delete', ip: endpoint.ip, index: 3n },
+ * ];
+ * console.log(changes.map(({ kind }) => kind).join(' ')); // reset put delete
+ * ```
+ */
 export type Change =
   | { readonly kind: 'reset'; readonly endpoints: Iterable<Endpoint>; readonly index: bigint }
   | { readonly kind: 'put'; readonly endpoint: Endpoint; readonly index: bigint }
@@ -90,6 +205,16 @@ export type Change =
 /**
  * Where endpoints are looked up. A consumer's own store needs `lookup` only: null = absent (cached for the resolver's
  * `negativeTtlMs`); a throw = unknown (never cached).
+ * @example
+ * ```ts
+ * import type { Store } from 'overns';
+ *
+ * const rows = new Map([['192.168.0.3', { mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11' }]]);
+ * const store: Store = {
+ *   lookup: (query) => (query.kind === 'l3' ? (rows.get(query.ip) ?? null) : null),
+ * };
+ * console.log(typeof store.watch); // undefined
+ * ```
  */
 export interface Store {
   /** Where an endpoint is. The signal is aborted when the answer is no longer waited for. */
@@ -104,7 +229,17 @@ export interface Store {
   withdraw?(endpoint: Endpoint, options?: Cancel): Promise<void>;
 }
 
-/** A store made by {@link openStore}: complete, and closed by its owner. */
+/**
+ * A store made by {@link openStore}: complete, and closed by its owner.
+ * @example
+ * ```ts
+ * import { type OwnedStore, openStore } from 'overns';
+ *
+ * const store: OwnedStore = await openStore('memory:');
+ * await store.close();
+ * await store.close(); // idempotent
+ * ```
+ */
 export type OwnedStore = Required<Omit<Store, 'lookupMany'>> &
   Store &
   AsyncDisposable & {
@@ -112,7 +247,21 @@ export type OwnedStore = Required<Omit<Store, 'lookupMany'>> &
     close(): Promise<void>;
   };
 
-/** What a resolver tells. */
+/**
+ * What a resolver tells.
+ * @example
+ * ```ts
+ * import type { ResolverEvent } from 'overns';
+ *
+ * function line(event: ResolverEvent): string {
+ *   if (event.kind === 'resolved') return `${event.endpoint.mac} by ${event.by} in ${event.tookUs} µs`;
+ *   if (event.kind === 'unresolved') return event.cause;
+ *   return event.kind;
+ * }
+ * const where = { overlay: 'overns', vni: 42, atNs: process.hrtime.bigint() };
+ * console.log(line({ ...where, kind: 'overrun', dropped: 3 })); // overrun
+ * ```
+ */
 export type ResolverEvent = Where & { readonly atNs: bigint } & (
     | {
         readonly kind: 'resolved';
@@ -143,7 +292,17 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
     | { readonly kind: 'overlay-back' }
   );
 
-/** Counters since the resolver started; the keys are also the metric names. */
+/**
+ * Counters since the resolver started; the keys are also the metric names.
+ * @example
+ * ```ts
+ * import type { ResolverStats } from 'overns';
+ *
+ * const share = ({ answers, misses }: ResolverStats): number => (misses === 0 ? 1 : answers / misses);
+ * const stats = { misses: 4, answers: 3, coalesced: 0, negative: 1, rejected: 0, overruns: 0 };
+ * console.log(share(stats)); // 0.75
+ * ```
+ */
 export interface ResolverStats {
   /** Misses read from the kernel. */
   readonly misses: number;

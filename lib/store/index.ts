@@ -17,7 +17,16 @@ export { checkKey, checkKind, checkValue, type RecordKind } from './records.js';
 export { recordsOf, scopeOf, storeFor } from './scope.js';
 export { expandStoreUrl, parseStoreUrl } from './url.js';
 
-/** How to open a store. What is left out comes from the store's own environment variables. */
+/**
+ * How to open a store. What is left out comes from the store's own environment variables.
+ * @example
+ * ```ts
+ * import type { OpenStoreOptions } from 'overns';
+ *
+ * const options: OpenStoreOptions = { token: async () => 'from-a-vault', ca: '/etc/ssl/consul.pem' };
+ * console.log(typeof options.token); // function
+ * ```
+ */
 export interface OpenStoreOptions extends Cancel {
   /** Consul's ACL token, or what is asked for one with every request. Default `CONSUL_HTTP_TOKEN`. */
   readonly token?: string | (() => string | Promise<string>) | undefined;

@@ -10,7 +10,16 @@ import { Refusal } from './refusal.js';
 import { fakeUnixSockets } from './unix-sockets.js';
 import { type Crossing, send } from './wire.js';
 
-/** The underlay of a host: the device `eth0`, up. */
+/**
+ * The underlay of a host: the device `eth0`, up.
+ * @example
+ * ```ts
+ * import type { FakeHostOptions } from 'overns/testing';
+ *
+ * const host: FakeHostOptions = { underlay: ['10.0.0.11/24', 'fd01::11/64'], mtu: 9000 };
+ * console.log(host.mtu); // 9000
+ * ```
+ */
 export interface FakeHostOptions {
   /** Addresses with prefix lengths: `10.0.0.11/24`. Every host reaches every other. */
   readonly underlay?: string | readonly string[] | undefined;
@@ -18,13 +27,31 @@ export interface FakeHostOptions {
   readonly mtu?: number | undefined;
 }
 
-/** How a namespace is made. Without `underlay` it stands for a container: nothing but `lo`. */
+/**
+ * How a namespace is made. Without `underlay` it stands for a container: nothing but `lo`.
+ * @example
+ * ```ts
+ * import type { FakeNetnsOptions } from 'overns/testing';
+ *
+ * const container: FakeNetnsOptions = { pid: 4711 };
+ * console.log(container.pid); // 4711
+ * ```
+ */
 export interface FakeNetnsOptions extends FakeHostOptions {
   /** A process that runs in it, by which `pid:N` and `{ pid }` find it; it keeps the namespace alive. */
   readonly pid?: number | undefined;
 }
 
-/** Which requests an injected failure meets, and how often. */
+/**
+ * Which requests an injected failure meets, and how often.
+ * @example
+ * ```ts
+ * import type { FailOptions } from 'overns/testing';
+ *
+ * const third: FailOptions = { after: 2, where: ({ item }) => item.name === 'br0' };
+ * console.log(third.after); // 2
+ * ```
+ */
 export interface FailOptions {
   /** How many of them. Default 1. */
   readonly times?: number | undefined;
@@ -34,7 +61,16 @@ export interface FailOptions {
   readonly where?: ((request: FakeRequest) => boolean) | undefined;
 }
 
-/** What a namespace has, in the rows of `Rtnl`'s listings. */
+/**
+ * What a namespace has, in the rows of `Rtnl`'s listings.
+ * @example
+ * ```ts
+ * import type { FakeState } from 'overns/testing';
+ *
+ * const names = ({ links }: FakeState): unknown[] => links.map(({ name }) => name);
+ * console.log(names.length); // 1
+ * ```
+ */
 export interface FakeState {
   readonly links: readonly Readonly<Record<string, unknown>>[];
   readonly addresses: readonly Readonly<Record<string, unknown>>[];

@@ -7,7 +7,16 @@ import type { Item } from './fields.js';
 import { FakeNetns, type World } from './netns.js';
 import { Refusal } from './refusal.js';
 
-/** A request as it reaches the fake kernel. */
+/**
+ * A request as it reaches the fake kernel.
+ * @example
+ * ```ts
+ * import type { FakeRequest } from 'overns/testing';
+ *
+ * const request: FakeRequest = { syscall: 'RTM_NEWLINK', netns: 'web', item: { name: 'br0' }, by: 'caller' };
+ * console.log(request.syscall); // RTM_NEWLINK
+ * ```
+ */
 export interface FakeRequest {
   /** The message's type (`RTM_NEWLINK`, `RTM_GETNEIGH`, ...) or, where there is none, the system call. */
   readonly syscall: string;
@@ -19,7 +28,16 @@ export interface FakeRequest {
   readonly by: 'caller' | 'resolver';
 }
 
-/** How a request is refused. */
+/**
+ * How a request is refused.
+ * @example
+ * ```ts
+ * import type { FakeRefusal } from 'overns/testing';
+ *
+ * const refusal: FakeRefusal = { code: 'EPERM', kernelMessage: 'not today' };
+ * console.log(refusal.code); // EPERM
+ * ```
+ */
 export interface FakeRefusal {
   /** Name of an errno, such as `EPERM`. */
   readonly code: string;

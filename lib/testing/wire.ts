@@ -4,7 +4,16 @@ import { contains } from './fields.js';
 import type { Machine } from './machine.js';
 import type { FakeLink, FakeNetns, MissKey, Observer } from './netns.js';
 
-/** Whether a packet arrived: in which namespace, or why it did not. */
+/**
+ * Whether a packet arrived: in which namespace, or why it did not.
+ * @example
+ * ```ts
+ * import type { Crossing } from 'overns/testing';
+ *
+ * const words = (crossing: Crossing): string => (crossing.crossed ? `arrived in ${crossing.netns}` : crossing.why);
+ * console.log(words({ crossed: true, netns: 'db' })); // arrived in db
+ * ```
+ */
 export type Crossing =
   | { readonly crossed: true; readonly netns: string }
   | { readonly crossed: false; readonly why: string };

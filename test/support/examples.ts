@@ -12,8 +12,8 @@ export interface Example {
   readonly code: string;
   /** What it says that it prints, a line for each console.log with a comment behind it. */
   readonly prints: readonly string[];
-  /** `fake`: it brings a kernel of its own; `real`: it uses what the fake one has not. */
-  readonly on: 'both' | 'fake' | 'real';
+  /** `fake`: it brings a kernel of its own; `real`: it uses what the fake one has not; `any`: it asks none. */
+  readonly on: 'both' | 'fake' | 'real' | 'any';
 }
 
 export function examples(): Example[] {
@@ -38,6 +38,7 @@ export function examples(): Example[] {
 }
 
 function kernels(code: string): Example['on'] {
+  if (!/^import \{/m.test(code)) return 'any';
   if (code.includes("'overns/testing'")) return 'fake';
   return /\bnetns\.(connect|listen|dgram)\(/.test(code) ? 'real' : 'both';
 }
@@ -67,7 +68,7 @@ export function typeErrors(folder: string, names: readonly string[]): string[] {
   });
 }
 
-/** Exported classes, their public methods, and functions without an example. */
+/** Exported classes, their public methods, functions and types without an example. */
 export function withoutExample(): string[] {
   const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT);
@@ -89,7 +90,11 @@ export function withoutExample(): string[] {
       const declarations = symbol.declarations ?? [];
       need(
         name,
-        declarations.filter((each) => ts.isClassDeclaration(each) || ts.isFunctionDeclaration(each)),
+        declarations.filter((each) =>
+          [ts.isClassDeclaration, ts.isFunctionDeclaration, ts.isInterfaceDeclaration, ts.isTypeAliasDeclaration].some(
+            (is) => is(each),
+          ),
+        ),
       );
       for (const declaration of declarations.filter(ts.isClassDeclaration)) {
         const methods = declaration.members.filter(ts.isMethodDeclaration).filter((member) => {
