@@ -143,8 +143,11 @@ export interface NativeReactor {
     readonly noPunt?: string;
   }>;
   remove(id: number): Promise<void>;
-  /** Replaces what the watch has given so far (ip, mac, vtep, ip, ...); entries programmed from what is gone are withdrawn. */
-  reset(id: number, endpoints: readonly string[]): void;
+  /**
+   * Replaces what the watch has given so far (ip, mac, vtep, ip, ...); entries programmed from what is gone are withdrawn.
+   * Fulfils when that is done; what is put or forgotten before then may come first.
+   */
+  reset(id: number, endpoints: readonly string[]): Promise<void>;
   /** Adds or replaces: ip, mac, vtep, ip, mac, vtep, ... */
   put(id: number, endpoints: readonly string[]): void;
   /** Forgets an IP or a MAC and withdraws what was programmed for it. */

@@ -902,7 +902,7 @@ class Served implements ReactorClient {
         // Not what keeps the process alive: the resolver does, unless unref() was called.
         const options: WatchOptions = { signal, ref: false };
         for await (const change of watch.call(this.#store, options)) {
-          this.#apply(change);
+          await this.#apply(change);
           this.#up();
           pause = 100;
           ready();
@@ -924,13 +924,13 @@ class Served implements ReactorClient {
     ready();
   }
 
-  #apply(change: Change): void {
+  async #apply(change: Change): Promise<void> {
     const { thread } = this.#lease;
     switch (change.kind) {
       case 'reset': {
         const flat: string[] = [];
         for (const endpoint of change.endpoints) flatten(endpoint, flat);
-        thread.reset(this.#id, flat);
+        await thread.reset(this.#id, flat);
         break;
       }
       case 'put': {

@@ -60,8 +60,13 @@ export class FakeReactor implements NativeReactor {
     port?.close();
   }
 
-  reset(id: number, endpoints: readonly string[]): void {
-    this.#later(id, (port) => port.reset(triples(endpoints)));
+  reset(id: number, endpoints: readonly string[]): Promise<void> {
+    return new Promise((resolve) =>
+      this.#machine.later(() => {
+        this.#ports.get(id)?.reset(triples(endpoints));
+        resolve();
+      }),
+    );
   }
   put(id: number, endpoints: readonly string[]): void {
     this.#later(id, (port) => {

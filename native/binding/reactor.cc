@@ -226,19 +226,37 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     return triples;
   }
 
-  void put_all(const Napi::CallbackInfo& info, bool reset) {
+  // Fulfils when it is done.
+  Napi::Value reset(const Napi::CallbackInfo& info) {
     const OverlayPort* target = port(info);
-    if (target == nullptr) return;
-    core_->reactor->post(target->id(), [reset, triples = parse_triples(info[1])](OverlayPort& served) {
-      const Nanoseconds now = monotonic_now();
-      if (reset) served.engine().begin_reset();
-      for (const Triple& item : triples) served.engine().put(item.ip, item.mac, item.vtep, now);
-      if (reset) served.engine().end_reset(now);
-    });
+    const std::uint32_t id = target == nullptr ? 0 : target->id();
+    return PromiseWorker<Unit>::run(
+        info.Env(),
+        [core = core_, id, triples = parse_triples(info[1])]() -> Result<Unit> {
+          constexpr std::size_t kBreath = 1024;  // some 0.3 ms
+          if (!core || id == 0) return done();
+          core->reactor->run(id, [&](OverlayPort& served) {
+            const Nanoseconds now = monotonic_now();
+            served.engine().begin_reset(triples.size());
+            for (std::size_t i = 0; i < triples.size(); ++i) {
+              if (i % kBreath == kBreath - 1) core->reactor->breathe();
+              served.engine().put(triples[i].ip, triples[i].mac, triples[i].vtep, now);
+            }
+            served.engine().end_reset(now);
+          });
+          return done();
+        },
+        to_undefined);
   }
 
-  void reset(const Napi::CallbackInfo& info) { put_all(info, true); }
-  void put(const Napi::CallbackInfo& info) { put_all(info, false); }
+  void put(const Napi::CallbackInfo& info) {
+    const OverlayPort* target = port(info);
+    if (target == nullptr) return;
+    core_->reactor->post(target->id(), [triples = parse_triples(info[1])](OverlayPort& served) {
+      const Nanoseconds now = monotonic_now();
+      for (const Triple& item : triples) served.engine().put(item.ip, item.mac, item.vtep, now);
+    });
+  }
 
   void forget(const Napi::CallbackInfo& info) {
     const OverlayPort* target = port(info);

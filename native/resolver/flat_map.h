@@ -43,6 +43,12 @@ class FlatMap {
     return {&slots_[i], true};
   }
 
+  // Room for so many in all, made at once: growing on the way moves everything again and again.
+  void reserve(std::size_t count) {
+    const std::size_t needed = count + count / 7 + 2;
+    if (needed > slots_.size()) rehash(needed);
+  }
+
   bool erase(const Key& key) {
     Slot* found = find(key);
     if (found == nullptr) return false;
@@ -97,8 +103,10 @@ class FlatMap {
     return to >= from ? to - from : to + slots_.size() - from;
   }
 
-  void grow() {
-    std::vector<Slot> old(slots_.size() + slots_.size() / 2);
+  void grow() { rehash(slots_.size() + slots_.size() / 2); }
+
+  void rehash(std::size_t capacity) {
+    std::vector<Slot> old(capacity);
     old.swap(slots_);
     for (const Slot& slot : old) {
       if (!slot.used()) continue;

@@ -520,7 +520,9 @@ void MissEngine::forget(const Mac& mac, Nanoseconds) {
   withdrawn(AskKey::of(mac));
 }
 
-void MissEngine::begin_reset() {
+void MissEngine::begin_reset(std::size_t count) {
+  table_.ips.reserve(count);
+  table_.macs.reserve(count);
   table_.ips.for_each([](IpSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kMarked); });
   table_.macs.for_each([](MacSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kMarked); });
 }

@@ -124,7 +124,8 @@ class MissEngine {
   void put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now);
   void forget(const Ip& ip, Nanoseconds now);
   void forget(const Mac& mac, Nanoseconds now);
-  void begin_reset();
+  // `count`: how many will be put.
+  void begin_reset(std::size_t count);
   void end_reset(Nanoseconds now);
   void set_store_down(bool down) { store_down_ = down; }
 

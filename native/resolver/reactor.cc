@@ -51,12 +51,18 @@ void Reactor::remove(std::uint32_t id) {
 }
 
 void Reactor::post(std::uint32_t id, std::function<void(OverlayPort&)> task) {
-  (void)loop_.post([this, id, task = std::move(task)] {
-    const auto served = ports_.find(id);
-    if (served == ports_.end()) return;
-    task(*served->second.port);
-    touch(id, 0);  // so that the turn flushes what the task decided
-  });
+  (void)loop_.post([this, id, task = std::move(task)] { perform(id, task); });
+}
+
+void Reactor::run(std::uint32_t id, const std::function<void(OverlayPort&)>& task) {
+  (void)loop_.post_and_wait([&] { perform(id, task); });
+}
+
+void Reactor::perform(std::uint32_t id, const std::function<void(OverlayPort&)>& task) {
+  const auto served = ports_.find(id);
+  if (served == ports_.end()) return;
+  task(*served->second.port);
+  touch(id, 0);  // so that the turn flushes what the task decided
 }
 
 void Reactor::take(Outbox& into) {

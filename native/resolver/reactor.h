@@ -35,6 +35,10 @@ class Reactor final : private EventLoop::Handler {
 
   // Runs on the resolver thread, in the order given. A task for an overlay that is gone does nothing.
   void post(std::uint32_t id, std::function<void(OverlayPort&)> task);
+  // The same; returns when it has run.
+  void run(std::uint32_t id, const std::function<void(OverlayPort&)>& task);
+  // To be called now and then by a task that takes long: answers what is asked meanwhile, of any overlay.
+  void breathe() { loop_.breathe(); }
 
   // Swaps what has gathered into `into`, whose buffers are kept for reuse.
   void take(Outbox& into);
@@ -56,6 +60,7 @@ class Reactor final : private EventLoop::Handler {
 
   void ready(std::uint32_t id) override;
   int turn() override;
+  void perform(std::uint32_t id, const std::function<void(OverlayPort&)>& task);
   void touch(std::uint32_t id, std::uint8_t sources);
   void expire(std::uint32_t id, Served& served);
   void deliver();

@@ -101,6 +101,22 @@ TEST_CASE("a flat map closes the hole that an erasure leaves, also around its en
   }
 }
 
+TEST_CASE("a map with room reserved does not grow until it is full, and keeps what it has") {
+  FlatMap<MacSlot> map;
+  for (std::uint32_t i = 0; i < 10; ++i) map.insert(hardware(i));
+  map.reserve(5);
+  CHECK(map.capacity() == 64);
+  for (const std::uint32_t count : {100U, 57U, 7001U}) {
+    map.reserve(count);
+    const std::size_t reserved = map.capacity();
+    for (std::uint32_t i = 0; i < count; ++i) map.insert(hardware(i));
+    CHECK(map.capacity() == reserved);
+    for (std::uint32_t i = 0; i < count; ++i) REQUIRE(map.find(hardware(i)) != nullptr);
+  }
+  CHECK(map.size() == 7001);
+  CHECK(map.capacity() < 7001 * 8 / 7 + 8);
+}
+
 TEST_CASE("a table of a million endpoints takes less than 100 bytes for each") {
   constexpr std::uint32_t kCount = 1'000'000;
   EndpointTable table;

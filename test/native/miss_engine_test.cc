@@ -487,7 +487,7 @@ TEST_CASE("engine: a reset forgets what it does not name") {
     world.miss(numbered_ip(i));
   }
   world.turn();
-  world.engine.begin_reset();
+  world.engine.begin_reset(0);
   world.put(numbered_ip(1), numbered_mac(1), kThere);
   world.put(numbered_ip(2), numbered_mac(2), kElsewhere);
   world.put(numbered_ip(4), numbered_mac(4), kThere);
@@ -506,7 +506,7 @@ TEST_CASE("engine: a reset leaves alone what the store answered by itself") {
   world.miss(kTarget);
   world.found(world.last_lookup(kTarget), kMac, kThere);
   world.turn();
-  world.engine.begin_reset();
+  world.engine.begin_reset(0);
   world.engine.end_reset(world.clock);
   world.turn();
   CHECK(world.neighbors.contains(kTarget));
