@@ -563,7 +563,8 @@ export class FakeNetns {
         throw refused;
       }
     }
-    if (mtu !== undefined) {
+    // A value that is there already is no change (netif_set_mtu_ext).
+    if (mtu !== undefined && mtu !== link.mtu) {
       link.mtu = mtu;
       link.mtuSet = true;
       if (link.master !== undefined) this.#fitMtu(link.master);
@@ -888,6 +889,7 @@ export class FakeNetns {
       return;
     }
     const many = !unicast(address);
+    const bridged = master || link.kind === 'bridge';
     if (tunnel) {
       if ((state & (NUD.permanent | NUD.reachable)) === 0) throw new Refusal('EINVAL', syscall);
       if (dst === undefined && entry.nexthop === undefined) throw new Refusal('EINVAL', syscall);
@@ -898,11 +900,15 @@ export class FakeNetns {
         throw new Refusal('EOPNOTSUPP', syscall, { kernelMessage });
       }
     } else {
-      const bridged = master || link.kind === 'bridge';
       if (bridged && address === ZERO_MAC) throw new Refusal('EINVAL', syscall);
       if (!master && (state & NUD.permanent) === 0) throw new Refusal('EINVAL', syscall);
     }
     if (there.length > 0 && verb === 'add') throw new Refusal('EEXIST', syscall);
+    // A plain device keeps a list of addresses: what it has it has, also all zeros (ndo_dflt_fdb_add).
+    if (there[0] !== undefined && !tunnel && !bridged) {
+      this.#tell('fdb', 'new', this.#fdbRow(there[0]));
+      return;
+    }
     const to = tunnel ? { dst, vni, port } : { dst: undefined, vni: undefined, port: undefined };
     const added: FakeFdbEntry = { link, mac: address, master, ...to, state, flags };
     const same = there.some((each) => each.dst === dst && each.port === port && each.vni === vni);

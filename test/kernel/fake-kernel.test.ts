@@ -259,6 +259,23 @@ function scenarios(stage: () => Stage): void {
     await until(async () => (await a.links.list({ name: 'v0' })).length === 0, 'the end of the veth');
   });
 
+  test("links: a bridge's MTU is its ports' until it is changed", async () => {
+    const a = await openRtnl(await stage().netns());
+    const mtu = async (): Promise<number | undefined> => (await a.links.list({ name: 'br0' }))[0]?.mtu;
+    await a.links.add({ kind: 'bridge', name: 'br0' });
+    await a.links.add({ kind: 'vxlan', name: 'vxlan1', vni: 42, port: 4789 });
+    await a.links.set({ name: 'vxlan1', mtu: 1400 });
+    // What it has already is no change.
+    await a.links.set({ name: 'br0', mtu: 1500 });
+    await a.links.set({ name: 'vxlan1', master: 'br0' });
+    expect(await mtu()).toBe(1400);
+    await a.links.set({ name: 'vxlan1', master: '' });
+    expect(await mtu()).toBe(1500);
+    await a.links.set({ name: 'br0', mtu: 1300 });
+    await a.links.set({ name: 'vxlan1', master: 'br0' });
+    expect(await mtu()).toBe(1300);
+  });
+
   test('addresses and routes', async () => {
     const a = await openRtnl(await stage().netns());
     await a.links.add({ kind: 'bridge', name: 'br0', up: true });
@@ -406,6 +423,28 @@ function scenarios(stage: () => Stage): void {
     const after = await stateOf(a);
     expect(after.neighbors).toEqual([]);
     expect(after.fdb).toEqual(before.fdb?.filter((entry) => (entry as { state: string }).state !== 'dynamic'));
+  });
+
+  test('FDB entries of a plain device: each address once, all zeros too', async () => {
+    const a = await openRtnl(await stage().netns());
+    await a.links.add({ kind: 'veth', name: 'v0', peer: { name: 'v1' } });
+    const zero = { link: 'v0', mac: ZERO, state: 'permanent' };
+    const other = { ...zero, mac: '02:42:c0:a8:00:03' };
+    await dialogue([
+      [() => a.fdb.add(zero), 'ok'],
+      [() => a.fdb.add(zero), 'EEXIST RTM_NEWNEIGH'],
+      [async () => a.fdb.append?.(zero), 'ok'],
+      [async () => a.fdb.append?.({ ...zero, dst: '10.0.0.11' }), 'ok'],
+      [() => a.fdb.replace(zero), 'ok'],
+      [async () => a.fdb.append?.(other), 'ok'],
+      [async () => a.fdb.append?.(other), 'ok'],
+    ]);
+    const listed = (mac: string): object => ({ link: 'v0', mac, state: 'permanent', flags: ['self'] });
+    expect((await stateOf(a)).fdb).toEqual([listed(ZERO), listed(other.mac)]);
+    await dialogue([
+      [() => a.fdb.delete(zero), 'ok'],
+      [() => a.fdb.delete(zero), 'ENOENT RTM_DELNEIGH'],
+    ]);
   });
 
   test('news', async () => {
