@@ -751,7 +751,7 @@ export interface Route {
   readonly nexthop?: number;
   /** IPv6 (RFC 4191). */
   readonly preference?: 'low' | 'medium' | 'high';
-  /** IPv6: seconds from now. */
+  /** IPv6: seconds from now; listed negative: seconds ago, until the kernel collects the route. */
   readonly expires?: number;
   readonly metrics?: RouteMetrics;
   readonly unknown?: readonly UnknownAttribute[];

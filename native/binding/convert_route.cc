@@ -152,7 +152,7 @@ void parse_route(const Fields& fields, Command& command) {
   route.flags = fields.bits("flags", kRouteFlags).value_or(0) & kSettable;
   route.nexthop = static_cast<std::uint32_t>(fields.number("nexthop", UINT32_MAX, 1).value_or(0));
   route.preference = fields.word("preference", kPreferences);
-  if (const auto seconds = fields.number("expires", UINT32_MAX)) route.expires = static_cast<std::uint32_t>(*seconds);
+  if (const auto seconds = fields.number("expires", UINT32_MAX)) route.expires = static_cast<std::int64_t>(*seconds);
   if (const auto metrics = fields.object("metrics")) metrics->values(route_metric_policies(), route.metrics);
   complete(fields, route, deletion);
   command.item = std::move(route);
@@ -189,7 +189,7 @@ Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& name
   }
   if (route.nexthop != 0) object.Set("nexthop", route.nexthop);
   if (route.preference) object.Set("preference", word_of(*route.preference, kPreferences));
-  if (route.expires) object.Set("expires", *route.expires);
+  if (route.expires) object.Set("expires", static_cast<double>(*route.expires));
   if (!route.metrics.empty()) {
     auto metrics = Napi::Object::New(env);
     set_values(metrics, route.metrics);

@@ -28,7 +28,7 @@ constexpr AttributePolicy kMetrics[] = {
     {"fastopenNoCookie", RTAX_FASTOPEN_NO_COOKIE, kU32},
 };
 
-constexpr std::uint32_t kUserHz = 100;  // of clock_t in messages
+constexpr std::int32_t kUserHz = 100;  // of clock_t in messages
 
 void encode_gateway(MessageWriter& writer, std::uint8_t family, const Ip& gateway) {
   if (gateway.empty()) return;
@@ -129,7 +129,7 @@ void encode_route(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, 
   }
   if (route.priority) writer.u32(RTA_PRIORITY, *route.priority);
   if (route.preference) writer.u8(RTA_PREF, *route.preference);
-  if (route.expires) writer.u32(RTA_EXPIRES, *route.expires);
+  if (route.expires) writer.u32(RTA_EXPIRES, static_cast<std::uint32_t>(*route.expires));
   if (!route.metrics.empty()) {
     const std::size_t metrics = writer.begin_nested(RTA_METRICS);
     encode_values(writer, route.metrics);
@@ -183,8 +183,8 @@ std::optional<RouteEntry> decode_route(const Message& message) {
         if (!decode_hops(attribute->payload, route)) route.unknown.push_back(keep(*attribute));
         break;
       case RTA_CACHEINFO:
-        if (const auto info = attribute->as<rta_cacheinfo>(); info && info->rta_expires > 0)
-          route.expires = static_cast<std::uint32_t>(info->rta_expires) / kUserHz;
+        if (const auto info = attribute->as<rta_cacheinfo>(); info && info->rta_expires != 0)
+          route.expires = info->rta_expires / kUserHz;
         break;
       default: route.unknown.push_back(keep(*attribute)); break;
     }

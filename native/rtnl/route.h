@@ -41,7 +41,7 @@ struct RouteEntry {
   std::vector<RouteHop> hops;
   std::uint32_t nexthop = 0;               // RTA_NH_ID: the kernel tells the ways as well, and takes one or the other
   std::optional<std::uint8_t> preference;  // ICMPV6_ROUTER_PREF_*
-  std::optional<std::uint32_t> expires;    // seconds
+  std::optional<std::int64_t> expires;     // seconds; told negative: ago, and not collected yet
   std::vector<AttributeValue> metrics;     // of route_metric_policies()
   std::vector<UnknownAttribute> unknown;
 

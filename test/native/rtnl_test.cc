@@ -524,6 +524,25 @@ TEST_CASE("routes: ways whose lengths lie are kept as bytes") {
   }
 }
 
+TEST_CASE("routes: what has expired is told with how long ago") {
+  const auto left = [](std::int32_t ticks) {
+    RequestBatch batch;
+    MessageWriter& writer = batch.begin(RTM_NEWROUTE, 0);
+    writer.header(rtmsg{});
+    rta_cacheinfo info{};
+    info.rta_expires = ticks;
+    writer.attribute(RTA_CACHEINFO, {reinterpret_cast<const std::uint8_t*>(&info), sizeof info});
+    batch.end();
+    MessageReader reader(batch.request(0));
+    return decode_route(*reader.next())->expires;
+  };
+  CHECK(left(0) == std::nullopt);  // for ever
+  CHECK(left(1234) == 12);
+  CHECK(left(99) == 0);
+  CHECK(left(-1234) == -12);
+  CHECK(left(-99) == 0);
+}
+
 TEST_CASE("bits of one attribute are written once") {
   std::vector<AttributeValue> values;
   for (const AttributePolicy& policy : info_policies("bridge")) {
