@@ -34,13 +34,15 @@ type State = Record<'link' | 'address' | 'route' | 'neighbor' | 'proxy' | 'fdb' 
 
 async function makeNetns(): Promise<Netns> {
   const netns = await createNetns();
-  // What comes by itself and by chance has no part in this: link-local addresses, their detection, solicitations.
+  // What comes by itself and by chance has no part in this: link-local addresses, their detection, solicitations, and
+  // the collection of what has expired.
   await netns.exec('sh', [
     '-c',
     `cd /proc/sys/net/ipv6/conf; for each in all default; do
        echo 1 > $each/addr_gen_mode; echo 0 > $each/accept_dad; echo 0 > $each/dad_transmits
        echo 0 > $each/router_solicitations; echo 0 > $each/accept_ra
-     done`,
+     done
+     echo 86400 > ../route/gc_interval`,
   ]);
   return netns;
 }
@@ -130,15 +132,31 @@ async function byRtnl(rtnl: Rtnl): Promise<State> {
   return state;
 }
 
-/** Each operation's outcome: undefined = done, else what was said. */
 /**
- * What a change of carrier brings about, a second later by itself: neighbours and addresses of a link go. Asking for a
- * link by name makes the kernel do it now (linkwatch_sync_dev).
+ * What the kernel does later by itself, and what later operations depend on. What a change of carrier brings about, as
+ * neighbours and addresses of a link going: asking for the link by name makes the kernel do it now (linkwatch_sync_dev).
+ * The routes of a new IPv6 address, which is no source or gateway before (addrconf_dad_work): the last of it is done
+ * under the lock that asking for a link takes too.
  */
 async function settle(rtnl: Rtnl): Promise<void> {
-  await Promise.all(LINKS.map((name) => rtnl.links.list({ name })));
+  const ask = (): Promise<unknown> => Promise.all(LINKS.map((name) => rtnl.links.list({ name })));
+  await ask();
+  for (const until = Date.now() + SETTLE_MS; ; ) {
+    const addresses = await rtnl.addresses.list({ family: 'inet6' });
+    const routes = await rtnl.routes.list({ family: 'inet6', table: 255 });
+    const usable = new Set(routes.map(({ dst, link }) => `${dst} ${link}`));
+    const pending = addresses.filter(
+      ({ address, link, flags }) =>
+        flags?.includes('tentative') || !usable.has(`${address.replace(/\/.*/, '/128')} ${link}`),
+    );
+    if (pending.length === 0) break;
+    if (Date.now() > until) throw new Error(`never finished: ${JSON.stringify(pending)}`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  await ask();
 }
 
+/** Each operation's outcome: undefined = done, else what was said. */
 async function applyRtnl(rtnl: Rtnl, netns: Netns, operations: readonly Operation[]): Promise<(string | undefined)[]> {
   const outcomes: (string | undefined)[] = [];
   for (const each of operations) {
@@ -149,7 +167,7 @@ async function applyRtnl(rtnl: Rtnl, netns: Netns, operations: readonly Operatio
         (error: Error) => error.message,
       ),
     );
-    if (each.links) await settle(rtnl);
+    if (each.later) await settle(rtnl);
   }
   return outcomes;
 }
@@ -167,7 +185,7 @@ async function applyIproute2(
     const from = outcomes.length;
     const { tool } = operations[from] as Operation;
     let to = from + 1;
-    while (to < operations.length && !operations[to - 1]?.links && operations[to]?.tool === tool) to++;
+    while (to < operations.length && !operations[to - 1]?.later && operations[to]?.tool === tool) to++;
     const lines = operations.slice(from, to).flatMap((each) => [each.line, MARK[tool]]);
     const { stderr } = await exec(tool, ['-n', netns.name, '-force', '-batch', '-'], {
       input: `${lines.join('\n')}\n`,

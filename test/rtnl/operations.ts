@@ -12,8 +12,8 @@ export interface Operation {
   readonly line: string;
   /** The same by Rtnl; absent: what it lists only, and iproute2 makes on both sides. */
   readonly rtnl?: (rtnl: Rtnl) => Promise<unknown>;
-  /** It is about links: names may mean others from now on, and carriers come and go. */
-  readonly links?: boolean;
+  /** The kernel finishes it later, by itself: carriers that come and go, IPv6 addresses. */
+  readonly later?: boolean;
   /** The same thing added, replaced, appended or deleted, where that makes sense. */
   readonly again?: (verb: Verb) => Operation;
 }
@@ -157,7 +157,7 @@ const anyOptions = fc.record({
 });
 
 function add(spec: LinkSpec, words: string): Operation {
-  return { tool: 'ip', line: words, rtnl: (rtnl) => rtnl.links.add(defined(spec)), links: true };
+  return { tool: 'ip', line: words, rtnl: (rtnl) => rtnl.links.add(defined(spec)), later: true };
 }
 const addBridge = fc
   .record({ name: pick('br0', 'br1'), mac, options: bridgeOptions })
@@ -238,7 +238,7 @@ const deleteLink = anyLink.map(
     tool: 'ip',
     line: `link del ${name}`,
     rtnl: (rtnl) => rtnl.links.delete({ name }),
-    links: true,
+    later: true,
   }),
 );
 
@@ -247,7 +247,7 @@ function set(change: LinkChange, words: string): Operation {
     tool: 'ip',
     line: `link set ${change.name} ${words}`,
     rtnl: (rtnl) => rtnl.links.set(defined(change)),
-    links: true,
+    later: true,
   };
 }
 const setLink = fc.oneof(
@@ -404,6 +404,7 @@ const address = fc
           item.nodad ? 'nodad' : undefined,
         ),
         rtnl: (rtnl) => rtnl.addresses[verb](item),
+        later: six,
       };
     }),
   );
@@ -755,6 +756,7 @@ export const PRELUDE: readonly Operation[] = [
     tool: 'ip',
     line: 'address add fd00:1::1/64 dev va1',
     rtnl: (rtnl) => rtnl.addresses.add({ link: 'va1', address: 'fd00:1::1/64' }),
+    later: true,
   },
   { tool: 'ip', line: 'nexthop add id 5 via 10.1.0.1 fdb' },
   { tool: 'ip', line: 'nexthop add id 1 via 10.0.0.7 dev va0' },
@@ -762,5 +764,6 @@ export const PRELUDE: readonly Operation[] = [
     tool: 'ip',
     line: 'address add fd00::1/64 dev va0',
     rtnl: (rtnl) => rtnl.addresses.add({ link: 'va0', address: 'fd00::1/64' }),
+    later: true,
   },
 ];
