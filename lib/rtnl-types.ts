@@ -204,7 +204,7 @@ export interface VxlanSettings {
   readonly localbypass: boolean;
   /** Bits of the 8-byte VXLAN header that may be set in what is received. Since Linux 6.14. */
   readonly reservedBits: Uint8Array;
-  /** Since Linux 6.17. */
+  /** Since Linux 6.17, which takes it and does not tell it (6.18). */
   readonly mcRoute: boolean;
 }
 

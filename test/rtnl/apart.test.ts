@@ -18,10 +18,10 @@ describeWith(['root', 'ip'], 'apart from iproute2', () => {
         name: 'vx0',
         vni: 7,
         port: 4789,
+        local: 'fd00::1', // a label's policy is IPv6's
         localbypass: false,
         labelPolicy: 'inherit',
         ttlInherit: true,
-        mcRoute: true,
       },
       {
         kind: 'vxlan',
