@@ -132,8 +132,8 @@ export interface Where {
  * ```ts
  * import type { Query } from 'overns';
  *
- * const query: Query = { overlay: 'overns', vni: 42, kind: 'l3', ip: '192.168.0.3' };
- * console.log(query.kind === 'l3' ? query.ip : query.mac); // 192.168.0.3
+ * const key = (query: Query): string => (query.kind === 'l3' ? query.ip : query.mac);
+ * console.log(key({ overlay: 'overns', vni: 42, kind: 'l3', ip: '192.168.0.3' })); // 192.168.0.3
  * ```
  */
 export type Query = Where &
