@@ -102,14 +102,11 @@ void EventLoop::unwatch(int fd) { epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nul
 void EventLoop::breathe() {
   std::array<epoll_event, 64> ready;
   const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), 0);
-  bool any = false;
   for (int i = 0; i < count; ++i) {
     const std::uint32_t id = ready[static_cast<std::size_t>(i)].data.u32;
-    if (id == 0) continue;
-    handler_.ready(id);
-    any = true;
+    if (id != 0) handler_.ready(id);
   }
-  if (any) (void)handler_.turn();
+  (void)handler_.turn();
 }
 
 void EventLoop::rest(std::chrono::nanoseconds time) {

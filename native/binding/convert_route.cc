@@ -152,7 +152,9 @@ void parse_route(const Fields& fields, Command& command) {
   route.flags = fields.bits("flags", kRouteFlags).value_or(0) & kSettable;
   route.nexthop = static_cast<std::uint32_t>(fields.number("nexthop", UINT32_MAX, 1).value_or(0));
   route.preference = fields.word("preference", kPreferences);
-  if (const auto seconds = fields.number("expires", UINT32_MAX)) route.expires = static_cast<std::int64_t>(*seconds);
+  // As it is listed, it may have expired, and be deleted all the same.
+  const auto seconds = fields.integer("expires", deletion ? INT32_MIN : 0, UINT32_MAX);
+  if (seconds && *seconds >= 0) route.expires = *seconds;
   if (const auto metrics = fields.object("metrics")) metrics->values(route_metric_policies(), route.metrics);
   complete(fields, route, deletion);
   command.item = std::move(route);

@@ -236,10 +236,13 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
           constexpr std::size_t kBreath = 1024;  // some 0.3 ms
           if (!core || id == 0) return done();
           core->reactor->run(id, [&](OverlayPort& served) {
-            const Nanoseconds now = monotonic_now();
+            Nanoseconds now = monotonic_now();
             served.engine().begin_reset(triples.size());
             for (std::size_t i = 0; i < triples.size(); ++i) {
-              if (i % kBreath == kBreath - 1) core->reactor->breathe();
+              if (i % kBreath == kBreath - 1) {
+                core->reactor->breathe(id);
+                now = monotonic_now();
+              }
               served.engine().put(triples[i].ip, triples[i].mac, triples[i].vtep, now);
             }
             served.engine().end_reset(now);

@@ -172,9 +172,9 @@ void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
   Ask* ask = ask_for(key);
   if (ask == nullptr) return;
   if (ask->state == State::kAnswered && !ask->ready && now < ask->expires) {
-    // Of an asker whose earlier request was replayed in this round, after the answer was programmed: swallowed before
-    // that, this one has its reply by the replay; come later, by the kernel.
-    if (!(ask->served == request.asker)) {
+    // The same as one that was replayed in this round, after the answer was programmed: swallowed before that, its
+    // asker has the reply by the replay; come later, by the kernel.
+    if (!was_replayed(*ask, request.frame)) {
       output_.replay(request.frame);
       count(stats_.replayed);
     }
@@ -643,7 +643,7 @@ void MissEngine::confirm() {
   const Nanoseconds now = output_.now();
   for (std::size_t i = 0; i < items_.size(); ++i) {
     Ask* ask = asks_.find(flushed_[i]);
-    if (ask != nullptr) ask->served = Mac{};
+    if (ask != nullptr) ask->replayed = 0;
     if (errors_[i] != 0) {
       // Of a pair the neighbour may have been taken: without its FDB entry it answers requests for nothing.
       if (!items_[i].ip.empty()) output_.withdraw(items_[i].ip, Mac{});
@@ -742,7 +742,7 @@ void MissEngine::replay_frames(Ask& ask, Nanoseconds now) {
     const TappedFrame* tapped = frame(owed_.back());
     output_.replay({tapped->bytes.data(), tapped->size});
     count(stats_.replayed);
-    ask.served = tapped->asker;
+    ask.replayed = owed_.back();
     release_frame(owed_.back());
   }
   ask.last_frame = 0;
@@ -750,7 +750,13 @@ void MissEngine::replay_frames(Ask& ask, Nanoseconds now) {
 
 bool MissEngine::has_fresh_frame(const Ask& ask, Nanoseconds now) const {
   const TappedFrame* last = frame(ask.last_frame);
-  return last != nullptr && now - last->at <= kRecent;
+  return last != nullptr && now <= last->at + kRecent;
+}
+
+// Its place in the ring may be another's by now, which is then no longer the same.
+bool MissEngine::was_replayed(const Ask& ask, Bytes request) const {
+  if (ask.replayed == 0 || request.size() > kFrameBytes) return false;
+  return std::equal(request.begin(), request.end(), frames_[(ask.replayed - 1) % frames_.size()].bytes.begin());
 }
 
 // --- punted packets --------------------------------------------------------------------------------------------

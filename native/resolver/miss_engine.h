@@ -167,10 +167,10 @@ class MissEngine {
     bool overtaken = false;  // the lookup under way: by a deletion
     std::uint32_t token = 0;
     Mac asker;                // whose turn a queued lookup waits for; zero: not known, the miss does not name it
-    Mac served;               // whose request was replayed last in this round, after the answer was programmed
     Nanoseconds miss_at = 0;  // 0: no miss was seen yet
     Nanoseconds expires = 0;
     std::uint64_t last_frame = 0;  // the 1-based number of the frame tapped last, 0 = none
+    std::uint64_t replayed = 0;    // of the one replayed last in this round, after the answer was programmed
     bool used() const { return key.kind != 0; }
   };
   struct Due {
@@ -227,6 +227,7 @@ class MissEngine {
   void release_frame(std::uint64_t number);
   void expire_frames(Nanoseconds now);
   void replay_frames(Ask& ask, Nanoseconds now);
+  bool was_replayed(const Ask& ask, Bytes request) const;
   bool has_fresh_frame(const Ask& ask, Nanoseconds now) const;
   const TappedFrame* frame(std::uint64_t number) const;
   void reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep);

@@ -37,8 +37,11 @@ class Reactor final : private EventLoop::Handler {
   void post(std::uint32_t id, std::function<void(OverlayPort&)> task);
   // The same; returns when it has run.
   void run(std::uint32_t id, const std::function<void(OverlayPort&)>& task);
-  // To be called now and then by a task that takes long: answers what is asked meanwhile, of any overlay.
-  void breathe() { loop_.breathe(); }
+  // To be called now and then by a task for this overlay that takes long: answers what is asked meanwhile, of any.
+  void breathe(std::uint32_t id) {
+    touch(id, 0);  // so that what the task has decided is flushed
+    loop_.breathe();
+  }
 
   // Swaps what has gathered into `into`, whose buffers are kept for reuse.
   void take(Outbox& into);

@@ -127,7 +127,7 @@ TEST_CASE("engine: a request is replayed up to a second after the answer") {
   CHECK(std::ranges::count(again, 101U) == 1);
 }
 
-TEST_CASE("engine: of an asker whose kept request was replayed, the one of the same round is not replayed too") {
+TEST_CASE("engine: the same request as the one replayed in this round is not replayed too") {
   World world;
   world.put(kTarget, kMac, kThere);
   world.miss(kTarget);
@@ -139,18 +139,34 @@ TEST_CASE("engine: of an asker whose kept request was replayed, the one of the s
   world.miss(kTarget);
   world.engine.program();
   CHECK(world.take_replayed() == Serials{100});
-  world.tap(kTarget, 1, 101);  // the request of this miss: its asker has the reply
+  world.tap(kTarget, 1, 100);  // the request of this miss: its asker has the reply
   CHECK(world.replayed.empty());
+  world.tap(kTarget, 1, 101);  // of another stack behind the same MAC, maybe
   world.tap(kTarget, 2, 200);
-  CHECK(world.take_replayed() == Serials{200});
+  CHECK(world.take_replayed() == Serials{101, 200});
   world.engine.confirm();
   // In a later round nothing is known of whether it was swallowed.
-  world.tap(kTarget, 1, 102);
-  CHECK(world.take_replayed() == Serials{102});
+  world.tap(kTarget, 1, 100);
+  CHECK(world.take_replayed() == Serials{100});
   world.advance(15 * kMs);
   world.miss(kTarget);
   world.turn();
-  CHECK(world.take_replayed() == Serials{101, 200, 102});  // kept for the next miss all the same
+  CHECK(world.take_replayed() == Serials{100, 101, 200, 100});  // kept for the next miss all the same
+}
+
+TEST_CASE("engine: a put of a moment before the request finds it waiting") {
+  World world;
+  world.miss(kTarget);
+  world.turn();
+  world.said(world.last_lookup(kTarget), Said::kAbsent);
+  world.turn();
+  const Nanoseconds before = world.clock;
+  world.advance(5 * kMs);
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 100);
+  world.engine.put(kTarget, kMac, kThere, before);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{100});
 }
 
 TEST_CASE("engine: a request that waited more than a second is not replayed") {

@@ -77,7 +77,7 @@ describeWith(['root', 'ip'], 'apart from iproute2', () => {
     for (const item of items) expect(listed).toContainEqual(expect.objectContaining(item));
   });
 
-  test('a route that has expired is told with how long ago', async () => {
+  test('a route that has expired is told with how long ago, and deleted as it is told', async () => {
     const netns = await createNetns();
     await using rtnl = await Rtnl.open({ netns: netns.name });
     await rtnl.links.add({ kind: 'bridge', name: 'br0', up: true });
@@ -93,5 +93,7 @@ describeWith(['root', 'ip'], 'apart from iproute2', () => {
     const { expires } = await find();
     const [told] = await netns.ipJson('-6 route show fd09::/64');
     expect([expires, Number(expires) - 1]).toContain(told?.expires);
+    await rtnl.routes.delete(await find()); // as it is listed
+    await expect(find()).rejects.toThrow('gone');
   });
 });
