@@ -252,7 +252,7 @@ class OverlayStory {
       }
       case kReset:
         server_.run([](overns::OverlayPort& port) {
-          port.engine().begin_reset();
+          port.engine().begin_reset(200);
           port.engine().end_reset(overns::monotonic_now());
         });
         break;
