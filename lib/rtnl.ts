@@ -220,7 +220,7 @@ class KernelTable<T, S> implements Table<T, S> {
       { what: `list ${this.#table}s`, netns: this.netns, request: wanted, table: this.#table, op: 'list' },
       this.#rows(wanted),
     );
-    // To the link of an entry the addon has seen; a look at each of a hundred thousand costs as much as making it.
+    // The addon has compared the link of an entry (run_list), of which there may be a hundred thousand.
     const seen = this.#table === 'neighbor' || this.#table === 'fdb' ? 'link' : undefined;
     const keys = Object.keys(wanted).filter((key) => wanted[key] !== undefined && key !== seen);
     const found = keys.length === 0 ? rows : rows.filter((row) => keys.every((key) => matches(key, row, wanted[key])));
