@@ -5,6 +5,7 @@
 import { EXTENDED_FLAGS, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
 
 const ROW_BYTES = 40;
+const ROW_WORDS = ROW_BYTES / Uint32Array.BYTES_PER_ELEMENT;
 /**
  * Rows that share one text. Their strings are slices of it and keep it alive: of a listing of any size, whoever keeps
  * one row keeps the text of as many.
@@ -17,6 +18,8 @@ const MISS = 3;
 const LISTED = 0;
 const DELETE = 2;
 const L2_MISS = 3;
+const VXLAN = 1;
+const RARE = 2;
 const NO_LINK = 0xffff;
 const NO_VNI = 0xffff_ffff;
 const NO_OBJECT = 0xffff_ffff;
@@ -63,52 +66,55 @@ function fdbState(state: number): string {
  */
 export function decodeEntries(source: EntryRows, objects: readonly Item[] = [], at?: bigint): Item[] {
   const { rows, links } = source;
-  const count = rows.byteLength / ROW_BYTES;
-  const view = new DataView(rows.buffer, rows.byteOffset, rows.byteLength);
+  // Four words of a row are all that most need: a field by itself costs several times as much while this is not compiled.
+  const words = new Uint32Array(rows.buffer, rows.byteOffset, rows.byteLength / Uint32Array.BYTES_PER_ELEMENT);
+  const count = words.length / ROW_WORDS;
   const items = new Array<Item>(count);
   let text = '';
   let base = 0;
   for (let i = 0; i < count; i++) {
-    const row = i * ROW_BYTES;
-    const start = view.getUint32(row + 8, true);
+    const row = i * ROW_WORDS;
+    const head = words[row] as number;
+    const more = words[row + 1] as number;
+    const start = words[row + 2] as number;
     if (i % ROWS_PER_TEXT === 0) {
       const next = i + ROWS_PER_TEXT;
-      const end = next < count ? view.getUint32(next * ROW_BYTES + 8, true) : source.text.byteLength;
+      const end = next < count ? (words[next * ROW_WORDS + 2] as number) : source.text.byteLength;
       text = source.text.toString('latin1', start, end);
       base = start;
     }
-    const kind = view.getUint8(row);
+    const kind = head & 0xff;
     if (kind === OBJECT) {
-      const event = objects[view.getUint32(row + 36, true)] as Item;
+      const event = objects[words[row + 9] as number] as Item;
       event.atNs = at;
       items[i] = event;
       continue;
     }
+    const action = (head >>> 8) & 0xff;
+    const flags = (head >>> 16) & 0xff;
+    const state = more & 0xffff;
     const ipAt = start - base;
-    const macAt = ipAt + view.getUint8(row + 3);
-    const macEnd = macAt + view.getUint8(row + 6);
+    const macAt = ipAt + (head >>> 24);
+    const macEnd = macAt + ((more >>> 16) & 0xff);
     const ip = macAt > ipAt ? text.slice(ipAt, macAt) : undefined;
     const mac = macEnd > macAt ? text.slice(macAt, macEnd) : undefined;
-    const link = links[view.getUint16(row + 12, true)] as string;
-    const state = view.getUint16(row + 4, true);
-    const action = view.getUint8(row + 1);
+    const link = links[(words[row + 3] as number) & 0xffff] as string;
     let item: Item;
     if (kind === FDB) {
-      const flags = flagWords[view.getUint8(row + 2)];
+      const named = flagWords[flags];
       item =
         action === LISTED
-          ? fdb(link, mac, ip, fdbState(state), flags)
-          : fdbEvent(action === DELETE ? 'delete' : 'new', link, mac, ip, fdbState(state), flags, at);
+          ? fdb(link, mac, ip, fdbState(state), named)
+          : fdbEvent(action === DELETE ? 'delete' : 'new', link, mac, ip, fdbState(state), named, at);
     } else {
       const word = neighborStates[state] ?? String(state);
       if (action === LISTED) item = neighbor(link, ip, mac, word);
       else if (kind === MISS)
-        item = miss(action === L2_MISS ? 'l2' : 'l3', link, ip, mac, word, view.getUint8(row + 7) !== 0, at);
+        item = miss(action === L2_MISS ? 'l2' : 'l3', link, ip, mac, word, ((more >>> 24) & VXLAN) !== 0, at);
       else item = neighborEvent(action === DELETE ? 'delete' : 'new', link, ip, mac, word, at);
-      const flags = view.getUint8(row + 2);
       if (flags !== 0) item.flags = flagWords[flags];
     }
-    if (kind !== MISS) rare(item, view, row, source);
+    if (((more >>> 24) & RARE) !== 0 && kind !== MISS) rare(item, words, row, source);
     items[i] = item;
   }
   return items;
@@ -185,31 +191,31 @@ function miss(
 }
 
 /** Fields that most entries have not. */
-function rare(item: Item, view: DataView, row: number, source: EntryRows): void {
+function rare(item: Item, words: Uint32Array, row: number, source: EntryRows): void {
   const { links } = source;
-  const vni = view.getUint32(row + 24, true);
+  const vni = words[row + 6] as number;
   if (vni !== NO_VNI) item.vni = vni;
-  const port = view.getUint16(row + 18, true);
+  const port = (words[row + 4] as number) >>> 16;
   if (port !== 0) item.port = port;
-  const via = view.getUint16(row + 14, true);
+  const via = (words[row + 3] as number) >>> 16;
   if (via !== NO_LINK) item.via = links[via];
-  const master = view.getUint16(row + 16, true);
+  const master = (words[row + 4] as number) & 0xffff;
   if (master !== NO_LINK) item.master = links[master];
-  const vlan = view.getUint16(row + 20, true);
+  const vlan = (words[row + 5] as number) & 0xffff;
   if (vlan !== 0) item.vlan = vlan;
-  const nexthop = view.getUint32(row + 32, true);
+  const nexthop = words[row + 8] as number;
   if (nexthop !== 0) item.nexthop = nexthop;
-  const protocol = view.getUint8(row + 22);
+  const protocol = ((words[row + 5] as number) >>> 16) & 0xff;
   if (protocol !== 0) item.protocol = protocol;
-  const extended = view.getUint8(row + 23);
+  const extended = (words[row + 5] as number) >>> 24;
   if (extended !== 0) {
-    const words = Object.keys(EXTENDED_FLAGS).filter((word) => (extended & (EXTENDED_FLAGS[word] as number)) !== 0);
-    item.flags = [...((item.flags as readonly string[] | undefined) ?? []), ...words];
+    const named = Object.keys(EXTENDED_FLAGS).filter((word) => (extended & (EXTENDED_FLAGS[word] as number)) !== 0);
+    item.flags = [...((item.flags as readonly string[] | undefined) ?? []), ...named];
   }
-  const sourceVni = view.getUint32(row + 28, true);
+  const sourceVni = words[row + 7] as number;
   if (sourceVni !== NO_VNI) item.sourceVni = sourceVni;
   if (source.unknown !== undefined) {
-    const unknown = view.getUint32(row + 36, true);
+    const unknown = words[row + 9] as number;
     if (unknown !== NO_OBJECT) item.unknown = source.unknown[unknown];
   }
 }

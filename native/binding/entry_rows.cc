@@ -57,7 +57,6 @@ void EntryRows::add(const NeighborEntry& entry, RowAction action, bool vxlan) {
   row.action = action;
   row.flags = entry.flags;
   row.state = entry.state;
-  row.vxlan = vxlan ? 1 : 0;
   row.text = static_cast<std::uint32_t>(text_.size());
   char text[Ip::kTextSize + Mac::kTextSize];
   if (!entry.ip.empty()) row.ip_length = static_cast<std::uint8_t>(entry.ip.write(text));
@@ -78,6 +77,10 @@ void EntryRows::add(const NeighborEntry& entry, RowAction action, bool vxlan) {
     row.object = static_cast<std::uint32_t>(unknown_.size());
     unknown_.push_back(entry.unknown);
   }
+  const bool rare = entry.via != 0 || entry.master != 0 || row.port != 0 || row.vlan != 0 || row.protocol != 0 ||
+                    row.extended_flags != 0 || row.vni != EntryRow::kNone || row.source_vni != EntryRow::kNone ||
+                    row.nexthop != 0 || row.object != EntryRow::kNone;
+  row.marks = static_cast<std::uint8_t>((vxlan ? EntryRow::kVxlan : 0) | (rare ? EntryRow::kRare : 0));
   rows_.push_back(row);
 }
 

@@ -19,7 +19,7 @@ struct EntryRow {  // little-endian, like every platform that Node's prebuilds r
   std::uint8_t ip_length;  // of the text, 0 = none
   std::uint16_t state;     // NUD_*
   std::uint8_t mac_length;
-  std::uint8_t vxlan;  // a miss: asked by a vxlan device
+  std::uint8_t marks;  // kVxlan, kRare
   std::uint32_t text;  // where the IP begins in the text; the MAC follows
   std::uint16_t link;  // numbers of names
   std::uint16_t via;
@@ -33,6 +33,8 @@ struct EntryRow {  // little-endian, like every platform that Node's prebuilds r
   std::uint32_t nexthop;  // 0 = none
   std::uint32_t object;   // number of the whole event, or of its unknown attributes
 
+  static constexpr std::uint8_t kVxlan = 1;  // a miss: asked by a vxlan device
+  static constexpr std::uint8_t kRare = 2;   // there is something in the fields behind `link`
   static constexpr std::uint16_t kNoLink = 0xffff;
   static constexpr std::uint32_t kNone = 0xffffffff;
 };
