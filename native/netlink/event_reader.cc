@@ -76,8 +76,10 @@ void EventReader::ready(std::uint32_t id) {
       // Until its queue is empty a socket that overflowed is given nothing, without another error
       // (NETLINK_S_CONGESTED). So the loss is told of when all has been read: whoever lists anew then is not misled
       // by older messages that come after.
-      source.congested = false;
       const std::uint32_t drops = socket_drops(fd);
+      // One that overflows meanwhile has been counted, and is told of when that has been read too.
+      if (recv(fd, buffer_.data(), 0, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) return;
+      source.congested = false;
       const std::lock_guard lock(mutex_);
       gathered_[id].overrun += std::max<std::uint32_t>(drops - source.drops, 1);
       ++news_;

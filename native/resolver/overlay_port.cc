@@ -337,6 +337,12 @@ void OverlayPort::read_link_events(DatagramBatch& buffer) {
   }
 }
 
+// A dump may be ahead of the events: what they still tell of a device that it no longer had is of the past.
+bool OverlayPort::is_there(const Link& link) {
+  auto index = link_index(command_, link.name);
+  return index.ok() && *index == link.index;
+}
+
 void OverlayPort::see_link(const Link& link, bool gone) {
   if (link.family == AF_BRIDGE) return;
   if (!gone && link.index == vxlan_) {
@@ -347,14 +353,14 @@ void OverlayPort::see_link(const Link& link, bool gone) {
       if (number != nullptr && value.policy->type == IFLA_VXLAN_PORT) vxlan_port_ = static_cast<std::uint16_t>(*number);
     }
   }
-  if (gone && link.index == vxlan_) {
+  if (gone && link.index == vxlan_ && !lost_) {
     lost_ = true;
     engine_->forget_programmed();
     EngineEvent event;
     event.kind = EventKind::kOverlayLost;
     event.at = monotonic_now();
     emit(event);
-  } else if (!gone && lost_ && link.name == options_.link && link.kind == "vxlan") {
+  } else if (!gone && lost_ && link.name == options_.link && link.kind == "vxlan" && is_there(link)) {
     lost_ = false;
     vxlan_ = link.index;
     if (punt_ && disable_local_bypass(command_, vxlan_))

@@ -102,6 +102,7 @@ class OverlayPort final : public EngineOutput {
   void count_drops();
   void read_link_events(DatagramBatch& buffer);
   void see_link(const Link& link, bool gone);
+  bool is_there(const Link& link);
 
   const std::uint32_t id_;
   const OverlayPortOptions options_;

@@ -297,6 +297,7 @@ TEST_CASE("a dump of what changes meanwhile is data, marked or clean, and never 
     }
   });
   int interrupted = 0;
+  std::vector<Ip> skipped;
   for (int i = 0; i < 30; ++i) {
     RequestBatch request;
     if (i % 3 == 0) encode_get_neighbors(request, AF_INET, 0, 0);
@@ -307,11 +308,16 @@ TEST_CASE("a dump of what changes meanwhile is data, marked or clean, and never 
     REQUIRE(dump.ok());
     interrupted += dump->interrupted ? 1 : 0;
     if (i % 3 != 0) continue;
-    // What did not change is there in any case.
+    // What did not change is there; but the kernel goes on by its place in a hash chain, and skips one when what stood
+    // before it has been deleted. A datagram that was lost would be hundreds.
     const std::set<Ip> seen = neighbors_in(*dump);
-    std::size_t missing = 0;
-    for (std::uint32_t k = 0; k < kStable; ++k) missing += seen.contains(neighbor(bridge, k).ip) ? 0 : 1;
-    CHECK(missing == 0);
+    std::vector<Ip> missing;
+    for (std::uint32_t k = 0; k < kStable; ++k) {
+      const Ip stable = neighbor(bridge, k).ip;
+      if (!seen.contains(stable)) missing.push_back(stable);
+    }
+    CHECK(missing.size() <= 2);
+    skipped.insert(skipped.end(), missing.begin(), missing.end());
   }
   stop = true;
   changer.join();
@@ -322,6 +328,12 @@ TEST_CASE("a dump of what changes meanwhile is data, marked or clean, and never 
   auto dump = socket.dump(request);
   REQUIRE(dump.ok());
   CHECK_FALSE(dump->interrupted);
+  RequestBatch again;
+  encode_get_neighbors(again, AF_INET, 0, 0);
+  auto neighbors = socket.dump(again);
+  REQUIRE(neighbors.ok());
+  const std::set<Ip> seen = neighbors_in(*neighbors);
+  for (const Ip& each : skipped) CHECK(seen.contains(each));
 }
 
 TEST_CASE("answers that no kernel gives") {

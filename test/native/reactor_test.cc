@@ -36,7 +36,7 @@ const Ip kHere = ip("10.0.0.10");
 const Ip kThere = ip("10.0.0.11");
 
 template <class Condition>
-bool eventually(Condition condition, std::chrono::milliseconds limit = 3000ms) {
+bool eventually(Condition condition, std::chrono::milliseconds limit = 30s) {
   const auto end = std::chrono::steady_clock::now() + limit;
   while (std::chrono::steady_clock::now() < end) {
     if (condition()) return true;
@@ -147,29 +147,39 @@ class Site {
   }
   std::optional<Mac> programmed(const Ip& target) { return neighbor(*in_overlay, target, NUD_PERMANENT); }
 
+  // How often the container has asked for it: the kernel counts on from the unicast probes that it leaves out
+  // (__neigh_event_send), and asks again after a second.
+  std::uint32_t asked(const Ip& target) {
+    constexpr std::uint32_t kUnicastProbes = 3;
+    for (const NeighborEntry& entry : neighbors(*in_container, target.family)) {
+      if (entry.ip == target && entry.probes) return *entry.probes - kUnicastProbes;
+    }
+    return 0;
+  }
+
   static std::optional<Mac> neighbor(CommandSocket& socket, const Ip& target, unsigned states) {
-    RequestBatch batch;
-    encode_get_neighbors(batch, target.family, 0, 0);
-    auto dump = socket.dump(batch);
-    REQUIRE(dump.ok());
-    MessageReader reader(dump->bytes);
-    while (const auto message = reader.next()) {
-      const auto entry = decode_neighbor(*message);
-      if (entry && entry->ip == target && entry->mac && (entry->state & states) != 0) return entry->mac;
+    for (const NeighborEntry& entry : neighbors(socket, target.family)) {
+      if (entry.ip == target && entry.mac && (entry.state & states) != 0) return entry.mac;
     }
     return std::nullopt;
   }
 
-  std::vector<NeighborEntry> fdb() {
+  static std::vector<NeighborEntry> neighbors(CommandSocket& socket, std::uint8_t family) {
     RequestBatch batch;
-    encode_get_neighbors(batch, AF_BRIDGE, 0, 0);
-    auto dump = in_overlay->dump(batch);
+    encode_get_neighbors(batch, family, 0, 0);
+    auto dump = socket.dump(batch);
     REQUIRE(dump.ok());
     std::vector<NeighborEntry> entries;
     MessageReader reader(dump->bytes);
     while (const auto message = reader.next()) {
-      if (auto entry = decode_neighbor(*message); entry && !entry->ip.empty()) entries.push_back(*entry);
+      if (auto entry = decode_neighbor(*message)) entries.push_back(std::move(*entry));
     }
+    return entries;
+  }
+
+  std::vector<NeighborEntry> fdb() {
+    auto entries = neighbors(*in_overlay, AF_BRIDGE);
+    std::erase_if(entries, [](const NeighborEntry& entry) { return entry.ip.empty(); });
     return entries;
   }
   std::size_t punt_rows() {
@@ -331,7 +341,8 @@ TEST_CASE("reactor: what is known is answered without anybody else, IPv4 and IPv
     INFO(target.to_string());
     serving.know(target, hardware, kThere);
     site->ask(target);
-    CHECK(eventually([&] { return site->known(target) == hardware; }, 800ms));  // the asker would repeat it after 1 s
+    CHECK(eventually([&] { return site->known(target) == hardware; }));
+    CHECK(site->asked(target) == 1);
     CHECK(site->programmed(target) == hardware);
   }
   const auto rows = site->fdb();
@@ -358,7 +369,8 @@ TEST_CASE("reactor: what is not known is asked for once, and answered when the s
   CHECK(serving.lookups[0].key == AskKey::of(target));
   CHECK_FALSE(site->programmed(target));
   serving.found(serving.lookups[0], mac("02:42:c0:a8:00:03"), kThere);
-  CHECK(eventually([&] { return site->known(target).has_value(); }, 700ms));
+  CHECK(eventually([&] { return site->known(target).has_value(); }));
+  CHECK(site->asked(target) == 1);
   serving.take();
   CHECK(serving.lookups.size() == 1);
   CHECK(serving.port->stats().lookups == 1);
@@ -399,8 +411,10 @@ TEST_CASE("reactor: entries that were there are taken over") {
   RequestBatch batch;
   encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE, entry);
   REQUIRE(site->in_overlay->execute(batch).ok());
+  const auto began = std::chrono::steady_clock::now();
   Serving serving(*site, [](OverlayPortOptions& options) { options.engine.answer_ttl_ms = 200; });
-  CHECK(site->programmed(entry.ip));
+  const bool programmed = site->programmed(entry.ip).has_value();
+  CHECK((programmed || std::chrono::steady_clock::now() - began >= 200ms));
   CHECK(eventually([&] { return !site->programmed(entry.ip); }));
 }
 
@@ -420,7 +434,8 @@ TEST_CASE("reactor: the vxlan device goes and comes back") {
   const Ip other = ip("192.168.0.4");
   serving.know(other, mac("02:42:c0:a8:00:04"), kThere);
   site->ask(other);
-  CHECK(eventually([&] { return site->known(other).has_value(); }, 800ms));
+  CHECK(eventually([&] { return site->known(other).has_value(); }));
+  CHECK(site->asked(other) == 1);
 }
 
 TEST_CASE("reactor: an overlay without its devices, or no overlay at all, is refused and leaves nothing open") {
@@ -565,15 +580,12 @@ TEST_CASE("reactor: misses that the kernel drops are counted, and their requests
     for (int i = 0; i < kTargets; ++i) site->ask(ip("192.168.0." + std::to_string(100 + i)));
   }
   CHECK(eventually([&] { return serving.count(EventKind::kOverrun) >= 1; }));
-  std::size_t known = 0;
-  CHECK(eventually(
-      [&] {
-        known = 0;
-        for (int i = 0; i < kTargets; ++i) known += site->known(ip("192.168.0." + std::to_string(100 + i))) ? 1 : 0;
-        return known == kTargets;
-      },
-      800ms));
-  CHECK(known == kTargets);
+  for (int i = 0; i < kTargets; ++i) {
+    const Ip target = ip("192.168.0." + std::to_string(100 + i));
+    INFO(target.to_string());
+    CHECK(eventually([&] { return site->known(target).has_value(); }));
+    CHECK(site->asked(target) == 1);
+  }
 }
 
 TEST_CASE("reactor: the punt is there while the host's lo is up, and not made again and again") {
@@ -590,8 +602,8 @@ TEST_CASE("reactor: the punt is there while the host's lo is up, and not made ag
     site->host_lo(false);
     site->host_lo(true);
   }
-  CHECK(eventually([&] { return site->punt_rows() == 1; }));
-  std::this_thread::sleep_for(20ms);
+  for (int round = 0; round < 2; ++round) const Serving::Pause read(serving);
+  CHECK(site->punt_rows() == 1);
   // From here on nothing changes any more.
   const std::uint32_t groups[] = {RTNLGRP_NEIGH};
   auto news = open_event_socket(site->overlay.path(), {groups, 1 << 20, EventFilter::kNone});
@@ -624,7 +636,8 @@ TEST_CASE("reactor: the bridge goes and comes back") {
     INFO(target.to_string());
     serving.know(target, mac("02:42:c0:a8:00:03"), kThere);
     site->ask(target);
-    CHECK(eventually([&] { return site->known(target).has_value(); }, 800ms));
+    CHECK(eventually([&] { return site->known(target).has_value(); }));
+    CHECK(site->asked(target) == 1);
   }
 }
 
@@ -656,6 +669,30 @@ TEST_CASE("reactor: what happens while more is told of links than can be kept is
   CHECK(serving.count(EventKind::kOverlayLost) == 1);
   site->ask(target);
   CHECK(eventually([&] { return site->programmed(target).has_value(); }));
+}
+
+TEST_CASE("reactor: a device that has gone is told of once, whichever tells first") {
+  auto site = Site::make();
+  if (!site) return;
+  Serving serving(*site);
+  {
+    // The events of its end stand before those that were lost, and are read after the dump that makes up for these.
+    const Serving::Pause pause(serving);
+    support::delete_link(*site->in_overlay, "vxlan1");
+    RequestBatch batch;
+    LinkSpec spec;
+    spec.name = "c1";
+    spec.alias = std::string(200, 'x');
+    for (int i = 0; i < 3000; ++i) encode_link(batch, spec, 0);
+    REQUIRE(site->in_overlay->execute(batch).ok());
+  }
+  CHECK(eventually([&] { return serving.count(EventKind::kOverlayLost) >= 1; }));
+  for (int round = 0; round < 2; ++round) const Serving::Pause read(serving);
+  CHECK(serving.count(EventKind::kOverlayLost) == 1);
+  CHECK(serving.count(EventKind::kOverlayBack) == 0);
+  site->make_vxlan();
+  CHECK(eventually([&] { return serving.count(EventKind::kOverlayBack) >= 1; }));
+  CHECK(serving.count(EventKind::kOverlayBack) == 1);
 }
 
 TEST_CASE("reactor: a packet for an unknown MAC goes on to its host, also when the MTU has grown since") {
