@@ -9,7 +9,7 @@ export default defineConfig({
     pool: 'forks',
     // Kernel timing is part of what is tested: more workers than CPUs would test the scheduler.
     maxWorkers: 2,
-    testTimeout: 30_000,
+    testTimeout: 120_000,
     hookTimeout: 60_000,
     teardownTimeout: 20_000,
     globalSetup: ['test/support/global.ts'],

@@ -79,7 +79,7 @@ await script(async () => {
     [
       join(root, 'node_modules/vitest/vitest.mjs'),
       'run',
-      '--testTimeout=120000',
+      '--testTimeout=480000',
       '--hookTimeout=240000',
       ...process.argv.slice(2),
     ],

@@ -1,13 +1,14 @@
 /** A real Consul agent per test or file, on free ports of the loopback of this namespace or of a given one. */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { request as httpRequest } from 'node:http';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onCleanup } from './cleanup.js';
 import type { Netns } from './netns.js';
-import { exec, type Running, spawn } from './process.js';
+import { type Running, spawn } from './process.js';
 
 export interface ConsulOptions {
   /** The namespace to run in (its loopback is up already). Default: the test's own. */
@@ -52,6 +53,7 @@ export async function http(
   body?: string | Buffer,
   headers: Readonly<Record<string, string>> = {},
 ): Promise<HttpResult> {
+  if (!netns) return httpFromHere(method, url, body ?? '', headers);
   const script = `
     const [method, url, headers] = JSON.parse(process.argv[1]);
     const chunks = [];
@@ -65,11 +67,33 @@ export async function http(
     request.on('error', (error) => { console.error(error.message); process.exitCode = 1; });
     request.end(body);`;
   const args = ['--input-type=module', '-e', script, JSON.stringify([method, url, headers])];
-  const options = { input: body ?? '' };
-  const { stdout } = netns
-    ? await netns.exec(process.execPath, args, options)
-    : await exec(process.execPath, args, options);
+  const { stdout } = await netns.exec(process.execPath, args, { input: body ?? '' });
   return JSON.parse(stdout) as HttpResult;
+}
+
+function httpFromHere(
+  method: string,
+  url: string,
+  body: string | Buffer,
+  headers: Readonly<Record<string, string>>,
+): Promise<HttpResult> {
+  return new Promise((resolve, reject) => {
+    const options = {
+      method,
+      headers: { ...headers, 'Content-Length': Buffer.byteLength(body) },
+      // A connection of its own: a kept one may be to an agent that has ended.
+      agent: false,
+      signal: AbortSignal.timeout(60_000),
+    };
+    const request = httpRequest(url, options, (response) => {
+      const parts: Buffer[] = [];
+      response.on('data', (part: Buffer) => parts.push(part));
+      response.on('error', reject);
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body: Buffer.concat(parts).toString() }));
+    });
+    request.on('error', reject);
+    request.end(body);
+  });
 }
 
 export class Consul implements AsyncDisposable {
@@ -103,6 +127,19 @@ export class Consul implements AsyncDisposable {
 
   /** Starts an agent and waits until it has a leader. */
   static async start(options: ConsulOptions = {}): Promise<Consul> {
+    for (let tries = 1; ; tries++) {
+      const consul = await Consul.#configured(options);
+      try {
+        await consul.restart();
+        return consul;
+      } catch (error) {
+        // One of its ports went to somebody else before it was up.
+        if (tries === 5 || options.netns || !/address already in use/.test(String(error))) throw error;
+      }
+    }
+  }
+
+  static async #configured(options: ConsulOptions): Promise<Consul> {
     const { netns, address = '127.0.0.1', acl = false, config: more = {} } = options;
     const folder = await mkdtemp(join(tmpdir(), 'ot-consul-'));
     onCleanup(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
@@ -120,9 +157,7 @@ export class Consul implements AsyncDisposable {
     };
     await writeFile(join(folder, 'config.json'), JSON.stringify(config));
     const args = ['agent', '-dev', `-config-file=${join(folder, 'config.json')}`, `-node=ot${port}`];
-    const consul = new Consul(folder, address, port, args, token, netns);
-    await consul.restart();
-    return consul;
+    return new Consul(folder, address, port, args, token, netns);
   }
 
   /** Starts the agent (again): what it held is gone, it keeps its data in memory. */

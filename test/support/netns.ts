@@ -41,7 +41,12 @@ export async function removeNetns(name: string): Promise<void> {
   }
   // The vxlan device itself, should something still hold the namespace open.
   await exec('ip', ['-n', name, 'link', 'del', 'vxlan1'], { check: false });
-  await exec('ip', ['netns', 'del', name]);
+  try {
+    await exec('ip', ['netns', 'del', name]);
+  } catch (error) {
+    // Gone meanwhile is fine, too.
+    if (existsSync(`/run/netns/${name}`)) throw error;
+  }
 }
 
 /** A namespace of a test. */

@@ -3,12 +3,18 @@ import { type ChildProcess, spawn as nodeSpawn, type SpawnOptions } from 'node:c
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onCleanup } from './cleanup.js';
 
+/** How much longer than on an idle machine a process may take: no limit here is a claim of a test. */
+const SLOWNESS = process.env.OVERNS_TEST_SANITIZED ? 6 : 3;
+const EXEC_MS = 20_000 * SLOWNESS;
+const WAIT_MS = 10_000 * SLOWNESS;
+const GRACE_MS = 30_000;
+
 export interface ExecOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
   /** Written to the command's stdin. */
   readonly input?: string | Buffer;
-  /** Milliseconds until the command is killed. Default 20000. */
+  /** Milliseconds until the command is killed. Default a minute, two under sanitizers. */
   readonly timeout?: number;
   /** False: a failing command resolves instead of rejecting. Default true. */
   readonly check?: boolean;
@@ -23,7 +29,7 @@ export interface ExecResult {
 
 /** Runs a command to its end. Rejects when it fails, with its stderr in the message, unless `check` is false. */
 export async function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
-  const { timeout = 20_000, check = true, input } = options;
+  const { timeout = EXEC_MS, check = true, input } = options;
   const child = nodeSpawn(command, args, {
     env: options.env ?? process.env,
     cwd: options.cwd,
@@ -135,7 +141,7 @@ export class Running implements AsyncDisposable {
   }
 
   /** Resolves to the match once the stream contains the pattern; rejects when the process ends first or is late. */
-  async waitFor(pattern: RegExp, stream: 'stdout' | 'stderr' = 'stderr', timeout = 10_000): Promise<RegExpExecArray> {
+  async waitFor(pattern: RegExp, stream: 'stdout' | 'stderr' = 'stderr', timeout = WAIT_MS): Promise<RegExpExecArray> {
     const look = () => pattern.exec(stream === 'stdout' ? this.#stdout : this.#stderr);
     const until = Date.now() + timeout;
     for (;;) {
@@ -158,7 +164,7 @@ export class Running implements AsyncDisposable {
   }
 
   /** Sends the signal, waits, and kills what does not heed it. Resolves to the exit status. */
-  async stop(signal: NodeJS.Signals = 'SIGTERM', grace = 5_000): Promise<number> {
+  async stop(signal: NodeJS.Signals = 'SIGTERM', grace = GRACE_MS): Promise<number> {
     if (!this.#ended) this.child.kill(signal);
     const late = sleep(grace, undefined, { ref: false }).then(() => {
       if (!this.#ended) this.child.kill('SIGKILL');
