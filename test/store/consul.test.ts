@@ -328,10 +328,9 @@ describeWith(['consul'], 'Consul', () => {
       await next();
       const waiting = changes.next();
       await sleep(50);
-      const started = performance.now();
       controller.abort();
-      await expect(waiting).rejects.toMatchObject({ code: 'ABORT_ERR' });
-      expect(performance.now() - started).toBeLessThan(500);
+      const late = sleep(5000, 'late', { ref: false });
+      await expect(Promise.race([waiting, late])).rejects.toMatchObject({ code: 'ABORT_ERR' });
     });
 
     test('close ends watches, and refuses what is under way', async () => {
@@ -428,7 +427,8 @@ describeWith(['consul'], 'Consul that goes away', () => {
     };
     const started = performance.now();
     await expect(store.lookup(l3(IP), never)).rejects.toMatchObject(refused);
-    expect(performance.now() - started).toBeLessThan(2000);
+    // Four attempts that run into their limits of 2 s would take as long.
+    expect(performance.now() - started).toBeLessThan(8000);
     await expect(store.publish(endpoint(MAC, VTEP, IP))).rejects.toMatchObject({ code: 'OVERNS_STORE' });
     await expect(follow(store).next()).rejects.toMatchObject({ code: 'OVERNS_STORE' });
 
@@ -458,12 +458,13 @@ describeWith(['consul'], 'Consul that goes away', () => {
     try {
       // Each of its threads stops for itself.
       await sleep(100);
-      const begun = performance.now();
-      await expect(store.lookup(l3(IP), { signal: AbortSignal.timeout(200) })).rejects.toMatchObject({
+      const looking = store.lookup(l3(IP), { signal: AbortSignal.timeout(200) });
+      // Before a later timer, and that before the one that ends an attempt.
+      const late = sleep(1000, 'late', { ref: false });
+      await expect(Promise.race([looking, late])).rejects.toMatchObject({
         code: 'ABORT_ERR',
         cause: { name: 'TimeoutError' },
       });
-      expect(performance.now() - begun).toBeLessThan(1000);
       const patient = store.lookup(l3(IP), never);
       await sleep(300);
       process.kill(agent.pid, 'SIGCONT');
