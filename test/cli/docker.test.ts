@@ -77,7 +77,8 @@ describeWith(['root', 'ip', 'ping', 'docker'], 'Docker', () => {
     await docker.cli(['restart', '-t', '0', 'again']);
     // The kernel removes a dead namespace's links a moment later.
     let last = await overns(attach, { env });
-    for (let tries = 0; last.code !== 0 && tries < 50; tries++) last = await overns(attach, { env });
+    for (const deadline = Date.now() + 60_000; last.code !== 0 && Date.now() < deadline; )
+      last = await overns(attach, { env });
     expect(last).toMatchObject({ code: 0, stdout: expect.stringMatching(/^attached again to overlay/) });
     expect((await (await docker.inspect('again')).run('ip', 'address', 'show', 'eth0')).stdout).toContain(
       '192.168.0.2/24',

@@ -52,73 +52,64 @@ async function change(netns: Netns): Promise<void> {
   }
 }
 
-/** Both have seen the last thing that happens. */
-async function last(netns: Netns, ...outputs: (() => string)[]): Promise<void> {
-  for (let tries = 0; tries < 40; tries++) {
+/** All of them have begun to listen: what they hear from now on comes after the mark `begin0`. */
+async function begin(netns: Netns, ...outputs: (() => string)[]): Promise<void> {
+  const deadline = Date.now() + 30_000;
+  for (let tries = 0; !outputs.every((output) => output().includes('first')); tries++) {
+    if (Date.now() > deadline) throw new Error('nothing is heard');
     // No bridge: its news as such are the business of `bridge monitor`.
-    await netns.ip(`link add last${tries} type veth peer name tsal${tries}`);
+    await netns.ip(`link add first${tries} type veth peer name tsrif${tries}`);
     await sleep(100);
-    if (outputs.every((output) => output().includes('last'))) {
-      await sleep(300);
-      return;
-    }
   }
-  throw new Error('nothing is heard');
+  await netns.ip('link add begin0 type veth peer name begin1');
 }
+
+/** What came between the marks: after the last word of `begin0`, before the first of `end0`. */
+function between<T>(items: T[]): T[] {
+  const about = (mark: string) => (item: T) => JSON.stringify(item).includes(mark);
+  return items.slice(items.findLastIndex(about('begin0')) + 1, items.findIndex(about('end0')));
+}
+
 describeWith(['root', 'ip'], 'monitor beside ip monitor', () => {
   test('line by line', async () => {
     const netns = await createNetns();
     const groups = ['link', 'address', 'route', 'neigh'];
     const theirs = netns.spawn('ip', ['monitor', ...groups]);
     const ours = start(`monitor ${groups.join(' ')} --netns ${netns.name}`);
-    await last(
+    await begin(
       netns,
       () => theirs.stdout,
       () => ours.stdout,
     );
-    const [from, since] = [theirs.stdout.length, ours.stdout.length];
     await change(netns);
     // By what only now comes: a device named so anew.
     await netns.ip('link add end0 type veth peer name end1');
     await ours.waitFor(/end0/, 'stdout');
     await theirs.waitFor(/end0/, 'stdout');
-    const upTo = (lines: string[]): string[] =>
-      lines.slice(
-        0,
-        lines.findIndex((line) => line.includes('end0')),
-      );
-    const expected = upTo(linesOf(theirs.stdout.slice(from)));
-    const printed = upTo(linesOf(ours.stdout.slice(since)));
+    const expected = between(linesOf(theirs.stdout));
+    const printed = between(linesOf(ours.stdout));
     expect(expected.length).toBeGreaterThan(80);
     expect(printed).toEqual(expected);
     await theirs.stop('SIGTERM');
     expect(await ours.stop('SIGINT')).toBe(0);
-  }, 60_000);
+  });
 
   test('as JSON Lines: an object for each entry of the text, in the same order', async () => {
     const netns = await createNetns();
     const groups = ['link', 'address', 'route', 'neigh'];
     const text = start(`monitor ${groups.join(' ')} --netns ${netns.name}`);
     const json = start(`monitor ${groups.join(' ')} --netns ${netns.name} --json`);
-    await last(
+    await begin(
       netns,
       () => text.stdout,
       () => json.stdout,
     );
-    const [from, since] = [text.stdout.length, json.stdout.length];
     await change(netns);
     await netns.ip('link add end0 type veth peer name end1');
     await text.waitFor(/end0/, 'stdout');
     await json.waitFor(/end0/, 'stdout');
-    const entries = linesOf(text.stdout.slice(from)).filter((line) => !/^\s/.test(line));
-    const events = linesOf(json.stdout.slice(since)).map((line) => JSON.parse(line));
-    const upTo = <T>(list: T[]): T[] =>
-      list.slice(
-        0,
-        list.findIndex((item) => JSON.stringify(item).includes('end0')),
-      );
-    const about = upTo(entries);
-    const told = upTo(events);
+    const about = between(linesOf(text.stdout).filter((line) => !/^\s/.test(line)));
+    const told = between(linesOf(json.stdout).map((line) => JSON.parse(line)));
     expect(told.length).toBe(about.length);
     for (const [at, event] of told.entries()) {
       const line = about[at] as string;
@@ -132,16 +123,13 @@ describeWith(['root', 'ip'], 'monitor beside ip monitor', () => {
     }
     for (const kind of ['link', 'address', 'route', 'neighbor']) expect(told.some((e) => e.kind === kind)).toBe(true);
     for (const each of [text, json]) expect(await each.stop('SIGINT')).toBe(0);
-  }, 60_000);
+  });
 
   test('several namespaces, and named ones that come and go', async () => {
     const [a, b] = [await createNetns(), await createNetns()];
     const name = uniqueName();
     const text = start(`monitor link netns --netns ${a.name} --netns ${b.name}`);
-    for (let tries = 0; !/a\d/.test(text.stdout) && tries < 50; tries++) {
-      await a.ip(`link add a${tries} type bridge`);
-      await sleep(100);
-    }
+    await begin(a, () => text.stdout);
     await b.ip('link add b0 type bridge');
     await text.waitFor(new RegExp(`^\\[${b.name}\\] \\d+: b0: <`, 'm'), 'stdout');
     await exec('ip', ['netns', 'add', name]);
