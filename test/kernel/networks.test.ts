@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'vitest';
 import { Overlay, type OvernsError, openStore, type Resolver } from '../../lib/index.js';
 import { Consul } from '../support/consul.js';
 import { type Host, manyHosts, twoHosts, uniqueName } from '../support/netns.js';
-import { Cold, record, Site, Station, startResolver, twoSites, until } from '../support/overlay.js';
+import { Cold, PROMPT_MS, record, Site, Station, startResolver, twoSites, until } from '../support/overlay.js';
 import { ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
 
@@ -48,7 +48,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'several networks', () => {
       await cold.go();
       const asked = await Promise.all([...stations.values()].map(([asker]) => asker.ask('192.168.0.3')));
       for (const { ms, packets } of asked) {
-        expect(ms, `round ${round}`).toBeLessThan(500);
+        expect(ms, `round ${round}`).toBeLessThan(PROMPT_MS);
         expect(packets, `round ${round}`).toBe(2);
       }
     }
@@ -67,7 +67,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'several networks', () => {
       const others = [...stations].filter(([other]) => other !== vni).map(([, [, station]]) => station);
       await cold.go();
       const before = await Promise.all([target, ...others].map((station) => station.sent()));
-      expect((await asker.ask('192.168.0.3')).ms).toBeLessThan(500);
+      expect((await asker.ask('192.168.0.3')).ms).toBeLessThan(PROMPT_MS);
       const after = await Promise.all([target, ...others].map((station) => station.sent()));
       expect((after[0] as number) - (before[0] as number), `the target in ${vni}`).toBeGreaterThan(0);
       expect(after.slice(1), `the others, while ${vni} is asked`).toEqual(before.slice(1));
@@ -83,7 +83,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'several networks', () => {
       stations.get(42)?.[0].ask(only.ip),
       stations.get(43)?.[0].ask(only.ip, { waitMs: 600 }),
     ]);
-    expect(asked[0]?.ms).toBeLessThan(500);
+    expect(asked[0]?.ms).toBeLessThan(PROMPT_MS);
     expect(asked[1]?.ms).toBeUndefined();
     await until(() => seen.some((event) => event.kind === 'unresolved'), 'an unresolved miss');
     const about = seen.flatMap((event) =>
@@ -150,7 +150,7 @@ describeWith(['root', 'ip', 'ping'], 'how large a packet', () => {
     expect((await station.ask(b.container.ip, { size: expected - 28 })).packets).toBe(1);
     const fragmented = await station.ask(b.container.ip, { size: expected - 27 });
     expect(fragmented.packets).toBe(2);
-    expect(fragmented.ms).toBeLessThan(500);
+    expect(fragmented.ms).toBeLessThan(PROMPT_MS);
   });
 
   test('more than the underlay carries is refused, and nothing made', async () => {

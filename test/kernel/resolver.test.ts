@@ -15,7 +15,17 @@ import {
 import { runChild, said, startChild } from '../support/child.js';
 import { moreThan, openFiles } from '../support/machine.js';
 import { createNetns, manyHosts, twoHosts } from '../support/netns.js';
-import { Cold, record, Site, Station, startResolver, twoSites, until } from '../support/overlay.js';
+import {
+  ASKS_AGAIN_MS,
+  Cold,
+  PROMPT_MS,
+  record,
+  Site,
+  Station,
+  startResolver,
+  twoSites,
+  until,
+} from '../support/overlay.js';
 import { ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
 
@@ -64,7 +74,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       await resolver.add(a.overlay);
       await resolver.add(b.overlay);
       await cold.go();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       await until(() => resolver.stats().answers >= 2, 'two answers');
       const before = resolver.stats();
 
@@ -75,7 +85,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       const left = await b.netns.bridgeJson('fdb show dev vxlan1');
       expect(left).toEqual(rows.filter((row) => !isPunt(row)));
       expect(await b.netns.ipJson('neigh show dev vxlan1')).toMatchObject([{ dst: a.container.ip }]);
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       await cold.go();
       expect((await stations[1].ask(a.container.ip, { waitMs: 200 })).ms).toBeUndefined();
       // What was counted for it is not forgotten, and its removal twice is nothing.
@@ -86,7 +96,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
 
       await resolver.add(b.overlay, store);
       await cold.go();
-      expect((await stations[1].ask(a.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[1].ask(a.container.ip)).ms).toBeLessThan(PROMPT_MS);
       await expect(resolver.add(b.overlay)).rejects.toMatchObject({ code: 'EBUSY' });
     });
 
@@ -206,7 +216,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
         hint: expect.stringContaining('takeover'),
       });
       await cold.go();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
 
       const second = await startResolver({ overlays: [again], store, takeover: true });
       await until(() => seen.some(({ kind }) => kind === 'overlay-lost'), 'overlay-lost');
@@ -218,7 +228,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       };
       const before = [served(first), served(second)];
       await cold.go();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       // One answers for A now, the other still for B.
       await until(() => served(second) > (before[1] as number), 'an answer of the second');
       await until(() => served(first) > (before[0] as number), 'an answer of the first');
@@ -226,7 +236,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       for (let round = 0; round < 5; round++) {
         const next = await startResolver({ overlays: [again], store, takeover: true });
         await cold.go();
-        expect((await stations[0].ask(b.container.ip)).ms, `round ${round}`).toBeLessThan(500);
+        expect((await stations[0].ask(b.container.ip)).ms, `round ${round}`).toBeLessThan(PROMPT_MS);
         await until(
           () => served(next) > 0,
           () => `an answer in round ${round}: ${JSON.stringify(next.stats())}`,
@@ -266,7 +276,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       );
       expect(await crossing).toMatchObject({ lost: 0 });
       await cold.go();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
 
       // The other way round, and then killed: whoever comes next finds it free and clean.
       const taker = startChild(script, { ...args, takeover: true });
@@ -276,7 +286,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       await taker.exited;
       const last = await startResolver({ overlays: [a.overlay, b.overlay], store });
       await cold.go();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       expect(last.stats().answers).toBeGreaterThan(0);
       expect((await a.netns.bridgeJson('fdb show dev vxlan1')).filter(isPunt)).toHaveLength(1);
     });
@@ -325,7 +335,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       const { a, b, stations, cold, endpoints } = await setUp();
       const resolver = await startResolver({ overlays: [a.overlay, b.overlay], store: await memoryOf(...endpoints) });
       const seen = record(resolver);
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       await a.netns.ip('link del vxlan1');
       await until(() => seen.some(({ kind }) => kind === 'overlay-lost'), 'overlay-lost');
       // Made anew as the seed makes it: on the host, then moved.
@@ -337,9 +347,9 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       await a.netns.ip('link set vxlan1 up');
       await until(() => seen.some(({ kind }) => kind === 'overlay-back'), 'overlay-back');
       await cold.go();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       await cold.go();
-      expect((await stations[1].ask(a.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[1].ask(a.container.ip)).ms).toBeLessThan(PROMPT_MS);
     });
 
     test('is pulled from under it: namespace and all', async () => {
@@ -369,7 +379,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
     });
     const once = async (): Promise<void> => {
       await cold.go();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
     };
 
     test('of a miss and its answer', async () => {
@@ -535,13 +545,13 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       });
       await using resolver = await startResolver({ overlays: [a.overlay], store });
       const events = resolver.events({ kinds: ['resolved'] });
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       expect(queries).toEqual([{ kind: 'l3', ip: b.container.ip, overlay: a.overlay.name, vni: 42 }]);
       expect((await events.next()).value).toMatchObject({ by: 'store', endpoint: truth() });
       // Known from now on.
       await cold.go();
       await back();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       expect((await events.next()).value).toMatchObject({ by: 'table' });
       expect(queries).toHaveLength(1);
     });
@@ -549,24 +559,36 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
     test('null is remembered for negativeTtlMs, and one lookup serves all who ask', async () => {
       await cold.go();
       const [absent] = strangers;
-      const store = own(() => null);
+      const times: number[] = [];
+      const store = own(() => {
+        times.push(performance.now());
+        return null;
+      });
       await using resolver = await startResolver({ overlays: [a.overlay], store, negativeTtlMs: 1000 });
       const seen = record(resolver);
       const ask = async (): Promise<void> => {
         await a.container.netns.ip(`neigh flush dev eth0 to ${absent}`);
         expect((await stations[0].ask(absent, { waitMs: 30 })).ms).toBeUndefined();
       };
-      const started = performance.now();
-      for (let round = 0; round < 8; round++) await ask();
-      expect(performance.now() - started, 'the machine is too slow for this').toBeLessThan(1000);
-      expect(store.asked).toEqual([absent]);
-      expect(resolver.stats().negative).toBeGreaterThanOrEqual(7);
-      expect(seen.filter(({ kind }) => kind === 'unresolved')).toMatchObject([
-        { cause: 'absent', miss: { kind: 'l3', ip: absent } },
-      ]);
+      const rounds = 8;
+      for (let round = 0; round < rounds; round++) await ask();
+      // One, unless the machine is so slow that the rounds outlast what is remembered.
+      const lookups = times.length;
+      expect(lookups).toBeLessThan(rounds);
+      await until(() => {
+        const { negative, coalesced } = resolver.stats();
+        return negative + coalesced >= rounds - lookups;
+      }, 'all misses to be counted');
       await sleep(1100);
       await ask();
-      await until(() => store.asked.length === 2, 'a second lookup');
+      await until(() => times.length > lookups, 'another lookup');
+      for (const [at, time] of times.entries())
+        if (at > 0) expect(time - (times[at - 1] as number), `lookup ${at}`).toBeGreaterThanOrEqual(999);
+      expect(new Set(store.asked)).toEqual(new Set([absent]));
+      await until(() => seen.filter(({ kind }) => kind === 'unresolved').length >= times.length, 'all events');
+      expect(seen.filter(({ kind }) => kind === 'unresolved')).toMatchObject(
+        times.map(() => ({ cause: 'absent', miss: { kind: 'l3', ip: absent } })),
+      );
       expect(await a.netns.ipJson('neigh show dev vxlan1')).toEqual([]);
     });
 
@@ -603,7 +625,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       expect(seen.filter(({ kind }) => kind.startsWith('store-'))).toMatchObject([{ kind: 'store-down' }]);
       works = true;
       await cold.containers();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       expect(seen.filter(({ kind }) => kind.startsWith('store-')).map(({ kind }) => kind)).toEqual([
         'store-down',
         'store-up',
@@ -664,7 +686,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       expect(await a.netns.ipJson('neigh show dev vxlan1')).toEqual([]);
       silent = false;
       await cold.containers();
-      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
       expect((await events.next()).value).toMatchObject({ kind: 'resolved', endpoint: truth() });
     });
 
@@ -774,7 +796,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       expect((await a.netns.bridgeJson('fdb show dev vxlan1')).filter((row) => row.dst && !isPunt(row))).toEqual([]);
       expect(resolver.stats().rejected).toBe(kind === 'rejected' ? 1 : 0);
       await back();
-      expect((await stations[0].ask(b.container.ip)).ms, 'others').toBeLessThan(500);
+      expect((await stations[0].ask(b.container.ip)).ms, 'others').toBeLessThan(PROMPT_MS);
     });
 
     test('again when the time of an answer is over, without loss to those who talk', async () => {
@@ -787,18 +809,21 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       await a.container.netns.sysctl(`${neigh}/base_reachable_time_ms`, 200);
       await a.container.netns.sysctl(`${neigh}/delay_first_probe_time`, 0);
       await a.container.netns.sysctl(`${neigh}/retrans_time_ms`, 100);
-      const crossing = await ping(a.container.netns, b.container.ip, { count: 150, interval: 0.02 });
+      // Nor does it give up while the machine stands still.
+      await a.container.netns.sysctl(`${neigh}/mcast_solicit`, 50);
+      const crossing = await ping(a.container.netns, b.container.ip, { count: 150, interval: 0.02, wait: 6 });
       expect(crossing).toMatchObject({ lost: 0, duplicates: 0 });
       await a.container.netns.sysctl(`${neigh}/base_reachable_time_ms`, 30_000);
       await a.container.netns.sysctl(`${neigh}/delay_first_probe_time`, 5);
-      await a.container.netns.sysctl(`${neigh}/retrans_time_ms`, 1000);
+      await a.container.netns.sysctl(`${neigh}/retrans_time_ms`, ASKS_AGAIN_MS);
+      await a.container.netns.sysctl(`${neigh}/mcast_solicit`, 3);
       expect(store.asked.length, 'lookups within three seconds').toBeGreaterThanOrEqual(3);
       // And when nobody talks, the entry goes; whoever begins anew is answered at once.
       for (let round = 0; round < 4; round++) {
         const empty = async (): Promise<boolean> => (await a.netns.ipJson('neigh show dev vxlan1')).length === 0;
         await cold.containers();
         await until(empty, 'the end of the entry', 3000);
-        expect((await stations[0].ask(b.container.ip)).ms, `round ${round}`).toBeLessThan(500);
+        expect((await stations[0].ask(b.container.ip)).ms, `round ${round}`).toBeLessThan(PROMPT_MS);
         await back();
       }
       expect(resolver.stats().rejected).toBe(0);
@@ -824,14 +849,14 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       let from = b;
       let to = c;
       for (let round = 0; round < 4; round++) {
-        expect((await stations[0].ask('192.168.0.3')).ms, `round ${round}`).toBeLessThan(500);
+        expect((await stations[0].ask('192.168.0.3')).ms, `round ${round}`).toBeLessThan(PROMPT_MS);
         expect(await vtepsOf(a, '02:42:c0:a8:00:03')).toEqual([from.host.ip4]);
         await from.overlay.detach({ path: moving.path });
         from.containers.pop();
         await to.attach('192.168.0.3/24', { store }, moving);
         // A has heard nothing from it yet, asks nobody, and sends it to the right host all the same.
         await until(async () => (await vtepsOf(a, '02:42:c0:a8:00:03'))[0] === to.host.ip4, 'the new place');
-        expect((await stations[0].ask('192.168.0.3')).ms, `round ${round}, moved`).toBeLessThan(500);
+        expect((await stations[0].ask('192.168.0.3')).ms, `round ${round}, moved`).toBeLessThan(PROMPT_MS);
         [from, to] = [to, from];
       }
     });
@@ -841,12 +866,12 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       const [a, b, c] = sites;
       const store = await memoryOf(a.container.endpoint, b.container.endpoint);
       await startResolver({ overlays: sites.map(({ overlay }) => overlay), store });
-      expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(500);
+      expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(PROMPT_MS);
       await b.overlay.detach({ path: moving.path });
       await c.attach('192.168.0.3/24', {}, moving);
       // It speaks first: what it says reaches A, and A's answer finds it. A permanent entry would black-hole both.
-      expect((await stations[1].ask('192.168.0.2')).ms).toBeLessThan(500);
-      expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(500);
+      expect((await stations[1].ask('192.168.0.2')).ms).toBeLessThan(PROMPT_MS);
+      expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(PROMPT_MS);
       expect(await vtepsOf(a, '02:42:c0:a8:00:03')).toEqual([c.host.ip4]);
     });
 
@@ -855,7 +880,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       const [a, b] = sites;
       const store = await memoryOf(a.container.endpoint, b.container.endpoint);
       await startResolver({ overlays: sites.map(({ overlay }) => overlay), store });
-      expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(500);
+      expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(PROMPT_MS);
       await b.overlay.detach({ path: moving.path }, { store });
       await until(async () => (await a.netns.ipJson('neigh show dev vxlan1')).length === 0, 'the neighbour to go');
       await until(async () => (await vtepsOf(a, '02:42:c0:a8:00:03')).length === 0, 'the forwarding entry to go');

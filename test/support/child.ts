@@ -1,4 +1,5 @@
 /** Scripts that run in a process of their own, with the built library: for what would end or block the test itself. */
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { type ExecResult, exec, type Running, spawn } from './process.js';
 
@@ -27,6 +28,12 @@ export function runChild(source: string, args: unknown = null, timeout = 30_000)
 /** Starts a script. */
 export function startChild(source: string, args: unknown = null): Running {
   return spawn(process.execPath, command(source, args));
+}
+
+/** Whether a SIGSTOP has reached all threads of a process: until then they go on. */
+export function isStopped(pid: number): boolean {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.every((thread) => /\) [Tt] /.test(readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1')));
 }
 
 /** The JSON lines that a script said. */

@@ -15,6 +15,14 @@ import {
 import { onCleanup } from './cleanup.js';
 import { createContainer, type Host, type HostsOptions, Netns, type Running, twoHosts, uniqueName } from './netns.js';
 
+/**
+ * A container's kernel asks for a neighbour again after so long, instead of after a second (Site.attach): who has an
+ * answer within half of it got it for the first request, however often the machine stood still.
+ */
+export const ASKS_AGAIN_MS = 10_000;
+/** Below it nobody has asked twice, over IPv4. */
+export const PROMPT_MS = ASKS_AGAIN_MS / 2;
+
 /** A container's namespace and what it was attached as. */
 export interface Attached {
   readonly netns: Netns;
@@ -60,6 +68,7 @@ export class Site {
   ): Promise<Attached> {
     const container = netns ?? (await createContainer());
     const endpoint = await this.overlay.attach({ path: container.path }, { address, ...options });
+    await container.sysctl(`net/ipv4/neigh/${options.ifname ?? 'eth0'}/retrans_time_ms`, ASKS_AGAIN_MS);
     const attached = { netns: container, endpoint, ip: endpoint.ip };
     this.containers.push(attached);
     return attached;

@@ -32,7 +32,7 @@ function open(type) {
 
 const sockets = { 4: open('udp4'), 6: open('udp6') };
 
-async function ask({ to = undefined, waitMs = 3000, size = 64, link = 'eth0' }) {
+async function ask({ to = undefined, waitMs = 9000, size = 64, link = 'eth0' }) {
   if (to === undefined) return { packets: sent(link) };
   const { asker } = sockets[to.includes(':') ? 6 : 4];
   const id = ++last;
