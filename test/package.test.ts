@@ -258,7 +258,7 @@ export const code = (error: unknown): string => (error instanceof OvernsError ? 
     );
     expect(result.stdout + result.stderr).toContain('All good!');
     expect(result.code).toBe(0);
-  }, 60_000);
+  });
 
   test('attw finds its types', async () => {
     const cli = join(root, 'node_modules/@arethetypeswrong/cli/dist/index.js');
@@ -267,5 +267,5 @@ export const code = (error: unknown): string => (error instanceof OvernsError ? 
       cwd: root,
     });
     expect(result.code, result.stdout + result.stderr).toBe(0);
-  }, 60_000);
+  });
 });

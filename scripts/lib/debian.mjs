@@ -23,7 +23,7 @@ function apt(folder, options, args, cwd = folder) {
     'APT::Get::Assume-Yes': 'true',
     'APT::Install-Recommends': 'false',
     'Acquire::Languages': 'none',
-    'Acquire::Retries': '2',
+    'Acquire::Retries': '5',
     'Acquire::http::Timeout': '20',
     ...options,
   };
@@ -104,7 +104,9 @@ export function unpackPackages(packages, into, suite) {
 export function installPackages(packages) {
   if (!which('apt-get')) return 'this machine has no apt';
   const options = { stdio: ['ignore', 2, 2], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
-  spawnSync('apt-get', ['-qq', 'update'], options);
-  const result = spawnSync('apt-get', ['-qq', '-y', '--no-install-recommends', 'install', ...packages], options);
+  // Somebody else's apt may hold the lock.
+  const patient = ['-qq', '-o', 'DPkg::Lock::Timeout=300', '-o', 'Acquire::Retries=5'];
+  spawnSync('apt-get', [...patient, 'update'], options);
+  const result = spawnSync('apt-get', [...patient, '-y', '--no-install-recommends', 'install', ...packages], options);
   return result.status === 0 ? undefined : `apt-get install ${packages.join(' ')} failed (above)`;
 }

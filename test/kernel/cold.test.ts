@@ -5,7 +5,17 @@
 import { beforeAll, expect, test } from 'vitest';
 import { openStore, type Resolver, type Store } from '../../lib/index.js';
 import { Consul } from '../support/consul.js';
-import { Cold, distribution, percentile, record, Site, startResolver, twoSites } from '../support/overlay.js';
+import {
+  Cold,
+  distribution,
+  PROMPT_MS,
+  percentile,
+  record,
+  Site,
+  startResolver,
+  twoSites,
+  until,
+} from '../support/overlay.js';
 import { type PingResult, ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
 
@@ -77,9 +87,9 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'cold pings, from Consul', () => 
     );
     expect(times.length).toBe(full ? 50 : 10);
     expectOnTime(times, 'first of four');
-    for (const resolver of hosts) expect(resolver.stats().answers).toBeGreaterThanOrEqual(times.length);
+    for (const resolver of hosts) await until(() => resolver.stats().answers >= times.length, 'the count of answers');
     await Promise.all(hosts.map((resolver) => resolver.close()));
-  }, 120_000);
+  });
 
   test('single ones: none lost, none late', async () => {
     const resolvers = await agents();
@@ -91,9 +101,9 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'cold pings, from Consul', () => 
       times.push(firstOf(await ping(from.container.netns, to.container.ip), `round ${round}`));
     }
     expectOnTime(times, 'single');
-    for (const resolver of resolvers) expect(resolver.stats().answers).toBeGreaterThanOrEqual(count);
+    for (const resolver of resolvers) await until(() => resolver.stats().answers >= count, 'the count of answers');
     await Promise.all(resolvers.map((resolver) => resolver.close()));
-  }, 120_000);
+  });
 
   test('single ones that Consul is asked for, each for the first time', async () => {
     const count = full ? 100 : 30;
@@ -112,10 +122,12 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'cold pings, from Consul', () => 
       times.push(firstOf(await ping(a.container.netns, ip), ip));
     }
     console.log(`asked of Consul: ${distribution(times)}`);
-    expect(percentile(times, 1), 'the latest: before any request is repeated').toBeLessThan(500);
-    const looked = seen.flatMap((event) => (event.kind === 'resolved' && event.by === 'store' ? [event.tookUs] : []));
-    expect(looked.length).toBeGreaterThanOrEqual(count);
+    expect(percentile(times, 1), 'the latest: before any request is repeated').toBeLessThan(PROMPT_MS);
+    const took = (): number[] =>
+      seen.flatMap((event) => (event.kind === 'resolved' && event.by === 'store' ? [event.tookUs] : []));
+    await until(() => took().length >= count, 'the events');
+    const looked = took();
     console.log(`from the miss to the entry: ${distribution(looked.map((us) => us / 1000))}`);
     await Promise.all(resolvers.map((resolver) => resolver.close()));
-  }, 120_000);
+  });
 });

@@ -36,7 +36,7 @@ test('every export has one, and every method of a class', () => {
 test('they are TypeScript', () => {
   const names = all.map(({ name }) => name);
   expect(typeErrors(folder, names)).toEqual([]);
-}, 60_000);
+});
 
 test('on the fake kernel', async () => {
   const some = all.filter(({ on }) => on !== 'real');
@@ -47,7 +47,7 @@ test('on the fake kernel', async () => {
     .filter(Boolean)
     .map((line) => JSON.parse(line));
   expect(results).toEqual(some.map((example) => ({ file: compiled(example), printed: example.prints, error: '' })));
-}, 60_000);
+});
 
 describeWith(['root', 'ip'], 'on the real kernel', () => {
   test.each(all.filter(({ on }) => on === 'both' || on === 'real'))('$name', async (example) => {

@@ -161,7 +161,7 @@ describeWith(['root', 'ip', 'ping'], 'sockets of a namespace', () => {
     }
     await closed(server);
     await settlesAt(before);
-  }, 60_000);
+  });
 });
 
 describeWith(['root', 'ip'], 'named namespaces', () => {

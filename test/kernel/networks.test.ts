@@ -133,6 +133,8 @@ describeWith(['root', 'ip', 'ping'], 'how large a packet', () => {
     const store = await openStore('memory:');
     for (const { container } of [a, b]) await store.publish(container.endpoint);
     await startResolver({ overlays: [a.overlay, b.overlay], store });
+    // Packets are counted below: no others then.
+    for (const { container } of [a, b]) await container.netns.sysctl('net/ipv6/conf/all/disable_ipv6', 1);
     // Cold: the first packet is a full one already.
     const full = await ping(a.container.netns, b.container.ip, {
       size: expected - 28,

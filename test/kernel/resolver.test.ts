@@ -192,12 +192,11 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
         ['await resolver.remove(overlay); resolver.unref(); await resolver.add(overlay);', true],
       ] as const) {
         const child = startChild(source(more), args);
-        await child.waitFor(/ready/, 'stdout', 20_000);
+        await child.waitFor(/ready/, 'stdout');
         const started = performance.now();
         const outcome = await Promise.race([child.exited, sleep(ends ? 10_000 : 500).then(() => 'runs')]);
         const note = `${more}: ${child.stderr}, ${(performance.now() - started).toFixed()} ms`;
         expect(outcome, note).toBe(ends ? 0 : 'runs');
-        if (ends) expect(performance.now() - started, note).toBeLessThan(1500);
         if (!ends) expect(await child.stop(), note).toBe(143);
       }
     });
@@ -234,6 +233,8 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       await until(() => served(first) > (before[0] as number), 'an answer of the first');
       // And back, as often as anybody likes.
       for (let round = 0; round < 5; round++) {
+        // What it found at its start would be programmed again, uncounted.
+        await cold.go();
         const next = await startResolver({ overlays: [again], store, takeover: true });
         await cold.go();
         expect((await stations[0].ask(b.container.ip)).ms, `round ${round}`).toBeLessThan(PROMPT_MS);
@@ -359,7 +360,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       // The name goes; the namespace lives on, the resolver's sockets hold it.
       await b.netns.remove();
       await until(() => seen.some(({ kind }) => kind === 'overlay-lost'), 'overlay-lost');
-      expect((await stations[0].ask(a.container.ip, { waitMs: 200 })).ms).toBeDefined();
+      expect((await stations[0].ask(a.container.ip)).ms).toBeDefined();
       await resolver.remove(b.overlay);
       await b.overlay.close();
       await until(() => Site.create(b.host).catch(() => undefined), 'the VNI free again');
@@ -469,6 +470,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
     test('all, also when one of them throws: which is an uncaught exception', async () => {
       await resolver.remove(a.overlay);
       await resolver.remove(b.overlay);
+      await cold.go();
       const child = startChild(
         `const store = await openStore('memory:');
         for (const endpoint of args.known) await store.publish(endpoint);

@@ -61,6 +61,7 @@ describeWith(['root', 'ip'], 'create and attach', () => {
     const ratio = percentile(times.seed, 0.5) / percentile(times.overns, 0.5);
     console.log(`the seed's commands: ${distribution(times.seed)}`);
     console.log(`create + attach:     ${distribution(times.overns)}; ${ratio.toFixed(1)}x ahead`);
-    expect(ratio).toBeGreaterThanOrEqual(5);
-  }, 60_000);
+    // Under a sanitizer only one of the two is slower.
+    expect(ratio).toBeGreaterThanOrEqual(process.env.OVERNS_TEST_SANITIZED ? 1 : 5);
+  });
 });

@@ -26,8 +26,8 @@ const SEQUENCES = Number(process.env.OVERNS_DIFFERENTIAL_RUNS ?? (FULL ? 200 : 6
 const LENGTH = 50;
 /** Operations between two comparisons. */
 const CHUNK = 10;
-/** The kernel finishes what a change of carrier brings about within a second (linkwatch). */
-const SETTLE_MS = 4000;
+/** The kernel finishes what a change of carrier brings about within a second (linkwatch), on a machine that does nothing else. */
+const SETTLE_MS = 30_000;
 
 type Json = Record<string, unknown>;
 type State = Record<'link' | 'address' | 'route' | 'neighbor' | 'proxy' | 'fdb' | 'nexthop' | 'rule', Json[]>;

@@ -131,7 +131,7 @@ export function record(resolver: Resolver): ResolverEvent[] {
 export async function until<T>(
   look: () => T | Promise<T>,
   what: string | (() => string) = 'it',
-  timeout = 10_000,
+  timeout = 30_000,
 ): Promise<NonNullable<Awaited<T>>> {
   const deadline = Date.now() + timeout;
   for (;;) {
@@ -262,7 +262,7 @@ export class Station {
     const script = fileURLToPath(new URL('station.mjs', import.meta.url));
     const process = netns.spawn(globalThis.process.execPath, [script]);
     const station = new Station(process);
-    await process.waitFor(/ready/, 'stdout', 20_000);
+    await process.waitFor(/ready/, 'stdout');
     return station;
   }
 

@@ -47,7 +47,7 @@ function holdings() {
 }
 
 /** What is held now and was not before; empty as soon as nothing is. Node's own threads may take a moment. */
-async function settled(before, waitMs = 3000) {
+async function settled(before, waitMs = 30_000) {
   const until = Date.now() + waitMs;
   for (;;) {
     const now = holdings();
@@ -235,7 +235,7 @@ const parts = {
     );
     const { misses } = all.resolver.stats();
     await new Promise((resolve, reject) => {
-      const end = setTimeout(reject, 5000, new Error('the main thread serves no more'));
+      const end = setTimeout(reject, 30_000, new Error('the main thread serves no more'));
       const look = setInterval(() => {
         if (all.resolver.stats().misses === misses) return;
         clearInterval(look);
