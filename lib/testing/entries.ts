@@ -115,7 +115,7 @@ export function writeRows(table: 'neighbor' | 'fdb', entries: readonly ListedEnt
     rows.writeUInt8(ip.length, at + 3);
     rows.writeUInt16LE(state, at + 4);
     rows.writeUInt8(mac.length, at + 6);
-    rows.writeUInt8(RARE, at + 7);
+    rows.writeUInt8(vni !== NO_VNI || port !== 0 || master !== undefined ? RARE : 0, at + 7);
     rows.writeUInt32LE(text.length, at + 8);
     rows.writeUInt16LE(links.indexOf(link), at + 12);
     rows.writeUInt16LE(NO_LINK, at + 14);

@@ -11,7 +11,8 @@
 namespace overns {
 namespace {
 
-constexpr int kReadsPerTurn = 256;  // before other subscriptions get their turn
+constexpr int kReadsPerTurn = 256;              // before other subscriptions get their turn
+constexpr int kMostReads = 64 * kReadsPerTurn;  // of one that goes on overflowing
 // The first of a burst is told at once; what comes within this time after it, together. Every wake-up costs more than
 // reading and telling of dozens of messages. A socket whose receive buffer could not be raised holds 256 messages,
 // which is this long at 640,000 a second.
@@ -62,7 +63,9 @@ void EventReader::ready(std::uint32_t id) {
   if (found == sources_.end()) return;
   Source& source = found->second;
   const int fd = source.socket.get();
-  for (int i = 0; i < kReadsPerTurn; ++i) {
+  // One that has overflowed is read to its end, at which the loss is told: nothing new is queued before
+  // (NETLINK_S_CONGESTED).
+  for (int i = 0; i < kReadsPerTurn || source.congested; ++i) {
     sockaddr_nl from{};
     socklen_t length = sizeof from;
     const ssize_t size = recvfrom(fd, buffer_.data(), buffer_.size(), MSG_DONTWAIT | MSG_TRUNC,
@@ -73,12 +76,11 @@ void EventReader::ready(std::uint32_t id) {
       continue;
     }
     if (size < 0 && source.congested) {
-      // Until its queue is empty a socket that overflowed is given nothing, without another error
-      // (NETLINK_S_CONGESTED). So the loss is told of when all has been read: whoever lists anew then is not misled
-      // by older messages that come after.
+      // Whoever lists anew when told is not misled by older messages that come after.
       const std::uint32_t drops = socket_drops(fd);
       // One that overflows meanwhile has been counted, and is told of when that has been read too.
-      if (recv(fd, buffer_.data(), 0, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN) return;
+      const bool more = recv(fd, buffer_.data(), 0, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;
+      if (more && i < kMostReads) continue;
       source.congested = false;
       const std::lock_guard lock(mutex_);
       gathered_[id].overrun += std::max<std::uint32_t>(drops - source.drops, 1);

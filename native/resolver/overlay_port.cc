@@ -317,30 +317,36 @@ int OverlayPort::read_taps(DatagramBatch& buffer, int fd, bool arp) {
 }
 
 void OverlayPort::read_link_events(DatagramBatch& buffer) {
+  bool incomplete = false;
   for (;;) {
     const int got = buffer.receive(link_events_.get());
     if (got < 0 && errno == ENOBUFS) {
+      incomplete = true;
+      continue;
+    }
+    if (got <= 0) {
+      if (!incomplete) return;
+      // Only now: until its queue is empty a socket that overflowed is given nothing, without another error
+      // (NETLINK_S_CONGESTED), and what is queued is older than a dump.
+      incomplete = false;
       (void)read_links();  // a failure leaves what is known; the next event tells more
       continue;
     }
-    if (got <= 0) return;
-    bool truncated = false;
     for (int i = 0; i < got; ++i) {
       if (!buffer.from_kernel(i)) continue;
-      truncated = truncated || buffer.truncated(i);
+      incomplete = incomplete || buffer.truncated(i);
       MessageReader reader(buffer.datagram(i));
       while (const auto message = reader.next()) {
         if (const auto link = decode_link(*message)) see_link(*link, message->header.nlmsg_type == RTM_DELLINK);
       }
     }
-    if (truncated) (void)read_links();
   }
 }
 
-// A dump may be ahead of the events: what they still tell of a device that it no longer had is of the past.
+// An event may be older than the dump that told of the device's end.
 bool OverlayPort::is_there(const Link& link) {
   auto index = link_index(command_, link.name);
-  return index.ok() && *index == link.index;
+  return index.ok() ? *index == link.index : index.failure().error != ENODEV;
 }
 
 void OverlayPort::see_link(const Link& link, bool gone) {

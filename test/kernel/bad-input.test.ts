@@ -6,7 +6,7 @@ import { Consul } from '../support/consul.js';
 import { moreThan, openFiles, stateOfAll } from '../support/machine.js';
 import { createContainer, createNetns, type Netns, twoHosts, uniqueName } from '../support/netns.js';
 import { Cold, PROMPT_MS, record, Site, Station, startResolver, twoSites, until } from '../support/overlay.js';
-import { ping } from '../support/ping.js';
+import { forgetNeighbors, ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
 
 type Refusal = Error & { code?: string; hint?: string };
@@ -334,11 +334,10 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'a store that cannot be used', ()
 
     await consul.restart();
     for (const { container: each } of [a, b]) await consul.putEndpoint('demo', each.endpoint);
-    await until(
-      async () => (await ping(a.container.netns, b.container.ip, { wait: 1 })).received === 1,
-      'a ping, now that Consul is there',
-      15_000,
-    );
+    await until(async () => {
+      await forgetNeighbors(a.container.netns, b.container.netns);
+      return (await ping(a.container.netns, b.container.ip, { wait: 1 })).received === 1;
+    }, 'a ping, now that Consul is there');
     expect(seen.map(({ kind }) => kind)).toContain('store-up');
   });
 
@@ -421,7 +420,10 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'a store that cannot be used', ()
     // Once mended, it works.
     await consul.putEndpoint('demo', { ip: '192.168.0.100', mac: good.mac, vtep: good.vtep });
     await b.container.netns.ip('address add 192.168.0.100/24 dev eth0');
-    await until(async () => (await station.ask('192.168.0.100', { waitMs: 1500 })).ms !== undefined, 'an answer');
+    await until(async () => {
+      await forgetNeighbors(a.container.netns);
+      return (await station.ask('192.168.0.100', { waitMs: 1500 })).ms !== undefined;
+    }, 'an answer');
   });
 
   test('a value that Consul refuses is reported in its words, and nothing is attached', async () => {

@@ -83,7 +83,7 @@ function httpFromHere(
       headers: { ...headers, 'Content-Length': Buffer.byteLength(body) },
       // A connection of its own: a kept one may be to an agent that has ended.
       agent: false,
-      signal: AbortSignal.timeout(60_000),
+      signal: AbortSignal.timeout(10_000),
     };
     const request = httpRequest(url, options, (response) => {
       const parts: Buffer[] = [];

@@ -17,7 +17,7 @@ import { createContainer, type Host, type HostsOptions, Netns, type Running, two
 
 /**
  * A container's kernel asks for a neighbour again after so long, instead of after a second (Site.attach): who has an
- * answer within half of it got it for the first request, however often the machine stood still.
+ * answer within half of it got it for the first request. A request is replayed for a second after its answer.
  */
 export const ASKS_AGAIN_MS = 10_000;
 /** Below it nobody has asked twice, over IPv4. */

@@ -7,7 +7,7 @@ export interface PingOptions {
   readonly count?: number;
   /** Seconds between them. Default 1, as `ping` has it; less than 0.2 needs root. */
   readonly interval?: number;
-  /** Seconds to wait for the last reply. Default 2. */
+  /** Seconds to wait for the last reply. Default 5, in which no container of a Site asks twice. */
   readonly wait?: number;
   /** Payload bytes (the IPv4 datagram is 28 more, the IPv6 one 48 more). Default 56. */
   readonly size?: number;
@@ -39,13 +39,13 @@ export interface PingResult {
 
 /** Runs `ping` in a namespace (a {@link Netns} or a pid). Never rejects for lost packets; rejects when ping cannot run. */
 export async function ping(where: Netns | number, target: string, options: PingOptions = {}): Promise<PingResult> {
-  const { count = 1, interval = 1, wait = 2, size = 56, dontFragment = false } = options;
+  const { count = 1, interval = 1, wait = 5, size = 56, dontFragment = false } = options;
   const args = ['-n', '-c', `${count}`, '-i', `${interval}`, '-W', `${wait}`, '-s', `${size}`];
   if (dontFragment) args.push('-M', 'do');
   const path = typeof where === 'number' ? `/proc/${where}/ns/net` : where.path;
   const { stdout, stderr, code } = await exec('nsenter', [`--net=${path}`, '--', 'ping', ...args, target], {
     check: false,
-    timeout: (count * interval + wait) * 1000 + 10_000,
+    timeout: (count * interval + wait) * 1000 + 60_000,
     env: { ...process.env, LC_ALL: 'C' },
   });
   const summary = /(\d+) packets transmitted, (\d+) received/.exec(stdout);

@@ -59,6 +59,7 @@ void Kernel::reset(std::function<std::uint8_t()> decide, std::function<Bytes()> 
   now_ = 5'000'000'000'000;
   drops_ = 0;
   udp_ = 0;
+  vxlan_ = kVxlan;
 }
 
 void Kernel::put(int fd, Datagram datagram) {
@@ -88,6 +89,11 @@ void Kernel::drop_misses(std::uint32_t count) {
 void Kernel::advance(std::uint64_t nanoseconds) {
   const std::lock_guard lock(mutex);
   now_ += nanoseconds;
+}
+
+void Kernel::set_vxlan(std::int32_t index) {
+  const std::lock_guard lock(mutex);
+  vxlan_ = index;
 }
 
 std::uint64_t Kernel::now() {
@@ -235,7 +241,7 @@ void Kernel::answer_well(int fd, const Message& request, bool interrupted) {
       tell(1, "lo", "", "");
       tell(kBridge, "br0", "bridge", "");
       tell(3, "c1", "veth", kAlias);
-      tell(kVxlan, "vxlan1", "vxlan", "");
+      tell(vxlan_, "vxlan1", "vxlan", "");
       break;
     }
     case RTM_NEWNEIGH:

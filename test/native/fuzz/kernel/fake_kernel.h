@@ -68,6 +68,8 @@ class Kernel {
   bool sent(int fd, overns::Bytes bytes);  // false: refused
   bool pop(int fd, Datagram& datagram);
   std::uint32_t drops();
+  // The index that vxlan1 is listed under from now on.
+  void set_vxlan(std::int32_t index);
   std::recursive_mutex mutex;  // the reactor has a thread of its own
 
  private:
@@ -86,6 +88,7 @@ class Kernel {
   std::function<overns::Bytes()> bytes_;
   std::uint64_t now_ = 0;
   std::uint32_t drops_ = 0;
+  std::int32_t vxlan_ = kVxlan;
   std::size_t udp_ = 0;
 };
 

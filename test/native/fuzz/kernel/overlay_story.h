@@ -160,6 +160,7 @@ class OverlayStory {
     std::vector<std::uint8_t> bytes;
     switch (what >> 1 & 3) {
       case 0:
+        if (type == RTM_NEWLINK) fake::Kernel::get().set_vxlan(fake::kVxlan + (what >> 4 & 1));
         bytes = fake::Kernel::link_message(type, fake::kVxlan + (what >> 4 & 1), "vxlan1", "vxlan", "", number * 100U,
                                            true, fake::kVni + (what >> 3 & 1));
         break;
