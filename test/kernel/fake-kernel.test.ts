@@ -836,18 +836,17 @@ function operations(): fc.Arbitrary<readonly [string, Operation]> {
     address: fc.constantFrom('192.168.0.1/24', '192.168.1.1/24', 'fd00::1/64'),
     nodad: fc.constant(true),
   });
-  const set = fc
-    .record({ name: link })
-    .chain(({ name }) =>
-      fc
-        .oneof(
-          fc.record({ up: fc.boolean() }),
-          fc.record({ mtu: fc.constantFrom(60, 1400, 1500) }),
-          fc.record({ master: fc.constantFrom('', 'br0', 'vxlan1') }),
-          fc.record({ alias: fc.constantFrom('a', 'b') }),
-        )
-        .map((change) => ({ name, ...change })),
-    );
+  const set = fc.record({ name: link }).chain(({ name }) =>
+    fc
+      .oneof(
+        fc.record({ up: fc.boolean() }),
+        fc.record({ mtu: fc.constantFrom(60, 1400, 1500) }),
+        // Not both ends of a pair into one bridge: a report to a group would go round for ever, and take a CPU.
+        fc.record({ master: name === 'v1' ? fc.constantFrom('', 'vxlan1') : fc.constantFrom('', 'br0', 'vxlan1') }),
+        fc.record({ alias: fc.constantFrom('a', 'b') }),
+      )
+      .map((change) => ({ name, ...change })),
+  );
   const make = fc.oneof(
     // With an address of its own: otherwise it changes with the ports, which is not modelled.
     fc.constant({ kind: 'bridge' as const, name: 'br0', mac: '02:00:00:00:00:01' }),
