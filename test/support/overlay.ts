@@ -109,8 +109,8 @@ export async function startResolver(options: ResolverOptions): Promise<Resolver>
   return resolver;
 }
 
-/** Everything that a resolver tells, as it comes. */
-export function record(resolver: Resolver): ResolverEvent[] {
+/** Everything that a resolver tells, as it comes; or what is wanted of it. */
+export function record(resolver: Resolver, wanted: (event: ResolverEvent) => boolean = () => true): ResolverEvent[] {
   const seen: ResolverEvent[] = [];
   const kinds = [
     'resolved',
@@ -123,7 +123,7 @@ export function record(resolver: Resolver): ResolverEvent[] {
     'overlay-lost',
     'overlay-back',
   ] as const;
-  for (const kind of kinds) resolver.on(kind, (event) => void seen.push(event));
+  for (const kind of kinds) resolver.on(kind, (event) => void (wanted(event) && seen.push(event)));
   return seen;
 }
 
