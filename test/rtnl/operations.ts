@@ -428,6 +428,8 @@ const hop = (gateway: fc.Arbitrary<string>) =>
     })
     // iproute2 has no words for a hop without anything; a weight of 1 is one without a weight.
     .map((each) => (Object.values(each).every((value) => value === undefined) ? { ...each, weight: 1 } : each));
+/** In a batch iproute2 takes a name after a number for that number (rtnl_rtprot_a2n keeps the one with the other). */
+const PROTOCOLS = { static: 4, bgp: 186 } as const;
 const routeOf = (six: boolean) =>
   fc
     .record({
@@ -511,7 +513,7 @@ const routeOf = (six: boolean) =>
             word('src', given.source),
             word('table', given.table),
             word('metric', given.metric),
-            word('protocol', given.protocol),
+            word('protocol', given.protocol && PROTOCOLS[given.protocol]),
             word('scope', given.scope),
             given.onlink ? 'onlink' : undefined,
             word('mtu', given.mtu),
