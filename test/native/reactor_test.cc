@@ -97,6 +97,16 @@ class Site {
     REQUIRE(changed.ok());
   }
 
+  // More news of links than any socket keeps that does not read.
+  void overflow_link_events() {
+    RequestBatch batch;
+    LinkSpec spec;
+    spec.name = "c1";
+    spec.alias = std::string(200, 'x');
+    for (int i = 0; i < 3000; ++i) encode_link(batch, spec, 0);
+    REQUIRE(in_overlay->execute(batch).ok());
+  }
+
   // The kernel tells a bridge of a carrier some time after it is there; until then the port forwards nothing.
   void wait_until_forwarding() {
     const auto up = [&](const std::string& name) {
@@ -657,12 +667,7 @@ TEST_CASE("reactor: what happens while more is told of links than can be kept is
   REQUIRE_FALSE(site->programmed(target));  // it is here
   {
     const Serving::Pause pause(serving);
-    RequestBatch batch;
-    LinkSpec spec;
-    spec.name = "c1";
-    spec.alias = std::string(200, 'x');
-    for (int i = 0; i < 3000; ++i) encode_link(batch, spec, 0);
-    REQUIRE(site->in_overlay->execute(batch).ok());
+    site->overflow_link_events();
     site->change("c1", [](LinkSpec& link) { link.alias = "overns 02:42:c0:a8:00:02 192.168.0.2/24 c1"; });
     support::delete_link(*site->in_overlay, "c2");
     support::delete_link(*site->in_overlay, "vxlan1");
@@ -679,15 +684,10 @@ TEST_CASE("reactor: a device that has gone is told of once, whichever tells firs
   if (!site) return;
   Serving serving(*site);
   {
-    // The events of its end stand before those that were lost, and are read after the dump that makes up for these.
+    // The events of its end are queued, and the dump that makes up for those that were lost tells of it too.
     const Serving::Pause pause(serving);
     support::delete_link(*site->in_overlay, "vxlan1");
-    RequestBatch batch;
-    LinkSpec spec;
-    spec.name = "c1";
-    spec.alias = std::string(200, 'x');
-    for (int i = 0; i < 3000; ++i) encode_link(batch, spec, 0);
-    REQUIRE(site->in_overlay->execute(batch).ok());
+    site->overflow_link_events();
   }
   CHECK(eventually([&] { return serving.count(EventKind::kOverlayLost) >= 1; }));
   for (int round = 0; round < 2; ++round) const Serving::Pause read(serving);
