@@ -132,7 +132,7 @@ interface Timing {
  * await using store = await openStore('memory:');
  * await overlay.attach('netns:web', { address: '192.168.0.2/24', store });
  * await using resolver = await Resolver.start({ overlays: [overlay], store });
- * console.log(resolver.stats().misses); // 0
+ * console.log(resolver.stats().answers); // 0
  * ```
  */
 export class Resolver implements AsyncDisposable {
@@ -445,8 +445,8 @@ export class Resolver implements AsyncDisposable {
    * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:09', vtep: '10.0.0.11' }) };
    * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
    * await using resolver = await Resolver.start({ overlays: [overlay], store });
-   * const { misses, answers, negative } = resolver.stats();
-   * console.log(misses, answers, negative); // 0 0 0
+   * const { answers, rejected, overruns } = resolver.stats();
+   * console.log(answers, rejected, overruns); // 0 0 0
    * ```
    */
   stats(): ResolverStats {
