@@ -121,10 +121,10 @@ class Pinger {
         buffer_(kMaxIpv4Header + kHeader + options.size + 1) {}
 
   Result<std::vector<Echo>> run() {
-    receive();  // what came in before the filter: it would take room
     std::int64_t next = now(CLOCK_MONOTONIC);
     while (true) {
       const std::int64_t time = now(CLOCK_MONOTONIC);
+      receive();  // all that came until then, however long this thread has not run
       const bool more = echoes_.size() < options_.count;
       if (more && time >= next) {
         if (Status sent = send(); !sent) return sent.failure();
@@ -134,7 +134,6 @@ class Pinger {
       const std::int64_t until = more ? next : echoes_.back().sent_ns + timeout_;
       if (!more && (answered_ == echoes_.size() || time >= until)) return std::move(echoes_);
       wait(until - time);
-      receive();
     }
   }
 
