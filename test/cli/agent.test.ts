@@ -35,7 +35,7 @@ async function agent(words: string): Promise<Running> {
 
 /** The kernel cleans up after a namespace on its own time; until then the VNI is taken. */
 async function createWhenFree(create: string): Promise<void> {
-  const deadline = Date.now() + 20_000;
+  const deadline = Date.now() + 60_000;
   for (;;) {
     const { code, stderr } = await overns(`${create} --json`);
     if (code === 0) return;
@@ -243,7 +243,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     ] as const) {
       const before = running.stderr.length;
       const said = (pattern: RegExp): Promise<unknown> =>
-        vi.waitFor(() => expect(running.stderr.slice(before)).toMatch(pattern), { timeout: 10_000 });
+        vi.waitFor(() => expect(running.stderr.slice(before)).toMatch(pattern), { timeout: 30_000 });
       await remove();
       await said(/is gone, and not served any more$/m);
       await again();

@@ -56,9 +56,12 @@ describeWith(['root', 'ip', 'ping'], 'with the event loop blocked', () => {
       expect(asked?.packets).toBeGreaterThanOrEqual(2);
       return asked?.ms as number;
     };
-    // The control: the same before.
+    // The control: the same before, with a CPU as busy.
+    const busy = a.netns.spawn('sh', ['-c', 'while :; do :; done']);
     const unblocked: number[] = [];
     for (let at = 0; at < ROUNDS; at++) unblocked.push(await round(at));
+    busy.child.kill('SIGKILL');
+    await busy.exited;
     await cold.go();
     child.child.stdin?.write('block\n');
     await child.waitFor(/from/, 'stdout');

@@ -95,7 +95,7 @@ describe('references', () => {
 
   test('a process that has exited and is not yet waited for', async () => {
     // Still running when its parent becomes one that never waits: the shell itself might.
-    const parent = spawn('sh', ['-c', 'sleep 0.2 & echo $!; exec sleep 60']);
+    const parent = spawn('sh', ['-c', 'sleep 2 & echo $!; exec sleep 60']);
     const [, pid = ''] = await parent.waitFor(/(\d+)\n/, 'stdout');
     while (!/^State:\s*Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8')))
       await new Promise((resolve) => setTimeout(resolve, 10));

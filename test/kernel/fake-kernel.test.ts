@@ -93,6 +93,8 @@ async function stateOf(rtnl: Rtnl): Promise<Record<string, readonly object[]>> {
 const NEIGHBOR = { link: 'vxlan1', ip: '192.168.0.3', mac: '02:42:c0:a8:00:03', state: 'permanent' };
 const FDB = { link: 'vxlan1', mac: '02:42:c0:a8:00:03', dst: '10.0.0.11', state: 'dynamic' };
 const ZERO = '00:00:00:00:00:00';
+/** As long is waited for what does not arrive. */
+const LOST_MS = 1500;
 
 /** The kernel solicits its own link-local addresses within a second (RFC 4862), which vxlan1 takes for a question. */
 const isLinkLocal = (miss: Miss): boolean => miss.kind === 'l3' && miss.ip.startsWith('fe80:');
@@ -459,7 +461,11 @@ function scenarios(stage: () => Stage): void {
     const monitor = a.monitor();
     onCleanup(() => monitor.return?.());
     void (async () => {
-      for await (const event of monitor) seen.push(event as unknown as Record<string, unknown>);
+      for await (const event of monitor) {
+        // vxlan1's own one is settled a while after the device is up.
+        if (event.kind === 'address' && event.address.startsWith('fe80:')) continue;
+        seen.push(event as unknown as Record<string, unknown>);
+      }
     })();
     await a.links.add({ kind: 'veth', name: 'v0', peer: { name: 'eth0', netns: there } });
     await a.neighbors.add(NEIGHBOR);
@@ -621,8 +627,8 @@ function scenarios(stage: () => Stage): void {
     const { overlays, containers, records } = await network(stage());
     const [resolver, events] = await serve({ overlays: [overlays[0]], store: records, negativeTtlMs: 60_000 });
     records.asked.length = 0;
-    expect(await stage().send(containers[0], '192.168.0.9')).toBe(false);
-    expect(await stage().send(containers[0], '192.168.0.9')).toBe(false);
+    expect(await stage().send(containers[0], '192.168.0.9', LOST_MS)).toBe(false);
+    expect(await stage().send(containers[0], '192.168.0.9', LOST_MS)).toBe(false);
     expect(told(events)).toEqual([
       { kind: 'unresolved', cause: 'absent', miss: { kind: 'l3', ip: '192.168.0.9', link: 'vxlan1' } },
     ]);
@@ -634,7 +640,7 @@ function scenarios(stage: () => Stage): void {
     const { overlays, containers, records } = await network(stage());
     const [, events] = await serve({ overlays: [...overlays], store: records });
     records.answers.set('192.168.0.9', new Error('no'));
-    expect(await stage().send(containers[0], '192.168.0.9')).toBe(false);
+    expect(await stage().send(containers[0], '192.168.0.9', LOST_MS)).toBe(false);
     expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
     await until(() => events.some((event) => event.kind === 'store-up'), 'store-up');
     const first = events.filter(({ overlay }) => overlay === overlays[0].name).map(({ kind }) => kind);
@@ -655,7 +661,7 @@ function scenarios(stage: () => Stage): void {
     const { overlays, containers, records } = await network(stage());
     const [resolver, events] = await serve({ overlays: [overlays[0]], store: records });
     records.answers.set('192.168.0.9', answer);
-    expect(await stage().send(containers[0], '192.168.0.9')).toBe(false);
+    expect(await stage().send(containers[0], '192.168.0.9', LOST_MS)).toBe(false);
     const rejected = await until(() => events.find((event) => event.kind === 'rejected'), 'a rejection');
     expect(told([rejected])).toEqual([
       {
@@ -676,7 +682,7 @@ function scenarios(stage: () => Stage): void {
     records.answers.set('192.168.0.9', { mac: '02:42:c0:a8:00:09', vtep: overlays[0].vtep });
     const [resolver] = await serve({ overlays: [overlays[0]], store: records });
     expect(await stage().send(containers[0], '192.168.0.4')).toBe(true);
-    expect(await stage().send(containers[0], '192.168.0.9')).toBe(false);
+    expect(await stage().send(containers[0], '192.168.0.9', LOST_MS)).toBe(false);
     expect(resolver.stats()).toMatchObject({ answers: 0, rejected: 0 });
     const { neighbors, fdb } = await stateOf(await openRtnl(overlays[0].name));
     expect(neighbors?.filter((each) => (each as Neighbor).link === 'vxlan1')).toEqual([]);
@@ -686,7 +692,7 @@ function scenarios(stage: () => Stage): void {
   test('an answer is withdrawn at its TTL', async () => {
     const { overlays, containers, endpoints, records } = await network(stage());
     const [, events] = await serve({ overlays: [...overlays], store: records });
-    records.has(endpoints[1], { ttlMs: 3000 });
+    records.has(endpoints[1], { ttlMs: 8000 });
     expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
     const a = await openRtnl(overlays[0].name);
     const present = async (): Promise<boolean> =>
@@ -732,7 +738,7 @@ function scenarios(stage: () => Stage): void {
     const a = await openRtnl(overlays[0].name);
     const vtepOf = async (mac: string): Promise<string | undefined> =>
       (await a.fdb.list({ link: 'vxlan1' })).find((entry) => entry.mac === mac && entry.dst !== undefined)?.dst;
-    await stage().send(containers[0], '192.168.0.3');
+    await stage().send(containers[0], '192.168.0.3', LOST_MS);
     const resolved = await until(() => events.find((event) => event.kind === 'resolved'), 'an answer');
     expect(resolved).toMatchObject({ by: 'table', endpoint: { mac: endpoints[1].mac } });
     expect(await vtepOf(endpoints[1].mac)).toBe('10.0.0.11');
@@ -777,7 +783,7 @@ function scenarios(stage: () => Stage): void {
         if (!isLinkLocal(miss)) seen.push(pick(miss, 'overlay', 'vni', 'link', 'kind', 'ip', 'mac'));
       }
     })();
-    await stage().send(containers[0], '192.168.0.3');
+    await stage().send(containers[0], '192.168.0.3', LOST_MS);
     const about = { overlay: overlays[0].name, vni: 42, link: 'vxlan1' };
     await until(() => seen.length > 0, 'a miss');
     expect(seen[0]).toEqual({ ...about, kind: 'l3', ip: '192.168.0.3' });

@@ -9,6 +9,7 @@ import { isStopped, said, startChild } from '../support/child.js';
 import { onCleanup } from '../support/cleanup.js';
 import { createContainer } from '../support/netns.js';
 import {
+  ASKS_AGAIN_MS,
   type Asked,
   Cold,
   distribution,
@@ -30,6 +31,23 @@ function expectAtOnce(asked: Asked, note = ''): void {
   expect(asked.ms, `${note}: no answer`).toBeDefined();
   expect(asked.ms, note).toBeLessThan(PROMPT_MS);
   expect(asked.packets, `${note}: packets sent, a request and a datagram`).toBe(2);
+}
+
+/** A request and the miss that belongs to it are taken for one when they come no further apart. */
+const TOGETHER_MS = 1000;
+
+/** A round that a slow machine has drawn out proves nothing when nothing came: it is gone through once more. */
+async function inTime(round: () => Promise<{ readonly asked: Asked; readonly apartMs: number }>): Promise<Asked> {
+  for (;;) {
+    const { asked, apartMs } = await round();
+    if (asked.ms !== undefined || apartMs < TOGETHER_MS) return asked;
+    console.log(`${apartMs.toFixed()} ms apart: once more`);
+  }
+}
+
+/** From a moment (CLOCK_MONOTONIC) to the request, and what the resolver may take to read it. */
+function apart(beforeNs: bigint, { startedNs }: Asked): number {
+  return Number(startedNs - beforeNs) / 1e6 + 200;
 }
 
 /** A store whose answers come after as long as `delay` says. With `ttlMs: 1` each is out of date at once. */
@@ -156,7 +174,7 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
     for (let round = 0; round < (full ? 500 : 100); round++) {
       await a.overlay.attach({ path: container.path }, { address: '192.168.0.9/24', store });
       // Without a moment's rest: the answer must find the way to it that its question took.
-      expectAtOnce(await station.ask(b.container.ip), `round ${round}`);
+      expectAtOnce(await station.ask(b.container.ip, { asksAgainMs: ASKS_AGAIN_MS }), `round ${round}`);
       await a.overlay.detach({ path: container.path }, { store });
     }
   });
@@ -230,17 +248,22 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
 
     test('the request tapped first, its miss up to a second later', async () => {
       for (const delay of [0, 20, 300, 600]) {
-        const { resolver, store } = await fresh(() => 0);
-        await flood(false);
-        const asked = asker.ask(TARGET);
-        await sleep(delay);
-        expect(store.lookups, `${delay} ms`).toEqual([]);
-        await probe();
-        const { ms, packets } = await asked;
+        const asked = await inTime(async () => {
+          const { resolver, store } = await fresh(() => 0);
+          await flood(false);
+          const begun = performance.now();
+          const asking = asker.ask(TARGET);
+          await sleep(delay);
+          expect(store.lookups, `${delay} ms`).toEqual([]);
+          await probe();
+          await until(() => resolver.stats().answers === 1, 'an answer');
+          const apartMs = performance.now() - begun;
+          const asked = await asking;
+          await resolver.close();
+          return { asked, apartMs };
+        });
         // Its own repetition comes later: what answers it earlier is the replay.
-        expect(ms, `${delay} ms`).toBeLessThan(PROMPT_MS);
-        expect(packets, `${delay} ms`).toBe(2);
-        await resolver.close();
+        expectAtOnce(asked, `${delay} ms`);
       }
     });
 
@@ -263,13 +286,18 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
       const { resolver } = await fresh(() => 0);
       await flood(false);
       for (const delay of [0, 100, 600]) {
-        const before = resolver.stats().answers;
-        await probe();
-        await until(() => resolver.stats().answers > before, 'an answer');
-        await sleep(delay);
-        expectAtOnce(await asker.ask(TARGET), `${delay} ms after the answer`);
-        await cold.go();
-        await b.netns.ip('neigh replace 192.168.0.2 lladdr 02:42:c0:a8:00:02 dev vxlan1');
+        const asked = await inTime(async () => {
+          const before = resolver.stats().answers;
+          const begun = process.hrtime.bigint();
+          await probe();
+          await until(() => resolver.stats().answers > before, 'an answer');
+          await sleep(delay);
+          const asked = await asker.ask(TARGET);
+          await cold.go();
+          await b.netns.ip('neigh replace 192.168.0.2 lladdr 02:42:c0:a8:00:02 dev vxlan1');
+          return { asked, apartMs: apart(begun, asked) };
+        });
+        expectAtOnce(asked, `${delay} ms after the answer`);
       }
       // Later than that it is none of the swallowed ones any more.
       await probe();
@@ -279,16 +307,21 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
     });
 
     test('the request tapped after an answer that somebody has withdrawn', async () => {
-      const { resolver } = await fresh(() => 0);
-      await probe();
-      await until(() => resolver.stats().answers === 1, 'an answer');
-      await flood(false);
-      await a.netns.ip(`neigh del ${TARGET} dev vxlan1`);
-      // The replay makes the kernel ask anew: a miss without a request of its own.
-      expectAtOnce(await asker.ask(TARGET));
-      // Counted once the acknowledgement has been read, which the echo may overtake.
-      await until(() => resolver.stats().answers === 2, '2 answers');
-      await resolver.close();
+      const asked = await inTime(async () => {
+        const { resolver } = await fresh(() => 0);
+        const begun = process.hrtime.bigint();
+        await probe();
+        await until(() => resolver.stats().answers === 1, 'an answer');
+        await flood(false);
+        await a.netns.ip(`neigh del ${TARGET} dev vxlan1`);
+        // The replay makes the kernel ask anew: a miss without a request of its own.
+        const asked = await asker.ask(TARGET);
+        // Counted once the acknowledgement has been read, which the echo may overtake.
+        if (asked.ms !== undefined) await until(() => resolver.stats().answers === 2, '2 answers');
+        await resolver.close();
+        return { asked, apartMs: apart(begun, asked) };
+      });
+      expectAtOnce(asked);
     });
 
     test('the request tapped after the end of an answer, before its miss', async () => {
@@ -365,8 +398,8 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
         await until(() => isStopped(child.pid), 'all its threads to stand');
         const asks = targets.flatMap((ip) => stations.map((station) => station.ask(ip)));
         await sleep(stopped);
-        if (receiveBuffer !== undefined) {
-          // However slow the machine is: all requests are out, and too many for the buffer.
+        if (stopped > 0 && rounds === 1) {
+          // However slow the machine is: all requests are out, and too many for a small buffer.
           for (const [at, station] of stations.entries())
             await until(async () => (await station.sent()) - (before[at] as number) >= TARGETS, 'all requests');
         }
@@ -389,7 +422,9 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
     test.each([0, 30, 400, 900])('for %d ms: all are answered once it goes on', async (stopped) => {
       const rounds = stopped > 100 ? 1 : 10;
       const { stats } = await stopAndGo(stopped, rounds);
-      expect(stats.replayed).toBeGreaterThanOrEqual(rounds * TARGETS * stations.length);
+      // Who asks after it goes on may be answered by the kernel: of each target at least the first is not.
+      const askers = rounds === 1 ? stations.length : 1;
+      expect(stats.replayed).toBeGreaterThanOrEqual(rounds * TARGETS * askers);
       expect(stats.overruns).toBe(0);
     });
 

@@ -13,7 +13,7 @@ import { createNetns, exec, type Netns, uniqueName } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
 
 /** Reads until an event fulfils the condition; what came, the last one included. */
-async function until<E>(events: Subscription<E>, condition: (event: E) => boolean, ms = 10_000): Promise<E[]> {
+async function until<E>(events: Subscription<E>, condition: (event: E) => boolean, ms = 30_000): Promise<E[]> {
   const seen: E[] = [];
   const late = sleep(ms, 'late' as const, { ref: false });
   for (;;) {

@@ -56,18 +56,22 @@ describeWith(['root', 'ip'], 'ping', () => {
 
   test.each(['10.1.0.2', 'fd00:1::2'])('%s is not there: lost, when the time is up', async (ip) => {
     const netns = await lone();
+    // Long before the kernel itself gives up.
+    for (const version of ['ipv4', 'ipv6']) await netns.sysctl(`net/${version}/neigh/br0/retrans_time_ms`, 20_000);
     const began = performance.now();
     expect(await ping(netns.name, ip, { count: 2, intervalMs: 50, timeoutMs: 200 })).toEqual([LOST, LOST]);
     const took = performance.now() - began;
     expect(took).toBeGreaterThanOrEqual(249);
-    expect(took).toBeLessThan(2000);
+    expect(took).toBeLessThan(20_000);
   });
 
   test('a reply that comes late counts as lost, and not for another request', async () => {
     const [a, b] = await twoHosts();
-    // Deaf to the first ARP request, b hears the second a second later: only then does the first ping get there.
+    // Deaf to the first ARP request, b hears the second two seconds later: only then does the first ping get there.
+    await a.sysctl(`net/ipv4/neigh/${a.link}/retrans_time_ms`, 2000);
+    await a.sysctl(`net/ipv4/neigh/${a.link}/mcast_solicit`, 10);
     await b.ip(`link set ${b.link} arp off`);
-    const pinging = ping(a.name, b.ip4, { count: 2, intervalMs: 2000, timeoutMs: 400 });
+    const pinging = ping(a.name, b.ip4, { count: 2, intervalMs: 5000, timeoutMs: 1500 });
     await sleep(500);
     await b.ip(`link set ${b.link} arp on`);
     expect(await pinging).toEqual([LOST, ANSWERED]);
@@ -96,7 +100,7 @@ describeWith(['root', 'ip'], 'ping', () => {
       const error = await ping(netns.name, ip, { timeoutMs: 5000 }).catch((e) => e);
       expect(error).toMatchObject({ name: 'NetlinkError', code: 'ENETUNREACH', syscall: 'connect' });
       expect(error.message).toMatch(new RegExp(`^cannot ping ${ip} in /run/netns/\\S+: network is unreachable`));
-      expect(performance.now() - began).toBeLessThan(1000);
+      expect(performance.now() - began).toBeLessThan(5000);
     }
     await netns.ip('route add unreachable 10.9.0.0/16');
     await expect(ping(netns.name, '10.9.9.9')).rejects.toMatchObject({ code: 'EHOSTUNREACH' });

@@ -285,6 +285,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       await mine.closed;
       process.kill(taker.pid, 'SIGKILL');
       await taker.exited;
+      await cold.go(); // what it finds would be programmed again, uncounted
       const last = await startResolver({ overlays: [a.overlay, b.overlay], store });
       await cold.go();
       expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
@@ -397,7 +398,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
         endpoint: { mac: b.container.endpoint.mac, vtep: b.overlay.vtep },
       });
       expect(first.tookUs).toBeGreaterThan(0);
-      expect(first.tookUs).toBeLessThan(500_000);
+      expect(first.tookUs).toBeLessThan(PROMPT_MS * 1000);
       expect(first.miss.atNs).toBeGreaterThan(before);
       expect(first.atNs).toBeGreaterThanOrEqual(first.miss.atNs);
       expect((await events.next()).value).toMatchObject({ overlay: b.overlay.name, miss: { ip: a.container.ip } });
@@ -657,7 +658,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       });
       await using resolver = await startResolver({ overlays: [a.overlay], store, maxLookups: 3 });
       const asked = await Promise.all(spare.map((ip) => stations[0].ask(ip)));
-      expect(asked.filter(({ ms }) => ms === undefined || ms > 900)).toEqual([]);
+      expect(asked.filter(({ ms }) => ms === undefined || ms > PROMPT_MS)).toEqual([]);
       expect(most).toBe(3);
       expect([...store.asked].sort()).toEqual([...spare].sort());
       expect(stats(resolver).lookups).toBe(50);
@@ -699,12 +700,12 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
         signals.push(signal);
         return new Promise(() => undefined);
       });
-      const resolver = await startResolver({ overlays: [a.overlay], store });
+      const resolver = await startResolver({ overlays: [a.overlay], store, lookupTimeoutMs: 600_000 });
       await stations[0].ask(b.container.ip, { waitMs: 20 });
       await until(() => signals.length === 1, 'a lookup');
       const started = performance.now();
       await resolver.close();
-      expect(performance.now() - started).toBeLessThan(1000);
+      expect(performance.now() - started).toBeLessThan(30_000);
       expect(signals[0]?.aborted).toBe(true);
     });
 
@@ -725,7 +726,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       for (let round = 0; round < 5; round++) {
         await Promise.all(
           spare.slice(round * 10, round * 10 + 10).map(async (ip) => {
-            expect((await stations[0].ask(ip)).ms, ip).toBeLessThan(900);
+            expect((await stations[0].ask(ip)).ms, ip).toBeLessThan(PROMPT_MS);
           }),
         );
       }
@@ -824,7 +825,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       for (let round = 0; round < 4; round++) {
         const empty = async (): Promise<boolean> => (await a.netns.ipJson('neigh show dev vxlan1')).length === 0;
         await cold.containers();
-        await until(empty, 'the end of the entry', 3000);
+        await until(empty, 'the end of the entry');
         expect((await stations[0].ask(b.container.ip)).ms, `round ${round}`).toBeLessThan(PROMPT_MS);
         await back();
       }

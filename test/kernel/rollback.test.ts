@@ -73,7 +73,6 @@ async function expectNothingLeft(namespaces: readonly Netns[], note: string, wor
   await until(
     () => moreThan(before.files, openFiles()).length === 0,
     () => `${note}: the end of ${moreThan(before.files, openFiles()).join(', ')}`,
-    3000,
   );
   expect(await stateOfAll(...namespaces), note).toEqual(before.state);
   return result;

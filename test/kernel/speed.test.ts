@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { Overlay } from '../../lib/index.js';
 import { createContainer, exec, type Netns, twoHosts, uniqueName } from '../support/netns.js';
-import { distribution, percentile } from '../support/overlay.js';
+import { distribution } from '../support/overlay.js';
 import { describeWith } from '../support/requirements.js';
 
 const ROUNDS = 11;
@@ -58,7 +58,8 @@ describeWith(['root', 'ip'], 'create and attach', () => {
       for (const run of round % 2 === 0 ? [seed, overns] : [overns, seed]) await run(name, container);
       await container.remove();
     }
-    const ratio = percentile(times.seed, 0.5) / percentile(times.overns, 0.5);
+    // Of each its best: what other tests take of the CPUs is nobody's speed.
+    const ratio = Math.min(...times.seed) / Math.min(...times.overns);
     console.log(`the seed's commands: ${distribution(times.seed)}`);
     console.log(`create + attach:     ${distribution(times.overns)}; ${ratio.toFixed(1)}x ahead`);
     // Under a sanitizer only one of the two is slower.

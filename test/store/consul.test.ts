@@ -6,8 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { openStore, recordsOf, scopeOf, storeFor } from '../../lib/store/index.js';
 import type { Change, Endpoint, OwnedStore, Query } from '../../lib/types.js';
+import { isStopped } from '../support/child.js';
 import { onCleanup } from '../support/cleanup.js';
 import { Consul } from '../support/consul.js';
+import { until } from '../support/overlay.js';
 import { exec } from '../support/process.js';
 import { describeWith } from '../support/requirements.js';
 
@@ -456,8 +458,7 @@ describeWith(['consul'], 'Consul that goes away', () => {
 
     process.kill(agent.pid, 'SIGSTOP');
     try {
-      // Each of its threads stops for itself.
-      await sleep(100);
+      await until(() => isStopped(agent.pid), 'all its threads to stand');
       const looking = store.lookup(l3(IP), { signal: AbortSignal.timeout(200) });
       // Before a later timer, and that before the one that ends an attempt.
       const late = sleep(1000, 'late', { ref: false });
@@ -596,21 +597,16 @@ describeWith(['consul'], 'Consul over TLS', () => {
     const ca = pem('consul-agent-ca.pem');
     const cert = pem('dc1-client-consul-0.pem');
     const key = pem('dc1-client-consul-0-key.pem');
-    const { createServer } = await import('node:net');
-    const probe = createServer().listen(0, '127.0.0.1');
-    await new Promise((resolve) => probe.once('listening', resolve));
-    const { port } = probe.address() as { port: number };
-    await new Promise((resolve) => probe.close(resolve));
     const agent = await Consul.start({
+      https: true,
       config: {
-        ports: { https: port },
         verify_incoming_https: true,
         ca_file: ca,
         cert_file: pem('dc1-server-consul-0.pem'),
         key_file: pem('dc1-server-consul-0-key.pem'),
       },
     });
-    const url = `consul+https://127.0.0.1:${port}/demo`;
+    const url = `consul+https://127.0.0.1:${agent.httpsPort}/demo`;
     const one = endpoint(MAC, VTEP, IP);
 
     await using paths = await openStore(url, { ca, cert, key });
@@ -640,7 +636,7 @@ describeWith(['consul'], 'Consul over TLS', () => {
       code: 'OVERNS_STORE',
       hint: expect.stringContaining('CONSUL_CLIENT_CERT'),
     });
-    await using plain = await openStore(`consul://127.0.0.1:${port}/demo`);
+    await using plain = await openStore(`consul://127.0.0.1:${agent.httpsPort}/demo`);
     expect(await failure(plain)).toMatchObject({ code: 'OVERNS_STORE', hint: expect.stringContaining('consul+https') });
     await using reverse = await openStore(`consul+https://${at(agent)}/demo`, { ca });
     expect(await failure(reverse)).toMatchObject({ code: 'OVERNS_STORE', hint: expect.stringContaining('TLS') });

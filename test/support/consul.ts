@@ -19,8 +19,10 @@ export interface ConsulOptions {
   readonly port?: number;
   /** Turns ACLs on, default policy deny; `token` is then the token that may do all. Default false. */
   readonly acl?: boolean;
-  /** More of the agent's configuration; `ports` are added to those chosen here. */
-  readonly config?: { readonly ports?: Readonly<Record<string, number>> } & Readonly<Record<string, unknown>>;
+  /** Serves HTTPS as well, on `httpsPort`. Default false. */
+  readonly https?: boolean;
+  /** More of the agent's configuration. */
+  readonly config?: Readonly<Record<string, unknown>>;
 }
 
 export interface HttpResult {
@@ -103,6 +105,8 @@ export class Consul implements AsyncDisposable {
   readonly port: number;
   /** The token that may do all, with `acl`. */
   readonly token: string | undefined;
+  /** Where it serves HTTPS, with `https`. */
+  readonly httpsPort: number;
   readonly netns: Netns | undefined;
   readonly #folder: string;
   readonly #arguments: readonly string[];
@@ -112,6 +116,7 @@ export class Consul implements AsyncDisposable {
     folder: string,
     address: string,
     port: number,
+    httpsPort: number,
     args: readonly string[],
     token: string | undefined,
     netns: Netns | undefined,
@@ -120,6 +125,7 @@ export class Consul implements AsyncDisposable {
     this.#arguments = args;
     this.address = address;
     this.port = port;
+    this.httpsPort = httpsPort;
     this.url = `http://${address.includes(':') ? `[${address}]` : address}:${port}`;
     this.token = token;
     this.netns = netns;
@@ -140,16 +146,17 @@ export class Consul implements AsyncDisposable {
   }
 
   static async #configured(options: ConsulOptions): Promise<Consul> {
-    const { netns, address = '127.0.0.1', acl = false, config: more = {} } = options;
+    const { netns, address = '127.0.0.1', acl = false, https = false, config: more = {} } = options;
     const folder = await mkdtemp(join(tmpdir(), 'ot-consul-'));
     onCleanup(() => rm(folder, { recursive: true, force: true, maxRetries: 3 }));
-    const [http, server, lan, wan] = netns ? [8500, 8300, 8301, 8302] : await freePorts(4);
-    const port = options.port ?? (http as number);
+    const ports = netns ? [8500, 8300, 8301, 8302, 8501] : await freePorts(5);
+    const [http, server, lan, wan, tls] = ports as [number, number, number, number, number];
+    const port = options.port ?? http;
     const token = acl ? randomUUID() : undefined;
     const config = {
       ...more,
       bind_addr: '127.0.0.1',
-      ports: { http: port, dns: -1, grpc: -1, server, serf_lan: lan, serf_wan: wan, ...more.ports },
+      ports: { http: port, dns: -1, grpc: -1, server, serf_lan: lan, serf_wan: wan, ...(https ? { https: tls } : {}) },
       addresses: { http: address },
       disable_update_check: true,
       log_level: 'WARN',
@@ -157,7 +164,7 @@ export class Consul implements AsyncDisposable {
     };
     await writeFile(join(folder, 'config.json'), JSON.stringify(config));
     const args = ['agent', '-dev', `-config-file=${join(folder, 'config.json')}`, `-node=ot${port}`];
-    return new Consul(folder, address, port, args, token, netns);
+    return new Consul(folder, address, port, tls, args, token, netns);
   }
 
   /** Starts the agent (again): what it held is gone, it keeps its data in memory. */

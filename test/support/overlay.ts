@@ -20,7 +20,7 @@ import { createContainer, type Host, type HostsOptions, Netns, type Running, two
  * answer within half of it got it for the first request. A request is replayed for a second after its answer.
  */
 export const ASKS_AGAIN_MS = 10_000;
-/** Below it nobody has asked twice, over IPv4. */
+/** Below it nobody has asked twice. */
 export const PROMPT_MS = ASKS_AGAIN_MS / 2;
 
 /** A container's namespace and what it was attached as. */
@@ -68,7 +68,9 @@ export class Site {
   ): Promise<Attached> {
     const container = netns ?? (await createContainer());
     const endpoint = await this.overlay.attach({ path: container.path }, { address, ...options });
-    await container.sysctl(`net/ipv4/neigh/${options.ifname ?? 'eth0'}/retrans_time_ms`, ASKS_AGAIN_MS);
+    const versions = new Set(endpoint.ips.map((ip) => (ip.includes(':') ? 'ipv6' : 'ipv4')));
+    for (const version of versions)
+      await container.sysctl(`net/${version}/neigh/${options.ifname ?? 'eth0'}/retrans_time_ms`, ASKS_AGAIN_MS);
     const attached = { netns: container, endpoint, ip: endpoint.ip };
     this.containers.push(attached);
     return attached;
@@ -266,8 +268,11 @@ export class Station {
     return station;
   }
 
-  /** Sends one datagram to another station, and waits for its echo. */
-  ask(to: string, options: { readonly waitMs?: number; readonly size?: number } = {}): Promise<Asked> {
+  /** Sends one datagram to another station, and waits for its echo. `asksAgainMs` is for who was not attached by a Site. */
+  ask(
+    to: string,
+    options: { readonly waitMs?: number; readonly size?: number; readonly asksAgainMs?: number } = {},
+  ): Promise<Asked> {
     return this.#command({ to, ...options });
   }
 

@@ -12,8 +12,8 @@ export interface Stage {
   /** A name for an overlay; it is removed at the end of the test. */
   name(): string;
   remove(netns: string): Promise<void>;
-  /** Whether a packet arrives. */
-  send(from: string, to: string): Promise<boolean>;
+  /** Whether a packet arrives, within 10 s. */
+  send(from: string, to: string, timeoutMs?: number): Promise<boolean>;
 }
 
 export function realStage(): Stage {
@@ -22,8 +22,8 @@ export function realStage(): Stage {
     netns: async () => (await createNetns()).name,
     name: uniqueName,
     remove: removeNetns,
-    async send(from, to) {
-      const [echo] = await ping(from, to, { timeoutMs: 1500 });
+    async send(from, to, timeoutMs = 10_000) {
+      const [echo] = await ping(from, to, { timeoutMs });
       return echo?.rttMs !== null;
     },
   };
@@ -44,6 +44,6 @@ export function fakeStage(): Stage & { readonly kernel: FakeKernel } {
     netns: async () => make(),
     name: () => `n${++names}`,
     remove: async (netns) => kernel.removeNetns(netns),
-    send: async (from, to) => (await kernel.send({ from, to, timeoutMs: 1500 })).crossed,
+    send: async (from, to, timeoutMs = 10_000) => (await kernel.send({ from, to, timeoutMs })).crossed,
   };
 }

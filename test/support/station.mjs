@@ -3,7 +3,7 @@
  * and how many packets the interface sent meanwhile. Commands and answers are JSON lines.
  */
 import { createSocket } from 'node:dgram';
-import { readFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 const PORT = 7;
@@ -32,8 +32,9 @@ function open(type) {
 
 const sockets = { 4: open('udp4'), 6: open('udp6') };
 
-async function ask({ to = undefined, waitMs = 9000, size = 64, link = 'eth0' }) {
+async function ask({ to = undefined, waitMs = 9000, size = 64, link = 'eth0', asksAgainMs = undefined }) {
   if (to === undefined) return { packets: sent(link) };
+  if (asksAgainMs !== undefined) writeFileSync(`/proc/sys/net/ipv4/neigh/${link}/retrans_time_ms`, `${asksAgainMs}`);
   const { asker } = sockets[to.includes(':') ? 6 : 4];
   const id = ++last;
   const data = Buffer.alloc(size);
