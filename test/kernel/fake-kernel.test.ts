@@ -21,6 +21,7 @@ import {
 import { onCleanup } from '../support/cleanup.js';
 import { record, until } from '../support/overlay.js';
 import { describeWith, testWith } from '../support/requirements.js';
+import { seedOf } from '../support/seed.js';
 import { fakeStage, realStage, type Stage } from '../support/stage.js';
 
 /** `ok`, or the error's code, what was asked, and the kernel's words. */
@@ -925,7 +926,7 @@ testWith(
   ['root', 'ip'],
   'random requests have the same answers and the same end',
   async () => {
-    const seed = Number(process.env.OVERNS_TEST_SEED ?? Date.now() & 0x7fff_ffff);
+    const seed = seedOf('OVERNS_TEST_SEED');
     console.log(`seed ${seed}`);
     const runs = process.env.CI_FULL === '1' ? 100 : 8;
     const sequences = fc.sample(fc.array(operations(), { minLength: 40, maxLength: 60 }), { numRuns: runs, seed });

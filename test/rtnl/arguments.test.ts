@@ -8,8 +8,9 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { Overlay, OvernsError, openStore, Resolver, Rtnl } from '../../lib/index.js';
 import { createContainer, createNetns, type Netns, twoHosts, uniqueName } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
+import { seedOf } from '../support/seed.js';
 
-const SEED = Number(process.env.OVERNS_ARGUMENTS_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const SEED = seedOf('OVERNS_ARGUMENTS_SEED');
 const RUNS = process.env.CI_FULL === '1' ? 400 : 40;
 
 /** Anything that a caller could hand over by mistake. */

@@ -6,9 +6,10 @@ import { said } from '../support/child.js';
 import { type Host, manyHosts, PREFIX, type Running, spawn } from '../support/netns.js';
 import { Site, startResolver, until } from '../support/overlay.js';
 import { describeWith } from '../support/requirements.js';
+import { seedOf } from '../support/seed.js';
 
 const CHILD = fileURLToPath(new URL('child.mjs', import.meta.url));
-const SEED = Number(process.env.OVERNS_TEARDOWN_SEED ?? Math.floor(Math.random() * 2 ** 31));
+const SEED = seedOf('OVERNS_TEARDOWN_SEED');
 const LANES = 3;
 /** AddressSanitizer makes a process several times as slow. */
 const SLOWNESS = process.env.OVERNS_TEST_SANITIZED ? 6 : 1;
