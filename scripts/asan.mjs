@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /**
  * npm run asan: the C++ tests and the vitest suite on native code built with AddressSanitizer and
- * UndefinedBehaviorSanitizer. Arguments go to vitest (and leave the C++ tests out). Node itself is not instrumented, so the runtime is preloaded: into every node of the run, through a
- * wrapper that stands first on PATH and in process.execPath, and into nothing else.
+ * UndefinedBehaviorSanitizer. `--short`: of the suite only what calls the addon in the tests' own processes. Other arguments
+ * go to vitest (and leave the C++ tests out). Node itself is not instrumented, so the runtime is preloaded: into every node
+ * of the run, through a wrapper that stands first on PATH and in process.execPath, and into nothing else.
  */
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -13,6 +14,7 @@ import { provide, toolEnv } from './lib/tools.mjs';
 import { prebuild } from './pack.mjs';
 
 const folder = join(root, 'build/asan');
+const SHORT = ['test/kernel/', 'test/rtnl/', 'test/teardown/'];
 
 async function compile(env, tests) {
   const output = join(folder, 'build/Release');
@@ -62,7 +64,9 @@ await script(async () => {
   const tools = await provide({ install: process.env.CI === 'true' || process.env.OVERNS_TEST_INSTALL === '1' });
   const env = toolEnv(gypEnv());
   if (!tools.cmake.ok) throw new Stop(`asan: ${tools.cmake.reason}: run \`${tools.cmake.remedy}\``);
-  const all = process.argv.length === 2;
+  const given = process.argv.slice(2);
+  const short = given.length === 1 && given[0] === '--short';
+  const all = given.length === 0 || short;
   if (all && !tools.doctest.ok)
     process.stderr.write(`asan: C++ tests skipped: ${tools.doctest.reason}: run \`${tools.doctest.remedy}\`\n`);
   await compile(env, all && tools.doctest.ok);
@@ -81,7 +85,7 @@ await script(async () => {
       'run',
       '--testTimeout=480000',
       '--hookTimeout=240000',
-      ...process.argv.slice(2),
+      ...(short ? SHORT : given),
     ],
     {
       stdio: ['ignore', 1, 2],
