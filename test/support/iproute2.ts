@@ -59,7 +59,7 @@ function vxlan(link: Link, links: Links): Json {
     rsc: yes(link.rsc),
     l2miss: yes(link.l2miss),
     l3miss: yes(link.l3miss),
-    tos: link.tos === 0 ? undefined : link.tos === 1 ? 'inherit' : hex(link.tos),
+    tos: link.tos === 0 ? undefined : hex(link.tos),
     ttl: link.ttlInherit ? undefined : link.ttl,
     df: link.df,
     label: link.label === 0 ? undefined : hex(link.label),
