@@ -161,7 +161,7 @@ class Pinger {
   }
 
   void receive() {
-    for (;;) {
+    for (std::size_t errors = 0;;) {
       sockaddr_storage source{};
       alignas(cmsghdr) std::uint8_t control[CMSG_SPACE(sizeof(timespec))];
       iovec data{buffer_.data(), buffer_.size()};
@@ -173,8 +173,12 @@ class Pinger {
       message.msg_control = control;
       message.msg_controllen = sizeof control;
       const ssize_t length = recvmsg(fd_.get(), &message, 0);
-      // Nothing more; or an ICMP error, which the kernel reports once: that request stays unanswered.
-      if (length < 0) return;
+      if (length < 0) {
+        // Nothing more; or an ICMP error, which the kernel reports once, and before the replies: that request stays
+        // unanswered.
+        if (errno == EAGAIN || errors++ > echoes_.size()) return;
+        continue;
+      }
       const std::int64_t monotonic = now(CLOCK_MONOTONIC);
       const std::int64_t realtime = now(CLOCK_REALTIME);
       if ((message.msg_flags & MSG_TRUNC) != 0 || !is_target(source)) continue;
