@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
  * npm run asan: the C++ tests and the vitest suite on native code built with AddressSanitizer and
- * UndefinedBehaviorSanitizer. `--short`: of the suite only what calls the addon in the tests' own processes. Other arguments
+ * UndefinedBehaviorSanitizer. `--short`: of the suite only test/kernel, test/rtnl and test/teardown. Other arguments
  * go to vitest (and leave the C++ tests out). Node itself is not instrumented, so the runtime is preloaded: into every node
  * of the run, through a wrapper that stands first on PATH and in process.execPath, and into nothing else.
  */

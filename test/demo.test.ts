@@ -198,7 +198,8 @@ describeWith(['root'], 'the demo as root', () => {
     expect(new Set(report.pings.map(({ from, to }) => `${from} ${to}`)).size).toBe(6);
   });
 
-  test('what is lost is told, and the exit status is 1', async () => {
+  // Sixteen pings are waited for, three seconds each.
+  test('what is lost is told, and the exit status is 1', { timeout: 480_000 }, async () => {
     // With a third one, so that most of the pings are still to come, however late this is.
     const demo = start(asRoot('--json', '--log-level', 'info', '--hosts', '3'));
     await demo.waitFor(/^Containers/m);

@@ -40,7 +40,7 @@ async function createWhenFree(create: string): Promise<void> {
     const { code, stderr } = await overns(`${create} --json`);
     if (code === 0) return;
     expect(JSON.parse(stderr).error, stderr).toMatchObject({ code: 'EEXIST' });
-    if (Date.now() > deadline) throw new Error(`the VNI is not free after 20 s: ${stderr}`);
+    if (Date.now() > deadline) throw new Error(`the VNI is not free after 60 s: ${stderr}`);
   }
 }
 

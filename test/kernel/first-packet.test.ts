@@ -36,11 +36,11 @@ function expectAtOnce(asked: Asked, note = ''): void {
 /** A request and the miss that belongs to it are taken for one when they come no further apart. */
 const TOGETHER_MS = 1000;
 
-/** A round that a slow machine has drawn out proves nothing when nothing came: it is gone through once more. */
+/** A round that a slow machine has drawn out proves nothing when nothing came: it is gone through again, up to five times. */
 async function inTime(round: () => Promise<{ readonly asked: Asked; readonly apartMs: number }>): Promise<Asked> {
-  for (;;) {
+  for (let rounds = 1; ; rounds++) {
     const { asked, apartMs } = await round();
-    if (asked.ms !== undefined || apartMs < TOGETHER_MS) return asked;
+    if (asked.ms !== undefined || apartMs < TOGETHER_MS || rounds === 5) return asked;
     console.log(`${apartMs.toFixed()} ms apart: once more`);
   }
 }
@@ -300,7 +300,9 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
         expectAtOnce(asked, `${delay} ms after the answer`);
       }
       // Later than that it is none of the swallowed ones any more.
+      const before = resolver.stats().answers;
       await probe();
+      await until(() => resolver.stats().answers > before, 'an answer');
       await sleep(1200);
       expect(await asker.ask(TARGET, { waitMs: 300 })).toMatchObject({ ms: undefined });
       await resolver.close();
@@ -325,18 +327,24 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
     });
 
     test('the request tapped after the end of an answer, before its miss', async () => {
-      const { resolver } = await fresh(() => 0, 1);
-      await probe();
-      await until(() => resolver.stats().answers === 1, 'an answer');
-      await flood(false);
-      await until(async () => (await a.netns.ipJson('neigh show dev vxlan1')).length === 0, 'the end of the entry');
-      const asked = asker.ask(TARGET);
-      await sleep(100);
-      await probe();
-      expectAtOnce(await asked);
-      // Counted once the acknowledgement has been read, which the echo may overtake.
-      await until(() => resolver.stats().answers === 2, '2 answers');
-      await resolver.close();
+      const asked = await inTime(async () => {
+        const { resolver } = await fresh(() => 0, 1);
+        await probe();
+        await until(() => resolver.stats().answers === 1, 'an answer');
+        await flood(false);
+        await until(async () => (await a.netns.ipJson('neigh show dev vxlan1')).length === 0, 'the end of the entry');
+        const begun = performance.now();
+        const asking = asker.ask(TARGET);
+        await sleep(100);
+        await probe();
+        // Counted once the acknowledgement has been read, which the echo may overtake.
+        await until(() => resolver.stats().answers === 2, '2 answers');
+        const apartMs = performance.now() - begun;
+        const asked = await asking;
+        await resolver.close();
+        return { asked, apartMs };
+      });
+      expectAtOnce(asked);
     });
   });
 
