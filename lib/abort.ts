@@ -24,13 +24,6 @@ export function checkSignal(value: unknown, name = 'signal'): AbortSignal | unde
   return value as AbortSignal;
 }
 
-/** The signal of a call's options, which may be left out. */
-export function signalOf(options: unknown): AbortSignal | undefined {
-  if (options === undefined) return undefined;
-  if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
-  return checkSignal((options as { signal?: unknown }).signal);
-}
-
 /**
  * Calls the listener once the signal is aborted. The result takes it back; whoever waits no more calls it, for a signal
  * can live as long as the process.

@@ -5,8 +5,9 @@ import { isNativeFailure, netlinkError } from './kernel-error.js';
 import { type NativeBatch, native } from './native.js';
 import { listNetns, netnsFile } from './netns.js';
 import { watchNetns } from './netns-watch.js';
+import { boolean, checkOptions, integer, type Shape } from './options.js';
 import type { Address, FdbEntry, Link, Neighbor, Route } from './rtnl-types.js';
-import { type BoundedQueue, createSubscription } from './subscription.js';
+import { type BoundedQueue, createSubscription, queueOptions } from './subscription.js';
 import type { QueueOptions, Subscription } from './types.js';
 
 /**
@@ -297,22 +298,20 @@ export interface MonitorSource {
   close?(): void;
 }
 
-/** Checks the options of a monitor. */
-export function checkMonitorOptions(options: MonitorOptions): { groups: readonly MonitorGroup[]; resync: boolean } {
-  if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
-  const { groups = DEFAULT_GROUPS, resync = false, receiveBuffer } = options;
-  if (!Array.isArray(groups)) throw invalidType('groups', groups, 'an array');
-  if (groups.length === 0) throw invalidArgument('groups', '[]', `some of ${GROUPS.join(', ')}`);
-  for (const group of groups) {
-    if (!GROUPS.includes(group)) throw invalidArgument('groups', group, `one of ${GROUPS.join(', ')}`);
+export const monitorOptions = {
+  groups: checkGroups,
+  resync: boolean,
+  receiveBuffer: integer(4096, 2 ** 30),
+  ...queueOptions,
+} satisfies Shape;
+
+function checkGroups(value: unknown, name: string): readonly MonitorGroup[] {
+  if (!Array.isArray(value)) throw invalidType(name, value, 'an array');
+  if (value.length === 0) throw invalidArgument(name, '[]', `some of ${GROUPS.join(', ')}`);
+  for (const group of value) {
+    if (!GROUPS.includes(group)) throw invalidArgument(name, group, `one of ${GROUPS.join(', ')}`);
   }
-  if (typeof resync !== 'boolean') throw invalidType('resync', resync, 'a boolean');
-  if (receiveBuffer !== undefined) {
-    if (typeof receiveBuffer !== 'number') throw invalidType('receiveBuffer', receiveBuffer, 'a number');
-    if (!Number.isInteger(receiveBuffer) || receiveBuffer < 4096 || receiveBuffer > 2 ** 30)
-      throw invalidArgument('receiveBuffer', receiveBuffer, 'an integer from 4096 to 1073741824');
-  }
-  return { groups: [...new Set(groups as MonitorGroup[])], resync };
+  return [...new Set(value as MonitorGroup[])];
 }
 
 /**
@@ -320,10 +319,10 @@ export function checkMonitorOptions(options: MonitorOptions): { groups: readonly
  * @throws NetlinkError, TypeError, RangeError
  */
 export function monitorNamespaces<E>(sources: readonly MonitorSource[], options: MonitorOptions): Subscription<E> {
-  const { groups, resync } = checkMonitorOptions(options);
-  const monitors = new Monitors(sources, groups, resync, options);
+  const { groups = DEFAULT_GROUPS, resync = false, receiveBuffer, ...queue } = checkOptions(options, monitorOptions);
+  const monitors = new Monitors(sources, groups, resync, receiveBuffer);
   return createSubscription<Item>(
-    options,
+    queue,
     (queue) => monitors.open(queue),
     resync ? { overflow: overrun, recover: () => monitors.snapshot() } : { overflow: overrun },
   ) as unknown as Subscription<E>;
@@ -348,12 +347,12 @@ class Monitors {
     sources: readonly MonitorSource[],
     groups: readonly MonitorGroup[],
     resync: boolean,
-    options: MonitorOptions,
+    receiveBuffer: number | undefined,
   ) {
     this.#sources = sources;
     this.#groups = new Set(groups);
     this.#resync = resync;
-    this.#receiveBuffer = options.receiveBuffer;
+    this.#receiveBuffer = receiveBuffer;
   }
 
   open(queue: BoundedQueue<Item>): () => void {

@@ -13,6 +13,8 @@ import { monitorNamespaces, type RtnlEvent } from './monitor.js';
 import { native } from './native.js';
 import { checkNetnsName, listNetns, netnsFile, netnsPath } from './netns.js';
 import { nsfs } from './nsfs.js';
+import { boolean, checkObject, checkOptions, integer, type Shape, signalOf } from './options.js';
+import { queueOptions } from './subscription.js';
 import type { Cancel, NetnsRef, QueueOptions, Subscription } from './types.js';
 
 /**
@@ -161,7 +163,7 @@ export async function list(): Promise<readonly string[]> {
  */
 export async function create(name: string, options?: Cancel): Promise<void> {
   checkName(name);
-  throwIfAborted(checkSignal(options?.signal));
+  throwIfAborted(signalOf(options));
   const path = netnsFile(name);
   await kernel({ what: `make namespace ${path}`, request: { name } }, native().createNetns(path));
 }
@@ -180,7 +182,7 @@ export async function create(name: string, options?: Cancel): Promise<void> {
  */
 export async function remove(name: string, options?: Cancel): Promise<void> {
   checkName(name);
-  throwIfAborted(checkSignal(options?.signal));
+  throwIfAborted(signalOf(options));
   const path = netnsFile(name);
   await kernel({ what: `remove namespace ${path}`, request: { name } }, native().deleteNetns(path));
 }
@@ -225,7 +227,7 @@ export async function open(ref?: NetnsRef): Promise<OpenNetns> {
  * ```
  */
 export function watch(options: QueueOptions = {}): Subscription<NetnsEvent> {
-  return monitorNamespaces<NetnsEvent>([], { ...options, groups: ['netns'] });
+  return monitorNamespaces<NetnsEvent>([], { ...checkOptions(options, queueOptions), groups: ['netns'] });
 }
 
 /**
@@ -243,26 +245,21 @@ export function watch(options: QueueOptions = {}): Subscription<NetnsEvent> {
  * ```
  */
 export async function connect(ref: NetnsRef, options: NetnsConnectOptions | NetnsAbstractOptions): Promise<Socket> {
-  checkOptions(options);
-  const signal = checkSignal(options.signal);
-  throwIfAborted(signal);
-  if ('abstract' in options) {
-    const name = checkAbstract(options.abstract);
+  if ('abstract' in checkObject(options, 'options')) {
+    const { abstract: name, allowHalfOpen = false, signal } = checkOptions(options, connectAbstractOptions);
+    throwIfAborted(signal);
     const what = `connect to the abstract socket ${name}`;
     const fd = await inNetns(ref, what, (path) => native().openUnixSocket(path, name, 'connect'));
-    const { allowHalfOpen = false } = options;
     const socket = adopt(fd, () => new Socket({ fd, allowHalfOpen, readable: true, writable: true }));
     return ifWanted(socket, signal);
   }
-  const host = canonicalIp(options.host, 'host');
-  const port = checkPort(options.port, 'port', 1);
-  const localAddress =
-    options.localAddress === undefined ? undefined : canonicalIp(options.localAddress, 'localAddress');
-  const localPort = options.localPort === undefined ? undefined : checkPort(options.localPort, 'localPort', 0);
+  const checked = checkOptions(options, connectOptions);
+  const { host, port, localAddress, localPort, allowHalfOpen = false, noDelay = false, keepAlive = false } = checked;
+  const { signal } = checked;
+  throwIfAborted(signal);
   const family = ipFamily(host);
   if (localAddress !== undefined && ipFamily(localAddress) !== family)
     throw invalidArgument('localAddress', localAddress, `of the family of host, IPv${family}`);
-  const { allowHalfOpen = false, noDelay = false, keepAlive = false } = options;
   const bare = { datagram: false, family, port: 0, ipv6Only: false, reuseAddress: false, reusePort: false };
   const fd = await inNetns(ref, `connect to ${host}`, (path) => native().openIpSocket(path, bare));
   // Read from once it is connected, which Node does by itself on the socket that it has.
@@ -302,23 +299,25 @@ export async function listen(
   options: NetnsListenOptions | NetnsAbstractOptions = {},
   onConnection?: (socket: Socket) => void,
 ): Promise<Server> {
-  checkOptions(options);
   if (onConnection !== undefined && typeof onConnection !== 'function')
     throw invalidType('onConnection', onConnection, 'a function');
-  const signal = checkSignal(options.signal);
-  throwIfAborted(signal);
   let fd: number;
   let backlog = 511;
-  if ('abstract' in options) {
-    const name = checkAbstract(options.abstract);
+  let signal: AbortSignal | undefined;
+  let connections: ServerOpts;
+  if ('abstract' in checkObject(options, 'options')) {
+    const { abstract: name, ...checked } = checkOptions(options, listenAbstractOptions);
+    ({ signal, ...connections } = checked as ServerOpts & Cancel);
+    throwIfAborted(signal);
     fd = await inNetns(ref, `listen on the abstract socket ${name}`, (path) =>
       native().openUnixSocket(path, name, 'listen'),
     );
   } else {
-    const address = canonicalIp(options.host ?? '::', 'host');
-    const port = checkPort(options.port ?? 0, 'port', 0);
-    backlog = checkBacklog(options.backlog);
-    const { ipv6Only = false, reusePort = false } = options;
+    const checked = checkOptions(options, listenOptions);
+    const { host: address = '::', port = 0, ipv6Only = false, reusePort = false } = checked;
+    backlog = checked.backlog ?? backlog;
+    ({ signal, ...connections } = checked as ServerOpts & Cancel);
+    throwIfAborted(signal);
     const bound = {
       datagram: false,
       family: ipFamily(address),
@@ -330,8 +329,7 @@ export async function listen(
     };
     fd = await inNetns(ref, `listen on ${address} port ${port}`, (path) => native().openIpSocket(path, bound));
   }
-  const { signal: _signal, ...rest } = options;
-  const server = createServer(rest as ServerOpts, onConnection);
+  const server = createServer(connections, onConnection);
   return settled(server, 'listening', signal, () => {
     // `exclusive`: a cluster's worker listens itself.
     server.listen({ fd, backlog, exclusive: true });
@@ -353,13 +351,11 @@ export async function listen(
  * ```
  */
 export async function dgram(ref: NetnsRef, options: NetnsDgramOptions = {}): Promise<DgramSocket> {
-  checkOptions(options);
-  const signal = checkSignal(options.signal);
+  const checked = checkOptions(options, dgramOptions);
+  const { host: address = '0.0.0.0', port = 0, ipv6Only = false, reuseAddr = false, reusePort = false } = checked;
+  const { signal } = checked;
   throwIfAborted(signal);
-  const address = canonicalIp(options.host ?? '0.0.0.0', 'host');
   const family = ipFamily(address);
-  const port = checkPort(options.port ?? 0, 'port', 0);
-  const { ipv6Only = false, reuseAddr = false, reusePort = false } = options;
   const bound = { datagram: true, family, address, port, ipv6Only, reuseAddress: reuseAddr, reusePort };
   const fd = await inNetns(ref, `bind ${address} port ${port}`, (path) => native().openIpSocket(path, bound));
   const init: SocketOptions = { type: family === 4 ? 'udp4' : 'udp6' };
@@ -435,29 +431,59 @@ function checkName(name: unknown): void {
   checkNetnsName(name, 'name');
 }
 
-function checkOptions(options: unknown): void {
-  if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
-}
-
-function checkPort(value: unknown, name: string, min: number): number {
-  if (typeof value !== 'number') throw invalidType(name, value, 'a number');
-  if (!Number.isInteger(value) || value < min || value > 65_535)
-    throw invalidArgument(name, value, `an integer from ${min} to 65535`);
-  return value;
-}
-
-function checkBacklog(value: unknown = 511): number {
-  if (typeof value !== 'number') throw invalidType('backlog', value, 'a number');
-  if (!Number.isInteger(value) || value < 1 || value > 65_535)
-    throw invalidArgument('backlog', value, 'an integer from 1 to 65535');
-  return value;
-}
-
-function checkAbstract(value: unknown): string {
-  if (typeof value !== 'string') throw invalidType('abstract', value, 'a string');
+function checkAbstract(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string');
   if (value === '' || Buffer.byteLength(value) > 107)
-    throw invalidArgument('abstract', value, 'an abstract socket name of 1 to 107 bytes');
+    throw invalidArgument(name, value, 'an abstract socket name of 1 to 107 bytes');
   return value;
 }
+
+const PORT_MAX = 65_535;
+
+const connectOptions = {
+  host: [canonicalIp],
+  port: [integer(1, PORT_MAX)],
+  localAddress: canonicalIp,
+  localPort: integer(0, PORT_MAX),
+  allowHalfOpen: boolean,
+  noDelay: boolean,
+  keepAlive: boolean,
+  signal: checkSignal,
+} satisfies Shape;
+
+const connectAbstractOptions = {
+  abstract: [checkAbstract],
+  allowHalfOpen: boolean,
+  signal: checkSignal,
+} satisfies Shape;
+
+/** Of a server's connections: what Node's own server does with them. */
+const connectionOptions = {
+  allowHalfOpen: boolean,
+  pauseOnConnect: boolean,
+  noDelay: boolean,
+  keepAlive: boolean,
+} satisfies Shape;
+
+const listenOptions = {
+  host: canonicalIp,
+  port: integer(0, PORT_MAX),
+  backlog: integer(1, PORT_MAX),
+  ipv6Only: boolean,
+  reusePort: boolean,
+  ...connectionOptions,
+  signal: checkSignal,
+} satisfies Shape;
+
+const listenAbstractOptions = { abstract: [checkAbstract], ...connectionOptions, signal: checkSignal } satisfies Shape;
+
+const dgramOptions = {
+  host: canonicalIp,
+  port: integer(0, PORT_MAX),
+  ipv6Only: boolean,
+  reuseAddr: boolean,
+  reusePort: boolean,
+  signal: checkSignal,
+} satisfies Shape;
 
 export { remove as delete };

@@ -91,6 +91,12 @@ export function checkNetns(ref: NetnsRef | undefined, argument = 'netns'): void 
   named(ref, argument);
 }
 
+/** The reference itself, as an option of a call. */
+export function netnsReference(value: unknown, argument: string): NetnsRef {
+  named(value as NetnsRef, argument);
+  return value as NetnsRef;
+}
+
 /** What a caller calls a namespace: the counterpart of {@link parseNetns}. */
 export function netnsLabel(ref: NetnsRef): string {
   if (typeof ref === 'string') return ref;

@@ -23,12 +23,14 @@ import {
 } from './address.js';
 import { checkContainer, resolveContainer } from './container.js';
 import { askControl, followControl } from './control.js';
+import { dockerAddress } from './docker.js';
 import { formatAlias, parseAlias } from './endpoint-alias.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { kernel } from './kernel-error.js';
 import { openMonitor } from './monitor.js';
 import { native } from './native.js';
-import { checkNetns, listNetns, netnsDirectory, netnsIdentity, netnsPath } from './netns.js';
+import { listNetns, netnsDirectory, netnsIdentity, netnsPath, netnsReference } from './netns.js';
+import { checkOptions, type Shape, signalOf, unchecked } from './options.js';
 import { Rtnl } from './rtnl.js';
 import type { Link } from './rtnl-types.js';
 import { storeFor } from './store/index.js';
@@ -139,8 +141,34 @@ function checkAddresses(value: unknown, name: string): readonly Cidr[] {
   return [...found.values()];
 }
 
-function checkOptions(value: unknown): void {
-  if (value === null || typeof value !== 'object') throw invalidType('options', value, 'an object');
+const createOptions = {
+  name: [checkOverlayName],
+  vni: [checkVni],
+  address: checkAddresses,
+  port: checkPort,
+  mtu: (value, name) => (value === 'auto' ? value : checkMtu(value, name)),
+  vtep: vtepIp,
+  host: netnsReference,
+  signal: checkSignal,
+} satisfies Shape;
+
+const openOptions = { host: netnsReference, signal: checkSignal } satisfies Shape;
+
+const attachOptions = {
+  address: [checkAddresses],
+  mac: unicastMac,
+  ifname: checkInterfaceName,
+  store: unchecked<Store>(),
+  docker: dockerOption,
+  signal: checkSignal,
+} satisfies Shape;
+
+const detachOptions = { store: unchecked<Store>(), docker: dockerOption, signal: checkSignal } satisfies Shape;
+
+function dockerOption(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+  dockerAddress(value, name);
+  return value;
 }
 
 /** Name of a container's veth in the overlay: the last four bytes of its MAC address, which is unique there. */
@@ -204,21 +232,14 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   static async create(options: OverlayOptions): Promise<Overlay> {
-    checkOptions(options);
-    const signal = checkSignal(options.signal);
-    const name = checkOverlayName(options.name);
-    const vni = checkVni(options.vni);
-    const port = options.port === undefined ? VXLAN_PORT : checkPort(options.port);
-    const addresses = options.address === undefined ? [] : checkAddresses(options.address, 'address');
+    const checked = checkOptions(options, createOptions);
+    const { signal, name, vni, port = VXLAN_PORT, address: addresses = [], mtu: asked = 'auto', vtep: given } = checked;
     const carries6 = addresses.some((address) => address.family === 6);
-    const asked = options.mtu === undefined ? 'auto' : options.mtu;
-    if (asked !== 'auto') checkMtu(asked, 'mtu', carries6 ? 6 : 4);
-    const given = options.vtep === undefined ? undefined : vtepIp(options.vtep);
-    checkNetns(options.host, 'host');
+    if (asked !== 'auto' && carries6) checkMtu(asked, 'mtu', 6);
     throwIfAborted(signal);
 
-    const hostPath = await netnsPath(options.host, 'host');
-    const host = await Rtnl.open({ netns: options.host });
+    const hostPath = await netnsPath(checked.host, 'host');
+    const host = await Rtnl.open({ netns: checked.host });
     try {
       const underlay = await findUnderlay(host, given);
       const family = ipFamily(underlay.vtep);
@@ -318,14 +339,12 @@ export class Overlay implements AsyncDisposable {
    */
   static async open(name: string, options: Cancel & { readonly host?: NetnsRef | undefined } = {}): Promise<Overlay> {
     checkOverlayName(name);
-    checkOptions(options);
-    checkNetns(options.host, 'host');
-    const signal = checkSignal(options.signal);
+    const { host, signal } = checkOptions(options, openOptions);
     throwIfAborted(signal);
     const path = await netnsPath(name, 'name');
     const rtnl = await Rtnl.open({ netns: { path }, signal });
     try {
-      const state = await readState(name, path, rtnl, options.host);
+      const state = await readState(name, path, rtnl, host);
       if (!state) throw notAnOverlay(name);
       throwIfAborted(signal);
       return new Overlay(state, rtnl);
@@ -348,8 +367,7 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   static async list(options: Cancel = {}): Promise<readonly OverlayInfo[]> {
-    checkOptions(options);
-    const signal = checkSignal(options.signal);
+    const signal = signalOf(options);
     const found: OverlayInfo[] = [];
     for (const name of await listNetns()) {
       throwIfAborted(signal);
@@ -414,17 +432,12 @@ export class Overlay implements AsyncDisposable {
    */
   async attach(container: ContainerRef, options: AttachOptions): Promise<Endpoint> {
     const rtnl = this.#open();
-    checkOptions(options);
-    const signal = checkSignal(options.signal);
-    const addresses = checkAddresses(options.address, 'address');
+    const checked = checkOptions(options, attachOptions);
+    const { address: addresses, ifname = 'eth0', store, docker, signal } = checked;
     const [first] = addresses;
     if (!first) throw invalidArgument('address', '[]', 'at least one address');
-    const mac =
-      options.mac === undefined
-        ? defaultMac((addresses.find((address) => address.family === 4) ?? first).ip)
-        : unicastMac(options.mac);
-    const ifname = options.ifname === undefined ? 'eth0' : checkInterfaceName(options.ifname);
-    checkContainer(container, { docker: options.docker });
+    const mac = checked.mac ?? defaultMac((addresses.find((address) => address.family === 4) ?? first).ip);
+    checkContainer(container);
     if (this.mtu < MTU_MIN[6] && addresses.some((address) => address.family === 6)) {
       throw invalidArgument(
         'address',
@@ -432,10 +445,10 @@ export class Overlay implements AsyncDisposable {
         `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`,
       );
     }
-    const publish = options.store === undefined ? undefined : this.#writer(options.store, 'publish');
+    const publish = store === undefined ? undefined : this.#writer(store, 'publish');
     throwIfAborted(signal);
 
-    const target = await resolveContainer(container, { signal, docker: options.docker });
+    const target = await resolveContainer(container, { signal, docker });
     if ((await netnsIdentity(target.path)) === (await netnsIdentity(this.netns))) {
       throw new OvernsError('EINVAL', `${target.description} is the overlay's own namespace, no container`, {
         hint: 'name the container to attach',
@@ -498,7 +511,7 @@ export class Overlay implements AsyncDisposable {
         await t.step('queue', () => inside.setNeighborQueue(ifname, NEIGHBOR_QUEUE_BYTES));
         if (publish) {
           const withdraw = async (cancel: Cancel): Promise<void> =>
-            this.#writer(options.store as Store, 'withdraw')(endpoint, cancel);
+            this.#writer(store as Store, 'withdraw')(endpoint, cancel);
           await t.step(
             'publish',
             async () => {
@@ -563,9 +576,8 @@ export class Overlay implements AsyncDisposable {
     options: Cancel & { readonly store?: Store | undefined; readonly docker?: string | undefined } = {},
   ): Promise<Endpoint> {
     const rtnl = this.#open();
-    checkOptions(options);
-    const signal = checkSignal(options.signal);
-    const withdraw = options.store === undefined ? undefined : this.#writer(options.store, 'withdraw');
+    const { store, docker, signal } = checkOptions(options, detachOptions);
+    const withdraw = store === undefined ? undefined : this.#writer(store, 'withdraw');
     throwIfAborted(signal);
     const byIp = typeof target === 'object' && target !== null && 'ip' in target;
     const attached = await this.#attached(rtnl);
@@ -575,15 +587,15 @@ export class Overlay implements AsyncDisposable {
       const ip = canonicalIp(target.ip, 'ip');
       words = ip;
       found = attached.find((each) => each.endpoint.ips.includes(ip));
-      if (!found && options.store) {
-        const gone = await this.#published(options.store, ip, signal);
+      if (!found && store) {
+        const gone = await this.#published(store, ip, signal);
         if (gone) {
           await withdraw?.(gone, { signal });
           return gone;
         }
       }
     } else {
-      const container = await resolveContainer(target, { signal, docker: options.docker });
+      const container = await resolveContainer(target, { signal, docker });
       words = container.description;
       const nsid = await rtnl.nsid({ path: container.path });
       found = nsid < 0 ? undefined : attached.find((each) => each.link.linkNetnsid === nsid);
@@ -600,7 +612,7 @@ export class Overlay implements AsyncDisposable {
     } catch (error) {
       // A veth goes with its container, which may end meanwhile.
       if (OvernsError.is(error) && error.code === 'ENODEV') return found.endpoint;
-      if (withdraw && options.store) await this.#writer(options.store, 'publish')(found.endpoint).catch(() => {});
+      if (withdraw && store) await this.#writer(store, 'publish')(found.endpoint).catch(() => {});
       throw error;
     }
     return found.endpoint;
@@ -640,8 +652,7 @@ export class Overlay implements AsyncDisposable {
    */
   async endpoints(options: Cancel = {}): Promise<readonly Endpoint[]> {
     const rtnl = this.#open();
-    checkOptions(options);
-    throwIfAborted(checkSignal(options.signal));
+    throwIfAborted(signalOf(options));
     return (await this.#attached(rtnl)).map(({ endpoint }) => endpoint);
   }
 
@@ -718,8 +729,7 @@ export class Overlay implements AsyncDisposable {
    */
   async delete(options: Cancel = {}): Promise<void> {
     const rtnl = this.#open();
-    checkOptions(options);
-    const signal = checkSignal(options.signal);
+    const signal = signalOf(options);
     throwIfAborted(signal);
     // A resolver that is stopped or stuck must not keep its overlay alive.
     await askControl(this.netns, { op: 'deleted' }).catch(() => undefined);

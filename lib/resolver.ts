@@ -14,11 +14,12 @@ import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { errnoName } from './kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from './native.js';
 import { netnsPath } from './netns.js';
+import { boolean, checkObject, checkOptions, integer, type Shape, type Values } from './options.js';
 import type { Overlay } from './overlay.js';
 import { type ReactorClient, ReactorLease } from './reactor.js';
 import type { WatchOptions } from './store/backend.js';
 import { scopeOf, storeFor } from './store/index.js';
-import { type BoundedQueue, createSubscription } from './subscription.js';
+import { type BoundedQueue, createSubscription, queueOptions } from './subscription.js';
 import type {
   Answer,
   Cancel,
@@ -75,27 +76,6 @@ export interface ResolverOptions extends Cancel {
   readonly takeover?: boolean | undefined;
 }
 
-function booleanOption(options: ResolverOptions, name: 'takeover' | 'realtime'): boolean {
-  const value = options[name];
-  if (value !== undefined && typeof value !== 'boolean') throw invalidType(name, value, 'a boolean');
-  return value === true;
-}
-
-function integerOption(
-  options: ResolverOptions,
-  name: 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups',
-  min: number,
-  max: number,
-  fallback: number,
-): number {
-  const value = options[name] as unknown;
-  if (value === undefined) return fallback;
-  if (typeof value !== 'number') throw invalidType(name, value, 'a number');
-  if (!Number.isInteger(value) || value < min || value > max)
-    throw invalidArgument(name, value, `an integer from ${min} to ${max}`);
-  return value;
-}
-
 function checkStore(value: unknown, name: string): Store {
   if (value === null || typeof value !== 'object' || typeof (value as Store).lookup !== 'function') {
     throw invalidType(name, value, 'a store, which has lookup()');
@@ -104,6 +84,24 @@ function checkStore(value: unknown, name: string): Store {
 }
 
 type Kind = ResolverEvent['kind'];
+
+const resolverOptions = {
+  overlays: checkServings,
+  store: checkStore,
+  lookupTimeoutMs: integer(1, 600_000),
+  negativeTtlMs: integer(0, 3_600_000),
+  maxLookups: integer(1, 65_536),
+  realtime: boolean,
+  takeover: boolean,
+  signal: checkSignal,
+} satisfies Shape;
+
+type Serving = NonNullable<ResolverOptions['overlays']>[number];
+
+function checkServings(value: unknown, name: string): readonly Serving[] {
+  if (!Array.isArray(value)) throw invalidType(name, value, 'an array');
+  return value;
+}
 
 interface Listener {
   readonly kinds: ReadonlySet<Kind>;
@@ -151,15 +149,11 @@ export class Resolver implements AsyncDisposable {
   #referenced = true;
   #closing: Promise<void> | undefined;
 
-  private constructor(options: ResolverOptions) {
-    this.#timing = {
-      lookupTimeoutMs: integerOption(options, 'lookupTimeoutMs', 1, 600_000, 2000),
-      negativeTtlMs: integerOption(options, 'negativeTtlMs', 0, 3_600_000, 1000),
-      maxLookups: integerOption(options, 'maxLookups', 1, 65_536, 256),
-    };
-    this.#takeover = booleanOption(options, 'takeover');
-    const realtime = booleanOption(options, 'realtime');
-    this.#store = options.store === undefined ? undefined : checkStore(options.store, 'store');
+  private constructor(options: Values<typeof resolverOptions>) {
+    const { lookupTimeoutMs = 2000, negativeTtlMs = 1000, maxLookups = 256 } = options;
+    this.#timing = { lookupTimeoutMs, negativeTtlMs, maxLookups };
+    this.#takeover = options.takeover === true;
+    this.#store = options.store;
     let settled: Settled | undefined;
     this.closed = new Promise((resolve, reject) => {
       settled = { resolve, reject };
@@ -168,7 +162,7 @@ export class Resolver implements AsyncDisposable {
     this.#settled = settled as unknown as Settled;
     this.#lease = new ReactorLease();
     this.#lease.ref();
-    if (realtime) this.#lease.thread.realtime(true);
+    if (options.realtime === true) this.#lease.thread.realtime(true);
   }
 
   /**
@@ -191,12 +185,10 @@ export class Resolver implements AsyncDisposable {
    * ```
    */
   static async start(options: ResolverOptions): Promise<Resolver> {
-    if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
-    const signal = checkSignal(options.signal);
+    const checked = checkOptions(checkObject(options, 'options'), resolverOptions);
+    const { overlays = [], signal } = checked;
     throwIfAborted(signal);
-    const overlays = options.overlays === undefined ? [] : options.overlays;
-    if (!Array.isArray(overlays)) throw invalidType('overlays', overlays, 'an array');
-    const resolver = new Resolver(options);
+    const resolver = new Resolver(checked);
     try {
       for (const [at, item] of overlays.entries()) {
         throwIfAborted(signal);
@@ -325,9 +317,9 @@ export class Resolver implements AsyncDisposable {
    */
   events(options: QueueOptions & { readonly kinds?: readonly Kind[] | undefined } = {}): Subscription<ResolverEvent> {
     this.#check();
-    const kinds = checkKinds(options?.kinds);
+    const { kinds = ALL_KINDS, ...queue } = checkOptions(options, { kinds: checkKinds, ...queueOptions });
     return createSubscription<ResolverEvent>(
-      options,
+      queue,
       (queue) => {
         const listener: Listener = { kinds, tell: (events) => void queue.pushAll(events) };
         this.#queues.add(queue);
@@ -529,8 +521,9 @@ export class Resolver implements AsyncDisposable {
   }
 }
 
-function checkKinds(kinds: readonly Kind[] | undefined, name = 'kinds'): ReadonlySet<Kind> {
-  if (kinds === undefined) return new Set(KINDS);
+const ALL_KINDS: ReadonlySet<Kind> = new Set(KINDS);
+
+function checkKinds(kinds: unknown, name: string): ReadonlySet<Kind> {
   if (!Array.isArray(kinds)) throw invalidType(name, kinds, 'an array');
   for (const kind of kinds) if (!KINDS.includes(kind)) throw invalidArgument(name, kind, `one of ${KINDS.join(', ')}`);
   return new Set(kinds);

@@ -1,21 +1,22 @@
 /** Typed rtnetlink in any namespace (RFC 3549, rtnetlink(7)). */
-import { abortError, signalOf, throwIfAborted } from './abort.js';
+import { abortError, checkSignal, throwIfAborted } from './abort.js';
 import { canonicalIp, canonicalMac, checkInterfaceName } from './address.js';
 import { decodeEntries } from './entry-decoder.js';
 import { encodeEntries } from './entry-encoder.js';
 import { invalidArgument, invalidType, type NetlinkError, OvernsError } from './errors.js';
 import { kernel, netlinkError } from './kernel-error.js';
 import {
-  checkMonitorOptions,
   type InNetns,
   type MonitorOptions,
   type MonitorSource,
   monitorNamespaces,
+  monitorOptions,
   type RtnlEvent,
   type RtnlSyncEvent,
 } from './monitor.js';
 import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
-import { netnsLabel, netnsPath } from './netns.js';
+import { netnsLabel, netnsPath, netnsReference } from './netns.js';
+import { checkOptions, signalOf } from './options.js';
 import type {
   Address,
   AnyLinkSpec,
@@ -380,6 +381,15 @@ function prepare(table: TableName, operation: { op: Verb; item: unknown }): Nati
   })();
 }
 
+function checkNamespaces(value: unknown, name: string): readonly NetnsRef[] {
+  if (!Array.isArray(value)) throw invalidType(name, value, 'an array of namespaces');
+  if (value.length === 0) throw invalidArgument(name, '[]', 'at least one namespace');
+  for (const [at, each] of value.entries()) {
+    if (each === undefined) throw invalidType(`${name}[${at}]`, each, 'a namespace');
+  }
+  return value;
+}
+
 /** A text for a namespace in errors: nothing for the caller's own. */
 function netnsWords(ref: NetnsRef | undefined): string | undefined {
   if (ref === undefined) return undefined;
@@ -466,11 +476,11 @@ export class Rtnl implements AsyncDisposable {
    * ```
    */
   static async open(options: Cancel & { readonly netns?: NetnsRef | undefined } = {}): Promise<Rtnl> {
-    const signal = signalOf(options);
+    const { netns, signal } = checkOptions(options, { netns: netnsReference, signal: checkSignal });
     throwIfAborted(signal);
     const addon = native();
-    const path = options.netns === undefined ? '' : await netnsPath(options.netns);
-    const words = netnsWords(options.netns);
+    const path = netns === undefined ? '' : await netnsPath(netns);
+    const words = netnsWords(netns);
     const socket = await kernel({ what: 'open a rtnetlink socket', netns: words }, addon.openRtnl(path));
     if (signal?.aborted) {
       socket.close();
@@ -582,20 +592,17 @@ export class Rtnl implements AsyncDisposable {
     options: MonitorOptions & { readonly netns: readonly NetnsRef[] },
   ): Promise<Subscription<InNetns<RtnlEvent>>>;
   static async monitor(options: MonitorOptions & { readonly netns: readonly NetnsRef[] }): Promise<unknown> {
-    checkMonitorOptions(options);
-    if (!Array.isArray(options.netns)) throw invalidType('netns', options.netns, 'an array of namespaces');
-    if (options.netns.length === 0) throw invalidArgument('netns', '[]', 'at least one namespace');
-    throwIfAborted(signalOf(options));
+    const { netns: refs, ...monitored } = checkOptions(options, { netns: [checkNamespaces], ...monitorOptions });
+    throwIfAborted(monitored.signal);
     const opened: Rtnl[] = [];
     try {
       const sources: MonitorSource[] = [];
-      for (const [at, netns] of options.netns.entries()) {
-        if (netns === undefined) throw invalidType(`netns[${at}]`, netns, 'a namespace');
+      for (const [at, netns] of refs.entries()) {
         const path = await netnsPath(netns, `netns[${at}]`);
         const label = netnsLabel(netns);
         const name = typeof netns === 'string' && !netns.startsWith('/') ? netns : undefined;
         const source = { path, words: netnsWords(netns), label, name };
-        if (options.resync) {
+        if (monitored.resync) {
           const rtnl = await Rtnl.open({ netns: { path } });
           opened.push(rtnl);
           sources.push({ ...source, list: listing(rtnl), close: () => void rtnl.close() });
@@ -603,8 +610,8 @@ export class Rtnl implements AsyncDisposable {
           sources.push({ ...source, list: async () => ({}) });
         }
       }
-      throwIfAborted(options.signal);
-      return monitorNamespaces(sources, options);
+      throwIfAborted(monitored.signal);
+      return monitorNamespaces(sources, monitored);
     } catch (error) {
       for (const rtnl of opened) await rtnl.close();
       throw error;

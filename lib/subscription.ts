@@ -3,7 +3,8 @@
  * a {@link Subscription}; neither ever waits for the other, and what does not fit is counted.
  */
 import { abortError, checkSignal, onAbort } from './abort.js';
-import { invalidArgument, invalidType, OvernsError } from './errors.js';
+import { OvernsError } from './errors.js';
+import { checkOptions, integer, oneOf, type Shape } from './options.js';
 import type { QueueOptions, Subscription } from './types.js';
 
 /** Events held when the caller does not say. */
@@ -65,7 +66,7 @@ export function createSubscription<E>(
   open: (queue: BoundedQueue<E>) => () => void,
   source: Source<E> = {},
 ): Subscription<E> {
-  const { maxQueue, overflow, signal } = checkQueueOptions(options);
+  const { maxQueue = MAX_QUEUE_DEFAULT, overflow = 'drop-oldest', signal } = checkOptions(options, queueOptions);
   const queue = new Queue<E>(maxQueue, overflow, signal, source);
   if (!signal?.aborted) {
     try {
@@ -79,23 +80,12 @@ export function createSubscription<E>(
   return new Reader(queue);
 }
 
-/** Checks the options of everything that returns a Subscription, and fills in the defaults. */
-export function checkQueueOptions(options: QueueOptions = {}): {
-  maxQueue: number;
-  overflow: 'drop-oldest' | 'drop-newest';
-  signal: AbortSignal | undefined;
-} {
-  if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
-  const { maxQueue = MAX_QUEUE_DEFAULT, overflow = 'drop-oldest' } = options;
-  if (typeof maxQueue !== 'number') throw invalidType('maxQueue', maxQueue, 'a number');
-  if (!Number.isInteger(maxQueue) || maxQueue < 1 || maxQueue > MAX_QUEUE_LIMIT) {
-    throw invalidArgument('maxQueue', maxQueue, `an integer from 1 to ${MAX_QUEUE_LIMIT}`);
-  }
-  if (overflow !== 'drop-oldest' && overflow !== 'drop-newest') {
-    throw invalidArgument('overflow', overflow, "'drop-oldest' or 'drop-newest'");
-  }
-  return { maxQueue, overflow, signal: checkSignal(options.signal) };
-}
+/** The options of everything that returns a Subscription. */
+export const queueOptions = {
+  maxQueue: integer(1, MAX_QUEUE_LIMIT),
+  overflow: oneOf('drop-oldest', 'drop-newest'),
+  signal: checkSignal,
+} satisfies Shape;
 
 /** A growing ring: push and shift in constant time (amortised), slots cleared as they are read. */
 class Ring<T> {

@@ -1,5 +1,5 @@
 /** Flags as values: what a verb declares is what it is given, typed, checked and documented. */
-import { nearest } from './suggest.js';
+import { nearest } from '../suggest.js';
 import { usageError } from './usage.js';
 
 export interface Flag<T = unknown> {

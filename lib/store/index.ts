@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { checkSignal, raceAbort, throwIfAborted } from '../abort.js';
 import { canonicalIp, canonicalMac, checkVni } from '../address.js';
 import { invalidArgument, invalidType, OvernsError } from '../errors.js';
+import { checkOptions, type Shape, signalOf } from '../options.js';
 import type { Answer, Cancel, Change, Endpoint, OwnedStore, Query, Store, Where } from '../types.js';
 import type { Backend, Network, WatchOptions } from './backend.js';
 import { ConsulBackend } from './consul.js';
@@ -73,16 +74,34 @@ export interface OpenStoreOptions extends Cancel {
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<OwnedStore> {
   const parsed = parseStoreUrl(url, 'url');
-  if (options === null || typeof options !== 'object') throw invalidType('options', options, 'an object');
-  const signal = checkSignal(options.signal);
+  const { signal, token: given, ...files } = checkOptions(options, storeOptions);
   throwIfAborted(signal);
   if (parsed.kind === 'memory') return new UrlStore(parsed, new MemoryBackend());
-  const token = tokenSource(options.token);
-  const tls = parsed.tls ? await readTls(options, signal) : refuseTls(options);
+  const token = tokenSource(given);
+  const tls = parsed.tls ? await readTls(files, signal) : refuseTls(files);
   return new UrlStore(
     parsed,
     new ConsulBackend({ host: parsed.hosts[0] as StoreHost, tls: parsed.tls, token, ...tls }),
   );
+}
+
+const storeOptions = {
+  token: checkToken,
+  ca: checkPem,
+  cert: checkPem,
+  key: checkPem,
+  signal: checkSignal,
+} satisfies Shape;
+
+function checkToken(value: unknown, name: string): NonNullable<OpenStoreOptions['token']> {
+  if (typeof value !== 'string' && typeof value !== 'function')
+    throw invalidType(name, value, 'a string or a function');
+  return value as NonNullable<OpenStoreOptions['token']>;
+}
+
+function checkPem(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string: PEM text or a path');
+  return value;
 }
 
 /** Context of the tracing channel `overns.store.lookup`, which every lookup of these stores runs in. */
@@ -112,7 +131,7 @@ class UrlStore implements OwnedStore, ScopedStore {
 
   async lookup(query: Query, options: Cancel = {}): Promise<Answer | null> {
     const checked = checkQuery(query);
-    return this.#lookup(checked, prefixFor(this.#url, checked), checkSignal(options.signal));
+    return this.#lookup(checked, prefixFor(this.#url, checked), signalOf(options));
   }
 
   watch(options: WatchOptions): AsyncIterable<Change> {
@@ -139,8 +158,7 @@ class UrlStore implements OwnedStore, ScopedStore {
   [forOverlay](where: Where): Store {
     const prefix = prefixFor(this.#url, where);
     const view: ScopedStore = {
-      lookup: async (query, options: Cancel = {}) =>
-        this.#lookup(checkQuery(query), prefix, checkSignal(options.signal)),
+      lookup: async (query, options: Cancel = {}) => this.#lookup(checkQuery(query), prefix, signalOf(options)),
       watch: (options) => this.#watch(prefix, options),
       publish: (endpoint, options = {}) => this.#publish(prefix, endpoint, options),
       withdraw: (endpoint, options = {}) => this.#withdraw(prefix, endpoint, options),
@@ -187,12 +205,12 @@ class UrlStore implements OwnedStore, ScopedStore {
     return this.#network(prefix).watch({ signal, ref: options?.ref });
   }
 
-  async #publish(prefix: string, endpoint: Endpoint, { signal }: Cancel): Promise<void> {
-    await this.#network(prefix).publish(checkEndpoint(endpoint), checkSignal(signal));
+  async #publish(prefix: string, endpoint: Endpoint, options: Cancel): Promise<void> {
+    await this.#network(prefix).publish(checkEndpoint(endpoint), signalOf(options));
   }
 
-  async #withdraw(prefix: string, endpoint: Endpoint, { signal }: Cancel): Promise<void> {
-    await this.#network(prefix).withdraw(checkEndpoint(endpoint), checkSignal(signal));
+  async #withdraw(prefix: string, endpoint: Endpoint, options: Cancel): Promise<void> {
+    await this.#network(prefix).withdraw(checkEndpoint(endpoint), signalOf(options));
   }
 }
 
@@ -208,7 +226,6 @@ function checkQuery(query: unknown): Query {
 
 function tokenSource(option: OpenStoreOptions['token']): () => string | undefined | Promise<string | undefined> {
   if (typeof option === 'function') return option;
-  if (option !== undefined && typeof option !== 'string') throw invalidType('token', option, 'a string or a function');
   const token = option ?? process.env.CONSUL_HTTP_TOKEN;
   return () => token;
 }
@@ -229,7 +246,6 @@ async function readTls(options: TlsOptions, signal: AbortSignal | undefined): Pr
     const variable = TLS_VARIABLES[name];
     const given = options[name] === undefined ? process.env[variable] : options[name];
     if (given === undefined || given === '') return undefined;
-    if (typeof given !== 'string') throw invalidType(name, given, 'a string: PEM text or a path');
     if (given.includes('-----BEGIN ')) return given;
     try {
       return await raceAbort(readFile(given, 'utf8'), signal);

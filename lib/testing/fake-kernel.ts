@@ -1,7 +1,8 @@
-import { canonicalIp, canonicalMac } from '../address.js';
-import { OvernsError } from '../errors.js';
+import { canonicalIp, canonicalMac, checkMtu } from '../address.js';
+import { invalidType, OvernsError } from '../errors.js';
 import { netlinkError } from '../kernel-error.js';
 import type { TableName } from '../native.js';
+import { checkOptions, integer, type Shape } from '../options.js';
 import { setSubstitute, substitute } from '../substitute.js';
 import { type FakeRefusal, type FakeRequest, type Interceptor, Machine } from './machine.js';
 import { fakeNative, type Handles } from './native.js';
@@ -125,7 +126,8 @@ export class FakeKernel implements AsyncDisposable {
 
   private constructor(options: FakeHostOptions) {
     this.#machine = new Machine();
-    plug(this.#machine.own, { underlay: '10.0.0.10/24', ...options });
+    const { underlay = '10.0.0.10/24', mtu } = options;
+    plug(this.#machine.own, { underlay, mtu });
   }
 
   /**
@@ -149,7 +151,7 @@ export class FakeKernel implements AsyncDisposable {
         hint: 'close it first: `await using` does, or afterEach(() => kernel.close())',
       });
     }
-    const kernel = new FakeKernel(options);
+    const kernel = new FakeKernel(checkOptions(options, hostOptions));
     const machine = kernel.#machine;
     const gone = (path: string): Error => Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
     setSubstitute({
@@ -232,6 +234,7 @@ export class FakeKernel implements AsyncDisposable {
    * ```
    */
   addNetns(name: string, options: FakeNetnsOptions = {}): void {
+    const { pid, ...host } = checkOptions(options, netnsOptions);
     let netns: FakeNetns;
     try {
       netns = this.#machine.create(this.#machine.pathOf(name));
@@ -239,8 +242,8 @@ export class FakeKernel implements AsyncDisposable {
       if (!(error instanceof Refusal)) throw error;
       throw netlinkError(error, { what: `make namespace ${name}` });
     }
-    plug(netns, options);
-    if (options.pid !== undefined) this.#machine.start(options.pid, netns);
+    plug(netns, host);
+    if (pid !== undefined) this.#machine.start(pid, netns);
   }
 
   /**
@@ -296,7 +299,8 @@ export class FakeKernel implements AsyncDisposable {
     readonly to: string;
     readonly timeoutMs?: number | undefined;
   }): Promise<Crossing> {
-    return send(this.#machine, this.#find(packet.from), canonicalIp(packet.to, 'to'), packet.timeoutMs ?? 1000);
+    const { from, to, timeoutMs = 1000 } = checkOptions(packet, packetFields, 'packet');
+    return send(this.#machine, this.#find(from), to, timeoutMs);
   }
 
   /**
@@ -412,7 +416,7 @@ export class FakeKernel implements AsyncDisposable {
    * ```
    */
   fail(syscall: string, refusal: string | FakeRefusal, options: FailOptions = {}): Disposable {
-    const { times = 1, after = 0, where = () => true } = options;
+    const { times = 1, after = 0, where = () => true } = checkOptions(options, failOptions);
     new Refusal(typeof refusal === 'string' ? refusal : refusal.code, syscall); // now rather than in the middle of a test
     let met = 0;
     const handle = this.intercept((request) => {
@@ -524,6 +528,32 @@ export class FakeKernel implements AsyncDisposable {
     });
     return Object.fromEntries(states);
   }
+}
+
+const hostOptions = { underlay: checkUnderlay, mtu: checkMtu } satisfies Shape;
+const netnsOptions = { ...hostOptions, pid: integer(1, 4_194_304) } satisfies Shape;
+const packetFields = { from: [text], to: [canonicalIp], timeoutMs: integer(0, 3_600_000) } satisfies Shape;
+const COUNT_MAX = Number.MAX_SAFE_INTEGER;
+const failOptions = { times, after: integer(0, COUNT_MAX), where: predicate } satisfies Shape;
+
+/** Infinity: all of them. */
+function times(value: unknown, name: string): number {
+  return value === Number.POSITIVE_INFINITY ? value : integer(1, COUNT_MAX)(value, name);
+}
+
+function text(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+  return value;
+}
+
+function checkUnderlay(value: unknown, name: string): readonly string[] {
+  if (!Array.isArray(value)) return [text(value, name)];
+  return value.map((each, at) => text(each, `${name}[${at}]`));
+}
+
+function predicate(value: unknown, name: string): (request: FakeRequest) => boolean {
+  if (typeof value !== 'function') throw invalidType(name, value, 'a function');
+  return value as (request: FakeRequest) => boolean;
 }
 
 function plug(netns: FakeNetns, { underlay, mtu = 1500 }: FakeHostOptions): void {

@@ -2,8 +2,8 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { run } from '../../lib/cli/run.js';
-import { nearest } from '../../lib/cli/suggest.js';
 import { verbNames } from '../../lib/cli/verbs/index.js';
+import { nearest } from '../../lib/suggest.js';
 
 interface Call {
   readonly status: number;

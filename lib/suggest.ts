@@ -26,7 +26,8 @@ export function nearest(word: string, words: readonly string[]): string | undefi
   let best: string | undefined;
   let least = Math.max(1, Math.floor(given.length / 3)) + 1;
   for (const candidate of words) {
-    const far = candidate.startsWith(given) && given.length >= 3 ? 0.5 : distance(given, candidate);
+    const known = candidate.toLowerCase();
+    const far = known.startsWith(given) && given.length >= 3 && known !== given ? 0.5 : distance(given, known);
     if (far < least) {
       least = far;
       best = candidate;
