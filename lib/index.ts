@@ -23,6 +23,15 @@ export type {
 } from './namespace.js';
 export * as netns from './namespace.js';
 export { type AttachOptions, Overlay, type OverlayInfo, type OverlayOptions } from './overlay.js';
+export {
+  type NetnsExecOptions,
+  type NetnsExit,
+  type NetnsOutput,
+  type NetnsProcess,
+  type NetnsSpawnOptions,
+  type NetnsStream,
+  ProgramError,
+} from './program.js';
 export { Resolver, type ResolverOptions } from './resolver.js';
 export {
   type BatchAnswer,

@@ -64,3 +64,12 @@ export async function kernel<T>(attempt: Attempt, call: Promise<T>): Promise<T> 
     throw isNativeFailure(error) ? netlinkError(error, attempt) : error;
   }
 }
+
+/** As {@link kernel}, of a call that answers at once. */
+export function kernelNow<T>(attempt: Attempt, call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw isNativeFailure(error) ? netlinkError(error, attempt) : error;
+  }
+}

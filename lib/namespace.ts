@@ -486,4 +486,5 @@ const dgramOptions = {
   signal: checkSignal,
 } satisfies Shape;
 
+export { exec, spawn } from './program.js';
 export { remove as delete };

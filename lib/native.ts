@@ -175,6 +175,15 @@ export interface NativeReactor {
   close(): void;
 }
 
+/** A program that has been started. */
+export interface NativeProgram {
+  /** 0: it could not be watched, and has been killed. */
+  readonly id: number;
+  readonly pid: number;
+  /** Our ends of its pipes, lent as sockets are. */
+  readonly streams: readonly [number | null, number | null, number | null];
+}
+
 export interface Native {
   createNetns(path: string): Promise<void>;
   deleteNetns(path: string): Promise<void>;
@@ -215,6 +224,30 @@ export interface Native {
     },
   ): Promise<number>;
   adopted(fd: number): void;
+  /**
+   * Starts a program inside a namespace. It keeps the event loop alive until it has ended and `onExit` is called: with
+   * its exit status (-1: unknown, or a signal) and the signal that ended it (0: none). Killed with this environment.
+   */
+  startProgram(
+    netns: string,
+    program: {
+      readonly file: string;
+      /** With argv[0]. */
+      readonly arguments: readonly string[];
+      /** NAME=value. */
+      readonly environment: readonly string[];
+      readonly directory: string;
+      /** A descriptor, -1: a pipe, -2: /dev/null. */
+      readonly streams: readonly [number, number, number];
+      readonly ownMounts: boolean;
+      /** Directory of files that stand in the place of those in /etc; '': none. */
+      readonly etc: string;
+    },
+    onExit: (code: number, signal: number) => void,
+  ): Promise<NativeProgram>;
+  /** False when it has ended. Throws a NativeFailure. */
+  signalProgram(id: number, signal: number): boolean;
+  refProgram(id: number, on: boolean): void;
   /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
   writeSysctl(netns: string, name: string, value: string): Promise<void>;
   Reactor: new (onBatch: (events: NativeEvent[], lookups: NativeLookup[], overflow: number) => void) => NativeReactor;

@@ -108,6 +108,9 @@ function capabilityFor({ syscall }: NativeFailure): Capability {
 }
 
 function privileges({ failure, netns }: Refused, machine: Machine): string {
+  if (failure.syscall === 'posix_spawn')
+    return 'the file is there, and may not be run as a program: `chmod +x` lets it';
+  if (failure.syscall === 'pidfd_send_signal') return 'the program has taken privileges that this process has not';
   const capability = capabilityFor(failure);
   const where = netns ?? 'this network namespace';
   const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(machine.read('/proc/self/status') ?? '')?.[1] ?? '0';
@@ -132,7 +135,11 @@ function noDevice({ failure, table, netns, request = {} }: Refused): string {
   return `there is no link ${JSON.stringify(name)} in ${netns ?? 'this network namespace'}: \`ip link\` shows what there is`;
 }
 
-function noEntry({ table, request = {} }: Refused): string {
+function noEntry({ failure, table, request = {} }: Refused): string {
+  if (failure.syscall === 'posix_spawn') return 'name a program by its path, or one that lies in the PATH of `env`';
+  if (failure.syscall === 'chdir') return 'name a `cwd` that exists';
+  if (failure.syscall === 'mount')
+    return 'make the file in /etc that /etc/netns/NAME stands for, or use ownMounts: false';
   if (table === 'neighbor') return `there is no entry for ${words(request.ip)} on ${words(request.link)}`;
   if (table === 'fdb') {
     const where = Array.isArray(request.flags) && request.flags.includes('master') ? "its bridge's FDB" : 'its own FDB';

@@ -222,6 +222,12 @@ function noSocket(): Error {
   });
 }
 
+function noProgram(): Error {
+  return new OvernsError('EOPNOTSUPP', 'the fake kernel runs no programs', {
+    hint: 'give what you test the function that runs them, and another one in its tests',
+  });
+}
+
 export function fakeNative(machine: Machine, handles: Handles): Native {
   const opened = (what: string, netns?: FakeNetns): (() => void) => {
     const handle = { what: netns === undefined ? what : `${what} ${netns.name || 'the own namespace'}` };
@@ -284,6 +290,9 @@ export function fakeNative(machine: Machine, handles: Handles): Native {
     openUnixSocket: () => Promise.reject(noSocket()),
     openIpSocket: () => Promise.reject(noSocket()),
     adopted: () => {},
+    startProgram: () => Promise.reject(noProgram()),
+    signalProgram: () => false,
+    refProgram: () => {},
     Reactor: class extends FakeReactor implements NativeReactor {
       readonly #closed: () => void;
 

@@ -3,6 +3,7 @@
 #include "binding/monitor.h"
 #include "binding/netns.h"
 #include "binding/probe.h"
+#include "binding/program.h"
 #include "binding/reactor.h"
 #include "binding/rtnl.h"
 
@@ -21,6 +22,9 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("openIpSocket", Napi::Function::New<open_ip_socket_fd>(env, "openIpSocket"));
   exports.Set("adopted", Napi::Function::New<adopted>(env, "adopted"));
   exports.Set("ping", Napi::Function::New<ping_target>(env, "ping"));
+  exports.Set("startProgram", Napi::Function::New<start_program_in>(env, "startProgram"));
+  exports.Set("signalProgram", Napi::Function::New<signal_program>(env, "signalProgram"));
+  exports.Set("refProgram", Napi::Function::New<ref_program>(env, "refProgram"));
   exports.Set("openRtnl", Napi::Function::New<open_rtnl>(env, "openRtnl"));
   exports.Set("openScratchRtnl", Napi::Function::New<open_scratch_rtnl>(env, "openScratchRtnl"));
   exports.Set("openMonitor", Napi::Function::New<open_monitor>(env, "openMonitor"));

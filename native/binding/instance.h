@@ -9,6 +9,7 @@
 namespace overns {
 
 class MonitorHub;
+class ProgramHub;
 
 void close_lent(const std::map<int, std::uint64_t>& lent);
 
@@ -17,9 +18,10 @@ struct Instance {
 
   Napi::FunctionReference rtnl;
   Napi::FunctionReference monitor;
-  std::shared_ptr<MonitorHub> hub;  // made with the first monitor
+  std::shared_ptr<MonitorHub> hub;       // made with the first monitor
+  std::shared_ptr<ProgramHub> programs;  // made with the first program
 
-  // Sockets given to JavaScript that have not become a handle of Node's yet, and their inodes. A worker may be
+  // Sockets and pipes given to JavaScript that have not become a handle of Node's yet, and their inodes. A worker may be
   // terminated in between, and nobody else would close them.
   std::map<int, std::uint64_t> lent;
 };

@@ -12,24 +12,23 @@
 namespace overns {
 namespace {
 
-// The inode of a socket, 0 when it is none: tells whether a descriptor is still the one it was.
-std::uint64_t socket_inode(int fd) {
+// The inode of a socket or a pipe, 0 when it is neither: tells whether a descriptor is still the one it was.
+std::uint64_t lent_inode(int fd) {
   struct stat status {};
-  return fstat(fd, &status) == 0 && S_ISSOCK(status.st_mode) ? status.st_ino : 0;
-}
-
-// To JavaScript, until `adopted`.
-Napi::Value lend(Napi::Env env, UniqueFd& fd) {
-  instance(env).lent[fd.get()] = socket_inode(fd.get());
-  return Napi::Number::New(env, fd.release());
+  return fstat(fd, &status) == 0 && (S_ISSOCK(status.st_mode) || S_ISFIFO(status.st_mode)) ? status.st_ino : 0;
 }
 
 }  // namespace
 
+Napi::Value lend(Napi::Env env, UniqueFd& fd) {
+  instance(env).lent[fd.get()] = lent_inode(fd.get());
+  return Napi::Number::New(env, fd.release());
+}
+
 // Node has closed its handles by now, those that adopted a descriptor among them: its number may be another's.
 void close_lent(const std::map<int, std::uint64_t>& lent) {
   for (const auto& [fd, inode] : lent) {
-    if (socket_inode(fd) == inode) ::close(fd);
+    if (lent_inode(fd) == inode) ::close(fd);
   }
 }
 

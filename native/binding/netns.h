@@ -1,6 +1,7 @@
 // Namespaces and abstract unix sockets, for JavaScript.
 #pragma once
 
+#include "base/unique_fd.h"
 #include "binding/convert.h"
 
 namespace overns {
@@ -12,6 +13,8 @@ Napi::Value write_sysctl_value(const Napi::CallbackInfo& info);
 Napi::Value open_unix_socket(const Napi::CallbackInfo& info);
 // openIpSocket(netns, { datagram, family, address?, port, ipv6Only, reuseAddress, reusePort }): Promise<fd>
 Napi::Value open_ip_socket_fd(const Napi::CallbackInfo& info);
+// Gives a descriptor to JavaScript, to be closed with the environment until `adopted`.
+Napi::Value lend(Napi::Env env, UniqueFd& fd);
 // adopted(fd): Node closes it from now on
 void adopted(const Napi::CallbackInfo& info);
 
