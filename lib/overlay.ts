@@ -33,7 +33,6 @@ import { listNetns, netnsDirectory, netnsIdentity, netnsPath, netnsReference } f
 import { checkOptions, type Shape, signalOf, unchecked } from './options.js';
 import { Rtnl } from './rtnl.js';
 import type { Link } from './rtnl-types.js';
-import { storeFor } from './store/index.js';
 import { createSubscription } from './subscription.js';
 import { transaction } from './transaction.js';
 import type {
@@ -548,13 +547,13 @@ export class Overlay implements AsyncDisposable {
     }
   }
 
-  /** The store's method as this overlay sees it. */
-  #writer(store: Store, method: 'publish' | 'withdraw'): (endpoint: Endpoint, options?: Cancel) => Promise<void> {
+  /** The store's method, told which overlay it is about. */
+  #writer(store: Store, method: 'publish' | 'withdraw'): (endpoint: Endpoint, options: Cancel) => Promise<void> {
     if (store === null || typeof store !== 'object') throw invalidType('store', store, 'a store');
-    const view = storeFor(store, { overlay: this.name, vni: this.vni });
-    const write = view[method];
+    const write = store[method];
     if (typeof write !== 'function') throw invalidType('store', store, `a store with ${method}()`);
-    return write.bind(view);
+    const where: Where = { overlay: this.name, vni: this.vni };
+    return (endpoint, { signal }) => write.call(store, endpoint, { ...where, ...(signal && { signal }) });
   }
 
   /**
@@ -612,7 +611,7 @@ export class Overlay implements AsyncDisposable {
     } catch (error) {
       // A veth goes with its container, which may end meanwhile.
       if (OvernsError.is(error) && error.code === 'ENODEV') return found.endpoint;
-      if (withdraw && store) await this.#writer(store, 'publish')(found.endpoint).catch(() => {});
+      if (withdraw && store) await this.#writer(store, 'publish')(found.endpoint, {}).catch(() => {});
       throw error;
     }
     return found.endpoint;

@@ -1,6 +1,6 @@
 /** The resolver: answers the kernel's misses for overlays, from what their stores know. */
 import { channel } from 'node:diagnostics_channel';
-import { abortError, checkSignal, throwIfAborted } from './abort.js';
+import { abortError, checkSignal, onAbort, throwIfAborted } from './abort.js';
 import { canonicalIp, canonicalMac } from './address.js';
 import {
   askControl,
@@ -17,8 +17,7 @@ import { netnsPath } from './netns.js';
 import { boolean, checkObject, checkOptions, integer, type Shape, type Values } from './options.js';
 import type { Overlay } from './overlay.js';
 import { type ReactorClient, ReactorLease } from './reactor.js';
-import type { WatchOptions } from './store/backend.js';
-import { scopeOf, storeFor } from './store/index.js';
+import { isScoped, scopeOf, sharedScope } from './store/index.js';
 import { type BoundedQueue, createSubscription, queueOptions } from './subscription.js';
 import type {
   Answer,
@@ -32,6 +31,7 @@ import type {
   ResolverStats,
   Store,
   Subscription,
+  WatchOptions,
   Where,
 } from './types.js';
 
@@ -210,7 +210,9 @@ export class Resolver implements AsyncDisposable {
 
   /**
    * Serves one more overlay. Fulfils once its misses are answered.
-   * @throws OvernsError `EBUSY`, `OVERNS_STORE` (there is none), `OVERNS_SCOPE`, `OVERNS_CLOSED`
+   * @throws OvernsError `EBUSY`, `OVERNS_STORE` (there is none), `OVERNS_SCOPE` (records of the store would belong to
+   *   two networks; of a consumer's own store whose watch() does not look at the overlay it is told, `store-down` says so
+   *   once it gives something), `OVERNS_CLOSED`
    * @example
    * ```ts
    * import { Overlay, Resolver } from 'overns';
@@ -238,19 +240,12 @@ export class Resolver implements AsyncDisposable {
     const where: Where = { overlay: overlay.name, vni: overlay.vni };
     const scope = scopeOf(given, where);
     for (const other of this.#served.values()) {
-      if (other.scope === scope && other.where.vni !== where.vni) {
-        throw new OvernsError(
-          'OVERNS_SCOPE',
-          `overlays "${other.where.overlay}" (vni ${other.where.vni}) and "${where.overlay}" (vni ${where.vni}) would share one prefix of the store`,
-          {
-            hint: 'a prefix belongs to one network: write {vni} or {name} into the URL',
-          },
-        );
-      }
+      if (other.scope === scope && other.where.vni !== where.vni) throw sharedScope(other.where, where);
     }
-    const served: Served = new Served(overlay, storeFor(given, where), scope, this.#timing, this.#lease, {
+    const served: Served = new Served(overlay, given, scope, this.#timing, this.#lease, {
       tell: (events) => this.#tell(events),
       control: (request, peer): Promise<ControlAnswer> => this.#control(served, request, peer),
+      otherNetwork: () => this.#otherNetwork(served),
     });
     this.#served.set(overlay.name, served);
     try {
@@ -291,6 +286,14 @@ export class Resolver implements AsyncDisposable {
     this.#served.delete(served.where.overlay);
     for (const [key, value] of Object.entries(served.stats())) this.#past[key] = (this.#past[key] ?? 0) + value;
     await served.stop();
+  }
+
+  /** An overlay of another VNI that is served from the same store. */
+  #otherNetwork({ store, where }: Served): Where | undefined {
+    for (const other of this.#served.values()) {
+      if (other.store === store && other.where.vni !== where.vni) return other.where;
+    }
+    return undefined;
   }
 
   #check(): void {
@@ -544,6 +547,8 @@ export async function queryResolver(
 interface Owner {
   tell(events: readonly ResolverEvent[]): void;
   control(request: ControlRequest, peer: ControlPeer): Promise<ControlAnswer>;
+  /** An overlay of another network that is served from the same store. */
+  otherNetwork(): Where | undefined;
 }
 
 /** One overlay while it is served. */
@@ -551,7 +556,7 @@ class Served implements ReactorClient {
   readonly where: Where;
   readonly scope: string;
   readonly #overlay: Overlay;
-  readonly #store: Store;
+  readonly store: Store;
   readonly #timing: Timing;
   readonly #lease: ReactorLease;
   readonly #owner: Owner;
@@ -575,7 +580,7 @@ class Served implements ReactorClient {
     this.where = { overlay: overlay.name, vni: overlay.vni };
     this.scope = scope;
     this.#overlay = overlay;
-    this.#store = store;
+    this.store = store;
     this.#timing = timing;
     this.#lease = lease;
     this.#owner = owner;
@@ -609,7 +614,7 @@ class Served implements ReactorClient {
       throw failedToServe(error, this.where.overlay);
     }
     throwIfAborted(this.#stop.signal);
-    if (this.#store.watch) {
+    if (this.store.watch) {
       await new Promise<void>((ready) => {
         const late = setTimeout(ready, this.#timing.lookupTimeoutMs);
         this.#watching = this.#watch(() => {
@@ -760,7 +765,7 @@ class Served implements ReactorClient {
    */
   onLookups(lookups: readonly NativeLookup[]): void {
     if (this.#stop.signal.aborted) return;
-    if (this.#store.lookupMany && lookups.length > 1) this.#lookUpMany(lookups, this.#store.lookupMany);
+    if (this.store.lookupMany && lookups.length > 1) this.#lookUpMany(lookups, this.store.lookupMany);
     else for (const lookup of lookups) this.#lookUpOne(lookup);
   }
 
@@ -773,7 +778,7 @@ class Served implements ReactorClient {
     const options = new LookupOptions();
     let result: ReturnType<Store['lookup']>;
     try {
-      result = this.#store.lookup(this.#query(lookup), options);
+      result = this.store.lookup(this.#query(lookup), options);
     } catch (error) {
       this.#answer(lookup, { error: asError(error) });
       return;
@@ -793,7 +798,7 @@ class Served implements ReactorClient {
     let result: ReturnType<typeof many>;
     try {
       const queries = lookups.map((lookup) => this.#query(lookup));
-      result = many.call(this.#store, queries, options);
+      result = many.call(this.store, queries, options);
     } catch (error) {
       done({ error: asError(error) });
       return;
@@ -891,10 +896,10 @@ class Served implements ReactorClient {
     let pause = 100;
     while (!signal.aborted) {
       try {
-        const watch = this.#store.watch as NonNullable<Store['watch']>;
-        // Not what keeps the process alive: the resolver does, unless unref() was called.
-        const options: WatchOptions = { signal, ref: false };
-        for await (const change of watch.call(this.#store, options)) {
+        const watch = this.store.watch as NonNullable<Store['watch']>;
+        const { options, looked } = watchOptions(this.where, signal);
+        for await (const change of watch.call(this.store, options)) {
+          if (!looked()) this.#refuseShared();
           await this.#apply(change);
           this.#up();
           pause = 100;
@@ -908,13 +913,29 @@ class Served implements ReactorClient {
         ready(); // it serves, from what it knows
       }
       await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, pause * (0.5 + Math.random() / 2));
+        const over = (): void => {
+          clearTimeout(timer);
+          ignoreStop();
+          resolve();
+        };
+        const timer = setTimeout(over, pause * (0.5 + Math.random() / 2));
         timer.unref();
-        signal.addEventListener('abort', () => resolve(), { once: true });
+        const ignoreStop = onAbort(signal, over);
       });
       pause = Math.min(pause * 2, 5000);
     }
     ready();
+  }
+
+  /** A store that was not told apart whose changes are wanted cannot know which network they are of. */
+  #refuseShared(): void {
+    const other = isScoped(this.store) ? undefined : this.#owner.otherNetwork();
+    if (other === undefined) return;
+    throw new OvernsError(
+      'OVERNS_SCOPE',
+      `the store's watch() looks at neither overlay nor vni: what it gives may be of overlay "${other.overlay}" (vni ${other.vni}) as well as of "${this.where.overlay}" (vni ${this.where.vni})`,
+      { hint: 'give what belongs to the overlay that watch() is told, or a store to each overlay' },
+    );
   }
 
   async #apply(change: Change): Promise<void> {
@@ -974,6 +995,27 @@ class LookupOptions {
     this.#aborted = { reason };
     this.#controller?.abort(reason);
   }
+}
+
+/** What a watch is told, and whether the store has looked at which overlay it is about. */
+function watchOptions(where: Where, signal: AbortSignal): { options: WatchOptions; looked(): boolean } {
+  let looked = false;
+  const told = <T>(value: T): T => {
+    looked = true;
+    return value;
+  };
+  const options: WatchOptions = {
+    get overlay() {
+      return told(where.overlay);
+    },
+    get vni() {
+      return told(where.vni);
+    },
+    signal,
+    // Not what keeps the process alive: the resolver does, unless unref() was called.
+    ref: false,
+  };
+  return { options, looked: () => looked };
 }
 
 /** Not by its class: two copies of the package can be loaded. */

@@ -203,8 +203,31 @@ export type Change =
     };
 
 /**
+ * What a store is told when it is watched.
+ * @example
+ * ```ts
+ * import type { Change, WatchOptions } from 'overns';
+ *
+ * async function* watch({ vni, signal }: WatchOptions): AsyncGenerator<Change> {
+ *   yield { kind: 'reset', endpoints: [], index: BigInt(vni) }; // those of that network alone
+ *   while (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+ * }
+ * console.log(watch.length); // 1
+ * ```
+ */
+export interface WatchOptions extends Where {
+  /** Aborted when the changes are no longer waited for. */
+  readonly signal: AbortSignal;
+  /** False: the watch is not to keep the process alive. Default true. */
+  readonly ref?: boolean | undefined;
+}
+
+/**
  * Where endpoints are looked up. A consumer's own store needs `lookup` only: null = absent (cached for the resolver's
  * `negativeTtlMs`); a throw = unknown (never cached).
+ *
+ * Each method is told the overlay. What belongs to one network (a VNI) must not be given for another; two overlays of
+ * the same VNI are parts of one network.
  * @example
  * ```ts
  * import type { Store } from 'overns';
@@ -221,16 +244,20 @@ export interface Store {
   lookup(query: Query, options: { signal: AbortSignal }): Answer | null | Promise<Answer | null>;
   /** A burst of lookups at once; answers in the same order. */
   lookupMany?(queries: readonly Query[], options: { signal: AbortSignal }): Promise<readonly (Answer | null)[]>;
-  /** What there is and what changes, in order; begins with a `reset`. */
-  watch?(options: { signal: AbortSignal }): AsyncIterable<Change>;
-  /** Writes an endpoint that is attached now. */
-  publish?(endpoint: Endpoint, options?: Cancel): Promise<void>;
-  /** Removes an endpoint that is detached. */
-  withdraw?(endpoint: Endpoint, options?: Cancel): Promise<void>;
+  /**
+   * What there is and what changes in the network of that overlay, in order; begins with a `reset`. A store that serves
+   * several networks and does not look at `overlay` or `vni` is not believed: see `OVERNS_SCOPE` at Resolver.add().
+   */
+  watch?(options: WatchOptions): AsyncIterable<Change>;
+  /** Writes an endpoint that is attached to that overlay now. */
+  publish?(endpoint: Endpoint, options: Where & Cancel): Promise<void>;
+  /** Removes an endpoint that is detached from that overlay. */
+  withdraw?(endpoint: Endpoint, options: Where & Cancel): Promise<void>;
 }
 
 /**
- * A store made by {@link openStore}: complete, and closed by its owner.
+ * A store made by {@link openStore}: complete, and closed by its owner. The overlay has to be told where the URL has
+ * `{vni}` or `{name}`. Any other URL holds one network: who names an overlay of another VNI gets `OVERNS_SCOPE`.
  * @example
  * ```ts
  * import { type OwnedStore, openStore } from 'overns';
@@ -240,12 +267,14 @@ export interface Store {
  * await store.close(); // idempotent
  * ```
  */
-export type OwnedStore = Required<Omit<Store, 'lookupMany'>> &
-  Store &
-  AsyncDisposable & {
-    /** Ends its watches and connections. Idempotent. */
-    close(): Promise<void>;
-  };
+export interface OwnedStore extends Store, AsyncDisposable {
+  lookup(query: Query, options?: Cancel): Promise<Answer | null>;
+  watch(options?: Partial<WatchOptions>): AsyncIterable<Change>;
+  publish(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void>;
+  withdraw(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void>;
+  /** Ends its watches and connections. Idempotent. */
+  close(): Promise<void>;
+}
 
 /**
  * What a resolver tells.

@@ -3,7 +3,7 @@ import type { Answer, Change, Endpoint, Query } from '../types.js';
 import type { RecordStore } from './records.js';
 
 /** How a watch is run. */
-export interface WatchOptions {
+export interface WatchRun {
   readonly signal: AbortSignal;
   /** False: the watch does not keep the process alive. Default true. */
   readonly ref?: boolean | undefined;
@@ -12,7 +12,7 @@ export interface WatchOptions {
 /** The records of one network. Arguments are checked and canonical; the store is open. */
 export interface Network {
   lookup(query: Query, signal: AbortSignal | undefined): Promise<Answer | null>;
-  watch(options: WatchOptions): AsyncIterable<Change>;
+  watch(options: WatchRun): AsyncIterable<Change>;
   publish(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<void>;
   withdraw(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<void>;
   records(): RecordStore;

@@ -9,7 +9,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { invalidArgument, invalidType, OvernsError } from '../errors.js';
 import type { Answer, Cancel, Change, Endpoint, Query } from '../types.js';
-import type { Backend, Network, WatchOptions } from './backend.js';
+import type { Backend, Network, WatchRun } from './backend.js';
 import { type ConsulAnswer, ConsulHttp, type ConsulOptions, mayPass, tokenHint } from './consul-http.js';
 import {
   checkKey,
@@ -166,7 +166,7 @@ class ConsulNetwork implements Network, RecordStore {
    *
    * Throws once Consul cannot be asked (several attempts were made); watching again begins with a `reset`.
    */
-  async *watch({ signal, ref }: WatchOptions): AsyncGenerator<Change, void, undefined> {
+  async *watch({ signal, ref }: WatchRun): AsyncGenerator<Change, void, undefined> {
     const timer = { signal, ref: ref ?? true };
     let last: Snapshot | undefined;
     let index = 0n;

@@ -4,18 +4,18 @@ import { readFile } from 'node:fs/promises';
 import { checkSignal, raceAbort, throwIfAborted } from '../abort.js';
 import { canonicalIp, canonicalMac, checkVni } from '../address.js';
 import { invalidArgument, invalidType, OvernsError } from '../errors.js';
-import { checkOptions, type Shape, signalOf } from '../options.js';
-import type { Answer, Cancel, Change, Endpoint, OwnedStore, Query, Store, Where } from '../types.js';
-import type { Backend, Network, WatchOptions } from './backend.js';
+import { boolean, checkOptions, type Shape, signalOf } from '../options.js';
+import type { Answer, Cancel, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from '../types.js';
+import type { Backend, Network } from './backend.js';
 import { ConsulBackend } from './consul.js';
 import type { TlsOptions } from './consul-http.js';
 import { MemoryBackend } from './memory.js';
 import { checkEndpoint, type RecordStore } from './records.js';
-import { forOverlay, records, type ScopedStore, scope } from './scope.js';
+import { records, type ScopedStore, scope, sharedScope } from './scope.js';
 import { parseStoreUrl, prefixFor, type StoreHost, type StoreUrl } from './url.js';
 
 export { checkKey, checkKind, checkValue, type RecordKind } from './records.js';
-export { recordsOf, scopeOf, storeFor } from './scope.js';
+export { isScoped, recordsOf, scopeOf, sharedScope } from './scope.js';
 export { expandStoreUrl, parseStoreUrl } from './url.js';
 
 /**
@@ -49,7 +49,8 @@ export interface OpenStoreOptions extends Cancel {
  * - `consul://HOST[:8500]/PREFIX`, `consul+https://...`: records in Consul's key-value store (Consul 1.8 or later).
  *
  * `{vni}` and `{name}` in PREFIX stand for those of the overlay that a query is about. `publish`, `withdraw` and `watch`
- * of such a store need to be told the overlay: `overlay.attach(..., { store })` and a Resolver do that.
+ * of such a store need to be told the overlay: `overlay.attach(..., { store })` and a Resolver do that, others write
+ * `{ overlay, vni }`. Without them a prefix belongs to one network, as does `memory:`.
  *
  * No server is contacted: a store can be opened while its server is down, and works once that is up. Until then each
  * call fails with `OVERNS_STORE`, after a few attempts within about a second (ten if the server is silent).
@@ -58,6 +59,7 @@ export interface OpenStoreOptions extends Cancel {
  * - `OVERNS_STORE`: the server refuses or cannot be reached, in its own words.
  * - `OVERNS_RECORD`: the record is there but cannot be used. An `arp` record that names a MAC address without a `fib`
  *   record counts as such: it is a mistake to be told about rather than an absent endpoint.
+ * - `OVERNS_SCOPE`: the records belong to the network of another overlay.
  * - `OVERNS_CLOSED`: the store was closed. Watches end.
  * - AbortError, code `ABORT_ERR`: the signal was aborted.
  *
@@ -113,12 +115,25 @@ export interface LookupTrace {
 
 const lookups = tracingChannel<unknown, LookupTrace>('overns.store.lookup');
 
+/** Which overlay a call is about, where it is said. */
+const writeShape = {
+  overlay: (value: unknown, name: string) => {
+    if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+    return value;
+  },
+  vni: checkVni,
+  signal: checkSignal,
+} satisfies Shape;
+const watchShape = { ...writeShape, ref: boolean } satisfies Shape;
+
 /** The public face of a backend: checks what comes in, and finds the network that it is about. */
 class UrlStore implements OwnedStore, ScopedStore {
   /** Of `memory:` only: where one bad record fails its own lookup alone, there is nothing to gain from asking together. */
   readonly lookupMany?: NonNullable<Store['lookupMany']>;
   readonly #url: StoreUrl;
   readonly #backend: Backend;
+  /** By prefix: the network that it has been used for. */
+  readonly #networks = new Map<string, Where>();
   #closing: Promise<void> | undefined;
 
   constructor(url: StoreUrl, backend: Backend) {
@@ -131,19 +146,28 @@ class UrlStore implements OwnedStore, ScopedStore {
 
   async lookup(query: Query, options: Cancel = {}): Promise<Answer | null> {
     const checked = checkQuery(query);
-    return this.#lookup(checked, prefixFor(this.#url, checked), signalOf(options));
+    const network = this.#network(checked, 'lookup');
+    const signal = signalOf(options);
+    // A promise of its own kind is what tracePromise() returns.
+    return lookups.tracePromise(() => network.lookup(checked, signal), {
+      query: checked,
+      store: this.#url.text,
+    }) as Promise<Answer | null>;
   }
 
-  watch(options: WatchOptions): AsyncIterable<Change> {
-    return this.#watch(this.#ownPrefix('watch'), options);
+  watch(options?: Partial<WatchOptions>): AsyncIterable<Change> {
+    const { signal, ref, ...where } = checkOptions(options, watchShape);
+    return this.#network(where, 'watch').watch({ signal: signal ?? new AbortController().signal, ref });
   }
 
-  async publish(endpoint: Endpoint, options: Cancel = {}): Promise<void> {
-    await this.#publish(this.#ownPrefix('publish'), endpoint, options);
+  async publish(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void> {
+    const { signal, ...where } = checkOptions(options, writeShape);
+    await this.#network(where, 'publish').publish(checkEndpoint(endpoint), signal);
   }
 
-  async withdraw(endpoint: Endpoint, options: Cancel = {}): Promise<void> {
-    await this.#withdraw(this.#ownPrefix('withdraw'), endpoint, options);
+  async withdraw(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void> {
+    const { signal, ...where } = checkOptions(options, writeShape);
+    await this.#network(where, 'withdraw').withdraw(checkEndpoint(endpoint), signal);
   }
 
   close(): Promise<void> {
@@ -155,62 +179,37 @@ class UrlStore implements OwnedStore, ScopedStore {
     return this.close();
   }
 
-  [forOverlay](where: Where): Store {
-    const prefix = prefixFor(this.#url, where);
-    const view: ScopedStore = {
-      lookup: async (query, options: Cancel = {}) => this.#lookup(checkQuery(query), prefix, signalOf(options)),
-      watch: (options) => this.#watch(prefix, options),
-      publish: (endpoint, options = {}) => this.#publish(prefix, endpoint, options),
-      withdraw: (endpoint, options = {}) => this.#withdraw(prefix, endpoint, options),
-      ...(this.lookupMany && { lookupMany: this.lookupMany }),
-      [forOverlay]: () => view,
-      [scope]: () => this.#backend.scope(prefix),
-      [records]: () => this.#network(prefix).records(),
-    };
-    return view;
-  }
-
   [scope](where: Where): string {
     return this.#backend.scope(prefixFor(this.#url, where));
   }
 
-  [records](): RecordStore {
-    return this.#network(this.#ownPrefix('records')).records();
+  [records](where: Partial<Where> = {}): RecordStore {
+    return this.#network(where, 'records').records();
   }
 
-  #network(prefix: string): Network {
+  /** The network of an overlay; where none is named, the only one there is. */
+  #network(where: { readonly [K in keyof Where]?: Where[K] | undefined }, method: string): Network {
     if (this.#closing !== undefined) throw new OvernsError('OVERNS_CLOSED', `${this.#url.text}: the store is closed`);
-    return this.#backend.network(prefix);
-  }
-
-  /** The prefix where no overlay was named. */
-  #ownPrefix(method: string): string {
-    if (!this.#url.templated) return this.#url.prefix;
+    if (where.overlay !== undefined || where.vni !== undefined) {
+      const { overlay = '', vni } = where;
+      const named: Where = { overlay, vni: checkVni(vni, 'vni') };
+      const prefix = prefixFor(this.#url, named);
+      this.#claim(prefix, named);
+      return this.#backend.network(prefix);
+    }
+    if (!this.#url.templated) return this.#backend.network(this.#url.prefix);
     throw new OvernsError('OVERNS_STORE', `${this.#url.text}: ${method} of which overlay?`, {
-      hint: 'pass the store to overlay.attach() or a Resolver, or open it with {vni} and {name} replaced',
+      hint: 'say so with { overlay, vni }, or open it with {vni} and {name} replaced',
     });
   }
 
-  #lookup(query: Query, prefix: string, signal: AbortSignal | undefined): Promise<Answer | null> {
-    const network = this.#network(prefix);
-    // A promise of its own kind is what tracePromise() returns.
-    return lookups.tracePromise(() => network.lookup(query, signal), {
-      query,
-      store: this.#url.text,
-    }) as Promise<Answer | null>;
-  }
-
-  #watch(prefix: string, options: WatchOptions): AsyncIterable<Change> {
-    const signal = checkSignal(options?.signal) ?? new AbortController().signal;
-    return this.#network(prefix).watch({ signal, ref: options?.ref });
-  }
-
-  async #publish(prefix: string, endpoint: Endpoint, options: Cancel): Promise<void> {
-    await this.#network(prefix).publish(checkEndpoint(endpoint), signalOf(options));
-  }
-
-  async #withdraw(prefix: string, endpoint: Endpoint, options: Cancel): Promise<void> {
-    await this.#network(prefix).withdraw(checkEndpoint(endpoint), signalOf(options));
+  /** Refuses a second network: whatever is put under a prefix shows in every overlay that is served from there. */
+  #claim(prefix: string, where: Where): void {
+    const before = this.#networks.get(prefix);
+    if (before?.vni === where.vni) return;
+    // The same name with another VNI is an overlay that was made anew.
+    if (before !== undefined && before.overlay !== where.overlay) throw sharedScope(before, where);
+    this.#networks.set(prefix, { overlay: where.overlay, vni: where.vni });
   }
 }
 

@@ -2,7 +2,7 @@
 import { onAbort, throwIfAborted } from '../abort.js';
 import { OvernsError } from '../errors.js';
 import type { Answer, Change, Endpoint, Query } from '../types.js';
-import type { Backend, Network, WatchOptions } from './backend.js';
+import type { Backend, Network, WatchRun } from './backend.js';
 import type { RecordStore } from './records.js';
 
 /** Changes that a watcher may be behind before it gets everything anew. */
@@ -104,7 +104,7 @@ class MemoryNetwork implements Network {
     }
   }
 
-  async *watch({ signal }: WatchOptions): AsyncGenerator<Change, void, undefined> {
+  async *watch({ signal }: WatchRun): AsyncGenerator<Change, void, undefined> {
     const feed: Feed = { backlog: [], stale: true, wake: undefined };
     const ignoreSignal = onAbort(signal, () => feed.wake?.());
     this.#feeds.add(feed);

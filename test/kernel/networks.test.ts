@@ -1,11 +1,50 @@
 /** Several networks on one host, which share nothing, and how large a packet they carry. */
 import { beforeAll, expect, test } from 'vitest';
-import { Overlay, type OvernsError, openStore, type Resolver } from '../../lib/index.js';
+import {
+  type Change,
+  type Endpoint,
+  Overlay,
+  type OvernsError,
+  openStore,
+  type Resolver,
+  type Store,
+  type WatchOptions,
+} from '../../lib/index.js';
 import { Consul } from '../support/consul.js';
 import { type Host, manyHosts, twoHosts, uniqueName } from '../support/netns.js';
 import { Cold, PROMPT_MS, record, Site, Station, startResolver, twoSites, until } from '../support/overlay.js';
 import { ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
+
+/** A consumer's own store: what is published into a network shows to who watches that network, or to everybody. */
+class OwnStore implements Store {
+  readonly #endpoints: { readonly vni: number; readonly endpoint: Endpoint }[] = [];
+  readonly told: (readonly [method: string, overlay: string, vni: number])[] = [];
+
+  lookup(): null {
+    return null; // what is not watched is not there
+  }
+
+  async publish(endpoint: Endpoint, { overlay, vni }: Parameters<NonNullable<Store['publish']>>[1]): Promise<void> {
+    this.told.push(['publish', overlay, vni]);
+    this.#endpoints.push({ vni, endpoint });
+  }
+
+  async withdraw(_endpoint: Endpoint, { overlay, vni }: Parameters<NonNullable<Store['withdraw']>>[1]): Promise<void> {
+    this.told.push(['withdraw', overlay, vni]);
+  }
+
+  async *watch({ overlay, vni, signal }: WatchOptions): AsyncGenerator<Change> {
+    this.told.push(['watch', overlay, vni]);
+    yield* this.everything(signal, (each) => each === vni);
+  }
+
+  async *everything(signal: AbortSignal, wanted: (vni: number) => boolean = () => true): AsyncGenerator<Change> {
+    const found = this.#endpoints.filter(({ vni }) => wanted(vni)).map(({ endpoint }) => endpoint);
+    yield { kind: 'reset', endpoints: found, index: 1n };
+    await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+  }
+}
 
 describeWith(['root', 'ip', 'ping', 'consul'], 'several networks', () => {
   let hosts: Host[];
@@ -112,6 +151,75 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'several networks', () => {
     const same = await Site.create(hosts[2] as Host, { vni: 100 });
     await shared.add(same.overlay);
     await using _ = await startResolver({ overlays: [second], store });
+  });
+});
+
+describeWith(['root', 'ip', 'ping'], 'a store of one’s own for several networks', () => {
+  /** On the same two hosts, with the same addresses the other way round: what is 192.168.0.3 here is on the other host. */
+  async function twoNetworks(store: Store): Promise<readonly (readonly [asker: Site, target: Site])[]> {
+    const hosts = await twoHosts();
+    return Promise.all(
+      [42, 43].map(async (vni, at) => {
+        const sites = await Promise.all(hosts.map((host) => Site.create(host, { vni })));
+        const [asker, target] = (at === 0 ? sites : sites.reverse()) as [Site, Site];
+        await asker.attach('192.168.0.2/24', { store });
+        await target.attach('192.168.0.3/24', { store });
+        return [asker, target] as const;
+      }),
+    );
+  }
+  const vtepsOf = async ({ netns }: Site): Promise<string[]> =>
+    (await netns.bridgeJson('fdb show dev vxlan1')).flatMap(({ mac, dst }) =>
+      mac === '02:42:c0:a8:00:03' && dst !== undefined ? [dst] : [],
+    );
+
+  test('is told the overlay with every call, and no endpoint crosses', async () => {
+    const store = new OwnStore();
+    const networks = await twoNetworks(store);
+    const askers = networks.map(([asker]) => asker);
+    await startResolver({ overlays: networks.flat().map(({ overlay }) => overlay), store });
+    for (const { overlay } of networks.flat()) {
+      for (const method of ['publish', 'watch']) expect(store.told).toContainEqual([method, overlay.name, overlay.vni]);
+    }
+    const stations = await Promise.all(networks.flat().map((site) => Station.in(site.container.netns)));
+    for (const at of [0, 2]) expect((await stations[at]?.ask('192.168.0.3'))?.ms).toBeLessThan(PROMPT_MS);
+    for (const [at, asker] of askers.entries()) {
+      expect(await vtepsOf(asker), asker.overlay.name).toEqual([networks[at]?.[1].host.ip4]);
+    }
+    const [asker, target] = networks[1] as readonly [Site, Site];
+    await target.overlay.detach({ path: target.container.netns.path }, { store });
+    expect(store.told.at(-1)).toEqual(['withdraw', target.overlay.name, 43]);
+    expect(asker.overlay.vni).toBe(43);
+  });
+
+  test('is not believed if it does not look which overlay is watched', async () => {
+    const own = new OwnStore();
+    const careless: Store = {
+      lookup: () => null,
+      publish: (endpoint, options) => own.publish(endpoint, options),
+      watch: ({ signal }) => own.everything(signal),
+    };
+    const networks = await twoNetworks(careless);
+    const [[blue], [red]] = networks as [readonly [Site, Site], readonly [Site, Site]];
+    const resolver = await startResolver({ store: careless });
+    const seen = record(resolver);
+    // Alone on its store it is as good as any.
+    await resolver.add(blue.overlay);
+    expect(seen).toEqual([]);
+    await resolver.add(red.overlay);
+    await until(() => seen.some((event) => event.kind === 'store-down'), 'the refusal');
+    expect(seen).toMatchObject([
+      { kind: 'store-down', overlay: red.overlay.name, error: { code: 'OVERNS_SCOPE', hint: expect.any(String) } },
+    ]);
+    const asker = await Station.in(red.container.netns);
+    expect((await asker.ask('192.168.0.3', { waitMs: 300 })).ms).toBeUndefined();
+    expect(await vtepsOf(red)).toEqual([]);
+    expect(resolver.stats()).toMatchObject({ answers: 0 });
+  });
+
+  test('memory: takes one network', async () => {
+    await using store = await openStore('memory:');
+    await expect(twoNetworks(store)).rejects.toMatchObject({ code: 'OVERNS_SCOPE', hint: expect.any(String) });
   });
 });
 

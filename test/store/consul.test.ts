@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
-import { openStore, recordsOf, scopeOf, storeFor } from '../../lib/store/index.js';
+import { openStore, recordsOf, scopeOf } from '../../lib/store/index.js';
 import type { Change, Endpoint, OwnedStore, Query } from '../../lib/types.js';
 import { isStopped } from '../support/child.js';
 import { onCleanup } from '../support/cleanup.js';
@@ -154,18 +154,19 @@ describeWith(['consul'], 'Consul', () => {
 
     test('overlays on one URL do not mix', async () => {
       const store = await open('/{vni}/{name}');
-      const blue = storeFor(store, where);
-      const red = storeFor(store, { overlay: 'red', vni: 43 });
-      await blue.publish?.(endpoint(MAC, VTEP, IP));
-      await red.publish?.(endpoint(MAC2, VTEP2, IP));
+      const red = { overlay: 'red', vni: 43 };
+      await store.publish(endpoint(MAC, VTEP, IP), where);
+      await store.publish(endpoint(MAC2, VTEP2, IP), red);
       expect(await raw(`42/blue/arp/${IP}`)).toBe(MAC);
       expect(await raw(`43/red/fib/${MAC2}`)).toBe(VTEP2);
       expect(await store.lookup(l3(IP), never)).toEqual({ mac: MAC, vtep: VTEP });
-      expect(await store.lookup({ ...l3(IP), overlay: 'red', vni: 43 }, never)).toEqual({ mac: MAC2, vtep: VTEP2 });
-      expect(await red.lookup(l3(IP), never)).toEqual({ mac: MAC2, vtep: VTEP2 });
-      expect(scopeOf(store, where)).not.toBe(scopeOf(red, where));
-      const { next, controller } = follow(red as OwnedStore);
+      expect(await store.lookup({ ...l3(IP), ...red }, never)).toEqual({ mac: MAC2, vtep: VTEP2 });
+      expect(scopeOf(store, where)).not.toBe(scopeOf(store, red));
+      const { next, controller } = follow({ watch: (options) => store.watch({ ...options, ...red }) });
       expect(await next()).toMatchObject({ kind: 'reset', endpoints: [endpoint(MAC2, VTEP2, IP)] });
+      await store.withdraw(endpoint(MAC2, VTEP2, IP), red);
+      expect(await next()).toMatchObject({ kind: 'delete', ip: IP });
+      expect(await raw(`42/blue/arp/${IP}`)).toBe(MAC);
       controller.abort();
     });
   });

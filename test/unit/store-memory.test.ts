@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { openStore, recordsOf, storeFor } from '../../lib/store/index.js';
+import { openStore, recordsOf } from '../../lib/store/index.js';
 import type { Change, Endpoint, OwnedStore, Query } from '../../lib/types.js';
 
 const where = { overlay: 'blue', vni: 42 };
@@ -243,7 +243,7 @@ describe('the end', () => {
     const { signal } = new AbortController();
     await expect(store.lookup(l3(A), { signal })).rejects.toMatchObject(closed);
     await expect(store.publish(endpoint(M1, V1, A))).rejects.toMatchObject(closed);
-    await expect(storeFor(store, where).lookup(l3(A), { signal })).rejects.toMatchObject(closed);
+    await expect(store.withdraw(endpoint(M1, V1, A), where)).rejects.toMatchObject(closed);
     expect(() => store.watch({ signal })).toThrow(expect.objectContaining(closed));
   });
 
@@ -255,6 +255,23 @@ describe('the end', () => {
       break;
     }
     expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
+  });
+
+  test('it belongs to one network: an overlay of another VNI gets nothing and puts nothing', async () => {
+    await using store = await openStore('memory:');
+    const { signal } = new AbortController();
+    await store.publish(endpoint(M1, V1, A), { overlay: 'blue', vni: 42 });
+    const red = { overlay: 'red', vni: 43 };
+    const refused = { code: 'OVERNS_SCOPE', message: expect.stringMatching(/"blue" \(vni 42\).*"red" \(vni 43\)/) };
+    await expect(store.publish(endpoint(M1, V1, B), red)).rejects.toMatchObject(refused);
+    await expect(store.withdraw(endpoint(M1, V1, A), red)).rejects.toMatchObject(refused);
+    await expect(store.lookup({ ...red, kind: 'l3', ip: A }, { signal })).rejects.toMatchObject(refused);
+    expect(() => store.watch({ ...red, signal })).toThrow(expect.objectContaining(refused));
+    // Another host's part of the same network, a call that names none, and the overlay itself, made anew.
+    await store.publish(endpoint(M2, V1, B), { overlay: 'other', vni: 42 });
+    await store.withdraw(endpoint(M2, V1, B));
+    expect(await store.lookup(l3(A), { signal })).toEqual({ mac: M1, vtep: V1 });
+    await store.withdraw(endpoint(M1, V1, A), { overlay: 'blue', vni: 44 });
   });
 
   test('it has no records', async () => {

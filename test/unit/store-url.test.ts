@@ -6,7 +6,6 @@ import {
   parseStoreUrl,
   recordsOf,
   scopeOf,
-  storeFor,
 } from '../../lib/store/index.js';
 import { prefixFor } from '../../lib/store/url.js';
 import type { Endpoint, Store } from '../../lib/types.js';
@@ -156,7 +155,9 @@ describe('placeholders', () => {
     await expect(store.withdraw(endpoint)).rejects.toMatchObject({ code: 'OVERNS_STORE' });
     expect(() => store.watch({ signal: new AbortController().signal })).toThrow(/which overlay/);
     expect(() => recordsOf(store)).toThrow(/which overlay/);
-    expect(() => recordsOf(storeFor(store, where))).not.toThrow();
+    expect(() => recordsOf(store, where)).not.toThrow();
+    await expect(store.publish(endpoint, { vni: 0 })).rejects.toThrow(RangeError);
+    await expect(store.publish(endpoint, { overlay: 'blue' })).rejects.toThrow(TypeError);
   });
 
   test('scopes tell who shares records', async () => {
@@ -172,11 +173,9 @@ describe('placeholders', () => {
     expect(scopeOf(apart, where)).toBe(scopeOf(apart, { overlay: 'other', vni: 42 }));
     expect(scopeOf(memory, where)).toBe(scopeOf(memory, red));
     expect(scopeOf(memory, where)).not.toBe(scopeOf(other, where));
-    expect(scopeOf(storeFor(apart, where), red)).toBe(scopeOf(apart, where));
     const own: Store = { lookup: () => null };
     expect(scopeOf(own, where)).not.toBe(scopeOf(own, red));
     expect(scopeOf(own, where)).toBe(scopeOf(own, where));
-    expect(storeFor(own, where)).toBe(own);
     expect(() => recordsOf(own)).toThrow(expect.objectContaining({ code: 'OVERNS_STORE_UNSUPPORTED' }));
   });
 });

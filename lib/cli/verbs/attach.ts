@@ -1,7 +1,7 @@
 import { checkInterfaceName, unicastMac } from '../../address.js';
 import { resolveContainer } from '../../container.js';
 import { OvernsError } from '../../errors.js';
-import { type Endpoint, Overlay, Rtnl } from '../../index.js';
+import { type Endpoint, Overlay, openStore, Rtnl } from '../../index.js';
 import { givenAddresses } from '../attachments.js';
 import { list, option, optionOr, toggle } from '../flags.js';
 import {
@@ -14,7 +14,6 @@ import {
   STORE_HELP,
   storeUrl,
 } from '../kinds.js';
-import { openOverlayStore } from '../store.js';
 import { defineVerb } from '../verb.js';
 
 export const verb = defineVerb({
@@ -48,7 +47,7 @@ export const verb = defineVerb({
   async run({ args: [name = '', container = ''], flags }, { signal, out, json }) {
     const { address, mac, ifname, host } = flags;
     await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
-    await using store = flags.store === undefined ? null : await openOverlayStore(flags.store, overlay, signal);
+    await using store = flags.store === undefined ? null : await openStore(flags.store, { signal });
     let endpoint: Endpoint;
     let attached = true;
     try {
@@ -63,7 +62,7 @@ export const verb = defineVerb({
       if (!flags.ensure || (error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
       attached = false;
       endpoint = await sameEndpoint(overlay, container, { address, mac, ifname }, error as Error, signal);
-      await store?.publish(endpoint, { signal });
+      await store?.publish(endpoint, { overlay: name, vni: overlay.vni, signal });
     }
     const published = store !== null;
     if (json)

@@ -1,8 +1,7 @@
 import { unicastIp } from '../../address.js';
-import { Overlay } from '../../index.js';
+import { Overlay, openStore } from '../../index.js';
 import { option } from '../flags.js';
 import { containerArgument, dockerFlag, hostFlag, overlayArgument, STORE_HELP, storeUrl } from '../kinds.js';
-import { openOverlayStore } from '../store.js';
 import { usageError } from '../usage.js';
 import { defineVerb } from '../verb.js';
 
@@ -34,7 +33,7 @@ export const verb = defineVerb({
   async run({ args: [name = '', container], flags }, { signal, out, json }) {
     const { host, address } = flags;
     await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
-    await using store = flags.store === undefined ? null : await openOverlayStore(flags.store, overlay, signal);
+    await using store = flags.store === undefined ? null : await openStore(flags.store, { signal });
     const target = container ?? { ip: address ?? '' };
     const endpoint = await overlay.detach(target, { signal, ...(store === null ? {} : { store }) });
     const withdrawn = store !== null;
