@@ -21,6 +21,8 @@ export interface NativeFailure {
 }
 
 export type TableName = 'link' | 'address' | 'route' | 'neighbor' | 'fdb' | 'rule' | 'nexthop';
+/** What can be listed besides. */
+export type ViewName = 'counters';
 export interface NativeOp {
   readonly op: 'add' | 'replace' | 'append' | 'delete' | 'set';
   readonly item: Readonly<Record<string, unknown>>;
@@ -53,7 +55,7 @@ export interface NativeRtnl {
   ): Promise<(number | NativeFailure)[]>;
   list(table: 'neighbor' | 'fdb', filter: Readonly<Record<string, unknown>>): Promise<EntryRows & Interruptible>;
   list(
-    table: Exclude<TableName, 'neighbor' | 'fdb'>,
+    table: Exclude<TableName, 'neighbor' | 'fdb'> | ViewName,
     filter: Readonly<Record<string, unknown>>,
   ): Promise<Record<string, unknown>[] & Interruptible>;
   /** A bulk deletion of FDB entries (NLM_F_BULK). */

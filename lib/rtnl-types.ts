@@ -575,6 +575,52 @@ export type LinkChange = Given<Omit<AnyLinkSpec, 'name'>> & {
     | { readonly kind: 'veth' | 'dummy' | 'ifb' | 'vcan' | 'nlmon' }
   );
 
+/**
+ * What a link has counted since it was made (struct rtnl_link_stats64, include/uapi/linux/if_link.h). As bigint, for a
+ * number loses the last digits from 2^53 on: 9 PB, which a 100 Gbit/s link sends in 8 days. A counter that the running
+ * kernel does not have is absent.
+ * @example
+ * ```ts
+ * import type { LinkCounters } from 'overns';
+ *
+ * const bitsPerSecond = (before: LinkCounters, after: LinkCounters, seconds: number): number =>
+ *   Number((after.rxBytes - before.rxBytes) * 8n) / seconds;
+ * console.log(bitsPerSecond.length); // 3
+ * ```
+ */
+export interface LinkCounters {
+  readonly link: string;
+  readonly index: number;
+  readonly rxPackets: bigint;
+  readonly txPackets: bigint;
+  readonly rxBytes: bigint;
+  readonly txBytes: bigint;
+  readonly rxErrors: bigint;
+  readonly txErrors: bigint;
+  readonly rxDropped: bigint;
+  readonly txDropped: bigint;
+  /** Multicast packets received. */
+  readonly multicast: bigint;
+  readonly collisions: bigint;
+  readonly rxLengthErrors: bigint;
+  readonly rxOverErrors: bigint;
+  readonly rxCrcErrors: bigint;
+  readonly rxFrameErrors: bigint;
+  readonly rxFifoErrors: bigint;
+  readonly rxMissedErrors: bigint;
+  readonly txAbortedErrors: bigint;
+  readonly txCarrierErrors: bigint;
+  readonly txFifoErrors: bigint;
+  readonly txHeartbeatErrors: bigint;
+  readonly txWindowErrors: bigint;
+  readonly rxCompressed: bigint;
+  readonly txCompressed: bigint;
+  /** Packets that nothing in the kernel wanted. */
+  readonly rxNohandler: bigint;
+  /** Packets for another host's MAC. Since Linux 5.19. */
+  readonly rxOtherhostDropped?: bigint;
+}
+
 // --- Addresses ------------------------------------------------------------------------------------------------
 
 /**

@@ -16,7 +16,7 @@ import {
 } from './monitor.js';
 import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
 import { netnsLabel, netnsPath, netnsReference } from './netns.js';
-import { checkOptions, signalOf } from './options.js';
+import { checkOptions, type Shape, signalOf } from './options.js';
 import type {
   Address,
   AnyLinkSpec,
@@ -24,6 +24,7 @@ import type {
   FdbFlush,
   Link,
   LinkChange,
+  LinkCounters,
   LinkSpec,
   Neighbor,
   Nexthop,
@@ -104,6 +105,27 @@ export interface LinkTable extends Table<Link, LinkSpec> {
    * @throws NetlinkError `ENODEV` when there is none; `EOPNOTSUPP` for what cannot be changed
    */
   set(change: LinkChange, options?: Cancel): Promise<void>;
+  /**
+   * What links have counted, as 64-bit numbers. A listing does not tell it, for it changes with every packet.
+   * @param filter the link of that `name`, those of a `kind` or of a `master`; all by default
+   * @throws NetlinkError `ENODEV` for a master that there is not; OvernsError `EINTR` as for `list`
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * const [lo] = await rtnl.links.counters({ name: 'lo' });
+   * console.log(lo?.link, typeof lo?.rxBytes); // lo bigint
+   * ```
+   */
+  counters(
+    filter?: {
+      readonly name?: string | undefined;
+      readonly kind?: string | undefined;
+      readonly master?: string | undefined;
+    },
+    options?: Cancel,
+  ): Promise<readonly LinkCounters[]>;
   delete(
     item: Partial<LinkSpec> | { readonly name: string } | { readonly index: number },
     options?: Cancel,
@@ -225,14 +247,7 @@ class KernelTable<T, S> implements Table<T, S> {
     const seen = this.#table === 'neighbor' || this.#table === 'fdb' ? 'link' : undefined;
     const keys = Object.keys(wanted).filter((key) => wanted[key] !== undefined && key !== seen);
     const found = keys.length === 0 ? rows : rows.filter((row) => keys.every((key) => matches(key, row, wanted[key])));
-    if (interrupted) {
-      // NLM_F_DUMP_INTR at every attempt: what was read is handed over, and said not to be one moment's picture.
-      const error = new OvernsError('EINTR', `the ${this.#table} table changed each time it was read`, {
-        hint: "list again, or use this error's data, which may miss entries or have them twice",
-      });
-      throw Object.assign(error, { data: found });
-    }
-    return found as readonly T[];
+    return settled(this.#table, found, interrupted) as readonly T[];
   }
 
   async #rows(filter: Item): Promise<{ rows: readonly Item[]; interrupted: boolean | undefined }> {
@@ -304,6 +319,33 @@ class KernelTable<T, S> implements Table<T, S> {
     const attempt = { what: describe(this.#table, op, item), netns: this.netns, request: item, table: this.#table, op };
     return { ok: false, error: netlinkError(failure, attempt) };
   }
+}
+
+/** What a dump gave, if it is one moment's picture. */
+function settled(table: string, rows: readonly Item[], interrupted: boolean | undefined): readonly Item[] {
+  if (!interrupted) return rows;
+  // NLM_F_DUMP_INTR at every attempt: what was read is handed over, and said not to be one moment's picture.
+  const error = new OvernsError('EINTR', `the ${table} table changed each time it was read`, {
+    hint: "list again, or use this error's data, which may miss entries or have them twice",
+  });
+  throw Object.assign(error, { data: rows });
+}
+
+class Links extends KernelTable<Link, LinkSpec> {
+  async counters(filter: object = {}, options?: Cancel): Promise<readonly LinkCounters[]> {
+    const wanted = checkOptions(filter, counterFilter, 'filter');
+    throwIfAborted(signalOf(options));
+    const attempt = { what: 'read the counters of links', netns: this.netns, request: wanted, table: 'link' };
+    const rows = await kernel({ ...attempt, op: 'list' }, this.open().list('counters', wanted));
+    return settled('link', rows, rows.interrupted) as unknown as readonly LinkCounters[];
+  }
+}
+
+const counterFilter = { name: checkText, kind: checkText, master: checkText } satisfies Shape;
+
+function checkText(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+  return value;
 }
 
 /** Neighbours: what matches is listed and deleted. */
@@ -452,7 +494,7 @@ export class Rtnl implements AsyncDisposable {
     this.#path = path;
     this.#netns = netns;
     const open = (): NativeRtnl => this.#opened();
-    this.links = new KernelTable<Link, LinkSpec>(open, 'link', netns) as unknown as LinkTable;
+    this.links = new Links(open, 'link', netns) as unknown as LinkTable;
     this.addresses = new KernelTable<Address, Address>(open, 'address', netns);
     this.routes = new KernelTable<Route, Route>(open, 'route', netns);
     this.neighbors = new Neighbors(open, 'neighbor', netns);

@@ -13,6 +13,7 @@ import type {
   NativeReactor,
   NativeRtnl,
   TableName,
+  ViewName,
 } from '../native.js';
 import { readRecords, writeObjects, writeRows } from './entries.js';
 import type { Item } from './fields.js';
@@ -83,8 +84,9 @@ class FakeRtnl implements NativeRtnl {
   }
 
   list(table: 'neighbor' | 'fdb', filter: Item): Promise<EntryRows>;
-  list(table: Exclude<TableName, 'neighbor' | 'fdb'>, filter: Item): Promise<Row[]>;
-  list(table: TableName, filter: Item): Promise<EntryRows | Row[]> {
+  list(table: Exclude<TableName, 'neighbor' | 'fdb'> | ViewName, filter: Item): Promise<Row[]>;
+  list(table: TableName | ViewName, filter: Item): Promise<EntryRows | Row[]> {
+    if (table === 'counters') return Promise.reject(noCounters());
     return this.#queued(() => {
       this.#machine.request(`RTM_GET${WORDS[table]}`, this.#netns, filter);
       return table === 'neighbor' || table === 'fdb'
@@ -219,6 +221,12 @@ class FakeMonitor implements NativeMonitor, Observer {
 function noSocket(): Error {
   return new OvernsError('EOPNOTSUPP', 'the fake kernel has no TCP, UDP or unix-domain sockets', {
     hint: 'test what talks over them with sockets of the machine',
+  });
+}
+
+function noCounters(): Error {
+  return new OvernsError('EOPNOTSUPP', 'the fake kernel does not count packets', {
+    hint: 'give what you test the function that reads counters, and another one in its tests',
   });
 }
 

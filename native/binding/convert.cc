@@ -68,6 +68,7 @@ std::optional<Table> parse_table(const std::string& name) {
   if (name == "fdb") return Table::kFdb;
   if (name == "rule") return Table::kRule;
   if (name == "nexthop") return Table::kNexthop;
+  if (name == "counters") return Table::kCounters;
   return std::nullopt;
 }
 

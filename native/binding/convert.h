@@ -14,6 +14,7 @@
 #include "netlink/command_socket.h"
 #include "rtnl/address.h"
 #include "rtnl/link.h"
+#include "rtnl/link_counters.h"
 #include "rtnl/neighbor.h"
 #include "rtnl/nexthop.h"
 #include "rtnl/route.h"
@@ -31,7 +32,7 @@ std::string text_of(const Napi::Value& value);
 std::uint32_t number_of(const Napi::Value& value, std::uint32_t fallback = 0);
 bool truth_of(const Napi::Value& value);
 
-enum class Table { kLink, kAddress, kRoute, kNeighbor, kFdb, kRule, kNexthop };
+enum class Table { kLink, kAddress, kRoute, kNeighbor, kFdb, kRule, kNexthop, kCounters };
 std::optional<Table> parse_table(const std::string& name);
 
 enum class Verb : std::uint8_t { kAdd, kReplace, kAppend, kDelete, kSet };  // numbered in lib/entry-encoder.ts
@@ -70,6 +71,7 @@ Napi::Object to_js(Napi::Env env, const InterfaceAddress& address, const LinkNam
 Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const RuleEntry& rule, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const NexthopEntry& nexthop, const LinkNames& names);
+Napi::Object to_js(Napi::Env env, const LinkCounters& counters, const LinkNames& names);
 
 // What a bulk deletion of FDB entries takes, the links by their names.
 struct FlushCommand {

@@ -133,4 +133,13 @@ Napi::Object to_js(Napi::Env env, const Link& link, const LinkNames& names) {
   return object;
 }
 
+Napi::Object to_js(Napi::Env env, const LinkCounters& counters, const LinkNames&) {
+  auto object = Napi::Object::New(env);
+  object.Set("link", counters.name);
+  object.Set("index", counters.index);
+  for (std::size_t i = 0; i < counters.count; ++i)
+    object.Set(kCounterNames[i], Napi::BigInt::New(env, counters.values[i]));
+  return object;
+}
+
 }  // namespace overns

@@ -138,7 +138,7 @@ Result<Answers> run_batch(Channel& channel, std::vector<Command>& commands) {
 }
 
 struct Listing {
-  std::vector<std::variant<Link, InterfaceAddress, RouteEntry, RuleEntry, NexthopEntry>> items;
+  std::vector<std::variant<Link, InterfaceAddress, RouteEntry, RuleEntry, NexthopEntry, LinkCounters>> items;
   EntryRows rows;  // of neighbours and FDB entries
   LinkNames names;
   bool interrupted = false;
@@ -174,9 +174,28 @@ Result<Listing> list_link(CommandSocket& socket, const Filter& filter) {
   return listing;
 }
 
+// Of one link by its name, for the same reasons.
+Result<Listing> list_counters(CommandSocket& socket, const Filter& filter) {
+  Listing listing;
+  if (filter.name.size() >= IFNAMSIZ) return listing;
+  RequestBatch batch;
+  encode_get_counters(batch, filter.name, {}, 0);
+  auto answer = socket.query(batch);
+  if (!answer) {
+    if (answer.failure().error == ENODEV) return listing;
+    return answer.failure();
+  }
+  MessageReader reader(*answer);
+  const auto message = reader.next();
+  auto counters = message ? decode_counters(*message) : std::nullopt;
+  if (counters && (filter.kind.empty() || counters->kind == filter.kind)) listing.items.emplace_back(*counters);
+  return listing;
+}
+
 Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
   const std::lock_guard lock(channel.mutex);
   if (table == Table::kLink && !filter.name.empty()) return list_link(channel.socket, filter);
+  if (table == Table::kCounters && !filter.name.empty()) return list_counters(channel.socket, filter);
   Listing listing;
   std::int32_t index = 0;
   std::int32_t master = 0;
@@ -187,6 +206,9 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
   RequestBatch batch;
   switch (table) {
     case Table::kLink: encode_get_links(batch, filter.kind, static_cast<std::uint32_t>(master)); break;
+    case Table::kCounters:
+      encode_get_counters(batch, {}, filter.kind, static_cast<std::uint32_t>(master));
+      break;
     case Table::kAddress: encode_get_addresses(batch, index, filter.family); break;
     case Table::kRoute:
       encode_get_routes(batch, {filter.family, filter.table, index, filter.protocol, filter.type});
@@ -205,6 +227,9 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
     } else if (table == Table::kLink) {
       if (auto link = decode_link(message); link && (filter.kind.empty() || link->kind == filter.kind))
         listing.items.emplace_back(std::move(*link));
+    } else if (table == Table::kCounters) {
+      if (auto counters = decode_counters(message); counters && (filter.kind.empty() || counters->kind == filter.kind))
+        listing.items.emplace_back(std::move(*counters));
     } else if (table == Table::kAddress) {
       if (auto address = decode_address(message); address && matches(address->index))
         listing.items.emplace_back(std::move(*address));
@@ -237,7 +262,7 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
   listing.interrupted = *interrupted;
 
   // The names that the entries refer to: from one dump of the links, or from the listing itself.
-  if (table == Table::kRule) return listing;
+  if (table == Table::kRule || table == Table::kCounters) return listing;
   if (table == Table::kLink && filter.kind.empty() && master == 0) {
     for (const auto& item : listing.items) {
       const auto& link = std::get<Link>(item);
