@@ -3,12 +3,10 @@ import { decodeEntries } from './entry-decoder.js';
 import { invalidArgument, invalidType } from './errors.js';
 import { isNativeFailure, netlinkError } from './kernel-error.js';
 import { type NativeBatch, native } from './native.js';
-import { listNetns, netnsFile } from './netns.js';
-import { watchNetns } from './netns-watch.js';
-import { boolean, checkOptions, integer, type Shape } from './options.js';
+import { boolean, integer, type Shape } from './options.js';
 import type { Address, FdbEntry, Link, Neighbor, Route } from './rtnl-types.js';
-import { type BoundedQueue, createSubscription, queueOptions } from './subscription.js';
-import type { QueueOptions, Subscription } from './types.js';
+import { queueOptions } from './subscription.js';
+import type { QueueOptions } from './types.js';
 
 /**
  * What a monitor can tell of. `neigh` are neighbours, FDB entries and misses; `netns` are named namespaces.
@@ -23,7 +21,7 @@ import type { QueueOptions, Subscription } from './types.js';
 export type MonitorGroup = 'link' | 'address' | 'route' | 'neigh' | 'netns';
 
 const GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh', 'netns'];
-const DEFAULT_GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh'];
+export const DEFAULT_GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh'];
 
 /**
  * What all news have.
@@ -147,7 +145,10 @@ export interface SnapshotEvent {
 
 /**
  * What a monitor with `resync` tells: a snapshot first and after every overrun, and in between what was added, changed
- * and deleted.
+ * and deleted, whether the kernel says so or not. What it changes in silence is found by listing anew: at once where
+ * something tells of it (a link that is renamed, goes down or leaves, an address or a nexthop object that goes), else
+ * within half a second, or a hundred times as long as a listing takes, if that is longer. Clocks and counters (lifetimes,
+ * `expires`, timers of bridges) are news by themselves never.
  * @example
  * ```ts
  * import type { RtnlSyncEvent } from 'overns';
@@ -255,7 +256,6 @@ export function identityOf(kind: 'link' | 'address' | 'route' | 'neighbor' | 'fd
 }
 
 type Item = Record<string, unknown>;
-type Listed = Omit<SnapshotEvent, 'kind' | 'netns'>;
 
 /**
  * Reads the news of a namespace, from the moment this returns, in bursts. Returns what stops it.
@@ -283,21 +283,6 @@ export function openMonitor(
   }
 }
 
-/** One namespace to be monitored. */
-export interface MonitorSource {
-  readonly path: string;
-  /** For errors; undefined for the caller's own. */
-  readonly words: string | undefined;
-  /** The events' `netns`, where there are several. */
-  readonly label?: string;
-  /** Its name in the directory of named namespaces: the monitor lets go of it when that is removed. */
-  readonly name?: string | undefined;
-  /** Lists what belongs to the groups. */
-  list(groups: readonly MonitorGroup[]): Promise<Listed>;
-  /** Nothing more is listed. */
-  close?(): void;
-}
-
 export const monitorOptions = {
   groups: checkGroups,
   resync: boolean,
@@ -312,207 +297,4 @@ function checkGroups(value: unknown, name: string): readonly MonitorGroup[] {
     if (!GROUPS.includes(group)) throw invalidArgument(name, group, `one of ${GROUPS.join(', ')}`);
   }
   return [...new Set(value as MonitorGroup[])];
-}
-
-/**
- * The news of namespaces in one stream.
- * @throws NetlinkError, TypeError, RangeError
- */
-export function monitorNamespaces<E>(sources: readonly MonitorSource[], options: MonitorOptions): Subscription<E> {
-  const { groups = DEFAULT_GROUPS, resync = false, receiveBuffer, ...queue } = checkOptions(options, monitorOptions);
-  const monitors = new Monitors(sources, groups, resync, receiveBuffer);
-  return createSubscription<Item>(
-    queue,
-    (queue) => monitors.open(queue),
-    resync ? { overflow: overrun, recover: () => monitors.snapshot() } : { overflow: overrun },
-  ) as unknown as Subscription<E>;
-}
-
-class Monitors {
-  readonly #sources: readonly MonitorSource[];
-  readonly #groups: ReadonlySet<MonitorGroup>;
-  readonly #resync: boolean;
-  readonly #receiveBuffer: number | undefined;
-  readonly #stops = new Map<MonitorSource, () => void>();
-  /** With `resync`: what there is, by source. */
-  readonly #known = new Map<MonitorSource, Set<string>>();
-  /** With `resync` of routes: indexes of the links that are up, by source. */
-  readonly #up = new Map<MonitorSource, Set<unknown>>();
-  /** Events that wait for the snapshot which tells whether they are additions. */
-  #waiting: { readonly source: MonitorSource; readonly event: Item }[] | undefined;
-  #watcher: { close(): void } | undefined;
-  #queue: BoundedQueue<Item> | undefined;
-
-  constructor(
-    sources: readonly MonitorSource[],
-    groups: readonly MonitorGroup[],
-    resync: boolean,
-    receiveBuffer: number | undefined,
-  ) {
-    this.#sources = sources;
-    this.#groups = new Set(groups);
-    this.#resync = resync;
-    this.#receiveBuffer = receiveBuffer;
-  }
-
-  open(queue: BoundedQueue<Item>): () => void {
-    const groups = new Set<MonitorGroup>(this.#groups);
-    groups.delete('netns');
-    this.#queue = queue;
-    // See #losesRoutes.
-    if (this.#resync && groups.has('route')) groups.add('link').add('address');
-    try {
-      for (const source of groups.size === 0 ? [] : this.#sources) {
-        const { path, words } = source;
-        const stop = openMonitor(
-          { path, groups: [...groups], netns: words, receiveBuffer: this.#receiveBuffer },
-          (events, dropped) => this.#told(queue, source, events as Item[], dropped),
-        );
-        this.#stops.set(source, stop);
-      }
-      if (this.#groups.has('netns') || this.#sources.some(({ name }) => name !== undefined)) {
-        this.#watcher = watchNetns((action, name) => this.#named(queue, action, name));
-      }
-    } catch (error) {
-      this.#close();
-      throw error;
-    }
-    return () => this.#close();
-  }
-
-  #close(): void {
-    this.#watcher?.close();
-    for (const source of this.#sources) this.#release(source);
-  }
-
-  #release(source: MonitorSource): void {
-    this.#stops.get(source)?.();
-    this.#stops.delete(source);
-    source.close?.();
-  }
-
-  #told(queue: BoundedQueue<Item>, source: MonitorSource, events: Item[], dropped: number): void {
-    const { label } = source;
-    if (label !== undefined) for (const event of events) event.netns = label;
-    if (!this.#resync) {
-      if (dropped > 0) events.push(label === undefined ? overrun(dropped) : { ...overrun(dropped), netns: label });
-      queue.pushAll(events);
-      return;
-    }
-    // What came with a loss is older than the snapshot to come, or is listed there.
-    if (dropped > 0) {
-      queue.lose(dropped);
-      return;
-    }
-    const routes = this.#groups.has('route');
-    if (this.#waiting) for (const event of events) this.#waiting.push({ source, event });
-    const silent = this.#waiting === undefined && this.#take(source, events);
-    queue.pushAll(routes ? events.filter((event) => this.#groups.has(groupOf(event))) : events);
-    if (silent) queue.lose(1);
-  }
-
-  /** Takes note of events. True when IPv4 routes may have gone with what they tell of. */
-  #take(source: MonitorSource, events: readonly Item[]): boolean {
-    let silent = false;
-    for (const event of events) {
-      this.#classify(source, event);
-      if (this.#groups.has('route') && this.#losesRoutes(source, event)) silent = true;
-    }
-    return silent;
-  }
-
-  /**
-   * True when IPv4 routes may have gone with a link or a source address: of those the kernel does not notify
-   * (fib_table_flush, net/ipv4/fib_trie.c).
-   */
-  #losesRoutes(source: MonitorSource, event: Item): boolean {
-    if (event.kind === 'address') return event.action === 'delete' && event.family === 'inet';
-    if (event.kind !== 'link') return false;
-    const up = this.#up.get(source);
-    if (event.action !== 'delete' && event.up === true) {
-      up?.add(event.index);
-      return false;
-    }
-    return up?.delete(event.index) === true;
-  }
-
-  /** Tells additions from changes, which the kernel does of routes only. */
-  #classify(source: MonitorSource, event: Item): void {
-    const { kind, action } = event;
-    if (kind === 'route') {
-      if (action === 'new') event.action = event.replaced ? 'change' : 'add';
-    } else if (kind === 'netns') {
-      if (action === 'new') event.action = 'add';
-    } else if (kind === 'link' || kind === 'address' || kind === 'neighbor' || kind === 'fdb') {
-      const known = this.#known.get(source) as Set<string>;
-      const identity = `${kind} ${identityOf(kind, event)}`;
-      if (action === 'delete') {
-        known.delete(identity);
-      } else {
-        event.action = known.has(identity) ? 'change' : 'add';
-        known.add(identity);
-      }
-    }
-  }
-
-  #named(queue: BoundedQueue<Item>, action: 'new' | 'delete', name: string): void {
-    const source = action === 'delete' ? this.#sources.find((each) => each.name === name) : undefined;
-    // Its sockets would keep the namespace alive, and its vxlan devices with it.
-    if (source !== undefined) this.#release(source);
-    if (source === undefined && !this.#groups.has('netns')) return;
-    const event: Item = { kind: 'netns', action, name, path: netnsFile(name), atNs: process.hrtime.bigint() };
-    if (this.#sources.some(({ label }) => label !== undefined)) event.netns = name;
-    if (this.#resync && action === 'new') event.action = 'add';
-    queue.push(event);
-  }
-
-  async snapshot(): Promise<Item> {
-    const waiting: { readonly source: MonitorSource; readonly event: Item }[] = [];
-    this.#waiting = waiting;
-    const groups = [...this.#groups];
-    // Before the routes: what goes down after this listing is told of, and looked at below.
-    if (this.#groups.has('route') && !this.#groups.has('link')) groups.push('link');
-    const snapshot: Item = { kind: 'snapshot' };
-    const sources = groups.some((group) => group !== 'netns') ? this.#sources : [];
-    const listings = await Promise.all(
-      sources
-        .filter((source) => this.#stops.has(source))
-        .map(async (source) => ({ source, listed: await source.list(groups) })),
-    );
-    for (const { source, listed } of listings) {
-      const known = new Set<string>();
-      for (const [field, kind] of LISTED_KINDS) {
-        const rows = listed[field];
-        if (rows === undefined) continue;
-        if (kind !== 'route') for (const row of rows) known.add(`${kind} ${identityOf(kind, row)}`);
-        if (kind === 'link')
-          this.#up.set(source, new Set((rows as readonly Link[]).filter(({ up }) => up).map(({ index }) => index)));
-        if (kind === 'link' && !this.#groups.has('link')) continue;
-        const { label } = source;
-        const named = label === undefined ? rows : rows.map((row) => ({ ...row, netns: label }));
-        snapshot[field] = snapshot[field] === undefined ? named : (snapshot[field] as unknown[]).concat(named);
-      }
-      this.#known.set(source, known);
-    }
-    if (this.#groups.has('netns')) snapshot.netns = await listNetns();
-    this.#waiting = undefined;
-    for (const { source, event } of waiting) if (this.#take(source, [event])) this.#queue?.lose(1);
-    return snapshot;
-  }
-}
-
-const LISTED_KINDS = [
-  ['links', 'link'],
-  ['addresses', 'address'],
-  ['routes', 'route'],
-  ['neighbors', 'neighbor'],
-  ['fdb', 'fdb'],
-] as const;
-
-function overrun(dropped: number): Item {
-  return { kind: 'overrun', dropped };
-}
-
-function groupOf({ kind }: Item): MonitorGroup {
-  return kind === 'link' || kind === 'address' || kind === 'route' ? kind : 'neigh';
 }

@@ -5,15 +5,8 @@ import { decodeEntries } from './entry-decoder.js';
 import { encodeEntries } from './entry-encoder.js';
 import { invalidArgument, invalidType, type NetlinkError, OvernsError } from './errors.js';
 import { kernel, netlinkError } from './kernel-error.js';
-import {
-  type InNetns,
-  type MonitorOptions,
-  type MonitorSource,
-  monitorNamespaces,
-  monitorOptions,
-  type RtnlEvent,
-  type RtnlSyncEvent,
-} from './monitor.js';
+import { type InNetns, type MonitorOptions, monitorOptions, type RtnlEvent, type RtnlSyncEvent } from './monitor.js';
+import { type MonitorSource, monitorNamespaces } from './monitors.js';
 import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
 import { netnsLabel, netnsPath, netnsReference } from './netns.js';
 import { checkOptions, type Shape, signalOf } from './options.js';
@@ -443,7 +436,10 @@ function netnsWords(ref: NetnsRef | undefined): string | undefined {
 function listing(rtnl: Rtnl): MonitorSource['list'] {
   return async (groups) => {
     const listed: Record<string, unknown> = {};
-    if (groups.includes('link')) listed.links = await whole(() => rtnl.links.list());
+    // Links first, or one of them: the kernel tells of a link that goes down before it takes its routes away, and answers
+    // this under the lock that it does both under (__dev_notify_flags, rtnl_getlink).
+    const links = await whole(() => rtnl.links.list(groups.includes('link') ? {} : { name: 'lo' }));
+    if (groups.includes('link')) listed.links = links;
     if (groups.includes('address')) listed.addresses = await whole(() => rtnl.addresses.list());
     if (groups.includes('route')) listed.routes = await whole(() => rtnl.routes.list());
     if (groups.includes('neigh')) {

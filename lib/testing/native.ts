@@ -142,6 +142,7 @@ const GROUPS: Readonly<Record<string, readonly TableName[]>> = {
   address: ['address'],
   route: ['route'],
   neigh: ['neighbor', 'fdb'],
+  nexthop: ['nexthop'],
   miss: [],
 };
 
@@ -159,7 +160,8 @@ class FakeMonitor implements NativeMonitor, Observer {
 
   constructor(machine: Machine, netns: FakeNetns, groups: readonly string[], onBatch: NativeBatch, close: () => void) {
     for (const group of groups) {
-      if (GROUPS[group] === undefined) throw invalidArgument('groups', group, 'link, address, route, neigh or miss');
+      if (GROUPS[group] === undefined)
+        throw invalidArgument('groups', group, 'link, address, route, neigh, miss or nexthop');
     }
     this.#machine = machine;
     this.#netns = netns;

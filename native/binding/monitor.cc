@@ -1,8 +1,13 @@
 #include "binding/monitor.h"
 
+#include <fcntl.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
+
+#include <cstring>
 
 #include "binding/entry_rows.h"
 #include "binding/instance.h"
@@ -16,7 +21,14 @@ namespace {
 // Room for about 100,000 messages, taken only while they wait: a burst may come while other threads have the CPUs.
 constexpr int kReceiveBuffer = 64 << 20;
 
-enum Group : unsigned { kLinkGroup = 1, kAddressGroup = 2, kRouteGroup = 4, kNeighGroup = 8, kMissGroup = 16 };
+enum Group : unsigned {
+  kLinkGroup = 1,
+  kAddressGroup = 2,
+  kRouteGroup = 4,
+  kNeighGroup = 8,
+  kMissGroup = 16,
+  kNexthopGroup = 32,
+};
 
 std::optional<unsigned> parse_group(const std::string& name) {
   if (name == "link") return kLinkGroup;
@@ -24,6 +36,7 @@ std::optional<unsigned> parse_group(const std::string& name) {
   if (name == "route") return kRouteGroup;
   if (name == "neigh") return kNeighGroup;
   if (name == "miss") return kMissGroup;
+  if (name == "nexthop") return kNexthopGroup;
   return std::nullopt;
 }
 
@@ -33,10 +46,23 @@ std::uint64_t monotonic() {
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<std::uint64_t>(now.tv_nsec);
 }
 
+// A bridge tells of its ports in words of its own (RTM_NEWLINK of AF_BRIDGE), which stand for a part of the link only.
+using BridgePorts = std::map<std::int32_t, Link>;
+
 struct Opened {
   UniqueFd socket;
+  UniqueFd asking;  // the same once more, to ask for names
   LinkNames names;
+  BridgePorts ports;
 };
+
+void keep_port(BridgePorts& ports, const Link& link) {
+  if (link.slave_kind == "bridge") {
+    ports.insert_or_assign(link.index, link);
+  } else {
+    ports.erase(link.index);
+  }
+}
 
 Result<Opened> open_events(const std::string& netns, unsigned groups, int receive_buffer) {
   Opened opened;
@@ -47,10 +73,13 @@ Result<Opened> open_events(const std::string& netns, unsigned groups, int receiv
   if ((groups & kAddressGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR});
   if ((groups & kRouteGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE});
   if ((groups & (kNeighGroup | kMissGroup)) != 0) numbers.push_back(RTNLGRP_NEIGH);
+  if ((groups & kNexthopGroup) != 0) numbers.push_back(RTNLGRP_NEXTHOP);
   EventSocketOptions options{numbers, receive_buffer, misses_only ? EventFilter::kMisses : EventFilter::kNone};
   auto socket = open_event_socket(netns, options);
   if (!socket) return socket.failure();
   opened.socket = std::move(*socket);
+  opened.asking = UniqueFd(fcntl(opened.socket.get(), F_DUPFD_CLOEXEC, 0));
+  if (opened.asking.get() < 0) return system_failure("fcntl");
 
   auto command = CommandSocket::open(netns);
   if (!command) return command.failure();
@@ -60,7 +89,10 @@ Result<Opened> open_events(const std::string& netns, unsigned groups, int receiv
   if (!dump) return dump.failure();
   MessageReader reader(dump->bytes);
   while (const auto message = reader.next()) {
-    if (const auto link = decode_link(*message)) opened.names[link->index] = link->name;
+    const auto link = decode_link(*message);
+    if (!link) continue;
+    opened.names[link->index] = link->name;
+    if ((groups & kLinkGroup) != 0) keep_port(opened.ports, *link);
   }
   return opened;
 }
@@ -85,13 +117,21 @@ class Monitor : public Napi::ObjectWrap<Monitor> {
   void ref(const Napi::CallbackInfo&);
   void unref(const Napi::CallbackInfo&);
   void close(const Napi::CallbackInfo&) { shut(); }
-  std::optional<Napi::Object> convert(Napi::Env env, const Message& message, EntryRows& rows);
+  std::optional<Napi::Object> convert(Napi::Env env, const Message& message, const MessageReader& rest,
+                                      EntryRows& rows);
+  std::optional<Napi::Object> convert_link(Napi::Env env, const Message& message, const MessageReader& rest,
+                                           EntryRows& rows);
+  void know(std::int32_t index, const MessageReader& rest);
+  void forget(std::int32_t index);
 
   std::shared_ptr<MonitorHub> hub_;
   std::uint32_t id_ = 0;
   bool referenced_ = false;
   unsigned groups_ = 0;
   LinkNames names_;
+  std::int32_t known_ = 0;  // whose name was asked for last
+  UniqueFd asking_;
+  BridgePorts ports_;
   Napi::FunctionReference on_batch_;
 };
 
@@ -140,6 +180,8 @@ void Monitor::begin(std::shared_ptr<MonitorHub> hub, Opened opened, unsigned gro
   hub_ = std::move(hub);
   groups_ = groups;
   names_ = std::move(opened.names);
+  ports_ = std::move(opened.ports);
+  asking_ = std::move(opened.asking);
   on_batch_ = std::move(on_batch);
   id_ = hub_->reader->add(std::move(opened.socket));
   hub_->monitors[id_] = this;
@@ -155,6 +197,7 @@ void Monitor::shut() {
   if (referenced_) hub_->count_reference(-1);
   referenced_ = false;
   hub_.reset();
+  asking_.reset();
   on_batch_.Reset();
   Unref();
 }
@@ -171,8 +214,66 @@ void Monitor::unref(const Napi::CallbackInfo&) {
   hub_->count_reference(-1);
 }
 
+// Has the name of a link that an event is about. Some are told of before their link is (a new bridge's own FDB entry): its
+// name is in what comes next, or the kernel has it.
+void Monitor::know(std::int32_t index, const MessageReader& rest) {
+  if (index <= 0 || index == known_) return;
+  known_ = index;
+  if (names_.contains(index)) return;
+  MessageReader ahead = rest;
+  while (const auto message = ahead.next()) {
+    if (message->header.nlmsg_type != RTM_NEWLINK && message->header.nlmsg_type != RTM_DELLINK) continue;
+    const auto link = decode_link(*message);
+    if (!link || link->index != index || link->name.empty()) continue;
+    names_[index] = link->name;
+    return;
+  }
+  ifreq request{};
+  request.ifr_ifindex = index;
+  if (ioctl(asking_.get(), SIOCGIFNAME, &request) != 0) return;
+  names_[index].assign(request.ifr_name, strnlen(request.ifr_name, sizeof request.ifr_name));
+}
+
+void Monitor::forget(std::int32_t index) {
+  names_.erase(index);
+  ports_.erase(index);
+  known_ = 0;
+}
+
+std::optional<Napi::Object> Monitor::convert_link(Napi::Env env, const Message& message, const MessageReader& rest,
+                                                  EntryRows& rows) {
+  auto link = decode_link(message);
+  if (!link) return std::nullopt;
+  const bool gone = message.header.nlmsg_type == RTM_DELLINK;
+  if (link->family == AF_BRIDGE) {
+    // A port that leaves is told of as a link, too.
+    const auto port = ports_.find(link->index);
+    if (gone || port == ports_.end() || link->bridge_port.empty()) return std::nullopt;
+    Link& whole = port->second;
+    whole.bridge_port = std::move(link->bridge_port);
+    std::erase_if(whole.unknown, [](const UnknownAttribute& each) { return each.within != nullptr; });
+    for (UnknownAttribute& each : link->unknown) {
+      if (each.within != nullptr) whole.unknown.push_back(std::move(each));
+    }
+    link = whole;
+  } else {
+    rows.name_links(names_);  // as they were called until now
+    names_[link->index] = link->name;
+    if ((groups_ & kLinkGroup) != 0) keep_port(ports_, *link);
+  }
+  std::optional<Napi::Object> object;
+  if ((groups_ & kLinkGroup) != 0) {
+    know(static_cast<std::int32_t>(link->master), rest);
+    object = to_js(env, *link, names_);
+    if (!link->kind.empty()) object->Set("linkKind", link->kind);
+  }
+  if (gone) forget(link->index);  // nothing more is told of it
+  return object;
+}
+
 // An entry or a miss becomes a row; for anything else JavaScript gets the object.
-std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& message, EntryRows& rows) {
+std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& message, const MessageReader& rest,
+                                             EntryRows& rows) {
   const std::uint16_t type = message.header.nlmsg_type;
   const auto event = [&](Napi::Object object, const char* kind, bool gone) {
     object.Set("kind", kind);
@@ -180,40 +281,43 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
     return object;
   };
   if (type == RTM_NEWLINK || type == RTM_DELLINK) {
-    const auto link = decode_link(message);
-    if (!link) return std::nullopt;
-    const bool gone = type == RTM_DELLINK;
-    rows.name_links(names_);  // as they were called until now
-    if (!gone || link->family == AF_UNSPEC) names_[link->index] = link->name;
-    if ((groups_ & kLinkGroup) == 0 || link->family == AF_BRIDGE) {
-      if (gone && link->family == AF_UNSPEC) names_.erase(link->index);
-      return std::nullopt;
-    }
-    auto object = to_js(env, *link, names_);
-    if (!link->kind.empty()) object.Set("linkKind", link->kind);
-    if (gone) names_.erase(link->index);  // nothing more is told of it
-    return event(object, "link", gone);
+    const auto object = convert_link(env, message, rest, rows);
+    if (!object) return std::nullopt;
+    return event(*object, "link", type == RTM_DELLINK);
   }
   if (type == RTM_NEWADDR || type == RTM_DELADDR) {
     const auto address = decode_address(message);
     if (!address) return std::nullopt;
+    know(address->index, rest);
     return event(to_js(env, *address, names_), "address", type == RTM_DELADDR);
   }
   if (type == RTM_NEWROUTE || type == RTM_DELROUTE) {
     const auto route = decode_route(message);
     if (!route) return std::nullopt;
+    know(route->index, rest);
+    for (const RouteHop& hop : route->hops) know(hop.index, rest);
     auto object = to_js(env, *route, names_);
     // Of all notifications only those of routes tell (fib_table_insert, fib6_add_rt2node).
     if (type == RTM_NEWROUTE && (message.header.nlmsg_flags & NLM_F_REPLACE) != 0) object.Set("replaced", true);
     return event(object, "route", type == RTM_DELROUTE);
   }
+  if (type == RTM_NEWNEXTHOP || type == RTM_DELNEXTHOP) {
+    const auto nexthop = decode_nexthop(message);
+    if (!nexthop) return std::nullopt;
+    know(nexthop->index, rest);
+    know(static_cast<std::int32_t>(nexthop->master), rest);
+    return event(to_js(env, *nexthop, names_), "nexthop", type == RTM_DELNEXTHOP);
+  }
   const auto entry = decode_neighbor(message);
   if (!entry) return std::nullopt;
+  know(entry->index, rest);
   if (type == RTM_GETNEIGH) {
     // A vxlan's miss; an app_solicit one of an ordinary device is a request (NLM_F_REQUEST) of an INCOMPLETE entry.
     const RowAction query = entry->ip.empty() ? RowAction::kL2Miss : RowAction::kL3Miss;
     rows.add(*entry, query, decode_miss(message).has_value());
   } else if ((groups_ & kNeighGroup) != 0) {
+    if (entry->master != 0) know(static_cast<std::int32_t>(entry->master), rest);
+    if (entry->via != 0 && !entry->link_netnsid) know(static_cast<std::int32_t>(entry->via), rest);
     rows.add(*entry, type == RTM_DELNEIGH ? RowAction::kDelete : RowAction::kNew);
   }
   return std::nullopt;
@@ -226,7 +330,7 @@ void Monitor::deliver(Napi::Env env, const EventBytes& news) {
   MessageReader reader(news.bytes);
   while (const auto message = reader.next()) {
     Napi::HandleScope scope(env);
-    const auto object = convert(env, *message, rows);
+    const auto object = convert(env, *message, reader, rows);
     if (!object) continue;
     rows.add_object();
     objects.Set(count++, *object);
@@ -249,7 +353,7 @@ Napi::Value open_monitor(const Napi::CallbackInfo& info) {
     for (std::uint32_t i = 0; i < list.Length(); ++i) {
       const auto group = parse_group(text_of(list.Get(i)));
       if (!group) {
-        Napi::RangeError::New(env, "groups: expected link, address, route, neigh or miss").ThrowAsJavaScriptException();
+        Napi::RangeError::New(env, "groups: expected link, address, route, neigh, miss or nexthop").ThrowAsJavaScriptException();
         return env.Undefined();
       }
       groups |= *group;

@@ -182,6 +182,15 @@ std::optional<Link> decode_link(const Message& message) {
       case IFLA_OPERSTATE: link.operstate = attribute->as<std::uint8_t>().value_or(0); break;
       case IFLA_LINKINFO: decode_linkinfo(attribute->payload, link); break;
       case IFLA_AF_SPEC: decode_families(attribute->payload, link); break;
+      case IFLA_WIRELESS: return std::nullopt;  // news of a driver, with nothing of the link but its name
+      case IFLA_PROTINFO:
+        // Of a bridge it is what a port's IFLA_INFO_SLAVE_DATA is (br_port_fill_attrs).
+        if (link.family == AF_BRIDGE) {
+          decode_each(attribute->payload, bridge_port_policies(), "slaveInfo", link.bridge_port, link);
+        } else {
+          link.unknown.push_back(keep(*attribute));
+        }
+        break;
       case IFLA_PROP_LIST: {
         AttributeReader names(attribute->payload);
         while (const auto name = names.next()) {

@@ -154,6 +154,8 @@ std::optional<RouteEntry> decode_route(const Message& message) {
   const auto header = message.family_header<rtmsg>();
   if (!header || (message.header.nlmsg_type != RTM_NEWROUTE && message.header.nlmsg_type != RTM_DELROUTE))
     return std::nullopt;
+  // A dump of all families has those of multicast routing and MPLS as well, whose attributes mean something else.
+  if (header->rtm_family != AF_INET && header->rtm_family != AF_INET6) return std::nullopt;
   RouteEntry route;
   route.family = header->rtm_family;
   route.prefix = header->rtm_dst_len;

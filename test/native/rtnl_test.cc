@@ -34,6 +34,12 @@ using support::mac;
 
 namespace {
 
+rtmsg route_header(std::uint8_t family) {
+  rtmsg header{};
+  header.rtm_family = family;
+  return header;
+}
+
 template <class Decode>
 auto decode(std::string_view capture, Decode decode_message) {
   const ByteVector bytes = from_hex(capture);
@@ -463,10 +469,56 @@ TEST_CASE("what no table knows is kept as it came") {
   };
   unknown(RTM_NEWLINK, ifinfomsg{}, decode_link);
   unknown(RTM_NEWADDR, ifaddrmsg{}, decode_address);
-  unknown(RTM_NEWROUTE, rtmsg{}, decode_route);
+  unknown(RTM_NEWROUTE, route_header(AF_INET), decode_route);
   unknown(RTM_NEWNEIGH, ndmsg{}, decode_neighbor);
   unknown(RTM_NEWRULE, fib_rule_hdr{}, decode_rule);
   unknown(RTM_NEWNEXTHOP, nhmsg{}, decode_nexthop);
+}
+
+TEST_CASE("a bridge's word on a port is the port's data; a wireless driver's news is none of the link") {
+  const auto decoded = [](std::uint8_t family, auto write) {
+    RequestBatch batch;
+    MessageWriter& writer = batch.begin(RTM_NEWLINK, 0);
+    ifinfomsg header{};
+    header.ifi_family = family;
+    header.ifi_index = 7;
+    writer.header(header);
+    writer.text(IFLA_IFNAME, "v0");
+    write(writer);
+    batch.end();
+    MessageReader reader(batch.request(0));
+    return decode_link(*reader.next());
+  };
+  const auto port = [](MessageWriter& writer) {
+    const std::size_t nest = writer.begin_nested(IFLA_PROTINFO);
+    writer.u8(IFLA_BRPORT_STATE, 3);
+    writer.u32(IFLA_BRPORT_COST, 77);
+    writer.u8(1234, 1);
+    writer.end_nested(nest);
+  };
+  const auto bridge = decoded(AF_BRIDGE, port);
+  REQUIRE(bridge);
+  REQUIRE(bridge->bridge_port.size() == 2);
+  CHECK(std::string_view(bridge->bridge_port[1].policy->name) == "cost");
+  REQUIRE(bridge->unknown.size() == 1);
+  CHECK(std::string_view(bridge->unknown[0].within) == "slaveInfo");
+  const auto other = decoded(AF_UNSPEC, port);
+  REQUIRE(other);
+  CHECK(other->bridge_port.empty());
+  CHECK(other->unknown.size() == 1);
+  CHECK_FALSE(decoded(AF_UNSPEC, [](MessageWriter& writer) { writer.u32(IFLA_WIRELESS, 0); }));
+}
+
+TEST_CASE("routes of other families are none") {
+  for (const std::uint8_t family : {std::uint8_t{28} /* AF_MPLS */, std::uint8_t{128} /* RTNL_FAMILY_IPMR */}) {
+    RequestBatch batch;
+    MessageWriter& writer = batch.begin(RTM_NEWROUTE, 0);
+    writer.header(route_header(family));
+    writer.attribute(RTA_DST, ip("10.0.0.1").raw());
+    batch.end();
+    MessageReader reader(batch.request(0));
+    CHECK_FALSE(decode_route(*reader.next()));
+  }
 }
 
 TEST_CASE("routes: several ways, gateways of the other family, metrics") {
@@ -510,7 +562,7 @@ TEST_CASE("routes: ways whose lengths lie are kept as bytes") {
   for (const std::uint16_t length : {0, 7, 9, 200}) {
     RequestBatch batch;
     MessageWriter& writer = batch.begin(RTM_NEWROUTE, 0);
-    writer.header(rtmsg{});
+    writer.header(route_header(AF_INET));
     rtnexthop hop{};
     hop.rtnh_len = length;
     writer.attribute(RTA_MULTIPATH, {reinterpret_cast<const std::uint8_t*>(&hop), sizeof hop});
@@ -528,7 +580,7 @@ TEST_CASE("routes: what has expired is told with how long ago") {
   const auto left = [](std::int32_t ticks) {
     RequestBatch batch;
     MessageWriter& writer = batch.begin(RTM_NEWROUTE, 0);
-    writer.header(rtmsg{});
+    writer.header(route_header(AF_INET));
     rta_cacheinfo info{};
     info.rta_expires = ticks;
     writer.attribute(RTA_CACHEINFO, {reinterpret_cast<const std::uint8_t*>(&info), sizeof info});

@@ -1,0 +1,281 @@
+/** What runs a monitor: the sockets of its namespaces, one stream, and with `resync` what keeps its consumer right. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { OvernsError } from './errors.js';
+import { groupOf, type Item, LISTED_KINDS, type Listed, Mirror } from './mirror.js';
+import { DEFAULT_GROUPS, type MonitorGroup, type MonitorOptions, monitorOptions, openMonitor } from './monitor.js';
+import { listNetns, netnsFile } from './netns.js';
+import { watchNetns } from './netns-watch.js';
+import { checkOptions } from './options.js';
+import { type BoundedQueue, createSubscription, MAX_QUEUE_DEFAULT } from './subscription.js';
+import type { Subscription } from './types.js';
+
+/** One namespace to be monitored. */
+export interface MonitorSource {
+  readonly path: string;
+  /** For errors; undefined for the caller's own. */
+  readonly words: string | undefined;
+  /** The events' `netns`, where there are several. */
+  readonly label?: string;
+  /** Its name in the directory of named namespaces: the monitor lets go of it when that is removed. */
+  readonly name?: string | undefined;
+  /** Lists what belongs to the groups, when what the kernel is about to change with what it has told of is done. */
+  list(groups: readonly MonitorGroup[]): Promise<Listed>;
+  /** Nothing more is listed. */
+  close?(): void;
+}
+
+/**
+ * The news of namespaces in one stream.
+ * @throws NetlinkError, TypeError, RangeError
+ */
+export function monitorNamespaces<E>(sources: readonly MonitorSource[], options: MonitorOptions): Subscription<E> {
+  const checked = checkOptions(options, monitorOptions);
+  const { groups = DEFAULT_GROUPS, resync = false, receiveBuffer, ...queue } = checked;
+  const monitors = new Monitors(sources, groups, resync, checked);
+  return createSubscription<Item>(
+    queue,
+    (opened) => monitors.open(opened),
+    resync ? { overflow: overrun, recover: () => monitors.snapshot() } : { overflow: overrun },
+  ) as unknown as Subscription<E>;
+}
+
+/** Between two listings of the same, as a part of the time that one takes: of a table that changes all the time. */
+const REST = 4;
+/** As much for a look at what nothing was told of, at least AUDIT_MS. */
+const AUDIT_REST = 100;
+const AUDIT_MS = 500;
+
+/** One namespace that is followed. */
+interface Followed {
+  readonly source: MonitorSource;
+  readonly stop: () => void;
+  /** With `resync`, from the first snapshot on: what the consumer has when it has read what is queued. */
+  mirror: Mirror | undefined;
+  /** Being listed, or resting from it. */
+  busy: boolean;
+  timer: NodeJS.Timeout | undefined;
+}
+
+class Monitors {
+  readonly #sources: readonly MonitorSource[];
+  readonly #groups: ReadonlySet<MonitorGroup>;
+  readonly #resync: boolean;
+  readonly #options: MonitorOptions;
+  readonly #followed = new Map<MonitorSource, Followed>();
+  /** Events that came since a snapshot is being made: they stand behind it. */
+  #waiting: { readonly followed: Followed; readonly events: Item[] }[] | undefined;
+  #waitingCount = 0;
+  #watcher: { close(): void } | undefined;
+  #queue!: BoundedQueue<Item>;
+
+  constructor(
+    sources: readonly MonitorSource[],
+    groups: readonly MonitorGroup[],
+    resync: boolean,
+    options: MonitorOptions,
+  ) {
+    this.#sources = sources;
+    this.#groups = new Set(groups);
+    this.#resync = resync;
+    this.#options = options;
+  }
+
+  open(queue: BoundedQueue<Item>): () => void {
+    this.#queue = queue;
+    const groups = new Set<string>(this.#groups);
+    groups.delete('netns');
+    // What they tell of may change in silence with these.
+    if (this.#resync && groups.size > 0) groups.add('link').add('address').add('nexthop');
+    try {
+      for (const source of groups.size === 0 ? [] : this.#sources) this.#follow(source, [...groups]);
+      if (this.#groups.has('netns') || this.#sources.some(({ name }) => name !== undefined)) {
+        this.#watcher = watchNetns((action, name) => this.#named(action, name));
+      }
+    } catch (error) {
+      this.#close();
+      throw error;
+    }
+    return () => this.#close();
+  }
+
+  #follow(source: MonitorSource, groups: readonly string[]): void {
+    const { path, words } = source;
+    const { receiveBuffer } = this.#options;
+    const stop = openMonitor({ path, groups, netns: words, receiveBuffer }, (events, dropped) => {
+      const followed = this.#followed.get(source);
+      if (followed !== undefined) this.#told(followed, events as Item[], dropped);
+    });
+    this.#followed.set(source, { source, stop, mirror: undefined, busy: false, timer: undefined });
+  }
+
+  #close(): void {
+    this.#watcher?.close();
+    for (const source of this.#sources) this.#release(source);
+  }
+
+  #release(source: MonitorSource): void {
+    const followed = this.#followed.get(source);
+    this.#followed.delete(source);
+    followed?.stop();
+    clearTimeout(followed?.timer);
+    source.close?.();
+  }
+
+  #told(followed: Followed, events: Item[], dropped: number): void {
+    const { label } = followed.source;
+    if (label !== undefined) for (const event of events) event.netns = label;
+    if (!this.#resync) {
+      if (dropped > 0) events.push(label === undefined ? overrun(dropped) : { ...overrun(dropped), netns: label });
+      this.#queue.pushAll(events);
+      return;
+    }
+    // What came with a loss is older than the snapshot to come, or is listed there.
+    if (dropped > 0) this.#queue.lose(dropped);
+    else if (this.#waiting !== undefined) this.#wait(followed, events);
+    else this.#take(followed, events);
+  }
+
+  #wait(followed: Followed, events: Item[]): void {
+    this.#waitingCount += events.length;
+    // What does not fit is lost, as of the queue.
+    if (this.#waitingCount <= (this.#options.maxQueue ?? MAX_QUEUE_DEFAULT)) this.#waiting?.push({ followed, events });
+  }
+
+  /** Tells of events, and lists anew what may have changed with them in silence. */
+  #take(followed: Followed, events: readonly Item[]): void {
+    const { mirror } = followed;
+    // Before the first snapshot nobody has anything.
+    if (mirror === undefined) return;
+    const news = events.filter((event) => mirror.take(event) && this.#isWanted(event));
+    if (news.length > 0) this.#queue.pushAll(news);
+    if (mirror.stale.size > 0) void this.#compare(followed);
+  }
+
+  #isWanted({ kind }: Item): boolean {
+    const group = groupOf(kind);
+    return group !== undefined && this.#groups.has(group);
+  }
+
+  /** Lists what may have changed in silence, and tells of the differences. */
+  async #compare(followed: Followed): Promise<void> {
+    if (followed.busy) return;
+    followed.busy = true;
+    clearTimeout(followed.timer);
+    let took = 0;
+    try {
+      for (;;) {
+        const { mirror } = followed;
+        if (mirror === undefined || mirror.stale.size === 0 || this.#isOver(followed, mirror)) break;
+        const began = performance.now();
+        const listed = await this.#list(followed, mirror);
+        took = performance.now() - began;
+        if (this.#isOver(followed, mirror)) continue;
+        const { label } = followed.source;
+        const events = mirror.compare(listed).filter((event) => this.#isWanted(event));
+        if (label !== undefined) for (const event of events) event.netns = label;
+        if (events.length > 0) this.#queue.pushAll(events);
+        if (mirror.stale.size > 0) await sleep(took * REST, undefined, { ref: false });
+      }
+    } catch (error) {
+      // Changed each time it was read: later.
+      if (this.#followed.has(followed.source) && (error as OvernsError).code !== 'EINTR') this.#queue.fail(error);
+    }
+    followed.busy = false;
+    this.#audit(followed, took);
+  }
+
+  async #list({ source }: Followed, mirror: Mirror): Promise<Listed> {
+    const groups = [...mirror.stale];
+    mirror.stale.clear();
+    mirror.listing();
+    const listed = await source.list(groups);
+    // A table that changes while it is read may have been read with rows left out (neigh_dump_table, br_fdb_dump).
+    return mirror.lacks(listed) ? either(listed, await source.list(groups)) : listed;
+  }
+
+  /** True when these rows are compared no more: a snapshot begins anew. */
+  #isOver(followed: Followed, mirror: Mirror): boolean {
+    return this.#waiting !== undefined || followed.mirror !== mirror || !this.#followed.has(followed.source);
+  }
+
+  /**
+   * Looks at everything in a while: there is what the kernel never tells of (a neighbour that it begins to ask for, a
+   * MAC address that a link begins to listen to).
+   */
+  #audit(followed: Followed, took: number): void {
+    clearTimeout(followed.timer);
+    if (!this.#followed.has(followed.source)) return;
+    followed.timer = setTimeout(
+      () => {
+        for (const group of this.#tables()) followed.mirror?.stale.add(group);
+        void this.#compare(followed);
+      },
+      Math.max(AUDIT_MS, took * AUDIT_REST),
+    ).unref();
+  }
+
+  /** The groups that are listed: links always, for what changes with them. */
+  #tables(): MonitorGroup[] {
+    const groups = new Set(this.#groups);
+    groups.delete('netns');
+    return groups.size === 0 ? [] : [...groups.add('link')];
+  }
+
+  #named(action: 'new' | 'delete', name: string): void {
+    const source = action === 'delete' ? this.#sources.find((each) => each.name === name) : undefined;
+    // Its sockets would keep the namespace alive, and its vxlan devices with it.
+    if (source !== undefined) this.#release(source);
+    if (source === undefined && !this.#groups.has('netns')) return;
+    const event: Item = { kind: 'netns', action, name, path: netnsFile(name), atNs: process.hrtime.bigint() };
+    if (this.#sources.some(({ label }) => label !== undefined)) event.netns = name;
+    if (this.#resync && action === 'new') event.action = 'add';
+    this.#queue.push(event);
+  }
+
+  async snapshot(): Promise<Item> {
+    this.#waiting = [];
+    this.#waitingCount = 0;
+    const snapshot: Item = { kind: 'snapshot' };
+    const began = performance.now();
+    const tables = this.#tables();
+    const listings = await Promise.all(
+      [...this.#followed.values()].map(async (followed) => ({ followed, listed: await followed.source.list(tables) })),
+    );
+    const took = performance.now() - began;
+    for (const { followed, listed } of listings) {
+      followed.mirror = new Mirror(listed);
+      for (const [field, kind] of LISTED_KINDS) {
+        const rows = listed[field];
+        if (rows === undefined || !this.#isWanted({ kind })) continue;
+        const { label } = followed.source;
+        const named = label === undefined ? rows : rows.map((row) => ({ ...row, netns: label }));
+        snapshot[field] = snapshot[field] === undefined ? named : (snapshot[field] as unknown[]).concat(named);
+      }
+    }
+    if (this.#groups.has('netns')) snapshot.netns = await listNetns();
+    const waiting = this.#waiting;
+    const lost = this.#waitingCount - waiting.reduce((sum, { events }) => sum + events.length, 0);
+    this.#waiting = undefined;
+    for (const { followed, events } of waiting) {
+      // It was read while it changed.
+      for (const group of tables) followed.mirror?.stale.add(group);
+      this.#take(followed, events);
+    }
+    if (lost > 0) this.#queue.lose(lost);
+    for (const { followed } of listings) if (!followed.busy) this.#audit(followed, took);
+    return snapshot;
+  }
+}
+
+/** What is in either of two listings, as it is in the second. */
+function either(first: Listed, second: Listed): Listed {
+  const both: Item = {};
+  for (const [field] of LISTED_KINDS) {
+    if (second[field] !== undefined) both[field] = [...(first[field] ?? []), ...second[field]];
+  }
+  return both;
+}
+
+function overrun(dropped: number): Item {
+  return { kind: 'overrun', dropped };
+}
