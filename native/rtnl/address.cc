@@ -57,24 +57,29 @@ std::optional<InterfaceAddress> decode_address(const Message& message) {
   Ip other;
   auto attributes = message.attributes<ifaddrmsg>();
   while (const auto attribute = attributes.next()) {
+    bool known = true;
     switch (attribute->type) {
       // On a point-to-point link IFA_ADDRESS is the other end; without one it is the address once more, or alone
       // (IPv6).
-      case IFA_LOCAL: address.ip = Ip::from(attribute->payload).value_or(Ip{}); break;
-      case IFA_ADDRESS: other = Ip::from(attribute->payload).value_or(Ip{}); break;
-      case IFA_BROADCAST: address.broadcast = Ip::from(attribute->payload).value_or(Ip{}); break;
-      case IFA_FLAGS: address.flags = attribute->as<std::uint32_t>().value_or(address.flags); break;
+      case IFA_LOCAL: known = take(Ip::from(attribute->payload), address.ip); break;
+      case IFA_ADDRESS: known = take(Ip::from(attribute->payload), other); break;
+      case IFA_BROADCAST: known = take(Ip::from(attribute->payload), address.broadcast); break;
+      case IFA_FLAGS: known = take(attribute->as<std::uint32_t>(), address.flags); break;
       case IFA_LABEL: address.label = attribute->text(); break;
-      case IFA_RT_PRIORITY: address.metric = attribute->as<std::uint32_t>().value_or(0); break;
-      case kIfaProto: address.protocol = attribute->as<std::uint8_t>().value_or(0); break;
+      case IFA_RT_PRIORITY: known = take(attribute->as<std::uint32_t>(), address.metric); break;
+      case kIfaProto: known = take(attribute->as<std::uint8_t>(), address.protocol); break;
       case IFA_CACHEINFO:
+        // The times of creation and of the last change stand there too.
         if (const auto lifetimes = attribute->as<ifa_cacheinfo>()) {
           address.preferred = lifetimes->ifa_prefered;
           address.valid = lifetimes->ifa_valid;
+        } else {
+          known = false;
         }
         break;
-      default: address.unknown.push_back(keep(*attribute)); break;
+      default: known = false; break;
     }
+    if (!known) address.unknown.push_back(keep(*attribute));
   }
   if (address.ip.empty()) {
     address.ip = other;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -76,6 +77,14 @@ void encode_values(MessageWriter& writer, std::span<const AttributeValue> values
 // Adds a value for every row that the attribute belongs to. False: none does, or its payload is not what the row says.
 bool decode_value(std::span<const AttributePolicy> policies, const Attribute& attribute,
                   std::vector<AttributeValue>& into);
+
+// What an attribute says, where its payload is long enough to say it; false otherwise.
+template <class Value, class Into>
+bool take(std::optional<Value> value, Into& into) {
+  if (!value) return false;
+  into = std::move(*value);
+  return true;
+}
 
 UnknownAttribute keep(const Attribute& attribute, const char* within = nullptr);
 

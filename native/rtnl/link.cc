@@ -7,6 +7,7 @@
 #include <linux/veth.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <span>
 
 #include "rtnl/link_attributes.h"
@@ -24,9 +25,12 @@ bool is_left_out(const Attribute& attribute) {
   switch (attribute.type) {
     case IFLA_STATS:
     case IFLA_STATS64:
-    case IFLA_MAP:
     case IFLA_EVENT:
     case IFLA_PAD: return true;
+    // Addresses and lines of an ISA card, zeros elsewhere.
+    case IFLA_MAP:
+      return std::all_of(attribute.payload.begin(), attribute.payload.end(),
+                         [](std::uint8_t byte) { return byte == 0; });
     case kDevlinkPort:
     case kDpllPin: return attribute.payload.empty();
     default: return false;
@@ -69,10 +73,27 @@ void decode_linkinfo(Bytes payload, Link& link) {
 void decode_families(Bytes payload, Link& link) {
   AttributeReader families(payload);
   while (const auto family = families.next()) {
-    if (family->type != AF_INET6) continue;  // of IPv4 there are copies of sysctls only
+    // Copies of sysctls, of which IPv4 has nothing else.
+    if (family->type == AF_INET) continue;
+    if (family->type != AF_INET6) {
+      link.unknown.push_back(keep(*family, "family"));
+      continue;
+    }
     AttributeReader attributes(family->payload);
     while (const auto attribute = attributes.next()) {
-      if (attribute->type == IFLA_INET6_ADDR_GEN_MODE) link.addr_gen_mode = attribute->as<std::uint8_t>();
+      const Bytes payload = attribute->payload;
+      bool known = true;
+      switch (attribute->type) {
+        case IFLA_INET6_ADDR_GEN_MODE: known = take(attribute->as<std::uint8_t>(), link.addr_gen_mode); break;
+        case IFLA_INET6_FLAGS:
+        case IFLA_INET6_CONF:
+        case IFLA_INET6_STATS:
+        case IFLA_INET6_CACHEINFO:
+        case IFLA_INET6_ICMP6STATS: break;
+        // Zeros where there is none.
+        default: known = std::all_of(payload.begin(), payload.end(), [](std::uint8_t byte) { return byte == 0; }); break;
+      }
+      if (!known) link.unknown.push_back(keep(*attribute, "inet6"));
     }
   }
 }
@@ -172,14 +193,15 @@ std::optional<Link> decode_link(const Message& message) {
   link.hardware = header->ifi_type;
   auto attributes = message.attributes<ifinfomsg>();
   while (const auto attribute = attributes.next()) {
+    bool known = true;
     switch (attribute->type) {
       case IFLA_IFNAME: link.name = attribute->text(); break;
       case IFLA_IFALIAS: link.alias = attribute->text(); break;
-      case IFLA_MTU: link.mtu = attribute->as<std::uint32_t>().value_or(0); break;
-      case IFLA_MASTER: link.master = attribute->as<std::uint32_t>().value_or(0); break;
-      case IFLA_LINK: link.link = attribute->as<std::int32_t>(); break;
-      case IFLA_LINK_NETNSID: link.link_netnsid = attribute->as<std::int32_t>(); break;
-      case IFLA_OPERSTATE: link.operstate = attribute->as<std::uint8_t>().value_or(0); break;
+      case IFLA_MTU: known = take(attribute->as<std::uint32_t>(), link.mtu); break;
+      case IFLA_MASTER: known = take(attribute->as<std::uint32_t>(), link.master); break;
+      case IFLA_LINK: known = take(attribute->as<std::int32_t>(), link.link); break;
+      case IFLA_LINK_NETNSID: known = take(attribute->as<std::int32_t>(), link.link_netnsid); break;
+      case IFLA_OPERSTATE: known = take(attribute->as<std::uint8_t>(), link.operstate); break;
       case IFLA_LINKINFO: decode_linkinfo(attribute->payload, link); break;
       case IFLA_AF_SPEC: decode_families(attribute->payload, link); break;
       case IFLA_WIRELESS: return std::nullopt;  // news of a driver, with nothing of the link but its name
@@ -194,7 +216,11 @@ std::optional<Link> decode_link(const Message& message) {
       case IFLA_PROP_LIST: {
         AttributeReader names(attribute->payload);
         while (const auto name = names.next()) {
-          if (name->type == IFLA_ALT_IFNAME) link.alternative_names.emplace_back(name->text());
+          if (name->type == IFLA_ALT_IFNAME) {
+            link.alternative_names.emplace_back(name->text());
+          } else {
+            link.unknown.push_back(keep(*name, "properties"));
+          }
         }
         break;
       }
@@ -203,18 +229,15 @@ std::optional<Link> decode_link(const Message& message) {
         AttributeReader xdp(attribute->payload);
         const auto attached = xdp.next();
         if (!attached || attached->type != IFLA_XDP_ATTACHED || attached->as<std::uint8_t>().value_or(1) != 0)
-          link.unknown.push_back(keep(*attribute));
+          known = false;
         break;
       }
-      case IFLA_ADDRESS:
-        link.mac = Mac::from(attribute->payload);  // of other hardware it has other sizes
-        if (!link.mac) link.unknown.push_back(keep(*attribute));
-        break;
+      case IFLA_ADDRESS: known = take(Mac::from(attribute->payload), link.mac); break;  // of other hardware: other sizes
       default:
-        if (!is_left_out(*attribute) && !decode_value(link_policies(), *attribute, link.attributes))
-          link.unknown.push_back(keep(*attribute));
+        known = is_left_out(*attribute) || decode_value(link_policies(), *attribute, link.attributes);
         break;
     }
+    if (!known) link.unknown.push_back(keep(*attribute));
   }
   return link;
 }

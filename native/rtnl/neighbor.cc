@@ -4,6 +4,17 @@
 #include <sys/socket.h>
 
 namespace overns {
+namespace {
+
+void decode_fdb_extras(Bytes payload, NeighborEntry& entry) {
+  AttributeReader attributes(payload);
+  while (const auto attribute = attributes.next()) {
+    if (attribute->type != NFEA_ACTIVITY_NOTIFY || !take(attribute->as<std::uint8_t>(), entry.activity))
+      entry.unknown.push_back(keep(*attribute, "fdb"));
+  }
+}
+
+}  // namespace
 
 void encode_neighbor(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const NeighborEntry& entry) {
   MessageWriter& writer = batch.begin(type, flags);
@@ -24,6 +35,11 @@ void encode_neighbor(RequestBatch& batch, std::uint16_t type, std::uint16_t flag
   if (entry.nexthop != 0) writer.u32(NDA_NH_ID, entry.nexthop);
   if (entry.extended_flags != 0) writer.u32(NDA_FLAGS_EXT, entry.extended_flags);
   if (entry.protocol != 0) writer.u8(NDA_PROTOCOL, entry.protocol);
+  if (entry.activity != 0) {
+    const std::size_t extras = writer.begin_nested(NDA_FDB_EXT_ATTRS);
+    writer.u8(NFEA_ACTIVITY_NOTIFY, entry.activity);
+    writer.end_nested(extras);
+  }
   batch.end();
 }
 
@@ -78,23 +94,27 @@ std::optional<NeighborEntry> decode_neighbor(const Message& message) {
   entry.type = header->ndm_type;
   auto attributes = message.attributes<ndmsg>();
   while (const auto attribute = attributes.next()) {
+    bool known = true;
     switch (attribute->type) {
-      case NDA_DST: entry.ip = Ip::from(attribute->payload).value_or(Ip{}); break;
-      case NDA_LLADDR: entry.mac = Mac::from(attribute->payload); break;
-      case NDA_VNI: entry.vni = attribute->as<std::uint32_t>(); break;
-      case NDA_SRC_VNI: entry.source_vni = attribute->as<std::uint32_t>(); break;
-      case NDA_PORT: entry.port = attribute->be16(); break;
-      case NDA_IFINDEX: entry.via = attribute->as<std::uint32_t>().value_or(0); break;
-      case NDA_MASTER: entry.master = attribute->as<std::uint32_t>().value_or(0); break;
-      case NDA_VLAN: entry.vlan = attribute->as<std::uint16_t>().value_or(0); break;
-      case NDA_NH_ID: entry.nexthop = attribute->as<std::uint32_t>().value_or(0); break;
-      case NDA_FLAGS_EXT: entry.extended_flags = attribute->as<std::uint32_t>().value_or(0); break;
-      case NDA_PROTOCOL: entry.protocol = attribute->as<std::uint8_t>().value_or(0); break;
-      case NDA_LINK_NETNSID: entry.link_netnsid = attribute->as<std::int32_t>(); break;
-      case NDA_PROBES: entry.probes = attribute->as<std::uint32_t>(); break;
+      case NDA_DST: known = take(Ip::from(attribute->payload), entry.ip); break;
+      // A link without addresses has one without bytes; of a tunnel it is an IP address.
+      case NDA_LLADDR: known = take(Mac::from(attribute->payload), entry.mac) || attribute->payload.empty(); break;
+      case NDA_VNI: known = take(attribute->as<std::uint32_t>(), entry.vni); break;
+      case NDA_SRC_VNI: known = take(attribute->as<std::uint32_t>(), entry.source_vni); break;
+      case NDA_PORT: known = take(attribute->be16(), entry.port); break;
+      case NDA_IFINDEX: known = take(attribute->as<std::uint32_t>(), entry.via); break;
+      case NDA_MASTER: known = take(attribute->as<std::uint32_t>(), entry.master); break;
+      case NDA_VLAN: known = take(attribute->as<std::uint16_t>(), entry.vlan); break;
+      case NDA_NH_ID: known = take(attribute->as<std::uint32_t>(), entry.nexthop); break;
+      case NDA_FLAGS_EXT: known = take(attribute->as<std::uint32_t>(), entry.extended_flags); break;
+      case NDA_PROTOCOL: known = take(attribute->as<std::uint8_t>(), entry.protocol); break;
+      case NDA_LINK_NETNSID: known = take(attribute->as<std::int32_t>(), entry.link_netnsid); break;
+      case NDA_FDB_EXT_ATTRS: decode_fdb_extras(attribute->payload, entry); break;
+      case NDA_PROBES: known = take(attribute->as<std::uint32_t>(), entry.probes); break;
       case NDA_CACHEINFO: break;  // ages, which differ at every look
-      default: entry.unknown.push_back(keep(*attribute)); break;
+      default: known = false; break;
     }
+    if (!known) entry.unknown.push_back(keep(*attribute));
   }
   return entry;
 }

@@ -32,6 +32,7 @@ struct NeighborEntry {
   std::uint16_t vlan = 0;
   std::uint32_t nexthop = 0;  // NDA_NH_ID
   std::uint8_t protocol = 0;
+  std::uint8_t activity = 0;  // FDB_NOTIFY_*: of a bridge's entry that tells when it is used no more
   std::optional<std::int32_t> link_netnsid;
   std::optional<std::uint32_t> probes;
   std::vector<UnknownAttribute> unknown;

@@ -38,14 +38,15 @@ std::optional<NexthopEntry> decode_nexthop(const Message& message) {
   nexthop.flags = header->nh_flags;
   auto attributes = message.attributes<nhmsg>();
   while (const auto attribute = attributes.next()) {
+    bool known = true;
     switch (attribute->type) {
-      case NHA_ID: nexthop.id = attribute->as<std::uint32_t>().value_or(0); break;
-      case NHA_GATEWAY: nexthop.gateway = Ip::from(attribute->payload).value_or(Ip{}); break;
-      case NHA_OIF: nexthop.index = attribute->as<std::int32_t>().value_or(0); break;
-      case NHA_MASTER: nexthop.master = attribute->as<std::uint32_t>().value_or(0); break;
+      case NHA_ID: known = take(attribute->as<std::uint32_t>(), nexthop.id); break;
+      case NHA_GATEWAY: known = take(Ip::from(attribute->payload), nexthop.gateway); break;
+      case NHA_OIF: known = take(attribute->as<std::int32_t>(), nexthop.index); break;
+      case NHA_MASTER: known = take(attribute->as<std::uint32_t>(), nexthop.master); break;
       case NHA_BLACKHOLE: nexthop.blackhole = true; break;
       case NHA_FDB: nexthop.fdb = true; break;
-      case NHA_GROUP_TYPE: nexthop.group_type = attribute->as<std::uint16_t>().value_or(0); break;
+      case NHA_GROUP_TYPE: known = take(attribute->as<std::uint16_t>(), nexthop.group_type); break;
       case NHA_GROUP: {
         for (Bytes rest = attribute->payload; rest.size() >= sizeof(Member); rest = rest.subspan(sizeof(Member))) {
           Member member;
@@ -55,8 +56,9 @@ std::optional<NexthopEntry> decode_nexthop(const Message& message) {
         }
         break;
       }
-      default: nexthop.unknown.push_back(keep(*attribute)); break;
+      default: known = false; break;
     }
+    if (!known) nexthop.unknown.push_back(keep(*attribute));
   }
   return nexthop;
 }

@@ -3,6 +3,9 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <string_view>
+
 namespace overns {
 namespace {
 
@@ -43,9 +46,21 @@ void encode_gateway(MessageWriter& writer, std::uint8_t family, const Ip& gatewa
   writer.attribute(RTA_VIA, via);
 }
 
-Ip decode_via(Bytes payload) {
-  if (payload.size() <= sizeof(std::uint16_t)) return {};
-  return Ip::from(payload.subspan(sizeof(std::uint16_t))).value_or(Ip{});
+std::optional<Ip> decode_via(Bytes payload) {
+  if (payload.size() <= sizeof(std::uint16_t)) return std::nullopt;
+  return Ip::from(payload.subspan(sizeof(std::uint16_t)));
+}
+
+// What was told and not understood, as it came.
+void encode_unknown(MessageWriter& writer, const std::vector<UnknownAttribute>& unknown, const char* within) {
+  for (const UnknownAttribute& each : unknown) {
+    const bool here = within == nullptr ? each.within == nullptr
+                                        : each.within != nullptr && std::string_view(each.within) == within;
+    if (!here) continue;
+    // Told without the bit that some encapsulations insist on (ioam6_build_state).
+    const std::uint16_t nested = each.type == RTA_ENCAP && within == nullptr ? NLA_F_NESTED : 0;
+    writer.attribute(static_cast<std::uint16_t>(each.type | nested), each.bytes);
+  }
 }
 
 void encode_hops(MessageWriter& writer, const RouteEntry& route) {
@@ -58,6 +73,7 @@ void encode_hops(MessageWriter& writer, const RouteEntry& route) {
     header.rtnh_ifindex = hop.index;
     writer.header(header);
     encode_gateway(writer, route.family, hop.gateway);
+    encode_unknown(writer, hop.unknown, nullptr);
     writer.end_nested(start);  // rtnh_len lies where an attribute's length does
   }
   writer.end_nested(multipath);
@@ -77,15 +93,11 @@ bool decode_hops(Bytes rest, RouteEntry& route) {
     hop.index = header.rtnh_ifindex;
     AttributeReader attributes(rest.subspan(sizeof header, header.rtnh_len - sizeof header));
     while (const auto attribute = attributes.next()) {
-      if (attribute->type == RTA_GATEWAY) {
-        hop.gateway = Ip::from(attribute->payload).value_or(Ip{});
-      } else if (attribute->type == RTA_VIA) {
-        hop.gateway = decode_via(attribute->payload);
-      } else {
-        return false;
-      }
+      const bool known = (attribute->type == RTA_GATEWAY && take(Ip::from(attribute->payload), hop.gateway)) ||
+                         (attribute->type == RTA_VIA && take(decode_via(attribute->payload), hop.gateway));
+      if (!known) hop.unknown.push_back(keep(*attribute));
     }
-    hops.push_back(hop);
+    hops.push_back(std::move(hop));
     rest = rest.subspan(std::min(align4(header.rtnh_len), rest.size()));
   }
   route.hops = std::move(hops);
@@ -130,11 +142,15 @@ void encode_route(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, 
   if (route.priority) writer.u32(RTA_PRIORITY, *route.priority);
   if (route.preference) writer.u8(RTA_PREF, *route.preference);
   if (route.expires) writer.u32(RTA_EXPIRES, static_cast<std::uint32_t>(*route.expires));
-  if (!route.metrics.empty()) {
+  const bool more_metrics = std::any_of(route.unknown.begin(), route.unknown.end(),
+                                        [](const UnknownAttribute& each) { return each.within != nullptr; });
+  if (!route.metrics.empty() || more_metrics) {
     const std::size_t metrics = writer.begin_nested(RTA_METRICS);
     encode_values(writer, route.metrics);
+    encode_unknown(writer, route.unknown, "metrics");
     writer.end_nested(metrics);
   }
+  encode_unknown(writer, route.unknown, nullptr);
   batch.end();
 }
 
@@ -166,30 +182,34 @@ std::optional<RouteEntry> decode_route(const Message& message) {
   route.scope = header->rtm_scope;
   route.type = header->rtm_type;
   route.flags = header->rtm_flags;
-  const auto address = [](const Attribute& attribute) { return Ip::from(attribute.payload).value_or(Ip{}); };
+  const auto address = [](const Attribute& attribute) { return Ip::from(attribute.payload); };
   auto attributes = message.attributes<rtmsg>();
   while (const auto attribute = attributes.next()) {
+    bool known = true;
     switch (attribute->type) {
-      case RTA_DST: route.destination = address(*attribute); break;
-      case RTA_SRC: route.from = address(*attribute); break;
-      case RTA_GATEWAY: route.gateway = address(*attribute); break;
-      case RTA_VIA: route.gateway = decode_via(attribute->payload); break;
-      case RTA_PREFSRC: route.source = address(*attribute); break;
-      case RTA_OIF: route.index = attribute->as<std::int32_t>().value_or(0); break;
-      case RTA_TABLE: route.table = attribute->as<std::uint32_t>().value_or(route.table); break;
-      case RTA_PRIORITY: route.priority = attribute->as<std::uint32_t>(); break;
-      case RTA_NH_ID: route.nexthop = attribute->as<std::uint32_t>().value_or(0); break;
-      case RTA_PREF: route.preference = attribute->as<std::uint8_t>(); break;
+      case RTA_DST: known = take(address(*attribute), route.destination); break;
+      case RTA_SRC: known = take(address(*attribute), route.from); break;
+      case RTA_GATEWAY: known = take(address(*attribute), route.gateway); break;
+      case RTA_VIA: known = take(decode_via(attribute->payload), route.gateway); break;
+      case RTA_PREFSRC: known = take(address(*attribute), route.source); break;
+      case RTA_OIF: known = take(attribute->as<std::int32_t>(), route.index); break;
+      case RTA_TABLE: known = take(attribute->as<std::uint32_t>(), route.table); break;
+      case RTA_PRIORITY: known = take(attribute->as<std::uint32_t>(), route.priority); break;
+      case RTA_NH_ID: known = take(attribute->as<std::uint32_t>(), route.nexthop); break;
+      case RTA_PREF: known = take(attribute->as<std::uint8_t>(), route.preference); break;
       case RTA_METRICS: decode_metrics(attribute->payload, route); break;
-      case RTA_MULTIPATH:
-        if (!decode_hops(attribute->payload, route)) route.unknown.push_back(keep(*attribute));
-        break;
+      case RTA_MULTIPATH: known = decode_hops(attribute->payload, route); break;
       case RTA_CACHEINFO:
-        if (const auto info = attribute->as<rta_cacheinfo>(); info && info->rta_expires != 0)
-          route.expires = info->rta_expires / kUserHz;
+        // When it was used last and by how many differs at every look; the error is that of its type.
+        if (const auto info = attribute->as<rta_cacheinfo>()) {
+          if (info->rta_expires != 0) route.expires = info->rta_expires / kUserHz;
+        } else {
+          known = false;
+        }
         break;
-      default: route.unknown.push_back(keep(*attribute)); break;
+      default: known = false; break;
     }
+    if (!known) route.unknown.push_back(keep(*attribute));
   }
   return route;
 }

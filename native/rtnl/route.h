@@ -18,6 +18,7 @@ struct RouteHop {
   std::int32_t index = 0;
   std::uint32_t weight = 1;  // 1 to 256
   std::uint8_t flags = 0;    // RTNH_F_*
+  std::vector<UnknownAttribute> unknown;  // written as they were told, such as realms and encapsulations
 
   bool operator==(const RouteHop&) const = default;
 };
@@ -43,7 +44,7 @@ struct RouteEntry {
   std::optional<std::uint8_t> preference;  // ICMPV6_ROUTER_PREF_*
   std::optional<std::int64_t> expires;     // seconds; told negative: ago, and not collected yet
   std::vector<AttributeValue> metrics;     // of route_metric_policies()
-  std::vector<UnknownAttribute> unknown;
+  std::vector<UnknownAttribute> unknown;   // likewise, `within` "metrics" in their nest
 
   bool operator==(const RouteEntry&) const = default;
 };

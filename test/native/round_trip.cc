@@ -86,7 +86,9 @@ RoundTrip address(const Message& message) {
 RoundTrip route(const Message& message) {
   auto route = decode_route(message);
   if (!route || told_twice(route->metrics)) return RoundTrip::kOther;
-  route->unknown.clear();
+  // In the order that they are written in: the metrics' are in a nest of their own.
+  std::stable_partition(route->unknown.begin(), route->unknown.end(),
+                        [](const UnknownAttribute& each) { return each.within != nullptr; });
   // Told as the time that is left (RTA_CACHEINFO), asked for as RTA_EXPIRES.
   route->expires.reset();
   if (route->nexthop != 0) {
