@@ -22,6 +22,8 @@ export const FDB_STATES: Readonly<Record<string, number>> = {
   dynamic: 0x02,
   stale: 0x04,
 };
+/** FDB_NOTIFY_*, of a bridge's entry that tells when its MAC falls silent. */
+export const FDB_ACTIVITIES: Readonly<Record<string, number>> = { notify: 1, inactive: 3 };
 /** NTF_*. */
 export const FLAGS: Readonly<Record<string, number>> = {
   use: 0x01,

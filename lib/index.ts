@@ -1,17 +1,17 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
 export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './errors.js';
-export {
-  type InNetns,
-  identityOf,
-  type MonitorGroup,
-  type MonitorOptions,
-  type RtnlChange,
-  type RtnlEvent,
-  type RtnlMiss,
-  type RtnlOverrun,
-  type RtnlSyncEvent,
-  type SnapshotEvent,
-  type Told,
+export { type IdentityKind, identityOf } from './identity.js';
+export type {
+  InNetns,
+  MonitorGroup,
+  MonitorOptions,
+  RtnlChange,
+  RtnlEvent,
+  RtnlMiss,
+  RtnlOverrun,
+  RtnlSyncEvent,
+  SnapshotEvent,
+  Told,
 } from './monitor.js';
 export type {
   NetnsAbstractOptions,

@@ -1,6 +1,7 @@
 /** The news of namespaces: links, addresses, routes, neighbours, FDB entries, misses, and named namespaces. */
 import { decodeEntries } from './entry-decoder.js';
 import { invalidArgument, invalidType } from './errors.js';
+import { identityOf } from './identity.js';
 import { isNativeFailure, netlinkError } from './kernel-error.js';
 import { type NativeBatch, native } from './native.js';
 import { boolean, integer, type Shape } from './options.js';
@@ -81,6 +82,7 @@ export type RtnlMiss = Told & {
   readonly kind: 'miss';
   readonly query: 'l2' | 'l3';
   readonly link: string;
+  readonly linkIndex?: number;
   readonly ip?: string;
   readonly mac?: string;
   readonly state: string;
@@ -202,57 +204,6 @@ export interface MonitorOptions extends QueueOptions {
    * CAP_NET_ADMIN in the initial user namespace as much as net.core.rmem_max allows.
    */
   readonly receiveBuffer?: number | undefined;
-}
-
-/**
- * A name for what an event or a row of a listing is about, equal for all news of the same thing: the key of a mirror.
- * Addresses: link and address. Routes: table, destination, metric, gateway and link (a `replaced` one has another's
- * destination, table and metric). Neighbours: link and IP. FDB entries: link, MAC, VLAN and whether the device or the
- * bridge has it; for the all-zero and for multicast MACs, which have several, also where it leads.
- *
- * @example
- * ```ts
- * import { identityOf, type Neighbor, Rtnl } from 'overns';
- *
- * await using rtnl = await Rtnl.open({ netns: 'web' });
- * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
- * await rtnl.neighbors.add({ link: 'br1', ip: '192.168.0.9', mac: '02:42:c0:a8:00:09', state: 'permanent' });
- * const mirror = new Map<string, Neighbor>();
- * for await (const event of rtnl.monitor({ groups: ['neigh'], resync: true })) {
- *   if (event.kind === 'snapshot') {
- *     mirror.clear();
- *     for (const row of event.neighbors ?? []) mirror.set(identityOf('neighbor', row), row);
- *     break; // or go on for ever
- *   }
- *   if (event.kind !== 'neighbor') continue;
- *   if (event.action === 'delete') mirror.delete(identityOf('neighbor', event));
- *   else mirror.set(identityOf('neighbor', event), event);
- * }
- * console.log(mirror.get('br1 192.168.0.9')?.mac); // 02:42:c0:a8:00:09
- * ```
- */
-export function identityOf(kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb', row: object): string {
-  const item = row as Item;
-  switch (kind) {
-    case 'link':
-      return `${item.index}`;
-    case 'address':
-      return `${item.link} ${item.address}`;
-    case 'route':
-      return `${item.table} ${item.family} ${item.dst} ${item.metric ?? 0} ${item.gateway ?? ''} ${item.link ?? ''}`;
-    case 'neighbor':
-      return `${item.link} ${item.ip}`;
-    case 'fdb': {
-      const mac = String(item.mac);
-      const flags = item.flags as readonly string[] | undefined;
-      const key = `${item.link} ${mac} ${item.vlan ?? ''} ${flags?.includes('self') ? 'self' : 'master'}`;
-      // IEEE 802: the group bit is the lowest of the first byte, the second digit of the text.
-      const several = mac === '00:00:00:00:00:00' || '13579bdf'.includes(mac[1] as string);
-      return several ? `${key} ${item.dst ?? ''} ${item.port ?? ''} ${item.vni ?? ''} ${item.via ?? ''}` : key;
-    }
-    default:
-      throw invalidArgument('kind', kind, 'link, address, route, neighbor or fdb');
-  }
 }
 
 type Item = Record<string, unknown>;

@@ -17,8 +17,12 @@ import type { NetnsRef } from './types.js';
 export interface UnknownAttribute {
   /** Its number, of the message's own attributes or of those in the nest that `within` names. */
   readonly type: number;
-  /** `info`: of the link's kind (IFLA_INFO_DATA); `slaveInfo`: of its master's kind; `linkinfo`; `metrics`: a route's. */
-  readonly within?: 'info' | 'slaveInfo' | 'linkinfo' | 'metrics';
+  /**
+   * `info`: of the link's kind (IFLA_INFO_DATA); `slaveInfo`: of its master's kind; `linkinfo`; `properties`
+   * (IFLA_PROP_LIST); `family`: a family's own part, `type` being the family, `inet6`: IPv6's (IFLA_AF_SPEC);
+   * `metrics`: a route's (RTA_METRICS); `fdb`: an FDB entry's (NDA_FDB_EXT_ATTRS).
+   */
+  readonly within?: 'info' | 'slaveInfo' | 'linkinfo' | 'properties' | 'family' | 'inet6' | 'metrics' | 'fdb';
   /** The payload, without its header and padding. */
   readonly bytes: Uint8Array;
 }
@@ -458,6 +462,7 @@ export interface Link
   readonly hardware?: number;
   /** The bridge it is a port of. */
   readonly master?: string;
+  readonly masterIndex?: number;
   /** The master's kind. */
   readonly slaveKind?: string;
   /** What the bridge says of it as a port. */
@@ -647,6 +652,8 @@ export type Scope = 'global' | 'site' | 'link' | 'host' | 'nowhere' | number;
  */
 export interface Address {
   readonly link: string;
+  /** Its index, which all that is listed has: what the kernel knows the link by, whatever it is called. */
+  readonly linkIndex?: number;
   /** With its prefix length: `192.168.0.1/24`. With a peer, the length is that of the peer's network. */
   readonly address: string;
   readonly family?: Family;
@@ -715,10 +722,13 @@ export type RouteType =
 export interface RouteHop {
   readonly gateway?: string;
   readonly link?: string;
+  readonly linkIndex?: number;
   /** 1 to 256. Default 1. */
   readonly weight?: number;
   /** `onlink`; listed also `dead`, `linkdown`, ... */
   readonly flags?: readonly string[];
+  /** Such as realms (RTA_FLOW) and encapsulations (RTA_ENCAP); written as they are. */
+  readonly unknown?: readonly UnknownAttribute[];
 }
 
 /**
@@ -779,6 +789,8 @@ export interface Route {
   /** May be of the other family (RTA_VIA). */
   readonly gateway?: string;
   readonly link?: string;
+  /** Its index, which all that is listed has: what the kernel knows the link by, whatever it is called. */
+  readonly linkIndex?: number;
   /** Preferred source address. */
   readonly source?: string;
   /** 254 = main (the default), 255 = local; 1 to 2^32-1. */
@@ -800,6 +812,7 @@ export interface Route {
   /** IPv6: seconds from now; listed negative: seconds ago, until the kernel collects the route. */
   readonly expires?: number;
   readonly metrics?: RouteMetrics;
+  /** Written as they are. */
   readonly unknown?: readonly UnknownAttribute[];
 }
 
@@ -859,7 +872,9 @@ export interface Nexthop {
   readonly family?: Family;
   readonly gateway?: string;
   readonly link?: string;
+  readonly linkIndex?: number;
   readonly master?: string;
+  readonly masterIndex?: number;
   readonly scope?: Scope;
   readonly protocol?: string | number;
   readonly flags?: readonly string[];
@@ -908,6 +923,8 @@ export type EntryFlag =
  */
 export interface Neighbor {
   readonly link: string;
+  /** Its index, which all that is listed has: what the kernel knows the link by, whatever it is called. */
+  readonly linkIndex?: number;
   readonly ip: string;
   readonly mac?: string;
   /** `permanent` (the default), `noarp`, `reachable`, `stale`, ... (NUD_*, include/uapi/linux/neighbour.h). */
@@ -931,6 +948,8 @@ export interface Neighbor {
  */
 export interface FdbEntry {
   readonly link: string;
+  /** Its index, which all that is listed has: what the kernel knows the link by, whatever it is called. */
+  readonly linkIndex?: number;
   readonly mac: string;
   /** The remote VTEP. */
   readonly dst?: string;
@@ -942,13 +961,20 @@ export interface FdbEntry {
   readonly port?: number;
   /** Name of the device towards the remote. */
   readonly via?: string;
+  /** Its index; without `via`, of a link in the namespace `linkNetnsid`. */
+  readonly viaIndex?: number;
+  /** The namespace that the vxlan's packets leave through, where that is another. Listed only. */
+  readonly linkNetnsid?: number;
   /** The bridge, of an entry of its own FDB. */
   readonly master?: string;
+  readonly masterIndex?: number;
   /** Of a bridge that filters by VLAN, 1 to 4094. */
   readonly vlan?: number;
   /** Id of an fdb nexthop object, instead of dst. */
   readonly nexthop?: number;
   readonly protocol?: number;
+  /** Of a bridge's entry that tells when its MAC falls silent: `notify`, and `inactive` once it has. Since Linux 5.14. */
+  readonly activity?: 'notify' | 'inactive';
   /** `permanent` (the default), `static` (does not age) or `dynamic` (ages, gives way to a learned move). */
   readonly state: string;
   /** `self` (the default), `master`, `extern_learn`, ... */

@@ -86,10 +86,15 @@ export function fdbState(state: number): string {
   return state === NUD.stale ? 'stale' : String(state);
 }
 
+export interface ListedLink {
+  readonly name: string;
+  readonly index: number;
+}
+
 /** A row of a listing as numbers. */
 export interface ListedEntry {
-  readonly link: string;
-  readonly master?: string | undefined;
+  readonly link: ListedLink;
+  readonly master?: ListedLink | undefined;
   /** Of a neighbour its address, of an FDB entry the VTEP. */
   readonly ip?: string | undefined;
   readonly mac?: string | undefined;
@@ -99,7 +104,7 @@ export interface ListedEntry {
   readonly port?: number | undefined;
 }
 
-const ROW_BYTES = 40;
+const ROW_BYTES = 48;
 const RARE = 2;
 const KIND = { neighbor: 1, fdb: 2 } as const;
 
@@ -126,12 +131,13 @@ export function writeRows(table: 'neighbor' | 'fdb', entries: readonly ListedEnt
     rows.writeUInt32LE(NO_VNI, at + 36);
     text += ip + mac;
   });
-  return { rows, text: Buffer.from(text, 'latin1'), links };
+  const [names, indexes] = [links.map(({ name }) => name), links.map(({ index }) => index)];
+  return { rows, text: Buffer.from(text, 'latin1'), links: names, indexes };
 }
 
 /** Events as the addon hands them over, all as objects. */
 export function writeObjects(count: number): EntryRows {
   const rows = Buffer.alloc(count * ROW_BYTES);
   for (let number = 0; number < count; number++) rows.writeUInt32LE(number, number * ROW_BYTES + 36);
-  return { rows, text: Buffer.alloc(0), links: [] };
+  return { rows, text: Buffer.alloc(0), links: [], indexes: [] };
 }

@@ -199,7 +199,7 @@ class FakeMonitor implements NativeMonitor, Observer {
   onMiss(link: FakeLink, { ip, mac }: MissKey): void {
     if (!this.#misses) return;
     const key = ip === undefined ? { mac, query: 'l2' } : { ip, query: 'l3' };
-    this.#push({ link: link.name, state: 'stale', ...key, kind: 'miss', vxlan: true });
+    this.#push({ link: link.name, linkIndex: link.index, state: 'stale', ...key, kind: 'miss', vxlan: true });
   }
 
   onOverrun(dropped: number): void {

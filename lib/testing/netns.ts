@@ -233,7 +233,7 @@ export class FakeNetns {
       running,
       flags,
       operstate: this.#operstate(link),
-      ...(link.master === undefined ? {} : { master: link.master.name }),
+      ...(link.master === undefined ? {} : { master: link.master.name, masterIndex: link.master.index }),
       ...(linked === undefined ? {} : { link: linked }),
       ...(id === undefined ? {} : { linkNetnsid: id }),
       ...(link.alias === '' ? {} : { alias: link.alias }),
@@ -244,6 +244,7 @@ export class FakeNetns {
   #addressRow(address: FakeAddress): Row {
     return {
       link: address.link.name,
+      linkIndex: address.link.index,
       address: `${address.ip}/${address.length}`,
       family: address.family === 4 ? 'inet' : 'inet6',
       scope: address.scope,
@@ -281,6 +282,7 @@ export class FakeNetns {
       family: route.family === 4 ? 'inet' : 'inet6',
       ...(route.gateway === undefined ? {} : { gateway: route.gateway }),
       link: route.link.name,
+      linkIndex: route.link.index,
       ...(route.source === undefined ? {} : { source: route.source }),
       table: route.table,
       ...(route.metric === 0 ? {} : { metric: route.metric }),
@@ -299,14 +301,14 @@ export class FakeNetns {
   }
 
   #listedNeighbor({ link, ip: address, mac: hardware, state, flags }: FakeNeighbor): ListedEntry {
-    return { link: link.name, ip: address, mac: hardware, state, flags };
+    return { link, ip: address, mac: hardware, state, flags };
   }
 
   #listedFdb({ link, master, mac: address, dst, state, flags, vni, port }: FakeFdbEntry): ListedEntry {
     // A bridge's own entries are those of its table, which its ports share.
     const bridge = link.kind === 'bridge' ? link : master ? link.master : undefined;
     const shown = flags & ~NTF.use & ~NTF.master & (bridge === undefined ? ~0 : ~NTF.self);
-    return { link: link.name, master: bridge?.name, ip: dst, mac: address, state, flags: shown, vni, port };
+    return { link, master: bridge, ip: dst, mac: address, state, flags: shown, vni, port };
   }
 
   rows(table: TableName): Row[] {
@@ -333,7 +335,7 @@ export class FakeNetns {
       table === 'fdb'
         ? this.fdb.map((entry) => this.#listedFdb(entry))
         : this.neighbors.map((neighbor) => this.#listedNeighbor(neighbor));
-    return filter.link === undefined ? all : all.filter(({ link }) => link === filter.link);
+    return filter.link === undefined ? all : all.filter(({ link }) => link.name === filter.link);
   }
 
   /** As the addon lists: what the kernel filters by; lib compares the rest. */

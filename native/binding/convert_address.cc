@@ -54,7 +54,7 @@ void parse_address(const Fields& fields, Command& command) {
 
 Napi::Object to_js(Napi::Env env, const InterfaceAddress& address, const LinkNames& names) {
   auto object = Napi::Object::New(env);
-  object.Set("link", name_of(env, names, address.index));
+  set_link(object, "link", "linkIndex", names, address.index);
   object.Set("address", with_prefix(address.ip, address.prefix));
   object.Set("family", family_word(address.ip.family));
   if (!address.peer.empty()) object.Set("peer", address.peer.to_string());

@@ -111,7 +111,7 @@ Napi::Object to_js(Napi::Env env, const Link& link, const LinkNames& names) {
   object.Set("flags", words_of(env, link.flags, kLinkFlags));
   object.Set("hardware", static_cast<double>(link.hardware));
   if (link.operstate < sizeof kOperstates / sizeof kOperstates[0]) object.Set("operstate", kOperstates[link.operstate]);
-  if (link.master != 0) object.Set("master", name_of(env, names, static_cast<std::int32_t>(link.master)));
+  set_link(object, "master", "masterIndex", names, static_cast<std::int32_t>(link.master));
   if (!link.slave_kind.empty()) object.Set("slaveKind", link.slave_kind);
   if (link.link) object.Set("link", *link.link);
   if (link.link_netnsid) object.Set("linkNetnsid", *link.link_netnsid);

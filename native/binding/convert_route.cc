@@ -168,7 +168,7 @@ Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& name
   object.Set("type", word_or_number(env, route.type, kRouteTypes));
   if (!route.from.empty()) object.Set("from", with_prefix(route.from, route.from_prefix));
   if (!route.gateway.empty()) object.Set("gateway", route.gateway.to_string());
-  if (route.index != 0) object.Set("link", name_of(env, names, route.index));
+  set_link(object, "link", "linkIndex", names, route.index);
   if (!route.source.empty()) object.Set("source", route.source.to_string());
   object.Set("table", route.table);
   if (route.priority) object.Set("metric", *route.priority);
@@ -182,9 +182,10 @@ Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& name
       const RouteHop& hop = route.hops[i];
       auto each = Napi::Object::New(env);
       if (!hop.gateway.empty()) each.Set("gateway", hop.gateway.to_string());
-      if (hop.index != 0) each.Set("link", name_of(env, names, hop.index));
+      set_link(each, "link", "linkIndex", names, hop.index);
       each.Set("weight", hop.weight);
       if (hop.flags != 0) each.Set("flags", words_of(env, std::uint32_t{hop.flags}, kRouteFlags));
+      set_unknown(each, hop.unknown);
       list.Set(i, each);
     }
     object.Set("nexthops", list);
@@ -234,8 +235,8 @@ Napi::Object to_js(Napi::Env env, const NexthopEntry& nexthop, const LinkNames& 
   object.Set("id", nexthop.id);
   if (nexthop.family != AF_UNSPEC) object.Set("family", family_word(nexthop.family));
   if (!nexthop.gateway.empty()) object.Set("gateway", nexthop.gateway.to_string());
-  if (nexthop.index != 0) object.Set("link", name_of(env, names, nexthop.index));
-  if (nexthop.master != 0) object.Set("master", name_of(env, names, static_cast<std::int32_t>(nexthop.master)));
+  set_link(object, "link", "linkIndex", names, nexthop.index);
+  set_link(object, "master", "masterIndex", names, static_cast<std::int32_t>(nexthop.master));
   object.Set("scope", word_or_number(env, nexthop.scope, kScopes));
   object.Set("protocol", word_or_number(env, nexthop.protocol, kRouteProtocols));
   if (nexthop.flags != 0) object.Set("flags", words_of(env, nexthop.flags, kRouteFlags));

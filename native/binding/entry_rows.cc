@@ -71,16 +71,19 @@ void EntryRows::add(const NeighborEntry& entry, RowAction action, bool vxlan) {
   row.vni = entry.vni.value_or(EntryRow::kNone);
   row.nexthop = entry.nexthop;
   row.source_vni = entry.source_vni.value_or(EntryRow::kNone);
-  row.extended_flags = static_cast<std::uint8_t>(entry.extended_flags);
+  row.extended_flags = entry.extended_flags;
+  row.activity = entry.activity;
+  row.link_netnsid = entry.link_netnsid.value_or(0);
   row.object = EntryRow::kNone;
   if (!entry.unknown.empty()) {
     row.object = static_cast<std::uint32_t>(unknown_.size());
     unknown_.push_back(entry.unknown);
   }
   const bool rare = entry.via != 0 || entry.master != 0 || row.port != 0 || row.vlan != 0 || row.protocol != 0 ||
-                    row.extended_flags != 0 || row.vni != EntryRow::kNone || row.source_vni != EntryRow::kNone ||
+                    row.extended_flags != 0 || row.activity != 0 || entry.link_netnsid || row.vni != EntryRow::kNone || row.source_vni != EntryRow::kNone ||
                     row.nexthop != 0 || row.object != EntryRow::kNone;
-  row.marks = static_cast<std::uint8_t>((vxlan ? EntryRow::kVxlan : 0) | (rare ? EntryRow::kRare : 0));
+  row.marks = static_cast<std::uint8_t>((vxlan ? EntryRow::kVxlan : 0) | (rare ? EntryRow::kRare : 0) |
+                                        (entry.link_netnsid ? EntryRow::kElsewhere : 0));
   rows_.push_back(row);
 }
 
@@ -96,10 +99,15 @@ void EntryRows::clear() { *this = {}; }
 Napi::Object EntryRows::to_js(Napi::Env env) {
   auto object = Napi::Object::New(env);
   auto links = Napi::Array::New(env, links_.size());
-  for (std::uint32_t i = 0; i < links_.size(); ++i) links.Set(i, links_[i]);
+  auto indexes = Napi::Array::New(env, links_.size());
+  for (std::uint32_t i = 0; i < links_.size(); ++i) {
+    links.Set(i, links_[i]);
+    indexes.Set(i, indexes_[i]);
+  }
   object.Set("rows", give(env, rows_));
   object.Set("text", give(env, text_));
   object.Set("links", links);
+  object.Set("indexes", indexes);
   if (!unknown_.empty()) {
     auto unknown = Napi::Array::New(env, unknown_.size());
     for (std::uint32_t i = 0; i < unknown_.size(); ++i) {

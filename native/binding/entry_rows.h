@@ -27,18 +27,21 @@ struct EntryRow {  // little-endian, like every platform that Node's prebuilds r
   std::uint16_t port;  // 0 = none
   std::uint16_t vlan;  // 0 = none
   std::uint8_t protocol;
-  std::uint8_t extended_flags;  // NTF_EXT_*
+  std::uint8_t activity;  // FDB_NOTIFY_*
   std::uint32_t vni;
   std::uint32_t source_vni;
   std::uint32_t nexthop;  // 0 = none
   std::uint32_t object;   // number of the whole event, or of its unknown attributes
+  std::int32_t link_netnsid;     // with kElsewhere
+  std::uint32_t extended_flags;  // NTF_EXT_*
 
   static constexpr std::uint8_t kVxlan = 1;  // a miss: asked by a vxlan device
   static constexpr std::uint8_t kRare = 2;   // there is something in the fields behind `link`
+  static constexpr std::uint8_t kElsewhere = 4;  // `via` is a link of another namespace
   static constexpr std::uint16_t kNoLink = 0xffff;
   static constexpr std::uint32_t kNone = 0xffffffff;
 };
-static_assert(sizeof(EntryRow) == 40);
+static_assert(sizeof(EntryRow) == 48);
 
 // Written on any thread, handed over on the JavaScript thread.
 class EntryRows {
@@ -51,7 +54,8 @@ class EntryRows {
   std::size_t size() const { return rows_.size(); }
   void clear();
 
-  // { rows: Buffer, text: Buffer, links: string[], unknown?: (UnknownAttribute[])[] }; what was added is gone then.
+  // { rows: Buffer, text: Buffer, links: string[], indexes: number[], unknown?: (UnknownAttribute[])[] }; what was
+  // added is gone then.
   Napi::Object to_js(Napi::Env env);
 
  private:

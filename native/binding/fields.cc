@@ -220,6 +220,13 @@ Napi::Value name_of(Napi::Env env, const LinkNames& names, std::int32_t index) {
   return Napi::String::New(env, found != names.end() ? found->second : "if" + std::to_string(index));
 }
 
+void set_link(Napi::Object object, const char* name, const char* index_name, const LinkNames& names,
+              std::int32_t index) {
+  if (index == 0) return;
+  object.Set(name, name_of(object.Env(), names, index));
+  object.Set(index_name, index);
+}
+
 std::string with_prefix(const Ip& ip, std::uint8_t prefix) { return ip.to_string() + "/" + std::to_string(prefix); }
 
 const char* family_word(std::uint8_t family) {

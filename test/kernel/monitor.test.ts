@@ -45,11 +45,13 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
     await using events = rtnl.monitor();
     await netns.ip('neigh add 10.1.0.2 lladdr 02:00:00:00:00:01 dev v0');
     const atNs = expect.any(BigInt);
+    const linkIndex = expect.any(Number);
     const [neighbor] = (await until(events, (e) => e.kind === 'neighbor')).slice(-1);
     expect(neighbor).toEqual({
       kind: 'neighbor',
       action: 'new',
       link: 'v0',
+      linkIndex,
       ip: '10.1.0.2',
       mac: '02:00:00:00:00:01',
       state: 'permanent',
@@ -64,6 +66,7 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
       kind: 'fdb',
       action: 'new',
       link: 'vxlan1',
+      linkIndex,
       mac: '02:00:00:00:00:09',
       dst: '10.1.0.9',
       port: 4790,
@@ -81,11 +84,13 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
   test('the rows of a listing are those of a listing field by field, whatever their number', async () => {
     const netns = await withVeth();
     await using rtnl = await Rtnl.open({ netns: netns.name });
+    const linkIndex = (await rtnl.links.list({ name: 'v0' }))[0]?.index as number;
     // Around the number of rows that share a text.
     for (const count of [0, 1, 31, 32, 33, 1000]) {
       await netns.ip('neigh flush dev v0 nud permanent');
       const rows = Array.from({ length: count }, (_, i) => ({
         link: 'v0',
+        linkIndex,
         ip: i % 3 === 0 ? `2001:db8::${(i + 1).toString(16)}` : `10.1.${i >> 8}.${i & 0xff}`,
         mac: `02:00:00:00:${(i >> 8).toString(16).padStart(2, '0')}:${(i & 0xff).toString(16).padStart(2, '0')}`,
         state: 'permanent',
