@@ -56,3 +56,52 @@ export function raceAbort<T>(promise: Promise<T>, signal: AbortSignal | undefine
     promise.then(resolve, reject).finally(off);
   });
 }
+
+/** How long an iterator may take to end once it need not go on. */
+const RETURN_MS = 1000;
+
+/**
+ * What the iterable gives, until it ends or the signal is aborted. One that does not look at the signal is not waited
+ * for, and one that does gets a second to end in good order.
+ */
+export async function* untilAborted<T>(iterable: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
+  const iterator = iterable[Symbol.asyncIterator]();
+  let wake = (): void => {};
+  const off = onAbort(signal, () => wake());
+  // By hand: Promise.race() with one that lives as long as the watch would keep every change.
+  const next = (): Promise<IteratorResult<T, unknown>> =>
+    new Promise((resolve, reject) => {
+      wake = () => resolve({ done: true, value: undefined });
+      if (signal.aborted) wake();
+      else Promise.resolve(iterator.next()).then(resolve, reject);
+    });
+  let ended = false;
+  try {
+    for (;;) {
+      const result = await next().catch((error: unknown) => {
+        ended = true;
+        throw error;
+      });
+      ended = result.done === true && !signal.aborted;
+      if (result.done === true) break;
+      yield result.value;
+    }
+  } finally {
+    off();
+    if (!ended) await endIterator(iterator);
+  }
+}
+
+async function endIterator(iterator: AsyncIterator<unknown>): Promise<void> {
+  await new Promise<void>((resolve) => {
+    const timer = setTimeout(resolve, RETURN_MS);
+    const done = (): void => {
+      clearTimeout(timer);
+      resolve();
+    };
+    // What it throws now is of no use to anybody.
+    Promise.resolve()
+      .then(() => iterator.return?.())
+      .then(done, done);
+  });
+}

@@ -9,6 +9,8 @@ import { type UnixServer, type UnixSocket, unixSockets } from './unix-socket.js'
 
 const NAME = 'overns';
 const ANSWER_TIMEOUT_MS = 5000;
+/** How long a peer may take to read what it was told, once the socket is to be closed. */
+const CLOSE_MS = 1000;
 /** Longest line that either side reads, bytes. */
 const LINE_MAX = 1 << 20;
 
@@ -69,10 +71,15 @@ export async function serveControl(
   return {
     ref: () => server.ref(),
     unref: () => server.unref(),
-    close: () => {
+    close: async () => {
       const closed = server.close();
       for (const socket of sockets) socket.destroySoon();
-      return closed;
+      // One that is stopped reads nothing, for ever.
+      const late = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, CLOSE_MS);
+      await closed;
+      clearTimeout(late);
     },
   };
 }

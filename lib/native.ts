@@ -123,7 +123,10 @@ export const EVENT_BITS = {
   miss: 64,
 } as const;
 
-/** The resolver thread of this environment. Overlay ids are never used twice. */
+/**
+ * The resolver thread of this environment. Overlay ids are never used twice. What is told of an overlay goes to it in
+ * order, also before add() has settled.
+ */
 export interface NativeReactor {
   /** The number of an overlay to be added: its news bear it, and may come before add() has settled. */
   newId(): number;
@@ -144,7 +147,11 @@ export interface NativeReactor {
     /** Why the packets of L2 misses are not caught. */
     readonly noPunt?: string;
   }>;
-  remove(id: number): Promise<void>;
+  /**
+   * Fulfils with the counters, once everything that was posted for it is done and its news have been delivered. An id that
+   * was never added may be removed as well.
+   */
+  remove(id: number): Promise<Record<string, number>>;
   /**
    * Replaces what the watch has given so far (ip, mac, vtep, ip, ...); entries programmed from what is gone are withdrawn.
    * Fulfils when that is done; what is put or forgotten before then may come first.
@@ -167,7 +174,7 @@ export interface NativeReactor {
   ): boolean;
   /** While the store is down nothing programmed is withdrawn, and what is known answers beyond its TTL. */
   storeDown(id: number, down: boolean): void;
-  /** Which kinds of event are wanted, a bit mask of {@link EVENT_BITS}. */
+  /** Which kinds of event are wanted, a bit mask of {@link EVENT_BITS}; from newId() on. */
   want(id: number, mask: number): void;
   stats(id: number): Record<string, number>;
   /** Asks for SCHED_FIFO; false when not permitted. */

@@ -14,6 +14,8 @@ interface Shared {
   readonly addon: Native;
   readonly thread: NativeReactor;
   readonly clients: Map<number, ReactorClient>;
+  /** When each of those that may open overlays at the same time is free. */
+  readonly turns: Promise<unknown>[];
   users: number;
   references: number;
 }
@@ -28,7 +30,7 @@ function start(addon: Native): Shared {
     if (overflow > 0) for (const client of clients.values()) client.onOverflow(overflow);
   });
   thread.unref();
-  return { addon, thread, clients, users: 0, references: 0 };
+  return { addon, thread, clients, turns: [Promise.resolve(), Promise.resolve()], users: 0, references: 0 };
 }
 
 /** Hands each overlay its own; nearly always there is one. */
@@ -68,24 +70,35 @@ export class ReactorLease {
     return this.#shared.thread;
   }
 
-  /** Serves one more overlay. What happens from its first moment on reaches the client, under the id given. */
+  /** Serves one more overlay, under an id of newId(). What happens from its first moment on reaches the client. */
   async add(
+    id: number,
     options: Parameters<NativeReactor['add']>[1],
     client: ReactorClient,
-  ): Promise<{ readonly id: number; readonly noPunt?: string }> {
-    const id = this.#shared.thread.newId();
+  ): Promise<{ readonly noPunt?: string }> {
     this.#shared.clients.set(id, client);
     try {
-      return { id, ...(await this.#shared.thread.add(id, options)) };
+      return await this.#opening(() => this.#shared.thread.add(id, options));
     } catch (error) {
-      this.#shared.clients.delete(id);
+      await this.remove(id);
       throw error;
     }
   }
 
-  async remove(id: number): Promise<void> {
-    await this.#shared.thread.remove(id);
+  /** Returns its counters, once the client has been told of all that it was still to hear. */
+  async remove(id: number): Promise<Record<string, number>> {
+    const counted = await this.#shared.thread.remove(id);
     this.#shared.clients.delete(id);
+    return counted;
+  }
+
+  /** Opening blocks a thread of libuv's pool, which others need as well: two at once. */
+  async #opening<T>(work: () => Promise<T>): Promise<T> {
+    const { turns } = this.#shared;
+    const turn = turns.shift() as Promise<unknown>;
+    const done = turn.then(work);
+    turns.push(done.catch(() => {}));
+    return done;
   }
 
   ref(): void {

@@ -1,6 +1,7 @@
 /** The resolver: answers the kernel's misses for overlays, from what their stores know. */
 import { channel } from 'node:diagnostics_channel';
-import { abortError, checkSignal, onAbort, throwIfAborted } from './abort.js';
+import { inspect } from 'node:util';
+import { abortError, checkSignal, onAbort, throwIfAborted, untilAborted } from './abort.js';
 import { canonicalIp, canonicalMac } from './address.js';
 import {
   askControl,
@@ -141,6 +142,8 @@ export class Resolver implements AsyncDisposable {
   readonly #takeover: boolean;
   readonly #store: Store | undefined;
   readonly #served = new Map<string, Served>();
+  /** Those that are being stopped: they still count. */
+  readonly #leaving = new Set<Served>();
   readonly #listeners = new Set<Listener>();
   readonly #queues = new Set<BoundedQueue<ResolverEvent>>();
   /** What overlays no longer served have counted. */
@@ -166,8 +169,8 @@ export class Resolver implements AsyncDisposable {
   }
 
   /**
-   * Starts serving. Fulfils once misses are answered; a store that watches has delivered what it knows by then, or is
-   * known to be down.
+   * Starts serving, all overlays or none. Fulfils once misses are answered; a store that watches has delivered what it
+   * knows by then, is known to be down, or has been silent for lookupTimeoutMs.
    * @throws OvernsError `EBUSY` (another resolver serves the overlay), `OVERNS_SCOPE` (overlays of different VNIs on one
    *   prefix of a store); NetlinkError, RangeError, TypeError
    * @example
@@ -189,22 +192,20 @@ export class Resolver implements AsyncDisposable {
     const { overlays = [], signal } = checked;
     throwIfAborted(signal);
     const resolver = new Resolver(checked);
+    // An abort closes it, now and later on, as a server's signal does.
+    const off = onAbort(signal, () => void resolver.close());
+    resolver.closed.finally(off).catch(() => {});
     try {
-      for (const [at, item] of overlays.entries()) {
-        throwIfAborted(signal);
-        if (isOverlay(item)) await resolver.add(item);
-        else if (isOverlay(item?.overlay)) await resolver.add(item.overlay, item.store);
-        else throw invalidType(`overlays[${at}]`, item, 'an Overlay, or one with its store: { overlay, store }');
-      }
+      // Together: one whose store does not answer keeps none of the others waiting.
+      await Promise.all(
+        overlays.map((item) => (isOverlay(item) ? resolver.add(item) : resolver.add(item.overlay, item.store))),
+      );
       throwIfAborted(signal);
     } catch (error) {
       await resolver.close();
+      throwIfAborted(signal);
       throw error;
     }
-    // An abort later on closes it, as a server's signal does.
-    const onAbort = (): void => void resolver.close();
-    signal?.addEventListener('abort', onAbort, { once: true });
-    resolver.closed.finally(() => signal?.removeEventListener('abort', onAbort)).catch(() => {});
     return resolver;
   }
 
@@ -248,18 +249,17 @@ export class Resolver implements AsyncDisposable {
       otherNetwork: () => this.#otherNetwork(served),
     });
     this.#served.set(overlay.name, served);
+    served.want(this.#mask());
     try {
       await served.start(this.#takeover);
     } catch (error) {
-      this.#served.delete(overlay.name);
-      await served.stop();
+      await this.#drop(served);
       throw error;
     }
     if (this.#closing) {
       await served.stop();
       this.#check();
     }
-    served.want(this.#mask());
     if (!this.#referenced) served.unref();
   }
 
@@ -283,9 +283,12 @@ export class Resolver implements AsyncDisposable {
   }
 
   async #drop(served: Served): Promise<void> {
-    this.#served.delete(served.where.overlay);
-    for (const [key, value] of Object.entries(served.stats())) this.#past[key] = (this.#past[key] ?? 0) + value;
+    if (this.#served.get(served.where.overlay) === served) this.#served.delete(served.where.overlay);
+    this.#leaving.add(served);
     await served.stop();
+    // Once: a second that drops it finds it gone.
+    if (!this.#leaving.delete(served)) return;
+    for (const [key, value] of Object.entries(served.stats())) this.#past[key] = (this.#past[key] ?? 0) + value;
   }
 
   /** An overlay of another VNI that is served from the same store. */
@@ -454,7 +457,7 @@ export class Resolver implements AsyncDisposable {
       overruns: 0,
       ...this.#past,
     };
-    for (const served of this.#served.values()) {
+    for (const served of new Set([...this.#served.values(), ...this.#leaving])) {
       for (const [key, value] of Object.entries(served.stats())) sum[key] = (sum[key] ?? 0) + value;
     }
     return sum as unknown as ResolverStats;
@@ -495,7 +498,8 @@ export class Resolver implements AsyncDisposable {
   }
 
   /**
-   * Stops. The kernel keeps the entries, overlays and stores stay open. Idempotent.
+   * Stops. The kernel keeps the entries, overlays and stores stay open. A watch that does not end within a second is
+   * left to itself. Idempotent.
    * @example
    * ```ts
    * import { Resolver } from 'overns';
@@ -511,7 +515,7 @@ export class Resolver implements AsyncDisposable {
   }
 
   async #shut(): Promise<void> {
-    await Promise.all([...this.#served.values()].map((served) => this.#drop(served)));
+    await Promise.all([...this.#served.values(), ...this.#leaving].map((served) => this.#drop(served)));
     for (const queue of [...this.#queues]) queue.end();
     this.#listeners.clear();
     this.#lease.release();
@@ -565,7 +569,11 @@ class Served implements ReactorClient {
   readonly #errors = new Map<number, Error>();
   /** Why packets for an unknown MAC are lost until its answer; undefined when none is. */
   noPunt: string | undefined;
-  #id = 0;
+  /** What the thread knows the overlay by, from before it is added: news of it may come before add() has settled. */
+  readonly #id: number;
+  #added = false;
+  /** The counters as they were when the thread let go of it. */
+  #counted: Record<string, number> = {};
   #control: ControlServer | undefined;
   /** Lookups under way, as what gives them up. */
   readonly #pending = new Set<(reason: unknown) => void>();
@@ -584,6 +592,7 @@ class Served implements ReactorClient {
     this.#timing = timing;
     this.#lease = lease;
     this.#owner = owner;
+    this.#id = lease.thread.newId();
   }
 
   /** Rejects with AbortError when it is stopped meanwhile. */
@@ -598,6 +607,7 @@ class Served implements ReactorClient {
     try {
       const hostNetns = await this.#overlay.host().catch((error: Error) => error);
       const added = await this.#lease.add(
+        this.#id,
         {
           netns: this.#overlay.netns,
           // Without the host there is no socket for the packets of L2 misses; they are answered all the same.
@@ -608,7 +618,7 @@ class Served implements ReactorClient {
         },
         this,
       );
-      this.#id = added.id;
+      this.#added = true;
       this.noPunt = typeof hostNetns === 'string' ? added.noPunt : hostNetns.message;
     } catch (error) {
       throw failedToServe(error, this.where.overlay);
@@ -655,14 +665,16 @@ class Served implements ReactorClient {
       for (const abandon of [...this.#pending]) abandon(reason);
       // What is just being opened can be closed once it is open.
       await this.#started?.catch(() => {});
-      await Promise.all([
-        this.#control?.close(),
-        this.#id === 0 ? undefined : this.#lease.remove(this.#id),
-        this.#watching?.catch(() => {}),
-      ]);
+      await Promise.all([this.#control?.close(), this.#leave(), this.#watching]);
       this.#errors.clear();
     })();
     return this.#stopped;
+  }
+
+  async #leave(): Promise<void> {
+    const counted = await this.#lease.remove(this.#id);
+    if (this.#added) this.#counted = counted;
+    this.#added = false;
   }
 
   ref(): void {
@@ -674,13 +686,13 @@ class Served implements ReactorClient {
   }
 
   stats(): Record<string, number> {
-    return this.#id === 0 ? {} : this.#lease.thread.stats(this.#id);
+    return this.#added ? this.#lease.thread.stats(this.#id) : this.#counted;
   }
 
   want(mask: number): void {
     this.#wanted = mask;
     const misses = this.#missPeers.size > 0 ? EVENT_BITS.miss : 0;
-    if (this.#id !== 0) this.#lease.thread.want(this.#id, mask | misses);
+    this.#lease.thread.want(this.#id, mask | misses);
     if ((mask & EVENT_BITS.unresolved) === 0) this.#errors.clear();
   }
 
@@ -776,15 +788,8 @@ class Served implements ReactorClient {
 
   #lookUpOne(lookup: NativeLookup): void {
     const options = new LookupOptions();
-    let result: ReturnType<Store['lookup']>;
-    try {
-      result = this.store.lookup(this.#query(lookup), options);
-    } catch (error) {
-      this.#answer(lookup, { error: asError(error) });
-      return;
-    }
-    if (isPromise(result)) this.#wait(result, options, (ended) => this.#answer(lookup, ended));
-    else this.#answer(lookup, { value: result });
+    const done = (ended: Ended<Answer | null | undefined>): void => this.#answer(lookup, ended);
+    this.#settled(() => this.store.lookup(this.#query(lookup), options), options, done);
   }
 
   #lookUpMany(lookups: readonly NativeLookup[], many: NonNullable<Store['lookupMany']>): void {
@@ -795,16 +800,23 @@ class Served implements ReactorClient {
         else this.#answer(lookup, { value: Array.isArray(ended.value) ? ended.value[at] : undefined });
       });
     };
-    let result: ReturnType<typeof many>;
+    const queries = lookups.map((lookup) => this.#query(lookup));
+    this.#settled(() => many.call(this.store, queries, options), options, done);
+  }
+
+  /** Calls the store. An answer that is there at once is heard at once; `done` is called in any case. */
+  #settled<T>(call: () => T | Promise<T>, options: LookupOptions, done: (ended: Ended<T>) => void): void {
+    let result: T | Promise<T>;
+    let later: boolean;
     try {
-      const queries = lookups.map((lookup) => this.#query(lookup));
-      result = many.call(this.store, queries, options);
+      result = call();
+      later = isPromise(result);
     } catch (error) {
       done({ error: asError(error) });
       return;
     }
-    if (isPromise(result)) this.#wait(result, options, done);
-    else done({ value: result });
+    if (later) this.#wait(result as Promise<T>, options, done);
+    else done({ value: result as T });
   }
 
   /** Waits for a lookup for lookupTimeoutMs at most; a store that ignores its signal is not waited for. */
@@ -830,7 +842,8 @@ class Served implements ReactorClient {
       settle({ error: asError(reason) });
     };
     this.#pending.add(abandon);
-    result.then(
+    // One of its own: what a store calls a promise may throw, or call back twice.
+    Promise.resolve(result).then(
       (value) => settle({ value }),
       (error) => settle({ error: asError(error) }),
     );
@@ -840,7 +853,12 @@ class Served implements ReactorClient {
     if (this.#stop.signal.aborted) return;
     const { thread } = this.#lease;
     const { token, key } = lookup;
-    let verdict = this.#judge(ended);
+    let verdict: Verdict;
+    try {
+      verdict = this.#judge(ended);
+    } catch (error) {
+      verdict = { said: 'error', error: asError(error) }; // the answer throws when it is read
+    }
     if (verdict.said === 'found') {
       const { mac, vtep, ttlMs } = verdict;
       if (thread.answer(this.#id, token, key, 'found', mac, vtep, ttlMs)) return;
@@ -898,7 +916,7 @@ class Served implements ReactorClient {
       try {
         const watch = this.store.watch as NonNullable<Store['watch']>;
         const { options, looked } = watchOptions(this.where, signal);
-        for await (const change of watch.call(this.store, options)) {
+        for await (const change of untilAborted(watch.call(this.store, options), signal)) {
           if (!looked()) this.#refuseShared();
           await this.#apply(change);
           this.#up();
@@ -1024,7 +1042,7 @@ function isOverlay(value: unknown): value is Overlay {
 }
 
 function asError(thrown: unknown): Error {
-  return thrown instanceof Error ? thrown : new OvernsError('OVERNS_STORE', `the store threw ${String(thrown)}`);
+  return thrown instanceof Error ? thrown : new OvernsError('OVERNS_STORE', `the store threw ${inspect(thrown)}`);
 }
 
 function isPromise<T>(value: T | Promise<T>): value is Promise<T> {

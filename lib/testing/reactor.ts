@@ -27,6 +27,8 @@ export class FakeReactor implements NativeReactor {
   readonly #machine: Machine;
   readonly #onBatch: Batch;
   readonly #ports = new Map<number, Port>();
+  /** Those to be added: which events are wanted, and what is to be told to them. */
+  readonly #expected = new Map<number, { wanted: number; readonly tasks: ((port: Port) => void)[] }>();
   #events: NativeEvent[] = [];
   #lookups: NativeLookup[] = [];
   #due = false;
@@ -39,7 +41,9 @@ export class FakeReactor implements NativeReactor {
   }
 
   newId(): number {
-    return ++this.#lastId;
+    const id = ++this.#lastId;
+    this.#expected.set(id, { wanted: 0, tasks: [] });
+    return id;
   }
 
   async add(id: number, options: AddOptions): Promise<{ readonly noPunt?: string }> {
@@ -50,23 +54,30 @@ export class FakeReactor implements NativeReactor {
       lookup: (lookup) => this.#say(() => this.#lookups.push(lookup)),
     });
     this.#ports.set(id, port);
+    const expected = this.#expected.get(id);
+    this.#expected.delete(id);
+    port.wanted = expected?.wanted ?? 0;
+    for (const task of expected?.tasks ?? []) task(port);
     return port.noPunt === undefined ? {} : { noPunt: port.noPunt };
   }
 
-  async remove(id: number): Promise<void> {
+  async remove(id: number): Promise<Record<string, number>> {
+    // Behind what has been posted.
+    await new Promise<void>((resolve) => this.#machine.later(resolve));
     const port = this.#ports.get(id);
+    const counted = this.stats(id);
     this.#ports.delete(id);
-    await this.#machine.turn();
+    this.#expected.delete(id);
     port?.close();
+    this.#deliver();
+    return port ? counted : {};
   }
 
   reset(id: number, endpoints: readonly string[]): Promise<void> {
-    return new Promise((resolve) =>
-      this.#machine.later(() => {
-        this.#ports.get(id)?.reset(triples(endpoints));
-        resolve();
-      }),
-    );
+    return new Promise((resolve) => {
+      this.#later(id, (port) => port.reset(triples(endpoints)));
+      this.#machine.later(resolve);
+    });
   }
   put(id: number, endpoints: readonly string[]): void {
     this.#later(id, (port) => {
@@ -97,8 +108,8 @@ export class FakeReactor implements NativeReactor {
     });
   }
   want(id: number, mask: number): void {
-    const port = this.#ports.get(id);
-    if (port) port.wanted = mask;
+    const told = this.#ports.get(id) ?? this.#expected.get(id);
+    if (told) told.wanted = mask;
   }
   stats(id: number): Record<string, number> {
     return { ...this.#ports.get(id)?.stats, endpoints: this.#ports.get(id)?.endpoints ?? 0 };
@@ -120,6 +131,7 @@ export class FakeReactor implements NativeReactor {
     this.#machine.later(() => {
       const port = this.#ports.get(id);
       if (port) run(port);
+      else this.#expected.get(id)?.tasks.push(run);
     });
   }
 
@@ -127,13 +139,15 @@ export class FakeReactor implements NativeReactor {
     add();
     if (this.#due) return;
     this.#due = true;
-    this.#machine.later(() => {
-      this.#due = false;
-      const [events, lookups] = [this.#events, this.#lookups];
-      this.#events = [];
-      this.#lookups = [];
-      if (!this.#closed) this.#onBatch(events, lookups, 0);
-    });
+    this.#machine.later(() => this.#deliver());
+  }
+
+  #deliver(): void {
+    this.#due = false;
+    const [events, lookups] = [this.#events, this.#lookups];
+    this.#events = [];
+    this.#lookups = [];
+    if (!this.#closed && events.length + lookups.length > 0) this.#onBatch(events, lookups, 0);
   }
 }
 

@@ -99,16 +99,6 @@ Status EventLoop::watch(int fd, std::uint32_t id) {
 
 void EventLoop::unwatch(int fd) { epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-void EventLoop::breathe() {
-  std::array<epoll_event, 64> ready;
-  const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), 0);
-  for (int i = 0; i < count; ++i) {
-    const std::uint32_t id = ready[static_cast<std::size_t>(i)].data.u32;
-    if (id != 0) handler_.ready(id);
-  }
-  (void)handler_.turn();
-}
-
 void EventLoop::rest(std::chrono::nanoseconds time) {
   pollfd wakeup{wakeup_.get(), POLLIN, 0};
   timespec limit{};

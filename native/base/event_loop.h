@@ -43,8 +43,6 @@ class EventLoop {
   // On the loop's thread. Ids start at 1; several descriptors may share one.
   Status watch(int fd, std::uint32_t id);
   void unwatch(int fd);
-  // In the middle of a long task: handles the descriptors that are ready. No other task is run.
-  void breathe();
   // Looks at no descriptor for so long, so that more comes together; a task or the end of the loop ends it.
   void rest(std::chrono::nanoseconds time);
 

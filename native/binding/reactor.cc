@@ -1,5 +1,7 @@
 #include "binding/reactor.h"
 
+#include <deque>
+
 #include "binding/signal.h"
 #include "binding/worker.h"
 #include "resolver/reactor.h"
@@ -65,9 +67,23 @@ struct Core {
   Napi::FunctionReference on_batch;
   Outbox outbox;
   std::unique_ptr<Reactor> reactor;
+  std::map<std::uint32_t, std::deque<napi_deferred>> resets;  // of an overlay, those that have not ended, in order
+
+  // Every one of an overlay's; what has ended before is told in the order of the calls.
+  void end_resets(Napi::Env env, std::uint32_t id) {
+    for (const napi_deferred reset : resets[id]) napi_resolve_deferred(env, reset, env.Undefined());
+    resets.erase(id);
+  }
 
   void deliver(Napi::Env env) {
     reactor->take(outbox);
+    for (const std::uint32_t id : outbox.finished) {
+      auto& waiting = resets[id];
+      if (waiting.empty()) continue;
+      napi_resolve_deferred(env, waiting.front(), env.Undefined());
+      waiting.pop_front();
+    }
+    if (outbox.events.empty() && outbox.lookups.empty() && outbox.overflow == 0) return;
     auto events = Napi::Array::New(env, outbox.events.size());
     for (std::uint32_t i = 0; i < outbox.events.size(); ++i) {
       Napi::HandleScope scope(env);
@@ -139,31 +155,43 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     core_.reset();
   }
 
-  // The overlay that the first argument names; throws when there is none.
-  OverlayPort* port(const Napi::CallbackInfo& info) {
-    if (core_ && info[0].IsNumber()) {
-      const auto found = ports_.find(info[0].As<Napi::Number>().Uint32Value());
-      if (found != ports_.end()) return found->second.get();
-    }
-    return nullptr;
+  struct Overlay {
+    std::shared_ptr<std::atomic<std::uint32_t>> wanted = std::make_shared<std::atomic<std::uint32_t>>(0);
+    std::shared_ptr<OverlayPort> port;  // from when add() has settled
+  };
+
+  // The overlay that the first argument names, or null.
+  Overlay* overlay(const Napi::CallbackInfo& info) {
+    const auto found = overlays_.find(number_of(info[0]));
+    return core_ && found != overlays_.end() ? &found->second : nullptr;
   }
 
-  // The number of an overlay to be added: its news bear it, and may come before add() has settled.
+  // Posts to the overlay that the first argument names. That is possible from new_id() on: what happens to it, and what
+  // is told of it in return, does not wait for the promise of add().
+  void post(const Napi::CallbackInfo& info, std::function<void(OverlayPort&)> task) {
+    if (core_) core_->reactor->post(number_of(info[0]), std::move(task));
+  }
+
   Napi::Value new_id(const Napi::CallbackInfo& info) {
-    return Napi::Number::New(info.Env(), core_ ? core_->reactor->new_id() : 0);
+    if (!core_) return Napi::Number::New(info.Env(), 0);
+    const std::uint32_t id = core_->reactor->new_id();
+    overlays_[id];
+    return Napi::Number::New(info.Env(), id);
   }
 
   // add(id, options)
   Napi::Value add(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
-    if (!core_ || !info[0].IsNumber() || !info[1].IsObject()) {
+    const Overlay* added = overlay(info);
+    if (added == nullptr || !info[1].IsObject()) {
       Napi::Error::New(env, "the resolver is closed").ThrowAsJavaScriptException();
       return env.Undefined();
     }
-    const std::uint32_t id = info[0].As<Napi::Number>().Uint32Value();
+    const std::uint32_t id = number_of(info[0]);
     const auto given = info[1].As<Napi::Object>();
     const auto number = [&](const char* name, std::uint32_t fallback) { return number_of(given.Get(name), fallback); };
     OverlayPortOptions options;
+    options.wanted = added->wanted;
     options.netns = text_of(given.Get("netns"));
     if (const Napi::Value host = given.Get("hostNetns"); host.IsString()) options.host_netns = text_of(host);
     if (const Napi::Value punt = given.Get("punt"); punt.IsBoolean()) options.punt = truth_of(punt);
@@ -190,7 +218,8 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
           return shared;
         },
         [this, self](Napi::Env called, Port& opened) -> Napi::Value {
-          if (core_) ports_[opened->id()] = opened;  // else closed meanwhile
+          // Not there when it has been removed or closed meanwhile.
+          if (const auto found = overlays_.find(opened->id()); found != overlays_.end()) found->second.port = opened;
           auto result = Napi::Object::New(called);
           if (!opened->no_punt().empty()) result.Set("noPunt", opened->no_punt());
           return result;
@@ -200,14 +229,23 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   Napi::Value remove(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     const std::uint32_t id = number_of(info[0]);
-    ports_.erase(id);
+    auto self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info.This().As<Napi::Object>()));
     return PromiseWorker<Unit>::run(
         env,
         [core = core_, id]() -> Result<Unit> {
           if (core) core->reactor->remove(id);
           return done();
         },
-        to_undefined);
+        [this, self, id](Napi::Env called, Unit&) -> Napi::Value {
+          // First what it was still to tell.
+          if (const auto core = core_) core->deliver(called);
+          if (called.IsExceptionPending()) napi_fatal_exception(called, called.GetAndClearPendingException().Value());
+          if (const auto core = core_) core->end_resets(called, id);
+          const auto found = overlays_.find(id);
+          const auto port = found == overlays_.end() ? nullptr : found->second.port;
+          overlays_.erase(id);
+          return counters(called, port.get());
+        });
   }
 
   // ip, mac, vtep, ip, mac, vtep, ...: what cannot be read is left out, the caller has checked.
@@ -226,46 +264,52 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     return triples;
   }
 
-  // Fulfils when it is done.
+  // Fulfils when it is done, or the overlay has been removed.
   Napi::Value reset(const Napi::CallbackInfo& info) {
-    const OverlayPort* target = port(info);
-    const std::uint32_t id = target == nullptr ? 0 : target->id();
-    return PromiseWorker<Unit>::run(
-        info.Env(),
-        [core = core_, id, triples = parse_triples(info[1])]() -> Result<Unit> {
-          constexpr std::size_t kBreath = 1024;  // some 0.3 ms
-          if (!core || id == 0) return done();
-          core->reactor->run(id, [&](OverlayPort& served) {
-            Nanoseconds now = monotonic_now();
-            served.engine().begin_reset(triples.size());
-            for (std::size_t i = 0; i < triples.size(); ++i) {
-              if (i % kBreath == kBreath - 1) {
-                core->reactor->breathe(id);
-                now = monotonic_now();
-              }
-              served.engine().put(triples[i].ip, triples[i].mac, triples[i].vtep, now);
-            }
-            served.engine().end_reset(now);
-          });
-          return done();
-        },
-        to_undefined);
+    const Napi::Env env = info.Env();
+    napi_deferred deferred;
+    napi_value promise;
+    if (napi_create_promise(env, &deferred, &promise) != napi_ok) return {};
+    if (overlay(info) == nullptr) {
+      napi_resolve_deferred(env, deferred, env.Undefined());
+      return {env, promise};
+    }
+    const std::uint32_t id = number_of(info[0]);
+    core_->resets[id].push_back(deferred);
+    struct Work {
+      std::vector<Triple> triples;
+      std::size_t at = 0;
+      bool begun = false;
+    };
+    auto work = std::make_shared<Work>();
+    work->triples = parse_triples(info[1]);
+    core_->reactor->post_steps(id, [work](OverlayPort& served) {
+      constexpr std::size_t kStep = 1024;  // some 0.3 ms
+      const Nanoseconds now = monotonic_now();
+      if (!std::exchange(work->begun, true)) served.engine().begin_reset(work->triples.size());
+      const std::size_t end = std::min(work->triples.size(), work->at + kStep);
+      for (; work->at < end; ++work->at) {
+        const Triple& item = work->triples[work->at];
+        served.engine().put(item.ip, item.mac, item.vtep, now);
+      }
+      if (end < work->triples.size()) return true;
+      served.engine().end_reset(now);
+      return false;
+    });
+    return {env, promise};
   }
 
   void put(const Napi::CallbackInfo& info) {
-    const OverlayPort* target = port(info);
-    if (target == nullptr) return;
-    core_->reactor->post(target->id(), [triples = parse_triples(info[1])](OverlayPort& served) {
+    post(info, [triples = parse_triples(info[1])](OverlayPort& served) {
       const Nanoseconds now = monotonic_now();
       for (const Triple& item : triples) served.engine().put(item.ip, item.mac, item.vtep, now);
     });
   }
 
   void forget(const Napi::CallbackInfo& info) {
-    const OverlayPort* target = port(info);
     const auto key = parse_key(text_of(info[1]));
-    if (target == nullptr || !key) return;
-    core_->reactor->post(target->id(), [key = *key](OverlayPort& served) {
+    if (!key) return;
+    post(info, [key = *key](OverlayPort& served) {
       if (key.is_l3()) {
         served.engine().forget(key.ip(), monotonic_now());
       } else {
@@ -278,9 +322,8 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   // False where the MAC or the VTEP cannot be read: it is not answered then.
   Napi::Value answer(const Napi::CallbackInfo& info) {
     const auto read = Napi::Boolean::New(info.Env(), true);
-    const OverlayPort* target = port(info);
     const auto key = parse_key(text_of(info[2]));
-    if (target == nullptr || !key) return read;
+    if (!key) return read;
     const std::uint32_t token = number_of(info[1]);
     const std::string word = text_of(info[3]);
     MissEngine::Said said = MissEngine::Said::kError;
@@ -298,29 +341,30 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
       vtep = *given_vtep;
       if (info[6].IsNumber()) ttl_ms = info[6].As<Napi::Number>().Uint32Value();
     }
-    core_->reactor->post(target->id(), [=, key = *key](OverlayPort& served) {
+    post(info, [=, key = *key](OverlayPort& served) {
       served.engine().on_answer(token, key, said, mac, vtep, ttl_ms, monotonic_now());
     });
     return read;
   }
 
   void store_down(const Napi::CallbackInfo& info) {
-    const OverlayPort* target = port(info);
-    if (target == nullptr) return;
     const bool down = truth_of(info[1]);
-    core_->reactor->post(target->id(), [down](OverlayPort& served) { served.engine().set_store_down(down); });
+    post(info, [down](OverlayPort& served) { served.engine().set_store_down(down); });
   }
 
   void want(const Napi::CallbackInfo& info) {
-    if (OverlayPort* target = port(info)) target->wanted().store(number_of(info[1]));
+    if (const Overlay* target = overlay(info)) target->wanted->store(number_of(info[1]));
   }
 
   Napi::Value stats(const Napi::CallbackInfo& info) {
-    const Napi::Env env = info.Env();
+    const Overlay* target = overlay(info);
+    return counters(info.Env(), target == nullptr ? nullptr : target->port.get());
+  }
+
+  static Napi::Object counters(Napi::Env env, const OverlayPort* port) {
     auto object = Napi::Object::New(env);
-    const OverlayPort* target = port(info);
-    if (target == nullptr) return object;
-    const EngineStats& stats = target->stats();
+    if (port == nullptr) return object;
+    const EngineStats& stats = port->stats();
     const auto set = [&](const char* name, const std::atomic<std::uint64_t>& value) {
       object.Set(name, static_cast<double>(value.load(std::memory_order_relaxed)));
     };
@@ -353,13 +397,16 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     if (core_) core_->signal->unref();
   }
 
-  void close(const Napi::CallbackInfo&) {
+  void close(const Napi::CallbackInfo& info) {
+    if (const auto core = core_) {
+      while (!core->resets.empty()) core->end_resets(info.Env(), core->resets.begin()->first);
+    }
     shut();
-    ports_.clear();
+    overlays_.clear();
   }
 
   std::shared_ptr<Core> core_;
-  std::map<std::uint32_t, std::shared_ptr<OverlayPort>> ports_;
+  std::map<std::uint32_t, Overlay> overlays_;
 };
 
 }  // namespace

@@ -495,7 +495,7 @@ void OverlayPort::look_up(const AskKey& key, std::uint32_t token, Nanoseconds mi
 
 void OverlayPort::emit(const EngineEvent& event) {
   const auto bit = 1U << static_cast<unsigned>(event.kind);
-  if (turn_ != nullptr && (wanted_.load(std::memory_order_relaxed) & bit) != 0) turn_->events.push_back({id_, event});
+  if (turn_ != nullptr && (options_.wanted->load(std::memory_order_relaxed) & bit) != 0) turn_->events.push_back({id_, event});
 }
 
 // --- aliases ---------------------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ struct OverlayPortOptions {
   std::string host_netns;         // path of the host's namespace; empty: the caller's
   bool punt = true;               // catch the packets of L2 misses
   int receive_buffer = 16 << 20;  // of the miss socket, bytes
+  // Which kinds of event are told, bits 1 << EventKind; may change at any time.
+  std::shared_ptr<std::atomic<std::uint32_t>> wanted = std::make_shared<std::atomic<std::uint32_t>>(0);
   EngineOptions engine;
 };
 
@@ -45,6 +47,7 @@ struct OutLookup {
 struct Turn {
   std::vector<OutEvent> events;
   std::vector<OutLookup> lookups;
+  std::vector<std::uint32_t> finished;
 };
 
 class OverlayPort final : public EngineOutput {
@@ -56,7 +59,7 @@ class OverlayPort final : public EngineOutput {
   std::uint32_t id() const { return id_; }
   MissEngine& engine() { return *engine_; }
   const EngineStats& stats() const { return engine_->stats(); }
-  std::atomic<std::uint32_t>& wanted() { return wanted_; }  // bits 1 << EventKind
+  std::atomic<std::uint32_t>& wanted() { return *options_.wanted; }
   // What there is to read, as bits: which descriptor is which.
   enum Source : std::uint8_t { kLinks = 1, kMisses = 2, kArp = 4, kNd = 8, kPackets = 16, kHost = 32 };
   static constexpr std::uint8_t kAllSources = 63;
@@ -124,7 +127,6 @@ class OverlayPort final : public EngineOutput {
   bool lost_ = false;
   std::uint32_t drops_ = 0;  // of misses, by the kernel
   bool congested_ = false;   // it has dropped some, and may still do so
-  std::atomic<std::uint32_t> wanted_{0};
   Turn* turn_ = nullptr;
   RequestBatch batch_;
   std::vector<std::optional<Failure>> answers_;

@@ -21,6 +21,12 @@ void Reactor::stop() {
   ports_.clear();
 }
 
+std::uint32_t Reactor::new_id() {
+  const std::uint32_t id = ++last_id_;
+  (void)loop_.post([this, id] { expected_[id]; });
+  return id;
+}
+
 Status Reactor::add(const std::shared_ptr<OverlayPort>& port) {
   Status status = done();
   const bool posted = loop_.post_and_wait([&] {
@@ -36,17 +42,27 @@ Status Reactor::add(const std::shared_ptr<OverlayPort>& port) {
     packets_.resize(port->packet_size());
     ports_[port->id()].port = port;
     touch(port->id(), OverlayPort::kAllSources);  // what arrived while it was being opened
+    if (auto early = expected_.extract(port->id())) {
+      for (const auto& task : early.mapped()) task(*port);
+    }
   });
   return posted ? std::move(status) : Failure{ECANCELED, "resolver", "it has been closed", {}, {}};
 }
 
 void Reactor::remove(std::uint32_t id) {
+  // Closed by the caller: the kernel lets go of a packet socket only after some milliseconds (synchronize_net).
+  std::shared_ptr<OverlayPort> gone;
   (void)loop_.post_and_wait([&] {
+    expected_.erase(id);
     const auto served = ports_.find(id);
     if (served == ports_.end()) return;
+    // What was posted for it before has been done; what that has decided is carried out and told.
+    (void)served->second.port->pump(0, buffer_, packets_);
     for (const auto& [fd, source] : served->second.port->descriptors()) loop_.unwatch(fd);
     served->second.port->close_punt();
+    gone = std::move(served->second.port);
     ports_.erase(served);
+    deliver();
   });
 }
 
@@ -54,13 +70,22 @@ void Reactor::post(std::uint32_t id, std::function<void(OverlayPort&)> task) {
   (void)loop_.post([this, id, task = std::move(task)] { perform(id, task); });
 }
 
-void Reactor::run(std::uint32_t id, const std::function<void(OverlayPort&)>& task) {
-  (void)loop_.post_and_wait([&] { perform(id, task); });
+void Reactor::post_steps(std::uint32_t id, std::function<bool(OverlayPort&)> step) {
+  post(id, [this, id, step = std::move(step)](OverlayPort& port) {
+    if (step(port)) {
+      post_steps(id, step);
+    } else {
+      turn_.finished.push_back(id);
+    }
+  });
 }
 
 void Reactor::perform(std::uint32_t id, const std::function<void(OverlayPort&)>& task) {
   const auto served = ports_.find(id);
-  if (served == ports_.end()) return;
+  if (served == ports_.end()) {
+    if (const auto expected = expected_.find(id); expected != expected_.end()) expected->second.push_back(task);
+    return;
+  }
   task(*served->second.port);
   touch(id, 0);  // so that the turn flushes what the task decided
 }
@@ -68,6 +93,7 @@ void Reactor::perform(std::uint32_t id, const std::function<void(OverlayPort&)>&
 void Reactor::take(Outbox& into) {
   into.events.clear();
   into.lookups.clear();
+  into.finished.clear();
   into.overflow = 0;
   const std::lock_guard lock(mutex_);
   std::swap(into, outbox_);
@@ -132,7 +158,7 @@ void Reactor::expire(std::uint32_t id, Served& served) {
 }
 
 void Reactor::deliver() {
-  if (turn_.events.empty() && turn_.lookups.empty()) return;
+  if (turn_.events.empty() && turn_.lookups.empty() && turn_.finished.empty()) return;
   bool first;
   {
     const std::lock_guard lock(mutex_);
@@ -143,11 +169,13 @@ void Reactor::deliver() {
     outbox_.overflow += turn_.events.size() - taken;
     // Lookups are bounded by max_lookups of each overlay; none is ever dropped.
     outbox_.lookups.insert(outbox_.lookups.end(), turn_.lookups.begin(), turn_.lookups.end());
+    outbox_.finished.insert(outbox_.finished.end(), turn_.finished.begin(), turn_.finished.end());
     first = !notified_;
     notified_ = true;
   }
   turn_.events.clear();
   turn_.lookups.clear();
+  turn_.finished.clear();
   if (first) notify_();
 }
 

@@ -16,6 +16,7 @@ namespace overns {
 struct Outbox {
   std::vector<OutEvent> events;
   std::vector<OutLookup> lookups;
+  std::vector<std::uint32_t> finished;  // the overlay, for each of the works in steps that have ended
   std::uint64_t overflow = 0;  // events dropped because nobody took them
 };
 
@@ -28,20 +29,18 @@ class Reactor final : private EventLoop::Handler {
   Status start() { return loop_.start("overns-resolver"); }
   void stop();
 
-  std::uint32_t new_id() { return ++last_id_; }
+  // The number of an overlay to be added. Tasks for it may be posted from now on.
+  std::uint32_t new_id();
   // The port is served from now on; both return when that is so, or no longer. ECANCELED after stop().
   Status add(const std::shared_ptr<OverlayPort>& port);
   void remove(std::uint32_t id);
 
-  // Runs on the resolver thread, in the order given. A task for an overlay that is gone does nothing.
+  // Runs on the resolver thread, in the order given: at once, or when the overlay has been added. A task for one that is
+  // gone does nothing.
   void post(std::uint32_t id, std::function<void(OverlayPort&)> task);
-  // The same; returns when it has run.
-  void run(std::uint32_t id, const std::function<void(OverlayPort&)>& task);
-  // To be called now and then by a task for this overlay that takes long: answers what is asked meanwhile, of any.
-  void breathe(std::uint32_t id) {
-    touch(id, 0);  // so that what the task has decided is flushed
-    loop_.breathe();
-  }
+  // Work that takes long, in steps for as long as `step` returns true: between two of them misses are answered, and other
+  // tasks run. Its end is told as finished.
+  void post_steps(std::uint32_t id, std::function<bool(OverlayPort&)> step);
 
   // Swaps what has gathered into `into`, whose buffers are kept for reuse.
   void take(Outbox& into);
@@ -82,6 +81,7 @@ class Reactor final : private EventLoop::Handler {
 
   // The resolver thread's own.
   std::map<std::uint32_t, Served> ports_;
+  std::map<std::uint32_t, std::vector<std::function<void(OverlayPort&)>>> expected_;  // to be added, with their tasks
   std::vector<std::uint32_t> touched_;
   std::vector<Due> due_;  // a heap; what is no longer queued for that time is passed over
   Turn turn_;

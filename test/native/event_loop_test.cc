@@ -62,36 +62,6 @@ void signal(int fd) {
 
 }  // namespace
 
-TEST_CASE("loop: a long task that breathes lets descriptors be handled, and no other task") {
-  Recorder recorder;
-  EventLoop loop(recorder);
-  REQUIRE(loop.start("test-loop").ok());
-  const UniqueFd event(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  recorder.fd = event.get();
-  REQUIRE(loop.post_and_wait([&] { REQUIRE(loop.watch(event.get(), 7).ok()); }));
-  bool other = false;
-  int handled = 0;
-  int turned = 0;
-  bool overtaken = true;
-  REQUIRE(loop.post_and_wait([&] {
-    loop.breathe();
-    handled = recorder.readies;
-    signal(event.get());
-    (void)loop.post([&] { other = true; });
-    const int before = recorder.turns;
-    loop.breathe();
-    handled = recorder.readies - handled;
-    turned = recorder.turns - before;
-    overtaken = other;
-  }));
-  CHECK(handled == 1);
-  CHECK(recorder.last_ready == 7);
-  CHECK(turned == 1);
-  CHECK_FALSE(overtaken);
-  REQUIRE(loop.post_and_wait([] {}));
-  CHECK(other);
-}
-
 TEST_CASE("loop: tasks run on its thread, in order, and all of them before it ends") {
   Recorder recorder;
   EventLoop loop(recorder);

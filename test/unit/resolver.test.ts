@@ -106,6 +106,124 @@ describe('lifecycle', () => {
     await resolver.closed;
   });
 
+  /** So many overlays, and what is open once they are. */
+  async function fleet(count: number) {
+    const kernel = FakeKernel.install();
+    const overlays: Overlay[] = [];
+    for (let n = 1; n <= count; n++) overlays.push(await Overlay.create({ name: `blue${n}`, vni: n }));
+    return { kernel, overlays, open: kernel.openHandles };
+  }
+  const silent: Store = {
+    lookup: () => null,
+    watch: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) }),
+  };
+
+  test('overlays start together: the time of one store that does not answer', async () => {
+    const { kernel, overlays } = await fleet(20);
+    await using _kernel = kernel;
+    const from = performance.now();
+    const resolver = await Resolver.start({ overlays, store: silent, lookupTimeoutMs: 200 });
+    expect(performance.now() - from).toBeLessThan(1000); // 4000 one after the other
+    await resolver.close();
+  });
+
+  test('one that cannot be served among many: nothing is served, and nothing stays open', async () => {
+    const { kernel, overlays, open } = await fleet(8);
+    await using _kernel = kernel;
+    const tables = overlays.map(({ name }) => kernel.state(name).fdb);
+    await using rtnl = await Rtnl.open({ netns: 'blue5' });
+    await rtnl.links.delete({ name: 'br0' });
+    const handles = kernel.openHandles;
+    await expect(Resolver.start({ overlays, store: silent, lookupTimeoutMs: 60_000 })).rejects.toMatchObject({
+      code: 'ENODEV',
+      message: expect.stringContaining('blue5'),
+    });
+    expect(kernel.openHandles).toEqual(handles);
+    expect(overlays.map(({ name }) => kernel.state(name).fdb)).toEqual(tables);
+    // Every claim has been given back.
+    const rest = overlays.filter(({ name }) => name !== 'blue5');
+    await (await Resolver.start({ overlays: rest, store: { lookup: () => null } })).close();
+    await rtnl.close();
+    expect(kernel.openHandles).toEqual(open);
+  });
+
+  test('an abort ends a start that waits for its stores, with the reason given', async () => {
+    const { kernel, overlays, open } = await fleet(3);
+    await using _kernel = kernel;
+    const controller = new AbortController();
+    const starting = Resolver.start({ overlays, store: silent, lookupTimeoutMs: 60_000, signal: controller.signal });
+    await sleep(50);
+    controller.abort('enough');
+    await expect(starting).rejects.toMatchObject({ code: 'ABORT_ERR', cause: 'enough' });
+    expect(kernel.openHandles).toEqual(open);
+  });
+
+  const never = new Promise<never>(() => {});
+  const boom = (): never => {
+    throw new Error('boom');
+  };
+  type Iterator = Partial<AsyncIterator<Change>>;
+  const reset: Change = { kind: 'reset', endpoints: [], index: 1n };
+  const stubborn: readonly (readonly [string, () => Iterator])[] = [
+    ['waits for its next change', () => ({ next: () => never })],
+    ['never returns', () => ({ next: () => never, return: () => never })],
+    ['throws when it is to return', () => ({ next: () => never, return: boom })],
+    ['rejects when it is to return', () => ({ next: () => never, return: () => Promise.reject(new Error('boom')) })],
+    ['throws at its first change', () => ({ next: boom })],
+    ['is no iterator', () => ({})],
+    ['cannot be iterated', boom],
+  ];
+  test.each(stubborn)('closes although a watch %s', async (_, iterator) => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    let given = false;
+    const store: Store = {
+      lookup: () => never,
+      watch: () => ({
+        [Symbol.asyncIterator]: () => {
+          const { next, ...rest } = iterator();
+          return {
+            next: () => {
+              if (given) return (next as AsyncIterator<Change>['next'])();
+              given = true;
+              return Promise.resolve({ value: reset, done: false });
+            },
+            ...rest,
+          };
+        },
+      }),
+    };
+    const resolver = await Resolver.start({ overlays: [overlay], store, lookupTimeoutMs: 100 });
+    void kernel.miss('blue', { ip: '192.168.0.9' });
+    await kernel.idle();
+    const from = performance.now();
+    await resolver.close();
+    expect(performance.now() - from).toBeLessThan(2000);
+    expect(kernel.openHandles).toEqual(['rtnl blue']);
+  });
+
+  test('a watch that looks at its signal has ended when close() fulfils', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    let ended = false;
+    const store: Store = {
+      lookup: () => null,
+      async *watch({ signal }): AsyncGenerator<Change> {
+        try {
+          yield reset;
+          await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+        } finally {
+          await sleep(50);
+          ended = true;
+        }
+      },
+    };
+    await (await Resolver.start({ overlays: [overlay], store })).close();
+    expect(ended).toBe(true);
+  });
+
   test('overlays of different networks on one store are refused', async () => {
     const { kernel, overlay } = await scene();
     await using _kernel = kernel;
@@ -180,6 +298,29 @@ describe('stores', () => {
     ['answers no MAC address', () => ({ ...REMOTE, mac: 'x' }), 'store-error', false],
     ['answers nothing', () => undefined as unknown as null, 'store-error', false],
     ['is silent', () => new Promise<null>(() => {}), 'timeout', false],
+    ['throws what cannot be printed', () => Promise.reject(Object.create(null)), 'store-error', true],
+    [
+      'answers with a thenable that throws',
+      () =>
+        Object.defineProperty({}, 'then', {
+          get: () => {
+            throw new Error('no');
+          },
+        }) as unknown as Promise<null>,
+      'store-error',
+      true,
+    ],
+    [
+      'answers with an object that throws when it is read',
+      () => ({
+        get mac(): string {
+          throw new Error('no');
+        },
+        vtep: REMOTE.vtep,
+      }),
+      'store-error',
+      false,
+    ],
   ];
   test.each(failing)('a store that %s', async (_, lookup, cause, down) => {
     const { kernel, overlay } = await scene();
