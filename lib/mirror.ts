@@ -2,7 +2,7 @@
  * The rows that the consumer of a monitor with `resync` has, of one namespace, and which of them the kernel may have
  * changed without telling: those are listed anew and compared.
  */
-import { identityOf, type MonitorGroup, type SnapshotEvent } from './monitor.js';
+import { identityOf } from './identity.js';
 
 /** An event, or a row of a listing. */
 export type Item = Record<string, unknown>;
