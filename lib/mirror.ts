@@ -3,6 +3,7 @@
  * changed without telling: those are listed anew and compared.
  */
 import { identityOf } from './identity.js';
+import type { MonitorGroup, SnapshotEvent } from './monitor.js';
 
 /** An event, or a row of a listing. */
 export type Item = Record<string, unknown>;

@@ -1,7 +1,6 @@
 /** The news of namespaces: links, addresses, routes, neighbours, FDB entries, misses, and named namespaces. */
 import { decodeEntries } from './entry-decoder.js';
 import { invalidArgument, invalidType } from './errors.js';
-import { identityOf } from './identity.js';
 import { isNativeFailure, netlinkError } from './kernel-error.js';
 import { type NativeBatch, native } from './native.js';
 import { boolean, integer, type Shape } from './options.js';
