@@ -211,6 +211,20 @@ export function sameNetwork(cidr: Cidr, ip: string): boolean {
   return ((left[whole] as number) & mask) === ((right[whole] as number) & mask);
 }
 
+/** The network that an address is in: its host bits cleared. */
+export function networkOf(ip: string, prefix: number): string {
+  const bytes = ipBytes(ip).map((byte, at) => byte & (0xff00 >> Math.min(8, Math.max(0, prefix - at * 8))));
+  return bytes.length === 4 ? bytes.join('.') : ip6Text(bytes);
+}
+
+/** The canonical form of the 16 bytes of an IPv6 address. */
+export function ip6Text(bytes: Uint8Array): string {
+  const groups = Array.from({ length: 8 }, (_, at) =>
+    (((bytes[at * 2] as number) << 8) | (bytes[at * 2 + 1] as number)).toString(16),
+  );
+  return canonicalIp(groups.join(':'));
+}
+
 function hostBits(bytes: Uint8Array, prefix: number): 'zeros' | 'ones' | 'mixed' {
   let zeros = true;
   let ones = true;
@@ -253,14 +267,24 @@ export function unicastMac(value: unknown, name = 'mac'): string {
 
 /**
  * The MAC address that a container gets when nobody chose one: `02:42:` and the four bytes of its IPv4 address, as
- * Docker's; for IPv6, `02:42:` and the first four bytes of the SHA-256 of the address's 16 bytes.
+ * Docker's; for IPv6, `02:42:` and the first four bytes of the SHA-256 of the address's 16 bytes. Another container of
+ * the overlay can have that one: then the same of the SHA-256 of the address and a byte that counts.
  *
  * @param ip a canonical address
+ * @param isTaken whether a container of the overlay has it
  */
-export function defaultMac(ip: string): string {
+export function defaultMac(ip: string, isTaken: (mac: string) => boolean = () => false): string {
   const bytes = ipBytes(ip);
-  const tail = bytes.length === 4 ? bytes : createHash('sha256').update(bytes).digest().subarray(0, 4);
-  return `02:42:${Array.from(tail, (byte) => byte.toString(16).padStart(2, '0')).join(':')}`;
+  let tail = bytes.length === 4 ? bytes : hash(bytes);
+  for (let count = 1; ; count++) {
+    const mac = `02:42:${Array.from(tail, (byte) => byte.toString(16).padStart(2, '0')).join(':')}`;
+    if (count > 255 || !isTaken(mac)) return mac;
+    tail = hash(Buffer.from([...bytes, count]));
+  }
+}
+
+function hash(bytes: Uint8Array): Uint8Array {
+  return createHash('sha256').update(bytes).digest().subarray(0, 4);
 }
 
 // --- Numbers --------------------------------------------------------------------------------------------------

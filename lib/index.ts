@@ -1,4 +1,6 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
+export type { Attachment } from './attachment.js';
+export type { ContainerRoute } from './container-network.js';
 export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './errors.js';
 export { type IdentityKind, identityOf } from './identity.js';
 export type {

@@ -1,19 +1,15 @@
 /** Overlays: a namespace with a bridge and a vxlan device, and the containers attached to it. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { checkSignal, throwIfAborted } from './abort.js';
 import {
-  type Cidr,
   canonicalIp,
   checkInterfaceName,
   checkMtu,
   checkOverlayName,
   checkPort,
   checkVni,
-  defaultMac,
   formatCidr,
-  interfaceAddress,
   ipFamily,
   MTU_MIN,
   unicastMac,
@@ -21,16 +17,24 @@ import {
   VXLAN_PORT,
   vtepIp,
 } from './address.js';
+import { attach as attachContainer, BRIDGE } from './attach.js';
+import { type Attached, type Attachment, listAttached, publicEndpoint } from './attachment.js';
 import { checkContainer, resolveContainer } from './container.js';
+import {
+  type ContainerRoute,
+  checkAddresses,
+  checkGateways,
+  checkRoutes,
+  containerNetwork,
+} from './container-network.js';
 import { askControl, followControl } from './control.js';
 import { dockerAddress } from './docker.js';
-import { formatAlias, parseAlias } from './endpoint-alias.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { kernel } from './kernel-error.js';
 import { openMonitor } from './monitor.js';
 import { native } from './native.js';
 import { listNetns, netnsDirectory, netnsIdentity, netnsPath, netnsReference } from './netns.js';
-import { checkOptions, type Shape, signalOf, unchecked } from './options.js';
+import { boolean, checkOptions, type Shape, signalOf, unchecked } from './options.js';
 import { Rtnl } from './rtnl.js';
 import type { Link } from './rtnl-types.js';
 import { createSubscription } from './subscription.js';
@@ -48,14 +52,9 @@ import type {
 } from './types.js';
 import { findUnderlay } from './underlay.js';
 
-const BRIDGE = 'br0';
 const VXLAN = 'vxlan1';
 /** How long a store that has just failed is given to take back what it may have written. */
 const WITHDRAW_MS = 2000;
-/** Room for some 1500 full-size packets, with the kernel's overhead; its default holds about 90. */
-const NEIGHBOR_QUEUE_BYTES = 4 << 20;
-/** How long a container's interface may take to be ready, where the kernel has to be waited for. */
-const CARRIER_MS = 2000;
 /** How often an observer of misses looks for a resolver. */
 const RESOLVER_RETRY_MS = 500;
 
@@ -122,22 +121,24 @@ export interface AttachOptions extends Cancel {
   readonly mac?: string | undefined;
   /** Name of the interface in the container. Default `eth0`. */
   readonly ifname?: string | undefined;
+  /**
+   * The default route's gateway, in a network of `address`: br0's address as a rule. One, or one of each family.
+   * Default: no default route.
+   */
+  readonly gateway?: string | readonly string[] | undefined;
+  /** Further routes through the interface. */
+  readonly routes?: readonly ContainerRoute[] | undefined;
+  /** Fulfil as well when the container is attached already in the same way, and publish it anew. Default false: `EEXIST`. */
+  readonly ensure?: boolean | undefined;
+  /**
+   * Take an address that br0's own speak against: br0's, its network's or broadcast address, or one outside its network.
+   * Default false: `EADDRNOTAVAIL`.
+   */
+  readonly anyAddress?: boolean | undefined;
   /** Where the endpoint is published once it works. */
   readonly store?: Store | undefined;
   /** Docker's API, as DOCKER_HOST has it. Default: DOCKER_HOST, else `unix:///var/run/docker.sock`. */
   readonly docker?: string | undefined;
-}
-
-function checkAddresses(value: unknown, name: string): readonly Cidr[] {
-  const list: readonly unknown[] = Array.isArray(value) ? value : [value];
-  const found = new Map<string, Cidr>();
-  // Not map(), which passes over holes, of which a sparse array can have billions.
-  for (const [at, each] of list.entries()) {
-    const cidr = interfaceAddress(each, Array.isArray(value) ? `${name}[${at}]` : name);
-    if (found.has(cidr.ip)) throw invalidArgument(name, each, 'an address given once');
-    found.set(cidr.ip, cidr);
-  }
-  return [...found.values()];
 }
 
 const createOptions = {
@@ -157,6 +158,10 @@ const attachOptions = {
   address: [checkAddresses],
   mac: unicastMac,
   ifname: checkInterfaceName,
+  gateway: checkGateways,
+  routes: checkRoutes,
+  ensure: boolean,
+  anyAddress: boolean,
   store: unchecked<Store>(),
   docker: dockerOption,
   signal: checkSignal,
@@ -168,11 +173,6 @@ function dockerOption(value: unknown, name: string): string {
   if (typeof value !== 'string') throw invalidType(name, value, 'a string');
   dockerAddress(value, name);
   return value;
-}
-
-/** Name of a container's veth in the overlay: the last four bytes of its MAC address, which is unique there. */
-function vethName(mac: string): string {
-  return `veth${mac.slice(6).replaceAll(':', '')}`;
 }
 
 interface State extends OverlayInfo {
@@ -429,13 +429,13 @@ export class Overlay implements AsyncDisposable {
    * console.log(endpoint.ips); // [ '192.168.0.2', 'fd00::2' ]
    * ```
    */
-  async attach(container: ContainerRef, options: AttachOptions): Promise<Endpoint> {
+  async attach(container: ContainerRef, options: AttachOptions): Promise<Attachment> {
     const rtnl = this.#open();
     const checked = checkOptions(options, attachOptions);
-    const { address: addresses, ifname = 'eth0', store, docker, signal } = checked;
+    const { address: addresses, mac, ifname = 'eth0', store, docker, signal } = checked;
     const [first] = addresses;
     if (!first) throw invalidArgument('address', '[]', 'at least one address');
-    const mac = checked.mac ?? defaultMac((addresses.find((address) => address.family === 4) ?? first).ip);
+    const network = containerNetwork(addresses, checked.gateway ?? [], checked.routes ?? []);
     checkContainer(container);
     if (this.mtu < MTU_MIN[6] && addresses.some((address) => address.family === 6)) {
       throw invalidArgument(
@@ -444,7 +444,7 @@ export class Overlay implements AsyncDisposable {
         `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`,
       );
     }
-    const publish = store === undefined ? undefined : this.#writer(store, 'publish');
+    const write = store === undefined ? undefined : this.#writer(store, 'publish');
     throwIfAborted(signal);
 
     const target = await resolveContainer(container, { signal, docker });
@@ -453,98 +453,33 @@ export class Overlay implements AsyncDisposable {
         hint: 'name the container to attach',
       });
     }
-    const ips = addresses.map((address) => address.ip);
-    await this.#refuseTaken(rtnl, ips, mac);
-    const endpoint: Endpoint = { ip: first.ip, ips, mac, vtep: this.vtep };
-    const alias = formatAlias({ mac, addresses: addresses.map(formatCidr), container: target.description });
-    const veth = vethName(mac);
-
-    return transaction(signal, async (t) => {
-      const inside = await t.step(
-        'socket',
-        () => Rtnl.open({ netns: { path: target.path } }),
-        (socket) => socket.close(),
-      );
+    const takeBack = async (endpoint: Endpoint, cancel: Cancel): Promise<void> =>
+      this.#writer(store as Store, 'withdraw')(publicEndpoint(endpoint), cancel);
+    const publish = async (endpoint: Endpoint, made: boolean): Promise<void> => {
       try {
-        if ((await inside.links.list({ name: ifname })).length > 0) {
-          throw new OvernsError('EEXIST', `${target.description} has an interface "${ifname}" already`, {
-            hint: 'detach it first, or choose another name with ifname (--ifname)',
-          });
-        }
-        await t.step(
-          'veth',
-          () =>
-            rtnl.links.add({
-              kind: 'veth',
-              name: veth,
-              master: BRIDGE,
-              up: true,
-              mtu: this.mtu,
-              peer: { name: ifname, mac, mtu: this.mtu, netns: { path: target.path } },
-            }),
-          () => rtnl.links.delete({ name: veth }),
-        );
-        // After creation: the kernel takes an alias in a change only. The resolver learns from it what is local.
-        await t.step('alias', () => rtnl.links.set({ name: veth, alias }));
-        if (addresses.some((address) => address.family === 6)) {
-          // Docker switches IPv6 off in the namespaces of containers without a network.
-          await t.step('ipv6', () =>
-            kernel(
-              { what: `switch IPv6 on for ${ifname}`, netns: target.description },
-              native().writeSysctl(target.path, `ipv6/conf/${ifname}/disable_ipv6`, '0'),
-            ),
-          );
-        }
-        await t.step('addresses', async () => {
-          const answers = await inside.addresses.batch(
-            addresses.map((address) => ({
-              op: 'add' as const,
-              item: { link: ifname, address: formatCidr(address), nodad: address.family === 6 },
-            })),
-          );
-          for (const answer of answers) if (!answer.ok) throw answer.error;
-        });
-        await t.step('up', () => inside.links.set({ name: ifname, up: true }));
-        await t.step('carrier', () => awaitCarrier(rtnl, veth));
-        // A burst to an address that is being resolved waits in the container, all of it.
-        await t.step('queue', () => inside.setNeighborQueue(ifname, NEIGHBOR_QUEUE_BYTES));
-        if (publish) {
-          const withdraw = async (cancel: Cancel): Promise<void> =>
-            this.#writer(store as Store, 'withdraw')(endpoint, cancel);
-          await t.step(
-            'publish',
-            async () => {
-              try {
-                await publish(endpoint, { signal });
-              } catch (error) {
-                // It may have been written all the same, when its answer was lost or not waited for.
-                await withdraw({ signal: AbortSignal.timeout(WITHDRAW_MS) }).catch(() => {});
-                throw error;
-              }
-            },
-            () => withdraw({}),
-          );
-        }
-      } finally {
-        await inside.close();
+        await write?.(publicEndpoint(endpoint), { signal });
+      } catch (error) {
+        // It may have been written all the same, when its answer was lost or not waited for.
+        if (made) await takeBack(endpoint, { signal: AbortSignal.timeout(WITHDRAW_MS) }).catch(() => {});
+        throw error;
       }
-      return endpoint;
-    });
-  }
-
-  /** Fails when one of the addresses is attached already. */
-  async #refuseTaken(rtnl: Rtnl, ips: readonly string[], mac: string): Promise<void> {
-    for (const { alias, endpoint } of await this.#attached(rtnl)) {
-      const taken = ips.find((ip) => endpoint.ips.includes(ip)) ?? (endpoint.mac === mac ? mac : undefined);
-      if (taken === undefined) continue;
-      throw new OvernsError(
-        'EEXIST',
-        `${taken} is attached to "${this.name}" already, as ${alias.container || endpoint.ip}`,
-        {
-          hint: `detach it first: overns detach ${this.name} --address ${endpoint.ip}`,
-        },
-      );
-    }
+    };
+    const { ensure = false, anyAddress = false } = checked;
+    return attachContainer(
+      rtnl,
+      this,
+      {
+        ...network,
+        target,
+        mac,
+        ifname,
+        ensure,
+        anyAddress,
+        publish: write && publish,
+        withdraw: write && ((endpoint) => takeBack(endpoint, {})),
+      },
+      { signal },
+    );
   }
 
   /** The store's method, told which overlay it is about. */
@@ -579,13 +514,13 @@ export class Overlay implements AsyncDisposable {
     const withdraw = store === undefined ? undefined : this.#writer(store, 'withdraw');
     throwIfAborted(signal);
     const byIp = typeof target === 'object' && target !== null && 'ip' in target;
-    const attached = await this.#attached(rtnl);
+    const attached = await listAttached(rtnl, this.vtep);
     let found: Attached | undefined;
     let words: string;
     if (byIp) {
       const ip = canonicalIp(target.ip, 'ip');
       words = ip;
-      found = attached.find((each) => each.endpoint.ips.includes(ip));
+      found = attached.find(({ attachment }) => attachment.ips.includes(ip));
       if (!found && store) {
         const gone = await this.#published(store, ip, signal);
         if (gone) {
@@ -597,24 +532,28 @@ export class Overlay implements AsyncDisposable {
       const container = await resolveContainer(target, { signal, docker });
       words = container.description;
       const nsid = await rtnl.nsid({ path: container.path });
-      found = nsid < 0 ? undefined : attached.find((each) => each.link.linkNetnsid === nsid);
+      const own = nsid < 0 ? [] : attached.filter(({ link }) => link.linkNetnsid === nsid);
+      if (own.length > 1) throw severalTimes(words, this.name, own);
+      found = own[0];
     }
     if (!found) {
       throw new OvernsError('ENOENT', `${words} is not attached to "${this.name}"`, {
         hint: `\`overns show ${this.name}\` lists what is`,
       });
     }
+    const { attachment } = found;
+    const endpoint = publicEndpoint(attachment);
     // The record first: while the container still answers, nobody is sent to where it no longer is.
-    await withdraw?.(found.endpoint, { signal });
+    await withdraw?.(endpoint, { signal });
     try {
       await rtnl.links.delete({ name: found.link.name });
     } catch (error) {
       // A veth goes with its container, which may end meanwhile.
-      if (OvernsError.is(error) && error.code === 'ENODEV') return found.endpoint;
-      if (withdraw && store) await this.#writer(store, 'publish')(found.endpoint, {}).catch(() => {});
+      if (OvernsError.is(error) && error.code === 'ENODEV') return attachment;
+      if (withdraw && store) await this.#writer(store, 'publish')(endpoint, {}).catch(() => {});
       throw error;
     }
-    return found.endpoint;
+    return attachment;
   }
 
   /** What the store has for an address of this host. */
@@ -623,17 +562,6 @@ export class Overlay implements AsyncDisposable {
     const answer = await store.lookup({ ...where, kind: 'l3', ip }, { signal: signal ?? new AbortController().signal });
     if (!answer || answer.vtep !== this.vtep) return undefined;
     return { ip, ips: [ip], mac: answer.mac, vtep: answer.vtep };
-  }
-
-  async #attached(rtnl: Rtnl): Promise<Attached[]> {
-    const found: Attached[] = [];
-    for (const link of await rtnl.links.list({ kind: 'veth' })) {
-      const alias = parseAlias(link.alias);
-      if (!alias) continue;
-      const ips = alias.addresses.map((address) => address.split('/')[0] as string);
-      found.push({ link, alias, endpoint: { ip: ips[0] as string, ips, mac: alias.mac, vtep: this.vtep } });
-    }
-    return found;
   }
 
   /**
@@ -649,10 +577,10 @@ export class Overlay implements AsyncDisposable {
    * console.log((await overlay.endpoints()).map(({ ip }) => ip).sort()); // [ '192.168.0.2', '192.168.0.3' ]
    * ```
    */
-  async endpoints(options: Cancel = {}): Promise<readonly Endpoint[]> {
+  async endpoints(options: Cancel = {}): Promise<readonly Attachment[]> {
     const rtnl = this.#open();
     throwIfAborted(signalOf(options));
-    return (await this.#attached(rtnl)).map(({ endpoint }) => endpoint);
+    return (await listAttached(rtnl, this.vtep)).map(({ attachment }) => attachment);
   }
 
   /**
@@ -778,25 +706,11 @@ export class Overlay implements AsyncDisposable {
   }
 }
 
-/**
- * Waits until the overlay's end of a veth takes packets. The kernel gives it its transmit queue in a work of its own,
- * up to a second after the container's end is up (net/core/link_watch.c); what the bridge sends there before is lost,
- * such as the answer to the container's first question. Since Linux 6.8 asking for the link makes it do that at once.
- */
-async function awaitCarrier(rtnl: Rtnl, name: string): Promise<void> {
-  const deadline = performance.now() + CARRIER_MS;
-  for (;;) {
-    const [link] = await rtnl.links.list({ name });
-    // One that is gone, or still not ready, is not for this step to complain of.
-    if (!link || link.operstate === 'up' || performance.now() > deadline) return;
-    await sleep(1);
-  }
-}
-
-interface Attached {
-  readonly link: Link;
-  readonly alias: { readonly container: string };
-  readonly endpoint: Endpoint;
+function severalTimes(words: string, overlay: string, attached: readonly Attached[]): OvernsError {
+  const ways = attached.map(({ attachment }) => `${attachment.ifname || attachment.veth} ${attachment.ip}`);
+  return new OvernsError('ENOTUNIQ', `${words} is attached to "${overlay}" several times: ${ways.join(', ')}`, {
+    hint: `say which by its address: { ip: '${attached[0]?.attachment.ip}' } (--address)`,
+  });
 }
 
 function notAnOverlay(name: string): OvernsError {

@@ -87,6 +87,17 @@ export function list<T>(value: string, help: string, read: Read<T>, { required =
   };
 }
 
+/** A flag that may be given several times, one value each; in its environment variable they have semicolons between them. */
+export function many<T>(value: string, help: string, read: Read<T>): Flag<readonly T[]> {
+  return {
+    value,
+    help,
+    many: true,
+    required: false,
+    read: (texts, name) => texts.flatMap((text) => text.split(';')).map((text) => read(text.trim(), name)),
+  };
+}
+
 /** A whole number; the check that the library shares says which are allowed. */
 export function whole(check: (value: number, name: string) => number): Read<number> {
   return (text, name) => check(/^-?\d{1,15}$/.test(text) ? Number(text) : notANumber(text, name), name);

@@ -1,8 +1,9 @@
 /** Neighbours and FDB entries to and from what passes between lib and the addon. */
+
+import { ip6Text } from '../address.js';
 import type { EntryRows } from '../entry-decoder.js';
 import { NO_LINK, NO_VNI, RECORD_BYTES } from '../entry-encoder.js';
 import { FLAGS, NEIGHBOR_STATES } from '../entry-words.js';
-import { fromBytes6 } from './fields.js';
 
 export type Verb = 'add' | 'replace' | 'append' | 'delete' | 'set';
 const VERBS: readonly Verb[] = ['add', 'replace', 'append', 'delete', 'set'];
@@ -42,7 +43,7 @@ export function readRecords(records: Uint8Array, links: readonly string[]): Entr
   for (let at = 0; at + RECORD_BYTES <= records.length; at += RECORD_BYTES) {
     const family = records[at + 4];
     const bytes = records.subarray(at + 12, at + 28);
-    const ip = family === 4 ? bytes.subarray(0, 4).join('.') : family === 6 ? fromBytes6(bytes) : undefined;
+    const ip = family === 4 ? bytes.subarray(0, 4).join('.') : family === 6 ? ip6Text(bytes) : undefined;
     const mac = records[at + 5] === 1 ? macOf(records.subarray(at + 6, at + 12)) : undefined;
     const vni = view.getUint32(at + 28, true);
     const via = view.getUint16(at + 38, true);

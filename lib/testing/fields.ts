@@ -1,5 +1,5 @@
 /** Reads the fields of a request as strictly as the addon does (native/binding/convert.cc). */
-import { canonicalIp, canonicalMac, type IpFamily, ipBytes, ipFamily } from '../address.js';
+import { canonicalIp, canonicalMac, type IpFamily, ipFamily, networkOf } from '../address.js';
 import { invalidArgument, invalidType } from '../errors.js';
 
 export type Item = Readonly<Record<string, unknown>>;
@@ -60,18 +60,10 @@ export function prefix(item: Item, name: string): Prefix | undefined {
 }
 
 /** The address with its host bits cleared. */
-export function network({ ip: address, length, family }: Prefix): string {
-  const bytes = ipBytes(address).map((byte, at) => byte & (0xff00 >> Math.min(8, Math.max(0, length - at * 8))));
-  return family === 4 ? bytes.join('.') : fromBytes6(bytes);
+export function network({ ip: address, length }: Prefix): string {
+  return networkOf(address, length);
 }
 
 export function contains(net: Prefix, address: string): boolean {
   return ipFamily(address) === net.family && network({ ...net, ip: address }) === network(net);
-}
-
-export function fromBytes6(bytes: Uint8Array): string {
-  const groups = Array.from({ length: 8 }, (_, at) => {
-    return (((bytes[at * 2] as number) << 8) | (bytes[at * 2 + 1] as number)).toString(16);
-  });
-  return canonicalIp(groups.join(':'));
 }

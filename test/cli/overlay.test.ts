@@ -215,6 +215,9 @@ describeWith(['root', 'ip', 'ping'], 'attach and detach', () => {
       ips: ['192.168.0.3', 'fd00::3'],
       mac: '02:42:00:00:00:03',
       vtep: '10.0.0.11',
+      veth: 'ov024200000003',
+      gateway: [],
+      routes: [],
       attached: true,
       published: false,
     });

@@ -547,7 +547,16 @@ function scenarios(stage: () => Stage): void {
       [() => overlay.detach({ ip: '192.168.0.77' }), 'ENOENT'],
     ]);
     expect(await overlay.endpoints()).toEqual([
-      { ip: '192.168.0.2', ips: ['192.168.0.2', 'fd00::2'], mac: '02:42:c0:a8:00:02', vtep: '10.0.0.10' },
+      {
+        ip: '192.168.0.2',
+        ips: ['192.168.0.2', 'fd00::2'],
+        mac: '02:42:c0:a8:00:02',
+        vtep: '10.0.0.10',
+        container: `netns:${web}`,
+        ifname: 'eth0',
+        veth: 'ov0242c0a80002',
+        addresses: ['192.168.0.2/24', 'fd00::2/64'],
+      },
     ]);
     const inside = await openRtnl(web);
     expect(await stateOf(inside)).toMatchObject({
@@ -584,6 +593,165 @@ function scenarios(stage: () => Stage): void {
     expect(await said(() => Overlay.open(name))).toBe('ENOENT');
     expect(await said(() => overlay.endpoints())).toBe('OVERNS_CLOSED');
     expect(await stateOf(atHost)).toEqual(untouched);
+  });
+
+  test('attach: addresses that br0 speaks against, gateways, routes', async () => {
+    const [host] = await stage().hosts();
+    const name = stage().name();
+    const overlay = await Overlay.create({ name, vni: 42, address: ['192.168.0.1/24', 'fd00::1/64'], host });
+    onCleanup(() => overlay.close());
+    const netns = await stage().netns();
+    const web = `netns:${netns}`;
+    const address = '192.168.0.2/24';
+    const untouched = await stateOf(await openRtnl(name));
+    await dialogue([
+      [() => overlay.attach(web, { address: '192.168.0.1/24' }), 'EADDRNOTAVAIL'],
+      [() => overlay.attach(web, { address: '192.168.0.0/12' }), 'EADDRNOTAVAIL'],
+      [() => overlay.attach(web, { address: '192.168.0.255/16' }), 'EADDRNOTAVAIL'],
+      [() => overlay.attach(web, { address: [address, '192.168.1.2/24'] }), 'EADDRNOTAVAIL'],
+      [() => overlay.attach(web, { address: [address, 'fd01::2/64'] }), 'EADDRNOTAVAIL'],
+      [() => overlay.attach(web, { address, gateway: '192.168.1.1' }), 'ERR_INVALID_ARG_VALUE'],
+      [() => overlay.attach(web, { address, gateway: '192.168.0.2' }), 'ERR_INVALID_ARG_VALUE'],
+      [() => overlay.attach(web, { address, gateway: 'fd00::1' }), 'ERR_INVALID_ARG_VALUE'],
+      [() => overlay.attach(web, { address, gateway: ['192.168.0.1', '192.168.0.3'] }), 'ERR_INVALID_ARG_VALUE'],
+      [() => overlay.attach(web, { address, routes: [{ dst: '10.8.0.1/16' }] }), 'ERR_INVALID_ARG_VALUE'],
+      [
+        () => overlay.attach(web, { address, routes: [{ dst: '10.8.0.0/16', via: '10.0.0.1' }] }),
+        'ERR_INVALID_ARG_VALUE',
+      ],
+    ]);
+    expect(await stateOf(await openRtnl(name))).toEqual(untouched);
+    await overlay.attach(web, {
+      address: [address, 'fd00::2/64'],
+      gateway: ['fd00::1', '192.168.0.1'],
+      routes: [{ dst: '10.8.0.0/16', via: '192.168.0.3' }, { dst: '10.9.0.0/16' }, { dst: 'fd09::/32' }],
+    });
+    const routes = async (): Promise<string[]> => {
+      const { routes: all } = await stateOf(await openRtnl(netns));
+      return (all as { dst: string; gateway?: string }[]).map(({ dst, gateway = '' }) => `${dst} ${gateway}`).sort();
+    };
+    const given = [
+      '10.8.0.0/16 192.168.0.3',
+      '10.9.0.0/16 192.168.0.1',
+      '192.168.0.0/24 ',
+      'default 192.168.0.1',
+      'default fd00::1',
+      'fd00::/64 ',
+      'fd09::/32 fd00::1',
+    ];
+    expect(await routes()).toEqual(given);
+    // A second overlay's interface cannot have the default route as well.
+    const second = await Overlay.create({ name: stage().name(), vni: 43, address: '192.168.1.1/24', host });
+    onCleanup(() => second.close());
+    await dialogue([
+      [() => second.attach(web, { address: '192.168.1.2/24', ifname: 'eth1', gateway: '192.168.1.1' }), 'EEXIST'],
+      [() => second.attach(web, { address: '192.168.1.2/24', ifname: 'eth1' }), 'ok'],
+      [() => second.detach(web), 'ok'],
+    ]);
+    expect(await routes()).toEqual(given);
+    // What is asked for in so many words is done.
+    const other = `netns:${await stage().netns()}`;
+    await overlay.attach(other, { address: ['10.9.9.9/8', 'fd01::2/64'], anyAddress: true });
+  });
+
+  test('attach: names that are made of addresses do not collide', async () => {
+    const [host] = await stage().hosts();
+    const overlay = await Overlay.create({ name: stage().name(), vni: 42, host });
+    onCleanup(() => overlay.close());
+    // The last four bytes are Docker's and CNI's of one address. The others are a hash of IPv6 and an IPv4 alike.
+    const macs: string[] = [];
+    for (const [address, mac] of [
+      ['192.168.0.5/24', '02:42:0a:00:00:05'],
+      ['192.168.0.6/24', '0a:58:0a:00:00:05'],
+      ['192.168.0.7/24', '0a:58:0b:00:00:05'],
+      ['192.168.0.8/24', '02:42:c0:a8:00:09'],
+      ['192.168.0.9/24', undefined],
+    ] as const) {
+      macs.push((await overlay.attach(`netns:${await stage().netns()}`, { address, mac })).mac);
+    }
+    expect(macs.slice(0, 4)).toEqual([
+      '02:42:0a:00:00:05',
+      '0a:58:0a:00:00:05',
+      '0a:58:0b:00:00:05',
+      '02:42:c0:a8:00:09',
+    ]);
+    expect(macs[4]).toMatch(/^02:42:/);
+    expect(new Set(macs).size).toBe(5);
+    const attached = await overlay.endpoints();
+    expect(new Set(attached.map(({ veth }) => veth)).size).toBe(5);
+    await overlay.detach({ ip: '192.168.0.9' });
+    // The same hash for the same address.
+    const again = await overlay.attach(`netns:${await stage().netns()}`, { address: '192.168.0.9/24' });
+    expect(again.mac).toBe(macs[4]);
+  });
+
+  test('attach: one container several times', async () => {
+    const [host] = await stage().hosts();
+    const [overlay, second] = [
+      await Overlay.create({ name: stage().name(), vni: 42, host }),
+      await Overlay.create({ name: stage().name(), vni: 43, host }),
+    ];
+    onCleanup(
+      () => overlay.close(),
+      () => second.close(),
+    );
+    const web = `netns:${await stage().netns()}`;
+    await dialogue([
+      [() => overlay.attach(web, { address: '192.168.0.2/24' }), 'ok'],
+      [() => overlay.attach(web, { address: '192.168.0.3/24' }), 'EEXIST'],
+      [() => overlay.attach(web, { address: '192.168.0.3/24', ifname: 'eth1' }), 'ok'],
+      [() => second.attach(web, { address: '192.168.0.2/24' }), 'EEXIST'],
+      [() => second.attach(web, { address: '192.168.0.2/24', ifname: 'eth2' }), 'ok'],
+      [() => overlay.attach(web, { address: '192.168.0.4/24', ifname: 'sixteen-bytes-123' }), 'ERR_INVALID_ARG_VALUE'],
+      [() => overlay.detach(web), 'ENOTUNIQ'],
+      [() => overlay.detach({ ip: '192.168.0.2' }), 'ok'],
+      [() => overlay.detach(web), 'ok'],
+      [() => second.detach(web), 'ok'],
+    ]);
+  });
+
+  test('attach: ensured, what is the same is no error, what has died half-way is made again', async () => {
+    const [host] = await stage().hosts();
+    const name = stage().name();
+    const overlay = await Overlay.create({ name, vni: 42, address: '192.168.0.1/24', host });
+    onCleanup(() => overlay.close());
+    const [netns, db] = [await stage().netns(), await stage().netns()];
+    const web = `netns:${netns}`;
+    const ensured = { address: '192.168.0.2/24', ensure: true };
+    const first = await overlay.attach(web, ensured);
+    const inside = await openRtnl(netns);
+    const index = async (): Promise<unknown> => (await inside.links.list({ name: 'eth0' }))[0]?.index;
+    const made = await index();
+    expect(await overlay.attach(web, ensured)).toEqual(first);
+    await dialogue([
+      [() => overlay.attach(web, { ...ensured, mac: first.mac }), 'ok'],
+      [() => overlay.attach(web, { ...ensured, gateway: '192.168.0.1' }), 'ok'],
+      [() => overlay.attach(web, { ...ensured, gateway: '192.168.0.1' }), 'ok'],
+      [() => overlay.attach(web, { ...ensured, gateway: '192.168.0.9' }), 'EEXIST'],
+      [() => overlay.attach(web, { ...ensured, mac: '02:42:00:00:00:09' }), 'EEXIST'],
+      [() => overlay.attach(web, { ...ensured, address: '192.168.0.2/25' }), 'EEXIST'],
+      [() => overlay.attach(web, { ...ensured, ifname: 'eth1' }), 'EEXIST'],
+      [() => overlay.attach(`netns:${db}`, ensured), 'EEXIST'],
+      [() => overlay.attach(web, { address: '192.168.0.2/24' }), 'EEXIST'],
+    ]);
+    expect(await index()).toBe(made);
+    // Killed after its alias, and before: it may be ensured, or just attached.
+    await inside.links.set({ name: 'eth0', up: false });
+    expect(await overlay.attach(web, ensured)).toEqual(first);
+    expect(await index()).not.toBe(made);
+    const rtnl = await openRtnl(name);
+    await overlay.detach(web);
+    for (const mac of ['02:42:c0:a8:00:02', '02:42:00:00:00:77']) {
+      const veth = `ov${mac.replaceAll(':', '')}`;
+      await rtnl.links.add({ kind: 'veth', name: veth, peer: { name: 'eth0', mac, netns } });
+      await overlay.attach(web, { address: '192.168.0.2/24' });
+      expect((await rtnl.links.list({ kind: 'veth' })).map((link) => link.name)).toEqual([first.veth]);
+      await overlay.detach(web);
+    }
+    // At once, from many sides: one is made.
+    const all = await Promise.all(Array.from({ length: 8 }, () => overlay.attach(web, ensured)));
+    for (const each of all) expect(each).toEqual(first);
+    expect(await overlay.endpoints()).toEqual([first]);
   });
 
   test('a resolver answers, and packets cross', async () => {

@@ -1,9 +1,7 @@
-import { checkInterfaceName, unicastMac } from '../../address.js';
-import { resolveContainer } from '../../container.js';
-import { OvernsError } from '../../errors.js';
-import { type Endpoint, Overlay, openStore, Rtnl } from '../../index.js';
-import { givenAddresses } from '../attachments.js';
-import { list, option, optionOr, toggle } from '../flags.js';
+import { checkInterfaceName, unicastIp, unicastMac } from '../../address.js';
+import { checkAddresses, checkGateways, checkRoutes, containerNetwork, routeTarget } from '../../container-network.js';
+import { type ContainerRoute, Overlay, openStore } from '../../index.js';
+import { list, many, option, optionOr, toggle } from '../flags.js';
 import {
   cidr,
   containerArgument,
@@ -30,6 +28,17 @@ export const verb = defineVerb({
       (text, name) => checkInterfaceName(text, name),
       'eth0',
     ),
+    gateway: list(
+      'IP',
+      "the gateway of the container's default route: br0's address as a rule; none by default",
+      (text, name) => unicastIp(text, name),
+    ),
+    route: many(
+      'CIDR[,via IP]',
+      'a further route through the interface, by way of another gateway if that is given',
+      (text, name) => readRoute(text, name),
+    ),
+    'any-address': toggle("take an address that br0's own speak against, such as one outside its network"),
     store: option('URL', `publish it: ${STORE_HELP}`, storeUrl),
     host: hostFlag,
     docker: dockerFlag,
@@ -43,34 +52,42 @@ export const verb = defineVerb({
     ],
   ],
   streams: false,
-  check: ({ flags: { address } }) => refuseDuplicates(address, '--address'),
+  check({ flags: { address, gateway, route } }) {
+    refuseDuplicates(address, '--address');
+    containerNetwork(
+      checkAddresses(address, '--address'),
+      checkGateways(gateway, '--gateway'),
+      checkRoutes(route, '--route'),
+    );
+  },
   async run({ args: [name = '', container = ''], flags }, { signal, out, json }) {
-    const { address, mac, ifname, host } = flags;
+    const { address, mac, ifname, gateway, route: routes, host } = flags;
     await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
     await using store = flags.store === undefined ? null : await openStore(flags.store, { signal });
-    let endpoint: Endpoint;
+    const options = {
+      address,
+      ifname,
+      mac,
+      gateway,
+      routes,
+      anyAddress: flags['any-address'],
+      store: store ?? undefined,
+      signal,
+    };
     let attached = true;
-    try {
-      endpoint = await overlay.attach(container, {
-        address,
-        ifname,
-        signal,
-        ...(mac === undefined ? {} : { mac }),
-        ...(store === null ? {} : { store }),
-      });
-    } catch (error) {
-      if (!flags.ensure || (error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const endpoint = await overlay.attach(container, options).catch((error: NodeJS.ErrnoException) => {
+      if (!flags.ensure || error.code !== 'EEXIST') throw error;
       attached = false;
-      endpoint = await sameEndpoint(overlay, container, { address, mac, ifname }, error as Error, signal);
-      await store?.publish(endpoint, { overlay: name, vni: overlay.vni, signal });
-    }
+      return overlay.attach(container, { ...options, ensure: true });
+    });
     const published = store !== null;
-    if (json)
-      await out.json({ overlay: name, container, ifname, addresses: address, ...endpoint, attached, published });
+    if (json) await out.json({ overlay: name, ...endpoint, gateway, routes, attached, published });
     else {
       await out.lines([
         `${attached ? `attached ${container} to` : `${container} is attached already to`} overlay ${name}: ` +
           `${ifname} ${address.join(' ')} ${endpoint.mac}, vtep ${endpoint.vtep}`,
+        ...gateway.map((ip) => `  default via ${ip}`),
+        ...routes.map(({ dst, via }) => `  ${dst}${via === undefined ? '' : ` via ${via}`}`),
         ...(published ? ['  published in the store'] : []),
       ]);
     }
@@ -78,38 +95,9 @@ export const verb = defineVerb({
   },
 });
 
-/** The endpoint that stands in the way, if it is the one that was asked for; else the error that it caused. */
-async function sameEndpoint(
-  overlay: Overlay,
-  container: string,
-  wanted: { readonly address: readonly string[]; readonly mac: string | undefined; readonly ifname: string },
-  error: Error,
-  signal: AbortSignal,
-): Promise<Endpoint> {
-  const ips = wanted.address.map((address) => address.replace(/\/.*/, ''));
-  const endpoint = (await overlay.endpoints({ signal })).find((each) => each.ips.includes(ips[0] as string));
-  if (endpoint === undefined) throw error;
-  const { path } = await resolveContainer(container, { signal });
-  await using rtnl = await Rtnl.open({ netns: { path }, signal });
-  const link = (await rtnl.links.list({ name: wanted.ifname }, { signal }))[0];
-  const differences: string[] = [];
-  if (link?.mac !== endpoint.mac) differences.push(`its ${ips[0]} belongs to another container`);
-  else {
-    const listed = await rtnl.addresses.list({ link: wanted.ifname }, { signal });
-    const own = givenAddresses(listed, wanted.address);
-    if (own.join(' ') !== [...wanted.address].sort().join(' ')) {
-      differences.push(`${wanted.ifname} has ${own.join(' ') || 'no address'}`);
-    }
-    if (wanted.mac !== undefined && wanted.mac !== endpoint.mac)
-      differences.push(`mac ${endpoint.mac} instead of ${wanted.mac}`);
-  }
-  if (differences.length === 0) return endpoint;
-  throw new OvernsError(
-    'EEXIST',
-    `${container} is attached to overlay ${overlay.name}, but not in the same way: ${differences.join(', ')}`,
-    {
-      hint: `\`overns detach ${overlay.name} --address ${ips[0]}\` removes what is there`,
-      cause: error,
-    },
-  );
+/** `10.8.0.0/16`, `10.8.0.0/16,via 192.168.0.254`, `10.8.0.0/16 via 192.168.0.254`, or `default` instead of a network. */
+function readRoute(text: string, name: string): ContainerRoute {
+  const [, dst = '', via] = /^([^\s,]*)(?:(?:\s*,\s*|\s+)(?:via\s+)?(.*))?$/s.exec(text) ?? [];
+  const target = routeTarget(dst, name);
+  return via === undefined ? { dst: target } : { dst: target, via: unicastIp(via, name) };
 }

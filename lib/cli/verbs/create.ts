@@ -1,7 +1,7 @@
 import { checkMtu, checkPort, checkVni, VXLAN_PORT, vtepIp } from '../../address.js';
+import { givenAddresses } from '../../attach.js';
 import { OvernsError } from '../../errors.js';
 import { Overlay, Rtnl } from '../../index.js';
-import { givenAddresses } from '../attachments.js';
 import { list, needed, option, optionOr, toggle, whole } from '../flags.js';
 import { cidr, hostFlag, overlayArgument, refuseDuplicates } from '../kinds.js';
 import { defineVerb } from '../verb.js';
@@ -108,7 +108,10 @@ async function refuseDifferences(overlay: Overlay, wanted: Wanted, signal: Abort
   compare('mtu', overlay.mtu, wanted.mtu === 'auto' ? undefined : wanted.mtu);
   await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal });
   const listed = await rtnl.addresses.list({ link: 'br0' }, { signal });
-  const own = givenAddresses(listed, wanted.addresses);
+  const own = givenAddresses(
+    listed.map(({ address }) => address),
+    wanted.addresses,
+  );
   compare('address', own.join(' ') || 'none', [...wanted.addresses].sort().join(' ') || 'none');
   if (differences.length > 0) {
     throw new OvernsError('EEXIST', `overlay ${overlay.name} exists, but is not the same: ${differences.join(', ')}`, {

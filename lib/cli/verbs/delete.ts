@@ -1,5 +1,4 @@
 import { Overlay } from '../../index.js';
-import { attachments } from '../attachments.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { printable } from '../output.js';
 import { defineVerb } from '../verb.js';
@@ -17,7 +16,7 @@ export const verb = defineVerb({
     // Deleting closes it as well; closing twice is fine.
     await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
     const { vni } = overlay;
-    const attached = await attachments(overlay, signal);
+    const attached = await overlay.endpoints({ signal });
     await overlay.delete({ signal });
     if (json) await out.json({ overlay: name, vni, deleted: true, endpoints: attached });
     else {

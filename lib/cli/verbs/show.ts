@@ -1,6 +1,6 @@
-import { Overlay, type OverlayInfo, type ResolverStats, Rtnl } from '../../index.js';
+import { givenAddresses } from '../../attach.js';
+import { type Attachment, Overlay, type OverlayInfo, type ResolverStats, Rtnl } from '../../index.js';
 import { queryResolver } from '../../resolver.js';
-import { type Attachment, attachments, givenAddresses } from '../attachments.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { printable, table } from '../output.js';
 import { defineVerb } from '../verb.js';
@@ -51,7 +51,7 @@ export const verb = defineVerb({
     await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
     await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal });
     const [endpoints, addresses, neighbors, fdb, resolver] = await Promise.all([
-      attachments(overlay, signal),
+      overlay.endpoints({ signal }),
       rtnl.addresses.list({ link: 'br0' }, { signal }),
       rtnl.neighbors.list({ link: LINK }, { signal }),
       rtnl.fdb.list({ link: LINK }, { signal }),
@@ -64,7 +64,7 @@ export const verb = defineVerb({
       vtep: overlay.vtep,
       port: overlay.port,
       mtu: overlay.mtu,
-      addresses: givenAddresses(addresses),
+      addresses: givenAddresses(addresses.map(({ address }) => address)),
       endpoints,
       // As `ip neighbor` leaves them out: what needs no resolution, such as multicast.
       neighbors: neighbors.filter(({ state }) => state !== 'noarp'),
@@ -101,8 +101,8 @@ function describe({
     ...section(
       'Endpoints',
       rows(
-        ['IP', 'MAC', 'VTEP', 'CONTAINER'],
-        endpoints.map((each) => [each.ips.join(' '), each.mac, each.vtep, each.container]),
+        ['IP', 'MAC', 'VTEP', 'CONTAINER', 'INTERFACE'],
+        endpoints.map((each) => [each.ips.join(' '), each.mac, each.vtep, each.container, each.ifname]),
       ),
     ),
     ...section(
