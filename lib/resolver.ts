@@ -11,6 +11,7 @@ import {
   type ControlServer,
   serveControl,
 } from './control.js';
+import { counters, noStats, type ResolverStats } from './counters.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { errnoName } from './kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from './native.js';
@@ -18,6 +19,7 @@ import { netnsPath } from './netns.js';
 import { boolean, checkObject, checkOptions, integer, type Shape, type Values } from './options.js';
 import type { Overlay } from './overlay.js';
 import { type ReactorClient, ReactorLease } from './reactor.js';
+import { Standing } from './standing.js';
 import { isScoped, scopeOf, sharedScope } from './store/index.js';
 import { type BoundedQueue, createSubscription, queueOptions } from './subscription.js';
 import type {
@@ -26,10 +28,10 @@ import type {
   Change,
   Endpoint,
   Miss,
+  OverlayStatus,
   Query,
   QueueOptions,
   ResolverEvent,
-  ResolverStats,
   Store,
   Subscription,
   WatchOptions,
@@ -39,6 +41,9 @@ import type {
 /** Every event of every resolver, for observers that do not hold one. */
 const eventChannel = channel('overns:resolver:event');
 
+/** What is heard even when nobody listens: who asks later is told of it. */
+const ALWAYS_WANTED = EVENT_BITS['overlay-lost'] | EVENT_BITS['overlay-back'];
+
 const KINDS = [
   'resolved',
   'unresolved',
@@ -47,6 +52,7 @@ const KINDS = [
   'overflow',
   'store-down',
   'store-up',
+  'punt-off',
   'overlay-lost',
   'overlay-back',
 ] as const satisfies readonly ResolverEvent['kind'][];
@@ -107,6 +113,8 @@ function checkServings(value: unknown, name: string): readonly Serving[] {
 interface Listener {
   readonly kinds: ReadonlySet<Kind>;
   readonly tell: (events: readonly ResolverEvent[]) => void;
+  /** Once it has been told what holds. */
+  joined: boolean;
 }
 
 interface Settled {
@@ -244,7 +252,7 @@ export class Resolver implements AsyncDisposable {
       if (other.scope === scope && other.where.vni !== where.vni) throw sharedScope(other.where, where);
     }
     const served: Served = new Served(overlay, given, scope, this.#timing, this.#lease, {
-      tell: (events) => this.#tell(events),
+      tell: (events) => this.#tell(events, served),
       control: (request, peer): Promise<ControlAnswer> => this.#control(served, request, peer),
       otherNetwork: () => this.#otherNetwork(served),
     });
@@ -276,9 +284,7 @@ export class Resolver implements AsyncDisposable {
    * ```
    */
   async remove(overlay: Overlay | string): Promise<void> {
-    const name = overlay !== null && typeof overlay === 'object' ? overlay.name : overlay;
-    if (typeof name !== 'string') throw invalidType('overlay', overlay, 'an Overlay or its name');
-    const served = this.#served.get(name);
+    const served = this.#served.get(nameOf(overlay));
     if (served) await this.#drop(served);
   }
 
@@ -288,7 +294,9 @@ export class Resolver implements AsyncDisposable {
     await served.stop();
     // Once: a second that drops it finds it gone.
     if (!this.#leaving.delete(served)) return;
-    for (const [key, value] of Object.entries(served.stats())) this.#past[key] = (this.#past[key] ?? 0) + value;
+    for (const [key, value] of Object.entries(served.stats())) {
+      if (counters[key as keyof ResolverStats]?.type === 'counter') this.#past[key] = (this.#past[key] ?? 0) + value;
+    }
   }
 
   /** An overlay of another VNI that is served from the same store. */
@@ -327,7 +335,7 @@ export class Resolver implements AsyncDisposable {
     return createSubscription<ResolverEvent>(
       queue,
       (queue) => {
-        const listener: Listener = { kinds, tell: (events) => void queue.pushAll(events) };
+        const listener: Listener = { kinds, tell: (events) => void queue.pushAll(events), joined: false };
         this.#queues.add(queue);
         this.#listen(listener);
         return () => {
@@ -359,6 +367,7 @@ export class Resolver implements AsyncDisposable {
     if (typeof fn !== 'function') throw invalidType('fn', fn, 'a function');
     const listener: Listener = {
       kinds,
+      joined: false,
       tell: (events) => {
         for (const event of events) {
           try {
@@ -384,6 +393,14 @@ export class Resolver implements AsyncDisposable {
   #listen(listener: Listener): void {
     this.#listeners.add(listener);
     this.#rewant();
+    // Not before this call has returned, and behind what is being told already, which may end a state.
+    queueMicrotask(() => {
+      if (!this.#listeners.has(listener)) return;
+      const held = [...this.#served.values()].flatMap(({ standing }) => standing.events());
+      const wanted = held.filter(({ kind }) => listener.kinds.has(kind));
+      if (wanted.length > 0) listener.tell(wanted);
+      listener.joined = true;
+    });
   }
 
   #unlisten(listener: Listener): void {
@@ -405,9 +422,11 @@ export class Resolver implements AsyncDisposable {
     for (const served of this.#served.values()) served.want(mask);
   }
 
-  #tell(events: readonly ResolverEvent[]): void {
+  #tell(events: readonly ResolverEvent[], { standing }: Served): void {
+    for (const event of events) standing.note(event);
     if (eventChannel.hasSubscribers) for (const event of events) eventChannel.publish(event);
-    for (const { kinds, tell } of this.#listeners) {
+    for (const { kinds, tell, joined } of this.#listeners) {
+      if (!joined) continue;
       const wanted = kinds.size === KINDS.length ? events : events.filter((event) => kinds.has(event.kind));
       if (wanted.length > 0) tell(wanted);
     }
@@ -419,12 +438,12 @@ export class Resolver implements AsyncDisposable {
         served.tellMisses(peer);
         return { ok: true, pid: process.pid };
       case 'stats':
-        return { ok: true, pid: process.pid, ...served.where, stats: served.stats() };
+        return { ok: true, pid: process.pid, ...served.where, stats: served.stats(), status: served.told() };
       case 'deleted':
       case 'release': {
         // Who asked learns it from the end of the connection: by then the overlay has been let go.
         const last = this.#served.size === 1;
-        this.#tell([{ ...served.where, atNs: process.hrtime.bigint(), kind: 'overlay-lost' }]);
+        this.#tell([{ ...served.where, atNs: process.hrtime.bigint(), kind: 'overlay-lost' }], served);
         await this.#drop(served);
         if (last && request.op === 'release') queueMicrotask(() => void this.close());
         return { ok: true, pid: process.pid };
@@ -435,7 +454,8 @@ export class Resolver implements AsyncDisposable {
   }
 
   /**
-   * Counters of all overlays together, since the start.
+   * What has been counted: of one overlay since it is served, else of all together since the start.
+   * @throws OvernsError `ENOENT` (this resolver does not serve that overlay)
    * @example
    * ```ts
    * import { Overlay, Resolver } from 'overns';
@@ -445,22 +465,39 @@ export class Resolver implements AsyncDisposable {
    * await using resolver = await Resolver.start({ overlays: [overlay], store });
    * const { answers, rejected, overruns } = resolver.stats();
    * console.log(answers, rejected, overruns); // 0 0 0
+   * console.log(resolver.stats('blue').endpoints); // 0
    * ```
    */
-  stats(): ResolverStats {
-    const sum: Record<string, number> = {
-      misses: 0,
-      answers: 0,
-      coalesced: 0,
-      negative: 0,
-      rejected: 0,
-      overruns: 0,
-      ...this.#past,
-    };
-    for (const served of new Set([...this.#served.values(), ...this.#leaving])) {
-      for (const [key, value] of Object.entries(served.stats())) sum[key] = (sum[key] ?? 0) + value;
+  stats(overlay?: Overlay | string): ResolverStats {
+    const sum = noStats();
+    if (overlay !== undefined) {
+      const name = nameOf(overlay);
+      const served = this.#served.get(name);
+      if (served) return { ...sum, ...served.stats() };
+      throw new OvernsError('ENOENT', `overlay "${name}" is not served by this resolver`, { hint: 'add() it' });
     }
-    return sum as unknown as ResolverStats;
+    const add = (counted: Readonly<Record<string, number>>): void => {
+      for (const [key, value] of Object.entries(counted)) sum[key as keyof ResolverStats] += value;
+    };
+    add(this.#past);
+    for (const served of new Set([...this.#served.values(), ...this.#leaving])) add(served.stats());
+    return sum;
+  }
+
+  /**
+   * How each overlay is served now: whether its store can be used, whether packets are caught, what it has counted.
+   * @example
+   * ```ts
+   * import { Overlay, Resolver } from 'overns';
+   *
+   * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:09', vtep: '10.0.0.11' }) };
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using resolver = await Resolver.start({ overlays: [overlay], store });
+   * for (const { overlay, store, error } of resolver.overlays()) console.log(overlay, store, error); // blue up undefined
+   * ```
+   */
+  overlays(): readonly OverlayStatus[] {
+    return Array.from(this.#served.values(), (served) => served.status());
   }
 
   /**
@@ -530,6 +567,12 @@ export class Resolver implements AsyncDisposable {
 
 const ALL_KINDS: ReadonlySet<Kind> = new Set(KINDS);
 
+function nameOf(overlay: Overlay | string): string {
+  const name = overlay !== null && typeof overlay === 'object' ? overlay.name : overlay;
+  if (typeof name !== 'string') throw invalidType('overlay', overlay, 'an Overlay or its name');
+  return name;
+}
+
 function checkKinds(kinds: unknown, name: string): ReadonlySet<Kind> {
   if (!Array.isArray(kinds)) throw invalidType(name, kinds, 'an array');
   for (const kind of kinds) if (!KINDS.includes(kind)) throw invalidArgument(name, kind, `one of ${KINDS.join(', ')}`);
@@ -567,8 +610,7 @@ class Served implements ReactorClient {
   readonly #stop = new AbortController();
   /** Errors of lookups, until the thread has told what became of the miss. */
   readonly #errors = new Map<number, Error>();
-  /** Why packets for an unknown MAC are lost until its answer; undefined when none is. */
-  noPunt: string | undefined;
+  readonly standing = new Standing();
   /** What the thread knows the overlay by, from before it is added: news of it may come before add() has settled. */
   readonly #id: number;
   #added = false;
@@ -619,7 +661,9 @@ class Served implements ReactorClient {
         this,
       );
       this.#added = true;
-      this.noPunt = typeof hostNetns === 'string' ? added.noPunt : hostNetns.message;
+      this.want(this.#wanted);
+      const reason = typeof hostNetns === 'string' ? added.noPunt : hostNetns.message;
+      if (reason !== undefined) this.#emit({ kind: 'punt-off', reason });
     } catch (error) {
       throw failedToServe(error, this.where.overlay);
     }
@@ -685,6 +729,16 @@ class Served implements ReactorClient {
     this.#control?.unref();
   }
 
+  status(): OverlayStatus {
+    return { ...this.where, ...this.standing.status(), stats: { ...noStats(), ...this.stats() } };
+  }
+
+  /** The status as other processes are told of it. */
+  told(): object {
+    const { error, ...status } = this.standing.status();
+    return { ...status, ...(error && { error: error.message }) };
+  }
+
   stats(): Record<string, number> {
     return this.#added ? this.#lease.thread.stats(this.#id) : this.#counted;
   }
@@ -692,7 +746,7 @@ class Served implements ReactorClient {
   want(mask: number): void {
     this.#wanted = mask;
     const misses = this.#missPeers.size > 0 ? EVENT_BITS.miss : 0;
-    this.#lease.thread.want(this.#id, mask | misses);
+    this.#lease.thread.want(this.#id, mask | misses | ALWAYS_WANTED);
     if ((mask & EVENT_BITS.unresolved) === 0) this.#errors.clear();
   }
 
@@ -729,7 +783,12 @@ class Served implements ReactorClient {
     queueMicrotask(() => this.#owner.tell(events));
   }
 
-  #emit(event: { kind: 'overflow'; dropped: number } | { kind: 'store-down' | 'store-up'; error?: Error }): void {
+  #emit(
+    event:
+      | { kind: 'overflow'; dropped: number }
+      | { kind: 'store-down' | 'store-up'; error?: Error }
+      | { kind: 'punt-off'; reason: string },
+  ): void {
     this.#tell([{ ...this.where, atNs: process.hrtime.bigint(), ...event }]);
   }
 
@@ -893,6 +952,7 @@ class Served implements ReactorClient {
   }
 
   #down(error: Error): void {
+    this.standing.error = error;
     if (this.#storeDown || this.#stop.signal.aborted) return;
     this.#storeDown = true;
     this.#lease.thread.storeDown(this.#id, true);

@@ -3,6 +3,8 @@
  * resolver events. Addresses are canonical strings: IPv4 dotted, IPv6 in RFC 5952 form, MAC in lower case.
  */
 
+import type { ResolverStats } from './counters.js';
+
 /**
  * A network namespace: a name in /run/netns, an absolute path to an nsfs file, or a process.
  * @example
@@ -277,7 +279,8 @@ export interface OwnedStore extends Store, AsyncDisposable {
 }
 
 /**
- * What a resolver tells.
+ * What a resolver tells. `store-down`, `punt-off` and `overlay-lost` hold until they are taken back: who listens from then
+ * on is told of them first, with the time when it happened.
  * @example
  * ```ts
  * import type { ResolverEvent } from 'overns';
@@ -316,33 +319,37 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
     /** The store cannot be used; what is known is served on. */
     | { readonly kind: 'store-down'; readonly error?: Error }
     | { readonly kind: 'store-up'; readonly error?: Error }
+    /** Packets for a MAC that the kernel has no VTEP for are lost until they are answered, since nothing catches them. */
+    | { readonly kind: 'punt-off'; readonly reason: string }
     /** vxlan1 has been removed, or the overlay is served by another resolver. */
     | { readonly kind: 'overlay-lost' }
     | { readonly kind: 'overlay-back' }
   );
 
 /**
- * Counters since the resolver started; the keys are also the metric names.
+ * How an overlay is served.
  * @example
  * ```ts
- * import type { ResolverStats } from 'overns';
+ * import type { OverlayStatus } from 'overns';
  *
- * const share = ({ answers, misses }: ResolverStats): number => (misses === 0 ? 1 : answers / misses);
- * const stats = { misses: 4, answers: 3, coalesced: 0, negative: 1, rejected: 0, overruns: 0 };
- * console.log(share(stats)); // 0.75
+ * const healthy = ({ store, punt, lost }: OverlayStatus): boolean => store === 'up' && punt && !lost;
+ * console.log(healthy.length); // 1
  * ```
  */
-export interface ResolverStats {
-  /** Misses read from the kernel. */
-  readonly misses: number;
-  /** Misses answered by programming the kernel. */
-  readonly answers: number;
-  /** Misses that joined a lookup already under way. */
-  readonly coalesced: number;
-  /** Misses answered "absent" from the negative cache, without a lookup. */
-  readonly negative: number;
-  /** Answers that could not be used. */
-  readonly rejected: number;
-  /** Times the kernel dropped misses because the receive buffer was full. */
-  readonly overruns: number;
+export interface OverlayStatus extends Where {
+  /** `down` from its first failure to the next thing that it answers; `up` also where nothing was asked yet. */
+  readonly store: 'up' | 'down';
+  /** Since when the store is up or down. */
+  readonly since: Date;
+  /** What the store said last, while it is down. */
+  readonly error?: Error;
+  /** Whether packets are caught that go to a MAC which the kernel has no VTEP for; else they are lost until its answer. */
+  readonly punt: boolean;
+  /** Why they are not. */
+  readonly noPunt?: string;
+  /** True while vxlan1 is gone. */
+  readonly lost: boolean;
+  /** Since when it is gone. */
+  readonly lostSince?: Date;
+  readonly stats: ResolverStats;
 }

@@ -122,6 +122,7 @@ export function record(resolver: Resolver, wanted: (event: ResolverEvent) => boo
     'overflow',
     'store-down',
     'store-up',
+    'punt-off',
     'overlay-lost',
     'overlay-back',
   ] as const;

@@ -1,9 +1,11 @@
 /** The resolver without a kernel: its lifecycle, and stores that fail in every way. */
+import { getEventListeners } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { describe, expect, test } from 'vitest';
 import {
   type Answer,
   type Change,
+  counters,
   Overlay,
   openStore,
   type Query,
@@ -234,6 +236,128 @@ describe('lifecycle', () => {
     await expect(Resolver.start({ overlays: [overlay, red], store })).rejects.toMatchObject({ code: 'OVERNS_SCOPE' });
     await using resolver = await Resolver.start({ overlays: [overlay, blue2], store });
     expect(resolver.stats().misses).toBe(0);
+  });
+});
+
+describe('state', () => {
+  const down = new Error('no route to the database');
+  /** A store that is down until it is told otherwise. */
+  const brittle = () => {
+    const state = { up: false, error: down };
+    const store: Store = {
+      lookup: () => null,
+      async *watch({ signal }): AsyncGenerator<Change> {
+        if (!state.up) throw state.error;
+        yield { kind: 'reset', endpoints: [], index: 1n };
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+      },
+    };
+    return { state, store };
+  };
+
+  test('a store that is down at start is told to whoever listens or asks later, and no more once it is up', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const { state, store } = brittle();
+    const before = new Date();
+    await using resolver = await Resolver.start({ overlays: [overlay], store });
+    const where = { overlay: 'blue', vni: 42 };
+    expect(resolver.overlays()).toMatchObject([{ ...where, store: 'down', error: down, punt: true, lost: false }]);
+    expect(resolver.overlays()[0]?.since.getTime()).toBeGreaterThanOrEqual(before.getTime());
+    const events = resolver.events();
+    const first = await events.next();
+    expect(first.value).toMatchObject({ ...where, kind: 'store-down', error: down });
+    const heard: string[] = [];
+    using _on = resolver.on('store-down', ({ kind }) => void heard.push(kind));
+    expect(heard).toEqual([]); // not within the call
+    await until(() => heard.length > 0, 'the state');
+    // One that wants other kinds, and one that has gone by then, are told nothing.
+    const up = resolver.events({ kinds: ['store-up'] });
+    await resolver.events({ kinds: ['store-down'] }).return?.();
+    // What it says last is what is known of it.
+    state.error = new Error('access denied');
+    await until(() => resolver.overlays()[0]?.error === state.error, 'the last word');
+    state.up = true;
+    expect((await up.next()).value).toMatchObject({ ...where, kind: 'store-up' });
+    expect((await events.next()).value).toMatchObject({ kind: 'store-up' });
+    expect(resolver.overlays()).toMatchObject([{ store: 'up' }]);
+    expect(resolver.overlays()[0]).not.toHaveProperty('error');
+    expect(heard).toEqual(['store-down']);
+    const late = record(resolver);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    expect(late).toEqual([]);
+  });
+
+  test('an overlay without a punt says why', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using rtnl = await Rtnl.open();
+    await rtnl.links.set({ name: 'lo', up: false });
+    await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null } });
+    await until(() => resolver.overlays()[0]?.punt === false, 'the state');
+    const [status] = resolver.overlays();
+    expect(status?.noPunt).toMatch(/lo is down/);
+    const seen = record(resolver);
+    await until(() => seen.length > 0, 'the event');
+    expect(seen).toMatchObject([{ kind: 'punt-off', overlay: 'blue', reason: status?.noPunt }]);
+  });
+
+  test('an overlay that is lost, though nobody listened; and one that is back', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null } });
+    await using rtnl = await Rtnl.open({ netns: 'blue' });
+    await rtnl.links.delete({ name: 'vxlan1' });
+    await until(() => resolver.overlays()[0]?.lost, 'the loss');
+    expect(resolver.overlays()[0]?.lostSince).toBeInstanceOf(Date);
+    const seen = record(resolver);
+    await until(() => seen.length > 0, 'the event');
+    expect(seen).toMatchObject([{ kind: 'overlay-lost', overlay: 'blue' }]);
+    await rtnl.links.add({ kind: 'vxlan', name: 'vxlan1', vni: 42, master: 'br0', local: '10.0.0.10', up: true });
+    await until(() => !resolver.overlays()[0]?.lost, 'the return');
+    expect(resolver.overlays()[0]).not.toHaveProperty('lostSince');
+  });
+
+  test('counters: all of them, by overlay, and a gauge is not kept of one that has gone', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using other = await Overlay.create({ name: 'other', vni: 42, port: 4790 });
+    await using resolver = await Resolver.start({ overlays: [overlay, other], store: { lookup: () => REMOTE } });
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    expect(Object.keys(resolver.stats())).toEqual(Object.keys(counters));
+    expect(resolver.stats('blue')).toMatchObject({ misses: 1, answers: 1, endpoints: 1 });
+    expect(resolver.stats(other)).toMatchObject({ misses: 0, endpoints: 0 });
+    expect(() => resolver.stats('red')).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+    expect(resolver.overlays().map(({ overlay: name, stats }) => [name, stats.misses])).toEqual([
+      ['blue', 1],
+      ['other', 0],
+    ]);
+    await resolver.remove('blue');
+    expect(resolver.stats()).toMatchObject({ misses: 1, answers: 1, endpoints: 0 });
+  });
+
+  test('a watch that is tried again and again leaves nothing on the overlay’s signal', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    let signal: AbortSignal | undefined;
+    let tries = 0;
+    const store: Store = {
+      lookup: () => null,
+      // biome-ignore lint/correctness/useYield: it fails
+      watch: async function* (options) {
+        signal = options.signal;
+        tries++;
+        throw down;
+      },
+    };
+    await using _resolver = await Resolver.start({ overlays: [overlay], store });
+    await until(() => tries > 3, 'some tries');
+    expect(getEventListeners(signal as AbortSignal, 'abort').length).toBeLessThanOrEqual(1);
   });
 });
 
