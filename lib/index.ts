@@ -1,7 +1,7 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
-export { type Counter, counters, type ResolverStats } from './counters.js';
 export type { Attachment } from './attachment.js';
 export type { ContainerRoute } from './container-network.js';
+export { type Counter, counters, type ResolverStats } from './counters.js';
 export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './errors.js';
 export { type IdentityKind, identityOf } from './identity.js';
 export type {
