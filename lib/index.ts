@@ -42,6 +42,7 @@ export {
   type LinkTable,
   type NeighborTable,
   type ReadOnlyTable,
+  type RouteTable,
   Rtnl,
   type Table,
 } from './rtnl.js';

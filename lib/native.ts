@@ -58,6 +58,8 @@ export interface NativeRtnl {
     table: Exclude<TableName, 'neighbor' | 'fdb'> | ViewName,
     filter: Readonly<Record<string, unknown>>,
   ): Promise<Record<string, unknown>[] & Interruptible>;
+  /** The one route that the kernel chooses (RTM_GETROUTE without a dump). */
+  route(query: Readonly<Record<string, unknown>>): Promise<Record<string, unknown>>;
   /** A bulk deletion of FDB entries (NLM_F_BULK). */
   flush(filter: Readonly<Record<string, unknown>>): Promise<void>;
   /** The id by which this namespace knows the one at `path`, or -1 (RTM_GETNSID). */

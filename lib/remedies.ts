@@ -56,6 +56,7 @@ export interface Refused {
 
 /** What to do about a refusal, or undefined when nothing is known beyond the kernel's own words. */
 export function remedyFor(refused: Refused, machine: Machine = REAL): string | undefined {
+  if (refused.op === 'get' && refused.table === 'route') return noRoute(refused);
   switch (refused.code) {
     case 'EPERM':
     case 'EACCES':
@@ -133,6 +134,32 @@ function noDevice({ failure, table, netns, request = {} }: Refused): string {
     return table === 'route' ? 'name the link or a gateway that a link leads to' : 'name a link that exists there';
   }
   return `there is no link ${JSON.stringify(name)} in ${netns ?? 'this network namespace'}: \`ip link\` shows what there is`;
+}
+
+/** What routing refuses: its own verdicts, some of them under codes that mean something else everywhere else. */
+function noRoute(refused: Refused): string | undefined {
+  const dst = words(refused.request?.dst);
+  const source = words(refused.request?.source);
+  const covers = (type: string): string =>
+    `a rule or route of type ${type} is for ${dst}: \`ip rule\` and \`ip route\` show it`;
+  switch (refused.code) {
+    case 'ENETUNREACH':
+      return source === undefined
+        ? `no route leads to ${dst}: \`ip route\` shows those there are`
+        : `no route leads from ${source} to ${dst}, or ${source} is no address of this namespace: \`ip rule\` and \`ip route\` show what there is`;
+    case 'EHOSTUNREACH':
+      return refused.request?.inputLink === undefined
+        ? covers('unreachable')
+        : `this namespace does not forward (net.ipv4.ip_forward), or ${covers('unreachable')}`;
+    case 'EACCES':
+      return covers('prohibit');
+    case 'EINVAL':
+      return refused.failure.kernelMessage === undefined ? covers('blackhole') : undefined;
+    case 'ENODEV':
+      return noDevice(refused);
+    default:
+      return undefined;
+  }
 }
 
 function noEntry({ failure, table, request = {} }: Refused): string {

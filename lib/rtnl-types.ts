@@ -817,6 +817,58 @@ export interface Route {
 }
 
 /**
+ * A packet, as far as routing goes by it. What is absent is left open, as a socket leaves it open.
+ * @example
+ * ```ts
+ * import type { RouteQuery } from 'overns';
+ *
+ * const vxlan: RouteQuery = { dst: '10.0.0.11', source: '10.0.0.10', ipProtocol: 17, destinationPort: 4789 };
+ * console.log(vxlan.ipProtocol); // 17
+ * ```
+ */
+export interface RouteQuery {
+  /** An address, without a prefix length. */
+  readonly dst: string;
+  /** Where the packet comes from: an address of this namespace, unless it has come in through `inputLink`. */
+  readonly source?: string | undefined;
+  /** The link it is bound to leave through (SO_BINDTODEVICE); of a VRF its device. */
+  readonly link?: string | undefined;
+  /** The link it has come in through, to be forwarded. IPv4 takes it with a source. */
+  readonly inputLink?: string | undefined;
+  /** SO_MARK, 0 to 2^32-1. */
+  readonly mark?: number | undefined;
+  /** 0 to 255, in IPv4 a multiple of 4; IPv6's traffic class. */
+  readonly tos?: number | undefined;
+  /** The user that sends it, 0 to 2^32-1. Default: the caller's. */
+  readonly uid?: number | undefined;
+  /** IPPROTO_*: 6 = TCP, 17 = UDP; those and ICMP only. */
+  readonly ipProtocol?: number | undefined;
+  /** 1 to 65535. */
+  readonly sourcePort?: number | undefined;
+  /** 1 to 65535. */
+  readonly destinationPort?: number | undefined;
+  /** The route as it stands in its table, all its ways included, instead of the one packet's way. Default false. */
+  readonly match?: boolean | undefined;
+}
+
+/**
+ * The way of a packet: `dst` is its address, `source` the address it would be sent from, `gateway` and `link` where it
+ * goes, `metrics.mtu` the route's own MTU or what path MTU discovery has found.
+ * @example
+ * ```ts
+ * import type { RouteAnswer } from 'overns';
+ *
+ * const ours = ({ type }: RouteAnswer): boolean => type === 'local';
+ * console.log(ours({ dst: '127.0.0.1/32', type: 'local' })); // true
+ * ```
+ */
+export interface RouteAnswer extends Route {
+  readonly inputLink?: string;
+  readonly mark?: number;
+  readonly uid?: number;
+}
+
+/**
  * A rule of policy routing (FRA_*), as listed.
  * @example
  * ```ts

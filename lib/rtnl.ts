@@ -9,7 +9,7 @@ import { type InNetns, type MonitorOptions, monitorOptions, type RtnlEvent, type
 import { type MonitorSource, monitorNamespaces } from './monitors.js';
 import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
 import { netnsLabel, netnsPath, netnsReference } from './netns.js';
-import { checkOptions, type Shape, signalOf } from './options.js';
+import { checkNames, checkObject, checkOptions, type Shape, signalOf } from './options.js';
 import type {
   Address,
   AnyLinkSpec,
@@ -23,6 +23,8 @@ import type {
   Nexthop,
   PeerSpec,
   Route,
+  RouteAnswer,
+  RouteQuery,
   Rule,
 } from './rtnl-types.js';
 import type { Cancel, NetnsRef, Subscription } from './types.js';
@@ -165,6 +167,39 @@ export interface FdbTable extends Table<FdbEntry> {
    * @throws NetlinkError `EOPNOTSUPP` or `EINVAL` where the kernel or the device cannot
    */
   flush(filter: FdbFlush, options?: Cancel): Promise<void>;
+}
+
+/**
+ * Routes, and the question which of them a packet takes.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open();
+ * const { type, source } = await rtnl.routes.get({ dst: '10.0.0.11' });
+ * console.log(type, source); // unicast 10.0.0.10
+ * ```
+ */
+export interface RouteTable extends Table<Route> {
+  /**
+   * Asks the kernel for the one route that it would choose, by rules, tables, metrics and sources, as `ip route get` does:
+   * one request, however large the tables are. Nothing is sent to the address.
+   * @throws NetlinkError `ENETUNREACH` (no route; IPv4: also a source that is no address of the namespace), `EHOSTUNREACH`,
+   *   `EACCES`, `EINVAL` (routes and rules of type unreachable, prohibit, blackhole), `ENODEV` (no such link); TypeError,
+   *   RangeError
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open();
+   * const own = await rtnl.routes.get({ dst: '10.0.0.10' });
+   * const row = await rtnl.routes.get({ dst: '10.0.0.11', match: true });
+   * console.log(own.type, row.dst); // local 10.0.0.0/24
+   * const none = await rtnl.routes.get({ dst: '192.0.2.1' }).catch((error) => error);
+   * console.log(none.code); // ENETUNREACH
+   * ```
+   */
+  get(query: RouteQuery, options?: Cancel): Promise<RouteAnswer>;
 }
 
 /**
@@ -373,6 +408,39 @@ class Fdb extends KernelTable<FdbEntry, FdbEntry> implements FdbTable {
   }
 }
 
+const ROUTE_QUERY = [
+  'dst',
+  'source',
+  'link',
+  'inputLink',
+  'mark',
+  'tos',
+  'uid',
+  'ipProtocol',
+  'sourcePort',
+  'destinationPort',
+  'match',
+] as const satisfies readonly (keyof RouteQuery)[];
+
+class Routes extends KernelTable<Route, Route> implements RouteTable {
+  async get(query: RouteQuery, options?: Cancel): Promise<RouteAnswer> {
+    checkNames(checkObject(query, 'query'), ROUTE_QUERY, 'field');
+    throwIfAborted(signalOf(options));
+    const dst = canonicalIp(query.dst, 'dst');
+    const source = query.source === undefined ? undefined : canonicalIp(query.source, 'source');
+    const request: Item = { ...query, dst, source };
+    const what = `find the route to ${dst}${source === undefined ? '' : ` from ${source}`}`;
+    const answer = await kernel(
+      { what, netns: this.netns, request, table: 'route', op: 'get' },
+      this.open().route(request),
+    );
+    if (query.match === true) return answer as unknown as RouteAnswer;
+    // The source that was asked for is told as `from` (RTA_SRC), and IPv6 tells there what it would have chosen itself.
+    const { from: _, ...rest } = answer;
+    return (source === undefined ? rest : { ...rest, source }) as unknown as RouteAnswer;
+  }
+}
+
 /** Addresses in a filter in the form that they are listed in. */
 function canonical(filter: Item): Item {
   const wanted: Record<string, unknown> = { ...filter };
@@ -476,7 +544,7 @@ async function whole<T>(list: () => Promise<T>): Promise<T> {
 export class Rtnl implements AsyncDisposable {
   readonly links: LinkTable;
   readonly addresses: Table<Address>;
-  readonly routes: Table<Route>;
+  readonly routes: RouteTable;
   readonly neighbors: NeighborTable;
   readonly fdb: FdbTable;
   readonly rules: ReadOnlyTable<Rule>;
@@ -492,7 +560,7 @@ export class Rtnl implements AsyncDisposable {
     const open = (): NativeRtnl => this.#opened();
     this.links = new Links(open, 'link', netns) as unknown as LinkTable;
     this.addresses = new KernelTable<Address, Address>(open, 'address', netns);
-    this.routes = new KernelTable<Route, Route>(open, 'route', netns);
+    this.routes = new Routes(open, 'route', netns);
     this.neighbors = new Neighbors(open, 'neighbor', netns);
     this.fdb = new Fdb(open, 'fdb', netns);
     this.rules = new KernelTable<Rule, never>(open, 'rule', netns);

@@ -95,6 +95,13 @@ class FakeRtnl implements NativeRtnl {
     });
   }
 
+  route(query: Item): Promise<Row> {
+    return this.#queued(() => {
+      this.#machine.request('RTM_GETROUTE', this.#netns, query);
+      return this.#netns.route(query);
+    });
+  }
+
   flush(filter: Item): Promise<void> {
     return this.#queued(() => {
       this.#machine.request('RTM_DELNEIGH', this.#netns, filter);

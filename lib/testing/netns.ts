@@ -4,7 +4,7 @@
  */
 import { defaultMac, ipFamily } from '../address.js';
 import { decodeEntries } from '../entry-decoder.js';
-import { OvernsError } from '../errors.js';
+import { invalidArgument, OvernsError } from '../errors.js';
 import type { TableName } from '../native.js';
 import { type Entry, fdbState, type ListedEntry, NTF, NUD, type Verb, writeRows } from './entries.js';
 import { boolean, contains, type Item, ip, mac, network, number, type Prefix, prefix, text } from './fields.js';
@@ -50,6 +50,7 @@ interface FakeRoute {
   readonly metric: number;
   readonly scope: string;
   readonly protocol: string;
+  readonly metrics: Readonly<Record<string, number>> | undefined;
 }
 
 export interface FakeNeighbor {
@@ -271,6 +272,7 @@ export class FakeNetns {
           metric: family === 4 ? 0 : 256,
           scope: family === 4 ? 'link' : 'global',
           protocol: 'kernel',
+          metrics: undefined,
         };
       });
     return [...this.#routes, ...connected];
@@ -286,9 +288,11 @@ export class FakeNetns {
       ...(route.source === undefined ? {} : { source: route.source }),
       table: route.table,
       ...(route.metric === 0 ? {} : { metric: route.metric }),
-      type: 1,
+      type: 'unicast',
       scope: route.scope,
       protocol: route.protocol,
+      ...(route.family === 4 ? {} : { preference: 'medium' }),
+      ...(route.metrics === undefined ? {} : { metrics: route.metrics }),
     };
   }
 
@@ -813,13 +817,91 @@ export class FakeNetns {
     }
     if (link === undefined) throw new Refusal('ENODEV', 'RTM_NEWROUTE');
     const scope = family === 4 && gateway === undefined ? 'link' : 'global';
-    const route: FakeRoute = { dst: whole, family, gateway, link, source, table, metric, scope, protocol: 'boot' };
+    const metrics = readMetrics(item);
+    const route: FakeRoute = {
+      dst: whole,
+      family,
+      gateway,
+      link,
+      source,
+      table,
+      metric,
+      scope,
+      protocol: 'boot',
+      metrics,
+    };
     const there = this.#routes.findIndex((each) => same(each) && each.metric === metric);
     if (there >= 0 && verb === 'add') throw new Refusal('EEXIST', 'RTM_NEWROUTE');
     const replaced = there >= 0 && verb === 'replace';
     if (replaced) this.#routes[there] = route;
     else this.#routes.push(route);
     this.#tell('route', 'new', { ...this.#routeRow(route), ...(replaced ? { replaced: true } : {}) });
+  }
+
+  /** The route that a packet takes. Without rules, what else the question says of the packet changes nothing. */
+  route(item: Item): Row {
+    const dst = ip(item, 'dst');
+    if (dst === undefined) throw new TypeError('dst: expected a string');
+    const family = ipFamily(dst);
+    const from = ip(item, 'source');
+    if (from !== undefined && ipFamily(from) !== family) {
+      throw invalidArgument('source', from, 'an address of the same family as dst');
+    }
+    const via = text(item, 'link');
+    const link = via === undefined ? undefined : this.#named(via);
+    if (item.inputLink !== undefined) {
+      throw new OvernsError('EOPNOTSUPP', 'the fake kernel does not tell how packets are forwarded');
+    }
+    const match = boolean(item, 'match') === true;
+    const bits = family === 4 ? 32 : 128;
+    const own = this.addresses.filter((each) => each.family === family && each.link.up);
+    const unreachable = new Refusal('ENETUNREACH', 'RTM_GETROUTE');
+    if (family === 4 && from !== undefined && !own.some((each) => each.ip === from)) throw unreachable;
+    const about = { dst: `${dst}/${bits}`, family: family === 4 ? 'inet' : 'inet6' };
+    const packet = {
+      ...(family === 4 ? { uid: number(item, 'uid', 0xffff_ffff) ?? process.getuid?.() ?? 0 } : {}),
+      ...(family === 4 && item.mark !== undefined ? { mark: number(item, 'mark', 0xffff_ffff) } : {}),
+    };
+    const local = own.find((each) => each.ip === dst);
+    if (local !== undefined && (link === undefined || link === local.link)) {
+      const told = match ? local.link : (this.link('lo') as FakeLink);
+      const on = { link: told.name, linkIndex: told.index };
+      const kernel = { type: 'local', protocol: 'kernel' };
+      if (family === 6) {
+        const source = match ? {} : { source: dst };
+        return { ...about, ...kernel, ...on, ...source, table: 255, metric: 0, scope: 'global', preference: 'medium' };
+      }
+      // Local and main are one table until there is a rule (fib_unmerge).
+      if (match) return { ...about, ...kernel, ...on, source: dst, table: TABLE_MAIN, scope: 'host' };
+      return {
+        ...about,
+        ...packet,
+        type: 'local',
+        protocol: 'unspec',
+        ...on,
+        source: dst,
+        table: TABLE_MAIN,
+        scope: 'global',
+        flags: ['cloned', 'local'],
+      };
+    }
+    const [found] = this.routes()
+      .filter((each) => each.table === TABLE_MAIN && each.family === family && (link ?? each.link) === each.link)
+      .filter((each) => each.link.up && (each.dst === undefined || contains(each.dst, dst)))
+      .sort((a, b) => (b.dst?.length ?? 0) - (a.dst?.length ?? 0) || a.metric - b.metric);
+    if (found === undefined && (link === undefined || family === 6 || match)) throw unreachable;
+    const through = found?.link ?? (link as FakeLink);
+    if (found !== undefined && match) return this.#routeRow(found);
+    const global = own.filter((each) => each.scope === 'global');
+    const source = found?.source ?? (global.find((each) => each.link === through) ?? global[0])?.ip;
+    const {
+      dst: _,
+      source: __,
+      metric,
+      ...row
+    } = found === undefined ? { link: through.name, linkIndex: through.index } : this.#routeRow(found);
+    const answer = family === 4 ? { protocol: 'unspec', scope: 'global', flags: ['cloned'] } : { metric };
+    return { ...row, ...about, type: 'unicast', ...answer, ...packet, ...(source === undefined ? {} : { source }) };
   }
 
   // --- neighbours and FDB entries ---
@@ -978,6 +1060,15 @@ function checkMtu(mtu: number | undefined, loopback: boolean): void {
   const [min, max] = loopback ? MTU.lo : MTU.ethernet;
   const word = mtu < min ? 'less than device minimum' : mtu > max ? 'greater than device maximum' : undefined;
   if (word !== undefined) throw new Refusal('EINVAL', 'RTM_NEWLINK', { kernelMessage: `mtu ${word}` });
+}
+
+/** A route's metrics, as far as they are numbers. */
+function readMetrics(item: Item): Record<string, number> | undefined {
+  const given = item.metrics as Item | undefined;
+  if (given === undefined) return undefined;
+  if (given === null || typeof given !== 'object') throw new TypeError('metrics: expected an object');
+  const read = Object.keys(given).map((name) => [name, number(given, name, 0xffff_ffff)] as const);
+  return Object.fromEntries(read.filter((each): each is readonly [string, number] => each[1] !== undefined));
 }
 
 /** The attributes of the kind that the request gives, of the types that the defaults have. */

@@ -73,6 +73,14 @@ Napi::Object to_js(Napi::Env env, const RuleEntry& rule, const LinkNames& names)
 Napi::Object to_js(Napi::Env env, const NexthopEntry& nexthop, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const LinkCounters& counters, const LinkNames& names);
 
+// A question for one route, the links by their names.
+struct RouteCommand {
+  RouteQuery query;
+  std::string link;
+  std::string input_link;
+};
+std::optional<RouteCommand> parse_route_query(Napi::Env env, const Napi::Object& query);
+
 // What a bulk deletion of FDB entries takes, the links by their names.
 struct FlushCommand {
   FdbFlush flush;

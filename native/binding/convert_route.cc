@@ -2,6 +2,7 @@
 #include "binding/fields.h"
 
 #include <linux/fib_rules.h>
+#include <linux/in_route.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
@@ -32,6 +33,16 @@ constexpr Name<std::uint32_t> kRouteFlags[] = {
     {"cloned", RTM_F_CLONED},      {"equalize", RTM_F_EQUALIZE},
     {"prefix", RTM_F_PREFIX},      {"rt_offload", RTM_F_OFFLOAD},
     {"rt_trap", RTM_F_TRAP},       {"rt_offload_failed", RTM_F_OFFLOAD_FAILED},
+};
+// Of the answer to a question for one route (RTCF_*), as iproute2 calls them; one bit means something else in a table.
+constexpr Name<std::uint32_t> kAnswerFlags[] = {
+    {"dead", RTNH_F_DEAD},           {"pervasive", RTNH_F_PERVASIVE}, {"onlink", RTNH_F_ONLINK},
+    {"offload", RTNH_F_OFFLOAD},     {"linkdown", RTNH_F_LINKDOWN},   {"unresolved", RTNH_F_UNRESOLVED},
+    {"trap", RTNH_F_TRAP},           {"cloned", RTM_F_CLONED},        {"rt_notify", RTCF_NOTIFY},
+    {"redirected", RTCF_REDIRECTED}, {"direct_dst", RTCF_DIRECTDST},  {"redirect", RTCF_DOREDIRECT},
+    {"src_direct", RTCF_DIRECTSRC},  {"dst_nat", RTCF_DNAT},          {"src_nat", RTCF_SNAT},
+    {"broadcast", RTCF_BROADCAST},   {"multicast", RTCF_MULTICAST},   {"reject", RTCF_REJECT},
+    {"local", RTCF_LOCAL},
 };
 constexpr Name<std::uint8_t> kPreferences[] = {{"medium", 0}, {"high", 1}, {"low", 3}};  // RFC 4191
 constexpr Name<std::uint8_t> kRuleActions[] = {
@@ -160,6 +171,41 @@ void parse_route(const Fields& fields, Command& command) {
   command.item = std::move(route);
 }
 
+std::optional<RouteCommand> parse_route_query(Napi::Env env, const Napi::Object& object) {
+  const Fields fields(env, object);
+  RouteCommand command;
+  RouteQuery& query = command.query;
+  const auto small = [&](const char* name) -> std::optional<std::uint8_t> {
+    const auto read = fields.number(name, UINT8_MAX);
+    return read ? std::optional(static_cast<std::uint8_t>(*read)) : std::nullopt;
+  };
+  const auto port = [&](const char* name) -> std::optional<std::uint16_t> {
+    const auto read = fields.number(name, UINT16_MAX, 1);
+    return read ? std::optional(static_cast<std::uint16_t>(*read)) : std::nullopt;
+  };
+  const auto wide = [&](const char* name) -> std::optional<std::uint32_t> {
+    const auto read = fields.number(name, UINT32_MAX);
+    return read ? std::optional(static_cast<std::uint32_t>(*read)) : std::nullopt;
+  };
+  const auto destination = fields.ip("dst");
+  if (!destination) return fields.failed() ? std::nullopt : fields.wrong<RouteCommand>("dst", "a string");
+  query.destination = *destination;
+  query.source = fields.ip("source").value_or(Ip{});
+  if (!fields.failed() && !query.source.empty() && query.source.family != query.destination.family)
+    fields.out_of_range<Unit>("source", "an address of the same family as dst");
+  command.link = fields.link("link");
+  command.input_link = fields.link("inputLink");
+  query.mark = wide("mark");
+  query.uid = wide("uid");
+  query.tos = small("tos").value_or(0);
+  query.ip_protocol = small("ipProtocol");
+  query.source_port = port("sourcePort");
+  query.destination_port = port("destinationPort");
+  query.match = fields.boolean("match").value_or(false);
+  if (fields.failed()) return std::nullopt;
+  return command;
+}
+
 Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& names) {
   auto object = Napi::Object::New(env);
   object.Set("dst", route.destination.empty() && route.prefix == 0 ? std::string("default")
@@ -170,12 +216,14 @@ Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& name
   if (!route.gateway.empty()) object.Set("gateway", route.gateway.to_string());
   set_link(object, "link", "linkIndex", names, route.index);
   if (!route.source.empty()) object.Set("source", route.source.to_string());
-  object.Set("table", route.table);
+  if (route.table != RT_TABLE_UNSPEC) object.Set("table", route.table);
   if (route.priority) object.Set("metric", *route.priority);
   if (route.tos != 0) object.Set("tos", static_cast<double>(route.tos));
   object.Set("scope", word_or_number(env, route.scope, kScopes));
   object.Set("protocol", word_or_number(env, route.protocol, kRouteProtocols));
-  if (route.flags != 0) object.Set("flags", words_of(env, route.flags, kRouteFlags));
+  const bool answer = (route.flags & RTM_F_CLONED) != 0;
+  if (route.flags != 0)
+    object.Set("flags", answer ? words_of(env, route.flags, kAnswerFlags) : words_of(env, route.flags, kRouteFlags));
   if (!route.hops.empty()) {
     auto list = Napi::Array::New(env, route.hops.size());
     for (std::uint32_t i = 0; i < route.hops.size(); ++i) {
@@ -191,6 +239,9 @@ Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& name
     object.Set("nexthops", list);
   }
   if (route.nexthop != 0) object.Set("nexthop", route.nexthop);
+  if (route.input_index != 0) object.Set("inputLink", name_of(env, names, route.input_index));
+  if (route.mark) object.Set("mark", *route.mark);
+  if (route.uid) object.Set("uid", *route.uid);
   if (route.preference) object.Set("preference", word_of(*route.preference, kPreferences));
   if (route.expires) object.Set("expires", static_cast<double>(*route.expires));
   if (!route.metrics.empty()) {

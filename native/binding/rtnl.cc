@@ -192,6 +192,41 @@ Result<Listing> list_counters(CommandSocket& socket, const Filter& filter) {
   return listing;
 }
 
+// The route that the kernel chooses, and the names of the few links in it.
+Result<Listing> get_route(CommandSocket& socket, RouteCommand& command) {
+  NameResolver names(socket);
+  if (Status status = names.index(command.link, command.query.index); !status) return status.failure();
+  if (Status status = names.index(command.input_link, command.query.input_index); !status) return status.failure();
+  RequestBatch batch;
+  encode_get_route(batch, command.query);
+  auto answer = socket.query(batch);
+  if (!answer) return answer.failure();
+  MessageReader reader(*answer);
+  const auto message = reader.next();
+  auto route = message ? decode_route(*message) : std::nullopt;
+  if (!route) return Failure{EBADMSG, message_name(RTM_GETROUTE), "malformed answer", {}, {}};
+  Listing listing;
+  const auto name = [&](std::int32_t index) -> Status {
+    if (index == 0 || listing.names.contains(index)) return done();
+    RequestBatch request;
+    encode_get_link(request, index, {});
+    auto found = socket.query(request);
+    // One that has gone meanwhile keeps its number.
+    if (!found) return found.failure().error == ENODEV ? done() : Status(found.failure());
+    MessageReader links(*found);
+    const auto told = links.next();
+    if (const auto link = told ? decode_link(*told) : std::nullopt) listing.names[index] = link->name;
+    return done();
+  };
+  if (Status status = name(route->index); !status) return status.failure();
+  if (Status status = name(route->input_index); !status) return status.failure();
+  for (const RouteHop& hop : route->hops) {
+    if (Status status = name(hop.index); !status) return status.failure();
+  }
+  listing.items.emplace_back(std::move(*route));
+  return listing;
+}
+
 Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
   const std::lock_guard lock(channel.mutex);
   if (table == Table::kLink && !filter.name.empty()) return list_link(channel.socket, filter);
@@ -287,9 +322,9 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Rtnl",
                        {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::entries>("entries"),
-                        InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::flush>("flush"),
-                        InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"),
-                        InstanceMethod<&Rtnl::close>("close")});
+                        InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::route>("route"),
+                        InstanceMethod<&Rtnl::flush>("flush"), InstanceMethod<&Rtnl::nsid>("nsid"),
+                        InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"), InstanceMethod<&Rtnl::close>("close")});
   }
 
   explicit Rtnl(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Rtnl>(info) {
@@ -402,6 +437,27 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
           // Data and error both: the caller gets what there is and learns that it may not be consistent.
           if (listing.interrupted) result.Set("interrupted", true);
           return result;
+        });
+  }
+
+  // route(query): the one route that the kernel chooses.
+  Napi::Value route(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (closed(env)) return env.Undefined();
+    if (!info[0].IsObject()) {
+      Napi::TypeError::New(env, "route(query)").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    auto command = parse_route_query(env, info[0].As<Napi::Object>());
+    if (!command) return env.Undefined();
+    return PromiseWorker<Listing>::run(
+        env,
+        [channel = channel_, command = std::move(*command)]() mutable {
+          const std::lock_guard lock(channel->mutex);
+          return get_route(channel->socket, command);
+        },
+        [](Napi::Env of, Listing& listing) -> Napi::Value {
+          return to_js(of, std::get<RouteEntry>(listing.items.front()), listing.names);
         });
   }
 

@@ -1,5 +1,6 @@
 #include "rtnl/route.h"
 
+#include <arpa/inet.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -166,6 +167,33 @@ void encode_get_routes(RequestBatch& batch, const RouteFilter& filter) {
   batch.end();
 }
 
+void encode_get_route(RequestBatch& batch, const RouteQuery& query) {
+  MessageWriter& writer = batch.begin(RTM_GETROUTE, 0);
+  const auto bits = static_cast<std::uint8_t>(query.destination.raw().size() * 8);
+  const bool v4 = query.destination.family == AF_INET;
+  rtmsg header{};
+  header.rtm_family = query.destination.family;
+  header.rtm_dst_len = bits;
+  header.rtm_src_len = query.source.empty() ? 0 : bits;
+  header.rtm_tos = query.tos;
+  // IPv6 tells the table unasked, and refuses the flag.
+  header.rtm_flags = (query.match ? RTM_F_FIB_MATCH : 0U) | (v4 ? RTM_F_LOOKUP_TABLE : 0U);
+  writer.header(header);
+  writer.attribute(RTA_DST, query.destination.raw());
+  if (!query.source.empty()) writer.attribute(RTA_SRC, query.source.raw());
+  if (query.index != 0) writer.u32(RTA_OIF, static_cast<std::uint32_t>(query.index));
+  if (query.input_index != 0) writer.u32(RTA_IIF, static_cast<std::uint32_t>(query.input_index));
+  if (query.mark) writer.u32(RTA_MARK, *query.mark);
+  if (query.uid) writer.u32(RTA_UID, *query.uid);
+  if (query.ip_protocol) writer.u8(RTA_IP_PROTO, *query.ip_protocol);
+  const auto port = [&](std::uint16_t type, const std::optional<std::uint16_t>& number) {
+    if (number) writer.u16(type, htons(*number));
+  };
+  port(RTA_SPORT, query.source_port);
+  port(RTA_DPORT, query.destination_port);
+  batch.end();
+}
+
 std::optional<RouteEntry> decode_route(const Message& message) {
   const auto header = message.family_header<rtmsg>();
   if (!header || (message.header.nlmsg_type != RTM_NEWROUTE && message.header.nlmsg_type != RTM_DELROUTE))
@@ -192,6 +220,9 @@ std::optional<RouteEntry> decode_route(const Message& message) {
       case RTA_GATEWAY: known = take(address(*attribute), route.gateway); break;
       case RTA_VIA: known = take(decode_via(attribute->payload), route.gateway); break;
       case RTA_PREFSRC: known = take(address(*attribute), route.source); break;
+      case RTA_IIF: known = take(attribute->as<std::int32_t>(), route.input_index); break;
+      case RTA_MARK: known = take(attribute->as<std::uint32_t>(), route.mark); break;
+      case RTA_UID: known = take(attribute->as<std::uint32_t>(), route.uid); break;
       case RTA_OIF: known = take(attribute->as<std::int32_t>(), route.index); break;
       case RTA_TABLE: known = take(attribute->as<std::uint32_t>(), route.table); break;
       case RTA_PRIORITY: known = take(attribute->as<std::uint32_t>(), route.priority); break;

@@ -39,6 +39,10 @@ struct RouteEntry {
   std::uint8_t scope = 0;     // RT_SCOPE_*
   std::uint8_t type = 0;      // RTN_*
   std::uint32_t flags = 0;    // RTNH_F_*, RTM_F_*
+  // Told of the packet that was asked about (RTM_GETROUTE without a dump).
+  std::int32_t input_index = 0;
+  std::optional<std::uint32_t> mark;
+  std::optional<std::uint32_t> uid;
   std::vector<RouteHop> hops;
   std::uint32_t nexthop = 0;               // RTA_NH_ID: the kernel tells the ways as well, and takes one or the other
   std::optional<std::uint8_t> preference;  // ICMPV6_ROUTER_PREF_*
@@ -60,9 +64,26 @@ struct RouteFilter {
   std::uint8_t type = 0;
 };
 
+// Which way a packet would go; what is empty or absent is left to the kernel.
+struct RouteQuery {
+  Ip destination;
+  Ip source;
+  std::int32_t index = 0;        // leaves through that link
+  std::int32_t input_index = 0;  // has come in through that link
+  std::optional<std::uint32_t> mark;
+  std::optional<std::uint32_t> uid;
+  std::uint8_t tos = 0;
+  std::optional<std::uint8_t> ip_protocol;  // IPPROTO_*
+  std::optional<std::uint16_t> source_port;
+  std::optional<std::uint16_t> destination_port;
+  bool match = false;  // the route as it stands in its table, instead of the way of the one packet
+};
+
 void encode_route(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const RouteEntry& route);
 // A dump, filtered by the kernel (ip_valid_fib_dump_req).
 void encode_get_routes(RequestBatch& batch, const RouteFilter& filter);
+// One question (inet_rtm_valid_getroute_req, inet6_rtm_valid_getroute_req).
+void encode_get_route(RequestBatch& batch, const RouteQuery& query);
 std::optional<RouteEntry> decode_route(const Message& message);
 
 }  // namespace overns

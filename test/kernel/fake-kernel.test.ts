@@ -432,6 +432,84 @@ function scenarios(stage: () => Stage): void {
     expect(after.fdb).toEqual(before.fdb?.filter((entry) => (entry as { state: string }).state !== 'dynamic'));
   });
 
+  test('the route to an address', async () => {
+    const a = await openRtnl(await stage().netns());
+    for (const [name, ...addresses] of [
+      ['br0', '10.1.0.1/24', 'fd00:1::1/64'],
+      ['br1', '10.2.0.1/24', '10.2.0.2/32'],
+    ] as const) {
+      await a.links.add({ kind: 'bridge', name, up: true });
+      for (const address of addresses) await a.addresses.add({ link: name, address, nodad: address.includes(':') });
+    }
+    await a.links.add({ kind: 'bridge', name: 'down' });
+    await a.routes.add({ dst: 'default', gateway: '10.1.0.254', metrics: { mtu: 1400 } });
+    await a.routes.add({ dst: 'default', gateway: '10.2.0.254', metric: 5 });
+    await a.routes.add({ dst: '10.9.0.0/16', link: 'br1', source: '10.2.0.2' });
+    await a.routes.add({ dst: 'fd09::/32', gateway: 'fd00:1::9' });
+    // The kernel settles an IPv6 address in a work of its own.
+    await until(async () => (await a.routes.get({ dst: 'fd00:1::1' })).type === 'local', 'an address of its own');
+    const indexes = new Map((await a.links.list()).map(({ name, index }) => [name, index]));
+    const answers: Record<string, unknown>[] = [];
+    for (const query of [
+      { dst: '192.0.2.1' },
+      { dst: '192.0.2.1', match: true },
+      { dst: '192.0.2.1', link: 'br1', mark: 7, uid: 0 },
+      { dst: '10.1.0.7' },
+      { dst: '10.1.0.7', match: true },
+      { dst: '10.1.0.7', source: '10.2.0.1' },
+      { dst: '10.1.0.7', link: 'br1' },
+      { dst: '10.9.1.1' },
+      { dst: '10.2.0.2' },
+      { dst: '10.2.0.2', match: true },
+      { dst: 'fd09::1' },
+      { dst: 'fd00:1::7' },
+      { dst: 'fd00:1::1' },
+      { dst: 'fd00:1::1', match: true },
+    ]) {
+      const { linkIndex, ...answer } = await a.routes.get(query);
+      expect(linkIndex).toBe(indexes.get(answer.link ?? ''));
+      const sorted = Object.entries(answer).sort(([x], [y]) => (x < y ? -1 : 1));
+      answers.push(Object.fromEntries(sorted));
+    }
+    const v4 = { family: 'inet', protocol: 'unspec', scope: 'global', table: 254, uid: 0, flags: ['cloned'] };
+    const v6 = { family: 'inet6', metric: 1024, protocol: 'boot', scope: 'global', table: 254, preference: 'medium' };
+    const own = { type: 'local', table: 255, protocol: 'kernel' };
+    const main = { family: 'inet', type: 'unicast', table: 254 };
+    const mtu = { metrics: { mtu: 1400 } };
+    const doc = { ...v4, dst: '192.0.2.1/32', type: 'unicast' };
+    expect(answers).toEqual([
+      { ...doc, gateway: '10.1.0.254', link: 'br0', source: '10.1.0.1', ...mtu },
+      { ...main, dst: 'default', gateway: '10.1.0.254', link: 'br0', scope: 'global', protocol: 'boot', ...mtu },
+      { ...doc, gateway: '10.2.0.254', link: 'br1', source: '10.2.0.1', mark: 7 },
+      { ...v4, dst: '10.1.0.7/32', type: 'unicast', link: 'br0', source: '10.1.0.1' },
+      { ...main, dst: '10.1.0.0/24', link: 'br0', source: '10.1.0.1', scope: 'link', protocol: 'kernel' },
+      { ...v4, dst: '10.1.0.7/32', type: 'unicast', link: 'br0', source: '10.2.0.1' },
+      { ...v4, dst: '10.1.0.7/32', type: 'unicast', link: 'br1', source: '10.2.0.1', gateway: '10.2.0.254' },
+      { ...v4, dst: '10.9.1.1/32', type: 'unicast', link: 'br1', source: '10.2.0.2' },
+      { ...v4, dst: '10.2.0.2/32', type: 'local', link: 'lo', source: '10.2.0.2', flags: ['cloned', 'local'] },
+      // Local and main are one until there is a rule.
+      { ...own, dst: '10.2.0.2/32', family: 'inet', link: 'br1', source: '10.2.0.2', table: 254, scope: 'host' },
+      { ...v6, dst: 'fd09::1/128', type: 'unicast', gateway: 'fd00:1::9', link: 'br0', source: 'fd00:1::1' },
+      {
+        ...v6,
+        dst: 'fd00:1::7/128',
+        type: 'unicast',
+        link: 'br0',
+        source: 'fd00:1::1',
+        metric: 256,
+        protocol: 'kernel',
+      },
+      { ...v6, ...own, dst: 'fd00:1::1/128', link: 'lo', source: 'fd00:1::1', metric: 0 },
+      { ...v6, ...own, dst: 'fd00:1::1/128', link: 'br0', metric: 0 },
+    ]);
+    await dialogue([
+      [() => a.routes.get({ dst: '10.1.0.7', source: '10.1.0.8' }), 'ENETUNREACH RTM_GETROUTE'],
+      [() => a.routes.get({ dst: '10.1.0.7', link: 'none' }), 'ENODEV RTM_GETLINK'],
+      [() => a.routes.get({ dst: 'fd08::1' }), 'ENETUNREACH RTM_GETROUTE'],
+      [() => a.routes.get({ dst: 'fd08::1', match: true }), 'ENETUNREACH RTM_GETROUTE'],
+    ]);
+  });
+
   test('FDB entries of a plain device: each address once, all zeros too', async () => {
     const a = await openRtnl(await stage().netns());
     await a.links.add({ kind: 'veth', name: 'v0', peer: { name: 'v1' } });

@@ -89,6 +89,10 @@ RoundTrip route(const Message& message) {
   // In the order that they are written in: the metrics' are in a nest of their own.
   std::stable_partition(route->unknown.begin(), route->unknown.end(),
                         [](const UnknownAttribute& each) { return each.within != nullptr; });
+  // Told of the packet that was asked about.
+  route->input_index = 0;
+  route->mark.reset();
+  route->uid.reset();
   // Told as the time that is left (RTA_CACHEINFO), asked for as RTA_EXPIRES.
   route->expires.reset();
   if (route->nexthop != 0) {

@@ -521,6 +521,50 @@ TEST_CASE("routes of other families are none") {
   }
 }
 
+TEST_CASE("routes: one question and its answer") {
+  const auto metric = [](const RouteEntry& route, std::string_view name) -> std::uint64_t {
+    for (const AttributeValue& each : route.metrics) {
+      if (each.policy->name == name) return std::get<std::uint64_t>(each.value);
+    }
+    return 0;
+  };
+  const auto answer = decode(captures::kRouteAnswer, decode_route);
+  REQUIRE(answer);
+  CHECK(answer->destination == ip("192.0.2.1"));
+  CHECK(answer->prefix == 32);
+  CHECK(answer->from == ip("10.1.0.1"));
+  CHECK(answer->gateway == ip("10.1.0.254"));
+  CHECK(answer->index == 3);
+  CHECK(answer->mark == 7);
+  CHECK(answer->uid == 0);
+  CHECK(metric(*answer, "mtu") == 1400);
+  CHECK(metric(*answer, "lock") == 1U << RTAX_MTU);
+  CHECK(answer->unknown.empty());
+  const auto ipv6 = decode(captures::kIpv6RouteAnswer, decode_route);
+  REQUIRE(ipv6);
+  CHECK(ipv6->source == ip("fd00:1::1"));
+  CHECK(metric(*ipv6, "mtu") == 1410);
+  CHECK_FALSE(ipv6->uid);
+
+  RequestBatch batch;
+  RouteQuery query;
+  query.destination = ip("192.0.2.1");
+  encode_get_route(batch, query);
+  // RTM_GETROUTE, rtmsg, RTA_DST
+  CHECK(std::ranges::equal(batch.request(0).subspan(16), from_hex("022000000000000000100000"
+                                                                  "08000100c0000201")));
+  query = {ip("2001:db8::1"), ip("fd00::1"), 3, 0, 7, 1000, 16, 17, std::nullopt, 4789, true};
+  encode_get_route(batch, query);
+  CHECK(std::ranges::equal(batch.request(1).subspan(16), from_hex("0a8080100000000000200000"
+                                                                  "1400010020010db8000000000000000000000001"
+                                                                  "14000200fd000000000000000000000000000001"
+                                                                  "0800040003000000"
+                                                                  "0800100007000000"
+                                                                  "08001900e8030000"
+                                                                  "05001b0011000000"
+                                                                  "06001d0012b50000")));
+}
+
 TEST_CASE("routes: several ways, gateways of the other family, metrics") {
   RequestBatch batch;
   RouteEntry route;
