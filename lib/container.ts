@@ -2,14 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { throwIfAborted } from './abort.js';
-import {
-  checkContainerName,
-  Docker,
-  type DockerContainer,
-  type DockerOptions,
-  dockerAddress,
-  isContainerName,
-} from './docker.js';
+import { checkContainerName, Docker, type DockerContainer, type DockerOptions, isContainerName } from './docker.js';
+import { parseDockerAddress } from './docker-address.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { checkNetns, netnsDirectory, netnsIdentity, netnsPath, parseNetns } from './netns.js';
 import type { ContainerRef, NetnsRef } from './types.js';
@@ -75,7 +69,7 @@ function netns(name: string, argument: string): Parsed {
  */
 export function checkContainer(ref: ContainerRef, { docker }: DockerOptions = {}): void {
   parse(ref, 'container');
-  if (docker !== undefined) dockerAddress(docker);
+  if (docker !== undefined) parseDockerAddress(docker);
 }
 
 /**

@@ -1,12 +1,9 @@
 /** The little of Docker's HTTP API that is needed to find a container's network namespace. */
-import { isIP } from 'node:net';
-import { isAbsolute } from 'node:path';
-import { Client } from 'undici';
+import type { Client } from 'undici';
 import { throwIfAborted } from './abort.js';
+import { type DockerConnection, dockerConnection, otherSockets } from './docker-address.js';
 import { invalidArgument, OvernsError } from './errors.js';
 import type { Cancel } from './types.js';
-
-const DEFAULT_HOST = 'unix:///var/run/docker.sock';
 
 /** A daemon that says nothing for so long is as good as away, milliseconds. */
 const TIMEOUT_MS = 5_000;
@@ -15,7 +12,10 @@ const TIMEOUT_MS = 5_000;
 const MAX_ANSWER = 4 * 1024 * 1024;
 
 export interface DockerOptions extends Cancel {
-  /** `unix:///PATH`, an absolute path, or `tcp://` to a loopback address. Default: `DOCKER_HOST`, else Docker's own socket. */
+  /**
+   * `unix:///PATH`, an absolute path, or `tcp://` to a loopback address. Default: `DOCKER_HOST`, else Docker's current
+   * context, else its own socket.
+   */
   readonly docker?: string | undefined;
 }
 
@@ -33,39 +33,6 @@ export interface DockerContainer {
   readonly sandboxKey: string;
 }
 
-interface DockerAddress {
-  readonly origin: string;
-  readonly socketPath?: string;
-  /** In words, for errors. */
-  readonly shown: string;
-}
-
-function isLoopback(host: string): boolean {
-  const bare = host.replace(/^\[|\]$/g, '');
-  return bare === 'localhost' || (isIP(bare) === 4 && bare.startsWith('127.')) || bare === '::1';
-}
-
-/**
- * Where Docker listens. A daemon of another machine is refused: its pids would mean other processes here.
- * @throws RangeError ERR_INVALID_ARG_VALUE for the argument, OvernsError `OVERNS_DOCKER` for `DOCKER_HOST`
- */
-export function dockerAddress(docker?: string, argument = 'docker'): DockerAddress {
-  const text = docker ?? (process.env.DOCKER_HOST || DEFAULT_HOST);
-  if (isAbsolute(text)) return { origin: 'http://docker', socketPath: text, shown: text };
-  const unix = /^unix:\/\/(\/.+)$/.exec(text)?.[1];
-  if (unix !== undefined) return { origin: 'http://docker', socketPath: unix, shown: unix };
-  // Not URL, which drops port 80 as the usual one of http.
-  const [, name, port = '2375'] = /^(?:tcp|http):\/\/(\[[0-9a-f:]+\]|[a-z0-9.-]+)(?::(\d{1,5}))?\/?$/i.exec(text) ?? [];
-  if (name !== undefined && isLoopback(name) && Number(port) >= 1 && Number(port) <= 65_535) {
-    return { origin: `http://${name}:${port}`, shown: `tcp://${name}:${port}` };
-  }
-  const expected = "a unix socket (unix:///PATH) or this machine's own tcp://127.0.0.1:PORT";
-  if (docker !== undefined) throw invalidArgument(argument, docker, expected);
-  throw new OvernsError('OVERNS_DOCKER', invalidArgument('DOCKER_HOST', text, expected).message, {
-    hint: 'Docker of another machine cannot be used: run overns on that machine',
-  });
-}
-
 /** Docker's own rule for names and ids; what passes is safe in a URL's path. */
 export function isContainerName(name: string): boolean {
   return name.length <= 255 && /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name);
@@ -78,22 +45,42 @@ export function checkContainerName(name: string, argument = 'container'): string
   return name;
 }
 
-function unreachable(address: DockerAddress, cause: unknown): OvernsError {
-  const { code, message } = cause as NodeJS.ErrnoException;
-  const why =
-    code === 'ENOENT'
-      ? 'no such socket'
-      : code === 'ECONNREFUSED'
-        ? 'nobody listens there'
-        : code === 'EACCES' || code === 'EPERM'
-          ? 'permission denied'
-          : message.split('\n')[0];
-  const hint =
-    code === 'EACCES' || code === 'EPERM'
-      ? 'run as root or as a member of the group "docker"'
-      : 'start Docker, or name its socket with --docker or DOCKER_HOST';
+function unreachable(address: DockerConnection, cause: unknown): OvernsError {
+  const { code = '', message } = cause as NodeJS.ErrnoException;
+  const [why, hint] = reason(address, code, message.split('\n')[0] as string);
   return new OvernsError('OVERNS_DOCKER', `Docker cannot be reached at ${address.shown}: ${why}`, { hint, cause });
 }
+
+function reason(address: DockerConnection, code: string, message: string): readonly [why: string, hint: string] {
+  const [other] = otherSockets().filter((path) => path !== address.socketPath);
+  const elsewhere = other === undefined ? NAME_IT : `another daemon listens at ${other}: DOCKER_HOST=unix://${other}`;
+  switch (code) {
+    case 'ENOENT':
+      return ['no such socket', elsewhere];
+    case 'ECONNREFUSED':
+      return ['nobody listens there', elsewhere];
+    case 'EACCES':
+    case 'EPERM':
+      return ['permission denied', 'run as root or as a member of the group "docker"'];
+  }
+  if (address.tlsOptions === undefined) return [message, NAME_IT];
+  // What TLS has to say: OpenSSL's codes, Node's of certificates, alerts of the server.
+  if (/^(ERR_TLS|CERT_|UNABLE_|DEPTH_ZERO|SELF_SIGNED)/.test(code))
+    return [
+      `its certificate is not trusted: ${message}`,
+      'DOCKER_CERT_PATH names a directory with the ca.pem that signed it',
+    ];
+  if (/WRONG_VERSION|wrong version/i.test(`${code} ${message}`))
+    return ['it does not speak TLS', 'unset DOCKER_TLS_VERIFY and DOCKER_TLS'];
+  if (/alert|EPIPE|ECONNRESET|UND_ERR_SOCKET/i.test(`${code} ${message}`))
+    return [
+      `it ended the TLS connection: ${message}`,
+      'it may want a certificate: DOCKER_CERT_PATH names a directory with cert.pem and key.pem',
+    ];
+  return [message, NAME_IT];
+}
+
+const NAME_IT = 'start Docker, or name its socket with docker (--docker) or DOCKER_HOST';
 
 /** What the daemon said of a request that it refused, in one line. */
 function refusal(body: string): string {
@@ -113,14 +100,19 @@ function oneLine(text: string): string {
 
 /** A connection to Docker's daemon; close it after use. */
 export class Docker implements AsyncDisposable {
-  readonly #address: DockerAddress;
-  readonly #client: Client;
+  readonly #address: DockerConnection;
+  #client: Promise<Client> | undefined;
 
   constructor(docker?: string) {
-    this.#address = dockerAddress(docker);
-    this.#client = new Client(this.#address.origin, {
-      ...(this.#address.socketPath === undefined ? {} : { socketPath: this.#address.socketPath }),
-      connectTimeout: TIMEOUT_MS,
+    this.#address = dockerConnection(docker);
+  }
+
+  /** undici is loaded when it is needed first: it takes longer than all of overns. */
+  async #connect(): Promise<Client> {
+    const { origin, socketPath, tlsOptions } = this.#address;
+    const { Client } = await import('undici');
+    return new Client(origin, {
+      connect: { timeout: TIMEOUT_MS, ...(socketPath !== undefined && { socketPath }), ...tlsOptions },
       headersTimeout: TIMEOUT_MS,
       bodyTimeout: TIMEOUT_MS,
       maxResponseSize: MAX_ANSWER,
@@ -135,7 +127,9 @@ export class Docker implements AsyncDisposable {
   async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
     throwIfAborted(signal);
     try {
-      const answer = await this.#client.request({ method: 'GET', path, ...(signal === undefined ? {} : { signal }) });
+      this.#client ??= this.#connect();
+      const client = await this.#client;
+      const answer = await client.request({ method: 'GET', path, ...(signal === undefined ? {} : { signal }) });
       return { status: answer.statusCode, body: await answer.body.text() };
     } catch (error) {
       throwIfAborted(signal);
@@ -151,6 +145,11 @@ export class Docker implements AsyncDisposable {
     checkContainerName(name);
     const { status, body } = await this.#get(`/containers/${name}/json`, signal);
     if (status === 404) return null;
+    if (status === 400 && /HTTP request to an HTTPS server/i.test(body)) {
+      throw new OvernsError('OVERNS_DOCKER', `Docker at ${this.shown} wants TLS`, {
+        hint: 'set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the directory of its certificates',
+      });
+    }
     if (status !== 200) {
       throw new OvernsError(
         'OVERNS_DOCKER',
@@ -163,7 +162,7 @@ export class Docker implements AsyncDisposable {
     const container = parseInspection(body);
     if (container === null) {
       throw new OvernsError('OVERNS_DOCKER', `what answers at ${this.shown} does not speak Docker's API`, {
-        hint: "name Docker's socket with --docker or DOCKER_HOST",
+        hint: "name Docker's socket with docker (--docker) or DOCKER_HOST",
       });
     }
     return container;
@@ -177,12 +176,12 @@ export class Docker implements AsyncDisposable {
       if (status === 200 && typeof version === 'string') return oneLine(version);
     } catch {}
     throw new OvernsError('OVERNS_DOCKER', `what answers at ${this.shown} does not speak Docker's API`, {
-      hint: "name Docker's socket with --docker or DOCKER_HOST",
+      hint: "name Docker's socket with docker (--docker) or DOCKER_HOST",
     });
   }
 
   async close(): Promise<void> {
-    await this.#client.destroy();
+    await (await this.#client?.catch(() => undefined))?.destroy();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -28,7 +28,7 @@ import {
   containerNetwork,
 } from './container-network.js';
 import { askControl, followControl } from './control.js';
-import { dockerAddress } from './docker.js';
+import { parseDockerAddress } from './docker-address.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { kernel } from './kernel-error.js';
 import { openMonitor } from './monitor.js';
@@ -171,7 +171,7 @@ const detachOptions = { store: unchecked<Store>(), docker: dockerOption, signal:
 
 function dockerOption(value: unknown, name: string): string {
   if (typeof value !== 'string') throw invalidType(name, value, 'a string');
-  dockerAddress(value, name);
+  parseDockerAddress(value, name);
   return value;
 }
 

@@ -1,6 +1,6 @@
 /** Flags as values: what a verb declares is what it is given, typed, checked and documented. */
 import { nearest } from '../suggest.js';
-import { usageError } from './usage.js';
+import { quoted, usageError } from './usage.js';
 
 export interface Flag<T = unknown> {
   /** The name of its value in the help, such as `N`; '' = none, a switch. */
@@ -34,7 +34,7 @@ export function toggle(help: string): Flag<boolean> {
 function readBoolean(text: string, name: string): boolean {
   if (/^(1|true|yes|on)$/i.test(text)) return true;
   if (/^(0|false|no|off)$/i.test(text)) return false;
-  throw usageError(`${name}: ${JSON.stringify(text)} is neither 1 nor 0`);
+  throw usageError(`${name}: ${quoted(text)} is neither 1 nor 0`);
 }
 
 /** A flag with a value that need not be given. */
@@ -104,7 +104,7 @@ export function whole(check: (value: number, name: string) => number): Read<numb
 }
 
 function notANumber(text: string, name: string): never {
-  throw usageError(`${name}: ${JSON.stringify(text)} is not a whole number`);
+  throw usageError(`${name}: ${quoted(text)} is not a whole number`);
 }
 
 /** One of a few words. */
@@ -114,7 +114,7 @@ export function oneOf<T extends string>(...words: readonly T[]): Read<T> {
     if (found !== undefined) return found;
     const meant = nearest(text, words);
     throw usageError(
-      `${name}: ${JSON.stringify(text)} is not one of ${words.join(', ')}`,
+      `${name}: ${quoted(text)} is not one of ${words.join(', ')}`,
       meant === undefined ? undefined : `did you mean ${meant}?`,
     );
   };
@@ -123,7 +123,6 @@ export function oneOf<T extends string>(...words: readonly T[]): Read<T> {
 /** Seconds, fractions allowed; given in milliseconds. */
 export function seconds(text: string, name: string): number {
   const value = /^\d{1,6}(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
-  if (!(value > 0 && value <= 86_400))
-    throw usageError(`${name}: ${JSON.stringify(text)} is not a time: seconds, up to 86400`);
+  if (!(value > 0 && value <= 86_400)) throw usageError(`${name}: ${quoted(text)} is not a time: seconds, up to 86400`);
   return Math.max(1, Math.round(value * 1000));
 }

@@ -1,7 +1,7 @@
 /** The arguments and flags that several verbs share. */
 import { checkOverlayName, formatCidr, interfaceAddress } from '../address.js';
 import { checkContainer } from '../container.js';
-import { dockerAddress } from '../docker.js';
+import { parseDockerAddress } from '../docker-address.js';
 import { parseNetns } from '../netns.js';
 import { parseStoreUrl } from '../store/index.js';
 import { option } from './flags.js';
@@ -30,7 +30,7 @@ export const dockerFlag = option(
   'HOST',
   "Docker's socket: unix:///PATH, a path, or tcp:// of this machine; default DOCKER_HOST",
   (text, name) => {
-    dockerAddress(text, name);
+    parseDockerAddress(text, name);
     return text.startsWith('/') ? `unix://${text}` : text;
   },
 );

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util';
 import { nearest } from '../suggest.js';
 import type { Flags } from './flags.js';
-import { usageError } from './usage.js';
+import { quoted, usageError } from './usage.js';
 import { type CommonValues, commonFlags, flagsOf, type Invocation, type Verb, variableOf } from './verb.js';
 
 type Environment = Readonly<Record<string, string | undefined>>;
@@ -54,6 +54,8 @@ export interface Parsed extends Invocation<Flags> {
   readonly common: CommonValues;
   /** Milliseconds; undefined for a verb that streams. */
   readonly timeout: number | undefined;
+  /** What of the environment was passed over, and why. */
+  readonly notes: readonly string[];
 }
 
 /** Takes a verb's words apart and checks all that can be checked without the machine. */
@@ -83,24 +85,46 @@ export function parse(verb: Verb, words: readonly string[], env: Environment): P
   checkArguments(verb, args);
   const given = new Set(texts.keys());
   const values: Record<string, unknown> = {};
+  const notes: string[] = [];
   for (const [name, flag] of Object.entries(flags)) {
     const onLine = texts.get(name);
     const variable = variableOf(name);
-    const inEnvironment = env[variable];
+    const inEnvironment = onLine === undefined && name !== 'help' ? fromEnvironment(variable, env, notes) : undefined;
     if (onLine !== undefined) values[name] = flag.read(onLine, `--${name}`);
-    else if (inEnvironment !== undefined && inEnvironment !== '' && name !== 'help')
-      values[name] = flag.read([inEnvironment], variable);
+    else if (inEnvironment !== undefined) values[name] = flag.read([inEnvironment], variable);
     else values[name] = flag.read([], `--${name}`);
   }
   const invocation = { args, flags: values };
   verb.check?.(invocation, given);
-  return { ...invocation, common: values as CommonValues, timeout: values.timeout as number | undefined };
+  return { ...invocation, common: values as CommonValues, timeout: values.timeout as number | undefined, notes };
+}
+
+/** What a variable says for its flag; an empty one says nothing. */
+function fromEnvironment(variable: string, env: Environment, notes: string[]): string | undefined {
+  const text = env[variable];
+  if (text === undefined || text === '') return undefined;
+  // What Kubernetes sets in every pod beside a Service named "overns", and Docker for a link of that name.
+  if (variable.endsWith('_PORT') && /^(tcp|udp|sctp):\/\/\S+:\d+$/.test(text)) {
+    notes.push(
+      `${variable}=${text.slice(0, 80)} is passed over: it is of a Kubernetes Service or a Docker link of that name`,
+    );
+    return undefined;
+  }
+  // Node has put U+FFFD in the place of bytes that are no UTF-8.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\ufffd\u0000-\u0008\u000e-\u001f\u007f]/.test(text)) {
+    throw usageError(
+      `${variable}: ${quoted(text)} is no text in UTF-8, or has control characters in it`,
+      `unset ${variable}`,
+    );
+  }
+  return text;
 }
 
 function unknownFlag(verb: Verb, raw: string, names: readonly string[]): Error {
   const meant = raw.startsWith('--') ? nearest(raw.slice(2), names) : undefined;
   return usageError(
-    `${verb.name} has no flag ${JSON.stringify(raw).slice(1, -1)}`,
+    `${verb.name} has no flag ${quoted(raw).slice(1, -1)}`,
     meant === undefined ? `\`overns ${verb.name} --help\` shows its flags` : `did you mean --${meant}?`,
   );
 }
@@ -121,7 +145,7 @@ function checkArguments(verb: Verb, args: readonly string[]): void {
   if (args.length > verb.args.length && !last?.many) {
     const extra = args[verb.args.length] as string;
     throw usageError(
-      `${verb.name}: one word too many: ${JSON.stringify(extra)}`,
+      `${verb.name}: one word too many: ${quoted(extra)}`,
       `\`overns ${verb.name} --help\` shows how it is called`,
     );
   }

@@ -8,7 +8,7 @@ import { DONE, errorJson, errorLine, REFUSED, USAGE } from './failure.js';
 import { generalHelp, verbHelp } from './help.js';
 import { Log, Output } from './output.js';
 import { asks, type Parsed, parse, split, wants } from './parse.js';
-import { usageError } from './usage.js';
+import { quoted, usageError } from './usage.js';
 import type { Context, Verb } from './verb.js';
 import { loadVerb, loadVerbs, verbNames } from './verbs/index.js';
 
@@ -89,7 +89,7 @@ async function find(word: string): Promise<Verb> {
   if (verb !== undefined) return verb;
   const meant = nearest(word, verbNames);
   throw usageError(
-    `there is no verb ${JSON.stringify(word)}`,
+    `there is no verb ${quoted(word)}`,
     meant === undefined ? '`overns --help` shows the verbs' : `did you mean \`overns ${meant}\`?`,
   );
 }
@@ -104,7 +104,7 @@ function noVerb(rest: readonly string[]): OvernsError {
 
 async function perform(
   verb: Verb,
-  { args, flags, common, timeout }: Parsed,
+  { args, flags, common, timeout, notes }: Parsed,
   interruption: Interruption,
   { out, stderr }: { out: Output; stderr: Writable },
 ): Promise<End> {
@@ -118,6 +118,7 @@ async function perform(
     log: new Log(stderr, common['log-level'] ?? (common.json ? 'warn' : 'info')),
     json: common.json,
   };
+  for (const note of notes) context.log.info(note);
   interruption.begin(timeout);
   if (context.log.has('debug')) tellSteps(context.log);
   try {

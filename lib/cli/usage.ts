@@ -4,3 +4,8 @@ import { OvernsError } from '../errors.js';
 export function usageError(message: string, hint?: string): OvernsError {
   return new OvernsError('OVERNS_USAGE', message, { hint });
 }
+
+/** A text of the caller's in quotation marks, cut where it would fill the screen. */
+export function quoted(text: string): string {
+  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}...` : text);
+}

@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest';
 import { run } from '../../lib/cli/run.js';
 import { verbNames } from '../../lib/cli/verbs/index.js';
 import { nearest } from '../../lib/suggest.js';
+import { FakeKernel } from '../../lib/testing.js';
 
 interface Call {
   readonly status: number;
@@ -33,6 +34,20 @@ async function mistake(words: string | readonly string[], env?: NodeJS.ProcessEn
   expect(stderr).toMatch(/^overns: [^\n]+\n$/);
   return stderr.slice('overns: '.length, -1);
 }
+
+/** Words that are right, for the verbs that want others than a name. */
+const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
+  attach: ['x', 'y'],
+  detach: ['x', 'y'],
+  misses: ['x'],
+  monitor: [],
+  records: ['list'],
+  doctor: [],
+  demo: [],
+};
+
+/** What verbs cannot do without. */
+const NEEDED = { OVERNS_VNI: '1', OVERNS_ADDRESS: '10.0.0.2/24', OVERNS_STORE: 'consul://127.0.0.1:8500/demo' };
 
 const STORE = '--store consul://127.0.0.1:8500/demo';
 
@@ -233,6 +248,45 @@ describe('the environment', () => {
     // The address of the environment gives way to the container of the line: the mistake found is another.
     expect(await mistake('detach x pid:0', { OVERNS_ADDRESS: '10.0.0.2' })).toContain('pid');
     expect(await mistake('detach x', { OVERNS_ADDRESS: 'nonsense' })).toContain('OVERNS_ADDRESS: "nonsense"');
+  });
+
+  test('what Kubernetes and Docker set for a service named overns is passed over, and that is said', async () => {
+    const kubernetes = {
+      OVERNS_PORT: 'tcp://10.96.12.7:8500',
+      OVERNS_SERVICE_HOST: '10.96.12.7',
+      OVERNS_SERVICE_PORT: '8500',
+      OVERNS_PORT_8500_TCP: 'tcp://10.96.12.7:8500',
+      OVERNS_PORT_4789_UDP_ADDR: '10.96.12.7',
+    };
+    // The next mistake is found: this one was none.
+    expect(await mistake('create x', kubernetes)).toContain('--vni N is missing');
+    expect(await mistake('create x --vni 1 --mtu x', { OVERNS_PORT: 'udp://[fd00::1]:4789' })).toContain('--mtu');
+    expect(await mistake('create x --vni 1', { OVERNS_PORT: 'tcp://' })).toContain('OVERNS_PORT: "tcp://"');
+    await using _kernel = FakeKernel.install();
+    const { status, stderr } = await call('create x --vni 1', kubernetes);
+    expect({ status, stderr }).toEqual({
+      status: 0,
+      stderr: expect.stringContaining('OVERNS_PORT=tcp://10.96.12.7:8500'),
+    });
+    expect(await call('show --json', kubernetes)).toMatchObject({ status: 0, stderr: '' });
+  });
+
+  test('rubbish in any variable is named, by the verbs that have the flag', async () => {
+    const rubbish = ['\ufffd\ufffd', `\u001b[2J`, 'x'.repeat(100_000)];
+    for (const name of verbNames) {
+      const help = (await call([name, '--help'])).stdout;
+      for (const [variable] of help.matchAll(/OVERNS_[A-Z_]+/g)) {
+        // A directory may be called anything, and be missing.
+        if (variable === 'OVERNS_NETNS_DIR') continue;
+        for (const text of rubbish) {
+          const line = await mistake([name, ...(ARGUMENTS[name] ?? ['x'])], { ...NEEDED, [variable]: text });
+          expect(line, `${name} ${variable}`).toContain(variable);
+          expect(line.length).toBeLessThan(600);
+        }
+      }
+    }
+    // Another verb's is no concern.
+    expect(await mistake('delete', { OVERNS_VNI: 'x', OVERNS_MAC: 'x' })).toContain('NAME is missing');
   });
 
   test('JSON by the environment', async () => {

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkContainer, resolveContainer } from '../../lib/container.js';
-import { Docker, dockerAddress } from '../../lib/docker.js';
+import { Docker } from '../../lib/docker.js';
+import { dockerConnection, parseDockerAddress } from '../../lib/docker-address.js';
 import { onCleanup } from '../support/cleanup.js';
 
 const ID = 'a'.repeat(64);
@@ -85,8 +86,9 @@ describe('where Docker is', () => {
     ['tcp://localhost:80', 'tcp://localhost:80'],
     ['tcp://[::1]:2375', 'tcp://[::1]:2375'],
     ['http://127.0.0.1:2375/', 'tcp://127.0.0.1:2375'],
+    ['https://127.0.0.1', 'tcp://127.0.0.1:2376'],
   ])('%s is taken', (given, shown) => {
-    expect(dockerAddress(given).shown).toBe(shown);
+    expect(parseDockerAddress(given).shown).toBe(shown);
   });
 
   test.each([
@@ -104,16 +106,18 @@ describe('where Docker is', () => {
     'tcp://127.0.0.1?x',
     'tcp://127.0.0.1:0',
     'tcp://127.0.0.1:65536',
-    'https://127.0.0.1',
+    'npipe:////./pipe/docker_engine',
+    'fd://',
+    'https://10.0.0.1',
   ])('%j is refused', (given) => {
-    expect(() => dockerAddress(given)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' }));
+    expect(() => parseDockerAddress(given)).toThrow(expect.objectContaining({ code: 'ERR_INVALID_ARG_VALUE' }));
   });
 
   test("DOCKER_HOST counts when nothing is said, and its own mistakes are not the caller's", async () => {
     process.env.DOCKER_HOST = 'unix:///there/it/is';
-    expect(dockerAddress().shown).toBe('/there/it/is');
+    expect(dockerConnection().shown).toBe('/there/it/is');
     process.env.DOCKER_HOST = '';
-    expect(dockerAddress().shown).toBe('/var/run/docker.sock');
+    expect(dockerConnection().shown).toBe('/var/run/docker.sock');
     process.env.DOCKER_HOST = 'tcp://10.0.0.1:2375';
     expect(await failure(resolveContainer('docker:demo'))).toMatchObject({
       code: 'OVERNS_DOCKER',

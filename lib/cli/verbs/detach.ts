@@ -11,8 +11,9 @@ export const verb = defineVerb({
   description: 'With --store its addresses are withdrawn. --address also finds an endpoint whose container is gone.',
   args: [overlayArgument, { ...containerArgument, optional: true }],
   flags: {
+    // The variable is attach's as well, with a prefix length there.
     address: option('IP', 'the endpoint by its address, instead of its container', (text, name) =>
-      unicastIp(text, name),
+      unicastIp(name.startsWith('--') ? text : text.replace(/\/\d+$/, ''), name),
     ),
     store: option('URL', `withdraw it: ${STORE_HELP}`, storeUrl),
     host: hostFlag,
