@@ -64,6 +64,11 @@ export class Mirror {
     }
   }
 
+  /** How many rows there are. */
+  get size(): number {
+    return LISTED_KINDS.reduce((sum, [, kind]) => sum + this.#rows[kind].size, 0);
+  }
+
   /** Takes note of what the kernel tells. False when it is no news to whoever has these rows. */
   take(event: Item): boolean {
     const kind = event.kind as Kind;
@@ -90,13 +95,19 @@ export class Mirror {
     return rows.delete(identity);
   }
 
-  /** A link was told of: what depends on it may have changed. */
+  /**
+   * A link was told of: what names it may have changed, and the other end of a pair, which does not tell of the namespace
+   * that this one has left or come to.
+   */
   #doubtLink(event: Item, known: Item | undefined): void {
-    if (known === undefined) return;
     const row = linkRow(event);
-    if (event.action !== 'delete' && isSame('link', known, row)) return;
-    const { index, name } = known;
-    this.#suspect((each) => each.index !== index && refersTo(each, index, name));
+    if (known !== undefined && event.action !== 'delete' && isSame('link', known, row)) return;
+    const { index, name } = known ?? row;
+    this.#suspect(
+      (each, kind) =>
+        (kind !== 'link' || each.index !== index) &&
+        (refersTo(each, index, name) || (kind === 'link' && each.index === row.link)),
+    );
   }
 
   /**
@@ -201,8 +212,8 @@ function toEvent(kind: Kind, action: 'add' | 'change' | 'delete', row: Item, atN
 
 /** True when a row names a link, by its name or its index. */
 function refersTo(row: Item, index: unknown, name: unknown): boolean {
-  const { link, linkIndex, master, via, nexthops } = row;
-  if (link === name || link === index || linkIndex === index || master === name || via === name) return true;
+  const { link, linkIndex, master, masterIndex, via, viaIndex, nexthops } = row;
+  if ([link, linkIndex, masterIndex, viaIndex].includes(index) || [link, master, via].includes(name)) return true;
   return Array.isArray(nexthops) && nexthops.some((hop: Item) => refersTo(hop, index, name));
 }
 

@@ -41,9 +41,9 @@ export function monitorNamespaces<E>(sources: readonly MonitorSource[], options:
 
 /** Between two listings of the same, as a part of the time that one takes: of a table that changes all the time. */
 const REST = 4;
-/** As much for a look at what nothing was told of, at least AUDIT_MS. */
-const AUDIT_REST = 100;
+/** Between two looks at everything: about a hundred times as long as one takes. */
 const AUDIT_MS = 500;
+const AUDIT_MS_A_ROW = 0.2;
 
 /** One namespace that is followed. */
 interface Followed {
@@ -161,14 +161,13 @@ class Monitors {
     if (followed.busy) return;
     followed.busy = true;
     clearTimeout(followed.timer);
-    let took = 0;
     try {
       for (;;) {
         const { mirror } = followed;
         if (mirror === undefined || mirror.stale.size === 0 || this.#isOver(followed, mirror)) break;
         const began = performance.now();
         const listed = await this.#list(followed, mirror);
-        took = performance.now() - began;
+        const took = performance.now() - began;
         if (this.#isOver(followed, mirror)) continue;
         const { label } = followed.source;
         const events = mirror.compare(listed).filter((event) => this.#isWanted(event));
@@ -181,7 +180,7 @@ class Monitors {
       if (this.#followed.has(followed.source) && (error as OvernsError).code !== 'EINTR') this.#queue.fail(error);
     }
     followed.busy = false;
-    this.#audit(followed, took);
+    this.#audit(followed);
   }
 
   async #list({ source }: Followed, mirror: Mirror): Promise<Listed> {
@@ -202,15 +201,16 @@ class Monitors {
    * Looks at everything in a while: there is what the kernel never tells of (a neighbour that it begins to ask for, a
    * MAC address that a link begins to listen to).
    */
-  #audit(followed: Followed, took: number): void {
+  #audit(followed: Followed): void {
+    const { source, mirror } = followed;
     clearTimeout(followed.timer);
-    if (!this.#followed.has(followed.source)) return;
+    if (mirror === undefined || !this.#followed.has(source)) return;
     followed.timer = setTimeout(
       () => {
-        for (const group of this.#tables()) followed.mirror?.stale.add(group);
+        for (const group of this.#tables()) mirror.stale.add(group);
         void this.#compare(followed);
       },
-      Math.max(AUDIT_MS, took * AUDIT_REST),
+      Math.max(AUDIT_MS, mirror.size * AUDIT_MS_A_ROW),
     ).unref();
   }
 
@@ -236,12 +236,10 @@ class Monitors {
     this.#waiting = [];
     this.#waitingCount = 0;
     const snapshot: Item = { kind: 'snapshot' };
-    const began = performance.now();
     const tables = this.#tables();
     const listings = await Promise.all(
       [...this.#followed.values()].map(async (followed) => ({ followed, listed: await followed.source.list(tables) })),
     );
-    const took = performance.now() - began;
     for (const { followed, listed } of listings) {
       followed.mirror = new Mirror(listed);
       for (const [field, kind] of LISTED_KINDS) {
@@ -262,7 +260,7 @@ class Monitors {
       this.#take(followed, events);
     }
     if (lost > 0) this.#queue.lose(lost);
-    for (const { followed } of listings) if (!followed.busy) this.#audit(followed, took);
+    for (const { followed } of listings) if (!followed.busy) this.#audit(followed);
     return snapshot;
   }
 }

@@ -166,6 +166,7 @@ function infoData(link: Link, links: Links): Json | undefined {
     case 'bridge':
       return bridge(link);
     case 'macvlan':
+    case 'macvtap':
       return json({
         mode: link.mode,
         nopromisc: yes(link.nopromisc),
