@@ -5,10 +5,12 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import {
+  type Address,
   type Answer,
   type Change,
   type Endpoint,
   type FdbEntry,
+  identityOf,
   type Miss,
   type Neighbor,
   Overlay,
@@ -572,6 +574,46 @@ function scenarios(stage: () => Stage): void {
     expect(news.get('address delete')).toEqual({ link: 'v0', address: '10.3.0.1/24' });
     expect(news.get('link new')).toMatchObject({ linkKind: 'veth' });
     expect(news.get('link delete')).toMatchObject({ linkKind: 'veth' });
+  });
+
+  test('a mirror', async () => {
+    const [here, there] = [await stage().netns(), await stage().netns()];
+    const rtnl = await openRtnl(here);
+    await rtnl.links.add({ kind: 'veth', name: 'v0', peer: { name: 'eth0', netns: there } });
+    await rtnl.addresses.add({ link: 'v0', address: '10.3.0.1/24' });
+    await rtnl.neighbors.add({ link: 'v0', ip: '10.3.0.2', mac: '02:42:0a:03:00:02', state: 'permanent' });
+    const rows = new Map<string, string>();
+    const of = (kind: 'address' | 'neighbor', row: Address | Neighbor): [string, string] => [
+      `${kind} ${identityOf(kind, row)}`,
+      'ip' in row ? `${row.link} ${row.ip} ${row.mac}` : `${row.link} ${row.address}`,
+    ];
+    const monitor = rtnl.monitor({ groups: ['address', 'neigh'], resync: true });
+    onCleanup(() => monitor.return?.());
+    void (async () => {
+      for await (const event of monitor) {
+        if (event.kind === 'snapshot') {
+          rows.clear();
+          for (const row of event.addresses ?? []) rows.set(...of('address', row));
+          for (const row of event.neighbors ?? []) rows.set(...of('neighbor', row));
+        } else if (event.kind === 'address' || event.kind === 'neighbor') {
+          const [identity, text] = of(event.kind, event);
+          if (event.action === 'delete') rows.delete(identity);
+          else rows.set(identity, text);
+        }
+      }
+    })();
+    const has = async (...texts: string[]): Promise<void> => {
+      await until(() => {
+        const own = [...rows.values()].filter((text) => /^v0 10\./.test(text)).sort();
+        return JSON.stringify(own) === JSON.stringify(texts);
+      }, texts.join(', '));
+    };
+    await has('v0 10.3.0.1/24', 'v0 10.3.0.2 02:42:0a:03:00:02');
+    await rtnl.addresses.add({ link: 'v0', address: '10.3.0.9/24' });
+    await rtnl.neighbors.replace({ link: 'v0', ip: '10.3.0.2', mac: '02:42:0a:03:00:03', state: 'permanent' });
+    await has('v0 10.3.0.1/24', 'v0 10.3.0.2 02:42:0a:03:00:03', 'v0 10.3.0.9/24');
+    await rtnl.links.delete({ name: 'v0' });
+    await has();
   });
 
   test('namespaces', async () => {

@@ -3,12 +3,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import {
   identityOf,
+  type Link,
   type Neighbor,
   Rtnl,
   type RtnlEvent,
   type RtnlSyncEvent,
   type Subscription,
 } from '../../lib/index.js';
+import { type MonitorSource, monitorNamespaces } from '../../lib/monitors.js';
 import { createNetns, exec, type Netns, uniqueName } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
 import { seedOf } from '../support/seed.js';
@@ -156,6 +158,68 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
     await netns.ip('route add blackhole 10.4.0.0/16');
     const told = await until(plain, (e) => e.kind === 'route' && e.dst === '10.4.0.0/16');
     expect(told.some(isIt)).toBe(false);
+  });
+
+  test('what is told of before its link has the name of the link', async () => {
+    const netns = await createNetns();
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    await using events = rtnl.monitor();
+    // A bridge has an entry of its own before the kernel tells of the bridge (br_dev_newlink).
+    for (let round = 0; round < 20; round++) await netns.ip(`link add br${round} type bridge`);
+    const seen = await until(events, (e) => e.kind === 'link' && e.name === 'br19');
+    const entries = seen.filter((e) => e.kind === 'fdb');
+    expect(entries.map(({ link, master }) => `${link} ${master}`)).toEqual(
+      Array.from({ length: 20 }, (_, round) => `br${round} br${round}`),
+    );
+    expect(seen.findIndex((e) => e.kind === 'fdb')).toBeLessThan(seen.findIndex((e) => e.kind === 'link'));
+  });
+
+  test("what a bridge tells of a port is the link's news", async () => {
+    const netns = await withVeth();
+    await netns.ip('link add br0 type bridge');
+    await netns.ip('link set br0 up');
+    await netns.ip('link set v1 master br0');
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    for (const resync of [false, true]) {
+      await using events = rtnl.monitor({ groups: ['link'], resync });
+      const cost = resync ? 78 : 77;
+      await netns.bridge(`link set dev v1 cost ${cost} hairpin on`);
+      const [told] = (await until(events, (e) => e.kind === 'link' && e.bridgePort?.cost === cost)).slice(-1);
+      const [listed] = await rtnl.links.list({ name: 'v1' });
+      const { kind, bridgePort, ...row } = listed as Link;
+      const port = Object.entries(bridgePort ?? {}).filter(([name]) => !name.endsWith('Timer'));
+      // All of it, and not what a bridge knows alone.
+      expect(told).toMatchObject({ ...row, linkKind: kind, kind: 'link', action: resync ? 'change' : 'new' });
+      expect(told).toHaveProperty('bridgePort', expect.objectContaining(Object.fromEntries(port)));
+      await netns.ip('link set v1 nomaster');
+      const gone = await until(events, (e) => e.kind === 'link' && e.name === 'v1' && e.master === undefined);
+      expect(gone.some((e) => e.kind === 'link' && e.action === 'delete')).toBe(false);
+      await netns.ip('link set v1 master br0');
+    }
+  });
+
+  test('a listing that leaves a row out removes nothing', async () => {
+    const netns = await withVeth();
+    await netns.ip('neigh add 10.1.0.7 lladdr 02:00:00:00:00:07 dev v0');
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    let listings = 0;
+    const source: MonitorSource = {
+      path: netns.path,
+      words: undefined,
+      // As neigh_dump_table does now and then when the table changes while it is read.
+      list: async () => ({
+        links: await rtnl.links.list(),
+        neighbors: (await rtnl.neighbors.list()).filter(({ ip }) => ip !== '10.1.0.7' || listings++ % 2 === 0),
+        fdb: [],
+      }),
+    };
+    await using events = monitorNamespaces<RtnlSyncEvent>([source], { groups: ['neigh'], resync: true });
+    await until(events, (e) => e.kind === 'snapshot');
+    const isIt = (e: RtnlSyncEvent): boolean => e.kind === 'neighbor' && e.ip === '10.1.0.7';
+    while (listings < 6) await sleep(20);
+    await netns.ip('neigh add 10.1.0.8 lladdr 02:00:00:00:00:07 dev v0');
+    const seen = await until(events, (e) => e.kind === 'neighbor' && e.ip === '10.1.0.8');
+    expect(seen.filter(isIt)).toEqual([]);
   });
 
   test('50,000 changing neighbours are mirrored through overruns, and end equal to a dump', async () => {

@@ -15,7 +15,7 @@ import { type Operation, operations, PRELUDE } from './operations.js';
 
 const FULL = process.env.CI_FULL === '1';
 const SEED = seedOf('OVERNS_MIRROR_SEED');
-const SEQUENCES = FULL ? 60 : 2;
+const SEQUENCES = Number(process.env.OVERNS_MIRROR_RUNS ?? (FULL ? 60 : 2));
 const LENGTH = 40;
 /** Operations between two comparisons. */
 const CHUNK = 8;
