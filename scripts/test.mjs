@@ -2,7 +2,8 @@
 import { spawn } from 'node:child_process';
 /**
  * npm test: dependencies, build, tools, then the C++ unit tests and vitest. Arguments go to vitest (and leave the C++
- * tests out). CI=true or OVERNS_TEST_INSTALL=1: tools are installed on the machine; CI=true: nothing may be skipped.
+ * tests out). CI=true or OVERNS_TEST_INSTALL=1: tools are installed on the machine, unless OVERNS_TEST_INSTALL=0; CI=true:
+ * nothing may be skipped.
  * The last line sums up both.
  */
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
@@ -116,7 +117,7 @@ await script(async () => {
   await build();
   // The package test packs: what it ships is compiled now, not beside tests that measure time.
   if (args.length === 0) await prebuild();
-  const tools = await provide({ install: ci || process.env.OVERNS_TEST_INSTALL === '1' });
+  const tools = await provide();
   const env = { ...toolEnv(gypEnv()), OVERNS_TEST_TOOLS: JSON.stringify(tools) };
   if (args.length === 0) await nativeTests(tools, env);
   await vitest(args, env);

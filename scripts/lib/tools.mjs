@@ -2,7 +2,17 @@
  * The tools the tests need: what the machine has, what the cache folder of the checkout has, and how to get the rest.
  * `npm test` hands the result to the tests in OVERNS_TEST_TOOLS.
  */
-import { closeSync, existsSync, openSync, readdirSync, readFileSync, readSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+} from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { installPackages, unpackPackages } from './debian.mjs';
 import { root, which } from './process.mjs';
@@ -10,15 +20,37 @@ import { exclusively } from './stale.mjs';
 
 export const cache = join(root, '.cache/tools/root');
 
-/** `has` gets the PATH to look on and says whether the tool is there. `suite`: where the machine's own suites lack it. */
+/**
+ * `commands`: what must be on PATH. `probe`: a command of it that must succeed, for a tool may be there without what it
+ * needs: libraries, or what an interrupted run had yet to unpack. `has` says of what is no command whether it is there.
+ * `suite`: where the machine's own suites lack it. `wrap`: what an unpacked command is started with.
+ *
+ * A package that is unpacked and not installed has no user or group of its own, no alternatives, no service and no files in
+ * /etc: what is listed here does without, or is told to.
+ */
 const TOOLS = {
-  ip: { packages: ['iproute2'], commands: ['ip', 'bridge'] },
-  ping: { packages: ['iputils-ping'], commands: ['ping'] },
-  tcpdump: { packages: ['tcpdump'], commands: ['tcpdump'] },
-  busybox: { packages: ['busybox-static'], commands: ['busybox'], has: (path) => isStatic(which('busybox', path)) },
-  consul: { packages: ['consul'], commands: ['consul'], suite: 'bullseye' },
-  docker: { packages: ['docker.io'], commands: ['dockerd', 'docker', 'containerd', 'containerd-shim-runc-v2', 'runc'] },
-  cmake: { packages: ['cmake'], commands: ['cmake'] },
+  ip: { packages: ['iproute2'], commands: ['ip', 'bridge'], probe: ['bridge', '-V'] },
+  ping: { packages: ['iputils-ping'], commands: ['ping'], probe: ['ping', '-V'] },
+  // Started by root it goes on as the user tcpdump, whom installing it makes.
+  tcpdump: {
+    packages: ['tcpdump'],
+    commands: ['tcpdump'],
+    probe: ['tcpdump', '--version'],
+    wrap: { tcpdump: '--relinquish-privileges=root' },
+  },
+  busybox: {
+    packages: ['busybox-static'],
+    commands: ['busybox'],
+    probe: ['busybox', 'true'],
+    has: (path) => isStatic(which('busybox', path)),
+  },
+  consul: { packages: ['consul'], commands: ['consul'], probe: ['consul', 'version'], suite: 'bullseye' },
+  docker: {
+    packages: ['docker.io'],
+    commands: ['dockerd', 'docker', 'containerd', 'containerd-shim-runc-v2', 'runc'],
+    probe: ['runc', '--version'],
+  },
+  cmake: { packages: ['cmake'], commands: ['cmake'], probe: ['cmake', '--version'] },
   doctest: {
     packages: ['doctest-dev'],
     commands: [],
@@ -81,22 +113,41 @@ export function privileged() {
   return ((caps >> CAP_NET_ADMIN) & (caps >> CAP_SYS_ADMIN) & 1n) === 1n;
 }
 
-function present(tool, path) {
-  return tool.commands.every((command) => which(command, path)) && (tool.has?.(path) ?? true);
+/** Why a tool cannot be used, or undefined when it can. */
+function lacking(name, tool, env) {
+  const missing = tool.commands.filter((command) => !which(command, env.PATH));
+  if (missing.length > 0) return `${missing.join(', ')} not found`;
+  if (tool.has && !tool.has(env.PATH)) return `${tool.commands.length > 0 ? `a static ${name}` : name} not found`;
+  if (!tool.probe) return undefined;
+  const [command, ...args] = tool.probe;
+  const { status, stderr, error } = spawnSync(command, args, { env, encoding: 'utf8', timeout: 20_000 });
+  if (status === 0) return undefined;
+  const said = error?.message ?? (stderr.trim().split('\n')[0] || `it ends with status ${status}`);
+  return `\`${tool.probe.join(' ')}\` fails: ${said}`;
+}
+
+/** Puts a script that adds an argument before a command that was unpacked into the cache folder. */
+function wrap(commands) {
+  const folder = join(cache, 'usr/local/bin');
+  for (const [command, argument] of Object.entries(commands)) {
+    const file = ['usr/sbin', 'usr/bin', 'sbin', 'bin'].map((dir) => join(cache, dir, command)).find(existsSync);
+    if (!file) continue;
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, command), `#!/bin/sh\nexec '${file}' '${argument}' "$@"\n`, { mode: 0o755 });
+  }
 }
 
 /** What is there, without getting anything: `{ name: { ok } | { ok: false, reason, remedy } }`. */
 export function detect(failures = {}) {
-  const { PATH } = toolEnv();
+  const env = toolEnv();
   const result = {};
   for (const [name, tool] of Object.entries(TOOLS)) {
-    if (present(tool, PATH)) result[name] = { ok: true };
+    const reason = lacking(name, tool, env);
+    if (reason === undefined) result[name] = { ok: true };
     else {
-      const what =
-        tool.commands.length > 0 ? tool.commands.filter((command) => !which(command, PATH)).join(', ') : name;
       result[name] = {
         ok: false,
-        reason: `${what || `a static ${name}`} not found${failures[name] ? `: ${failures[name]}` : ''}`,
+        reason: `${reason}${failures[name] ? `: ${failures[name]}` : ''}`,
         remedy: tool.suite
           ? `npm test (it fetches ${name} from Debian's ${tool.suite})`
           : `apt-get install ${tool.packages.join(' ')}`,
@@ -116,11 +167,15 @@ export function detect(failures = {}) {
   return result;
 }
 
-/** Gets what is lacking: into the cache folder, or (`install`) onto the machine. Returns what {@link detect} does. */
-export async function provide({ install = false } = {}) {
+/**
+ * Gets what is lacking: into the cache folder, or onto the machine with OVERNS_TEST_INSTALL=1 and, unless that is 0, with
+ * CI=true. Returns what {@link detect} does.
+ */
+export async function provide() {
+  const install = (process.env.OVERNS_TEST_INSTALL ?? (process.env.CI === 'true' ? '1' : '0')) === '1';
   return exclusively('tools', async () => {
     const failures = {};
-    const missing = () => Object.entries(TOOLS).filter(([, tool]) => !present(tool, toolEnv().PATH));
+    const missing = () => Object.entries(TOOLS).filter(([name, tool]) => lacking(name, tool, toolEnv()));
     const own = missing().filter(([, tool]) => !tool.suite);
     if (install && own.length > 0) {
       const packages = own.flatMap(([, tool]) => tool.packages);
@@ -132,6 +187,7 @@ export async function provide({ install = false } = {}) {
       process.stderr.write(`test: fetching ${tool.packages.join(' ')} into .cache/tools\n`);
       const why = unpackPackages(tool.packages, cache, tool.suite);
       if (why) failures[name] = why;
+      else if (tool.wrap) wrap(tool.wrap);
     }
     return detect(failures);
   });
