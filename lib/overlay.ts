@@ -50,7 +50,7 @@ import type {
   Subscription,
   Where,
 } from './types.js';
-import { findUnderlay } from './underlay.js';
+import { findSource, findUnderlay, type UnderlayQuestion } from './underlay.js';
 
 const VXLAN = 'vxlan1';
 /** How long a store that has just failed is given to take back what it may have written. */
@@ -240,23 +240,23 @@ export class Overlay implements AsyncDisposable {
     const hostPath = await netnsPath(checked.host, 'host');
     const host = await Rtnl.open({ netns: checked.host });
     try {
-      const underlay = await findUnderlay(host, given);
+      const underlay = await findUnderlay(host, { vtep: given, port, signal });
       const family = ipFamily(underlay.vtep);
-      const fits = underlay.mtu - VXLAN_OVERHEAD[family];
-      const mtu = asked === 'auto' ? fits : asked;
-      if (mtu > fits) {
+      const mtu = asked === 'auto' ? underlay.mtu - VXLAN_OVERHEAD[family] : asked;
+      const most = underlay.most - VXLAN_OVERHEAD[family];
+      if (mtu > most) {
         throw invalidArgument(
           'mtu',
           mtu,
-          `at most ${fits}: ${underlay.link} carries ${underlay.mtu} bytes less ${VXLAN_OVERHEAD[family]} of VXLAN`,
+          `at most ${most}: ${underlay.limit} carries ${underlay.most} bytes less ${VXLAN_OVERHEAD[family]} of VXLAN`,
         );
       }
       if (mtu < MTU_MIN[carries6 ? 6 : 4]) {
         throw new OvernsError(
           'EMSGSIZE',
-          `${underlay.link} carries ${underlay.mtu} bytes: ${mtu} are left for the overlay, too few for IP`,
+          `${underlay.limit} carries ${underlay.mtu} bytes: ${mtu} are left for the overlay, too few for IP`,
           {
-            hint: `raise the MTU of ${underlay.link}`,
+            hint: `raise the MTU of ${underlay.limit}`,
           },
         );
       }
@@ -302,6 +302,7 @@ export class Overlay implements AsyncDisposable {
                 vni,
                 port,
                 local: underlay.vtep,
+                device: underlay.vrf,
                 proxy: true,
                 learning: true,
                 l2miss: true,
@@ -754,16 +755,23 @@ async function readState(
   let vtep = typeof vxlan.local === 'string' ? vxlan.local : undefined;
   let hostPath = host === undefined ? undefined : await netnsPath(host, 'host');
   if (vtep === undefined) {
-    // Made by hand, without `local`: the kernel chooses the source by route, as findUnderlay does.
+    // Made by hand, without `local`: the kernel chooses the source by route, packet by packet.
     hostPath ??= await findHost(name, rtnl, vxlan);
     const underlay = await Rtnl.open({ netns: { path: hostPath } });
     try {
-      vtep = (await findUnderlay(underlay, undefined)).vtep;
+      vtep = await findSource(underlay, await unsaid(underlay, vxlan));
     } finally {
       await underlay.close();
     }
   }
   return { overlay: name, vni: vxlan.vni, vtep, port: Number(vxlan.port), mtu: vxlan.mtu, path, host: hostPath };
+}
+
+/** What a vxlan device without a local address tells of where its packets go. */
+async function unsaid(host: Rtnl, { group, port, device }: Link): Promise<UnderlayQuestion> {
+  const lower = device === undefined ? undefined : (await host.links.list()).find(({ index }) => index === device);
+  // Without a remote it is a device of IPv4 (vxlan_nl2conf).
+  return { port: Number(port), peer: group, family: group === undefined ? 4 : ipFamily(group), link: lower?.name };
 }
 
 /**

@@ -93,7 +93,7 @@ export interface Observer {
   onFdbGone?(entry: FakeFdbEntry): void;
 }
 
-const IFF = { up: 1, broadcast: 2, loopback: 8, running: 0x40, multicast: 0x1000, lowerUp: 0x10000 };
+const IFA_F = { nodad: 0x02, permanent: 0x80 };
 const TABLE_MAIN = 254;
 const ZERO_MAC = '00:00:00:00:00:00';
 const MTU = { ethernet: [68, 65_535], lo: [0, 0x7fff_ffff] } as const;
@@ -217,10 +217,14 @@ export class FakeNetns {
 
   #linkRow(link: FakeLink): Row {
     const running = this.running(link);
-    const flags =
-      (link.name === 'lo' ? IFF.loopback : IFF.broadcast | IFF.multicast) |
-      (link.up ? IFF.up : 0) |
-      (running ? IFF.running | IFF.lowerUp : 0);
+    const loopback = link.name === 'lo';
+    const flags = [
+      ...(link.up ? ['up'] : []),
+      loopback ? 'loopback' : 'broadcast',
+      ...(running ? ['running'] : []),
+      ...(loopback ? [] : ['multicast']),
+      ...(running ? ['lower_up'] : []),
+    ];
     const other = link.peer?.netns ?? link.host;
     const linked = link.peer?.index ?? (other !== undefined && other !== this ? link.index : undefined);
     const id = other === undefined ? undefined : this.id(other);
@@ -233,6 +237,7 @@ export class FakeNetns {
       up: link.up,
       running,
       flags,
+      hardware: loopback ? 772 : 1,
       operstate: this.#operstate(link),
       ...(link.master === undefined ? {} : { master: link.master.name, masterIndex: link.master.index }),
       ...(linked === undefined ? {} : { link: linked }),
@@ -249,7 +254,7 @@ export class FakeNetns {
       address: `${address.ip}/${address.length}`,
       family: address.family === 4 ? 'inet' : 'inet6',
       scope: address.scope,
-      flags: address.flags,
+      flags: [...((address.flags & IFA_F.nodad) !== 0 ? ['nodad'] : []), 'permanent'],
       ...(address.label === undefined ? {} : { label: address.label }),
     };
   }
@@ -610,7 +615,7 @@ export class FakeNetns {
       const parsed = prefix({ address }, 'address') as Prefix;
       if (this.addresses.some((each) => each.ip === parsed.ip)) continue;
       const label = parsed.family === 4 ? 'lo' : undefined;
-      const added = { ...parsed, link: lo, scope: 'host', flags: 0x80, label, prefixRoute: false };
+      const added = { ...parsed, link: lo, scope: 'host', flags: IFA_F.permanent, label, prefixRoute: false };
       this.addresses.push(added);
       this.#tell('address', 'new', this.#addressRow(added));
     }
@@ -754,7 +759,7 @@ export class FakeNetns {
       ...given,
       link,
       scope: /^fe[89ab]/.test(given.ip) ? 'link' : (SCOPES[scope] ?? String(scope)),
-      flags: 0x80 | (given.family === 6 && boolean(item, 'nodad') === true ? 0x02 : 0),
+      flags: IFA_F.permanent | (given.family === 6 && boolean(item, 'nodad') === true ? IFA_F.nodad : 0),
       label: given.family === 4 ? (text(item, 'label') ?? link.name) : undefined,
       prefixRoute: boolean(item, 'noprefixroute') !== true,
     };
