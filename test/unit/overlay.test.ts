@@ -173,7 +173,11 @@ describe('detach and delete', () => {
 describe('the underlay', () => {
   test.each([
     [{ underlay: [] }, 'EADDRNOTAVAIL', /no address that other hosts could reach/],
-    [{ underlay: ['10.0.0.10/24', '10.1.0.10/24'] }, 'EADDRNOTAVAIL', /no route leads out of the host, and it has several addresses/],
+    [
+      { underlay: ['10.0.0.10/24', '10.1.0.10/24'] },
+      'EADDRNOTAVAIL',
+      /no route leads out of the host, and it has several addresses/,
+    ],
     [{ underlay: '10.0.0.10/24', mtu: 100 }, 'EMSGSIZE', /too few for IP/],
   ])('%o', async (host, code, message) => {
     await using kernel = FakeKernel.install(host);
