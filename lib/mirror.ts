@@ -2,6 +2,7 @@
  * The rows that the consumer of a monitor with `resync` has, of one namespace, and which of them the kernel may have
  * changed without telling: those are listed anew and compared.
  */
+import { setImmediate as turn } from 'node:timers/promises';
 import { identityOf } from './identity.js';
 import type { MonitorGroup, SnapshotEvent } from './monitor.js';
 
@@ -44,24 +45,51 @@ const MOVING = [
 ];
 const SKIPPED: ReadonlySet<string> = new Set([...EVENT_ONLY, ...MOVING]);
 
+/** Rows by their identity, of the kinds that were listed. */
+export type Indexed = Partial<Record<Kind, Map<string, Item>>>;
+
+/** Rows that are looked at in one turn of the event loop, which a big table is not to hold up. */
+const PIECE = 1000;
+
+async function inPieces<T>(
+  items: Iterable<T>,
+  look: (item: T) => void,
+  end: () => void = () => undefined,
+): Promise<void> {
+  let count = 0;
+  for (const item of items) {
+    look(item);
+    if (++count % PIECE !== 0) continue;
+    end();
+    await turn();
+  }
+  end();
+}
+
+/** The rows of a listing by their identity. */
+export async function indexed(listed: Listed): Promise<Indexed> {
+  const tables: Indexed = {};
+  for (const [field, kind] of LISTED_KINDS) {
+    const rows = listed[field] as readonly unknown[] | undefined;
+    if (rows === undefined) continue;
+    const table = new Map<string, Item>();
+    tables[kind] = table;
+    await inPieces(rows as readonly Item[], (row) => table.set(identityOf(kind, row), row));
+  }
+  return tables;
+}
+
 export class Mirror {
-  readonly #rows: Readonly<Record<Kind, Map<string, Item>>> = {
-    link: new Map(),
-    address: new Map(),
-    route: new Map(),
-    neighbor: new Map(),
-    fdb: new Map(),
-  };
+  readonly #rows: Readonly<Record<Kind, Map<string, Item>>>;
   /** What has been told of since the listing under way began: that is at least as new. */
   #touched: Set<string> | undefined;
   /** What may have changed in silence. */
   readonly stale = new Set<MonitorGroup>();
 
-  /** @param listed with links, whatever the groups */
-  constructor(listed: Listed) {
-    for (const [field, kind] of LISTED_KINDS) {
-      for (const row of listed[field] ?? []) this.#rows[kind].set(identityOf(kind, row), row as unknown as Item);
-    }
+  /** @param listed with links, whatever the groups; not to be used afterwards */
+  constructor(listed: Indexed) {
+    const { link = new Map(), address = new Map(), route = new Map(), neighbor = new Map(), fdb = new Map() } = listed;
+    this.#rows = { link, address, route, neighbor, fdb };
   }
 
   /** How many rows there are. */
@@ -135,51 +163,58 @@ export class Mirror {
     }
   }
 
-  /** From now on until compare(), what is told of counts as newer than what is being listed. */
+  /** From now on until compare() has ended, what is told of counts as newer than what is being listed. */
   listing(): void {
     this.#touched = new Set();
   }
 
   /** True when a row is not listed that nothing was told of. */
-  lacks(listed: Listed): boolean {
-    for (const [field, kind] of LISTED_KINDS) {
-      const rows = listed[field];
-      if (rows === undefined) continue;
-      const found = new Set(rows.map((row) => identityOf(kind, row)));
+  lacks(listed: Indexed): boolean {
+    for (const [, kind] of LISTED_KINDS) {
+      const found = listed[kind];
+      if (found === undefined) continue;
       for (const identity of this.#rows[kind].keys()) {
-        if (!found.has(identity) && !this.#touched?.has(`${kind} ${identity}`)) return true;
+        if (!found.has(identity) && !this.#isTouched(kind, identity)) return true;
       }
     }
     return false;
   }
 
-  /** Takes what was listed for the truth. Returns what differs, as events: first what has gone. */
-  compare(listed: Listed): Item[] {
-    const touched = this.#touched;
-    this.#touched = undefined;
+  #isTouched(kind: Kind, identity: string): boolean {
+    return this.#touched !== undefined && this.#touched.size > 0 && this.#touched.has(`${kind} ${identity}`);
+  }
+
+  /** Takes what was listed for the truth, and tells of what differs, as events: first of what has gone. */
+  async compare(listed: Indexed, tell: (events: Item[]) => void): Promise<void> {
     const atNs = process.hrtime.bigint();
-    const gone: Item[] = [];
-    const told: Item[] = [];
-    for (const [field, kind] of LISTED_KINDS) {
-      const found = listed[field];
-      if (found === undefined) continue;
+    let events: Item[] = [];
+    const told = (): void => {
+      if (events.length > 0) tell(events);
+      events = [];
+    };
+    for (const [, kind] of [...LISTED_KINDS].reverse()) {
+      const found = listed[kind];
       const rows = this.#rows[kind];
-      const listedNow = new Map<string, Item>();
-      for (const row of found) listedNow.set(identityOf(kind, row), row as unknown as Item);
+      if (found === undefined) continue;
       for (const [identity, row] of rows) {
-        if (listedNow.has(identity) || touched?.has(`${kind} ${identity}`)) continue;
-        gone.push(toEvent(kind, 'delete', row, atNs));
+        if (found.has(identity) || this.#isTouched(kind, identity)) continue;
+        events.push(toEvent(kind, 'delete', row, atNs));
         rows.delete(identity);
       }
-      for (const [identity, row] of listedNow) {
-        if (touched?.has(`${kind} ${identity}`)) continue;
-        const known = rows.get(identity);
-        if (known === undefined) told.push(toEvent(kind, 'add', row, atNs));
-        else if (!isSame(kind, known, row)) told.push(toEvent(kind, 'change', row, atNs));
-        rows.set(identity, row);
-      }
     }
-    return gone.reverse().concat(told);
+    told();
+    for (const [, kind] of LISTED_KINDS) {
+      const rows = this.#rows[kind];
+      const compare = ([identity, row]: [string, Item]): void => {
+        if (this.#isTouched(kind, identity)) return;
+        const known = rows.get(identity);
+        if (known === undefined) events.push(toEvent(kind, 'add', row, atNs));
+        else if (!isSame(kind, known, row)) events.push(toEvent(kind, 'change', row, atNs));
+        rows.set(identity, row);
+      };
+      await inPieces(listed[kind] ?? [], compare, told);
+    }
+    this.#touched = undefined;
   }
 }
 
@@ -231,7 +266,7 @@ function isEqual(a: unknown, b: unknown): boolean {
     for (let at = 0; at < one.length; at++) if (!isEqual(one[at], other[at])) return false;
     return true;
   }
-  for (const key in left) if (!SKIPPED.has(key) && !isEqual(left[key], right[key])) return false;
-  for (const key in right) if (!SKIPPED.has(key) && left[key] === undefined && right[key] !== undefined) return false;
+  for (const key in left) if (!isEqual(left[key], right[key]) && !SKIPPED.has(key)) return false;
+  for (const key in right) if (left[key] === undefined && right[key] !== undefined && !SKIPPED.has(key)) return false;
   return true;
 }

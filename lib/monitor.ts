@@ -148,7 +148,7 @@ export interface SnapshotEvent {
  * What a monitor with `resync` tells: a snapshot first and after every overrun, and in between what was added, changed
  * and deleted, whether the kernel says so or not. What it changes in silence is found by listing anew: at once where
  * something tells of it (a link that is renamed, goes down or leaves, an address or a nexthop object that goes), else
- * within half a second, or 0.2 ms for each row that there is, if that is longer. Clocks and counters (lifetimes,
+ * within half a second, or 0.5 ms for each row that there is, if that is longer. Clocks and counters (lifetimes,
  * `expires`, timers of bridges) are news by themselves never.
  * @example
  * ```ts

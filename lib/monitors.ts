@@ -1,7 +1,7 @@
 /** What runs a monitor: the sockets of its namespaces, one stream, and with `resync` what keeps its consumer right. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { OvernsError } from './errors.js';
-import { groupOf, type Item, LISTED_KINDS, type Listed, Mirror } from './mirror.js';
+import { groupOf, type Indexed, type Item, indexed, LISTED_KINDS, type Listed, Mirror } from './mirror.js';
 import { DEFAULT_GROUPS, type MonitorGroup, type MonitorOptions, monitorOptions, openMonitor } from './monitor.js';
 import { listNetns, netnsFile } from './netns.js';
 import { watchNetns } from './netns-watch.js';
@@ -43,7 +43,7 @@ export function monitorNamespaces<E>(sources: readonly MonitorSource[], options:
 const REST = 4;
 /** Between two looks at everything: about a hundred times as long as one takes. */
 const AUDIT_MS = 500;
-const AUDIT_MS_A_ROW = 0.2;
+const AUDIT_MS_A_ROW = 0.5;
 
 /** One namespace that is followed. */
 interface Followed {
@@ -56,6 +56,14 @@ interface Followed {
   timer: NodeJS.Timeout | undefined;
 }
 
+/** What came at once. */
+interface News {
+  readonly followed: Followed;
+  readonly events: readonly Item[];
+  /** Lost with them. */
+  readonly dropped: number;
+}
+
 class Monitors {
   readonly #sources: readonly MonitorSource[];
   readonly #groups: ReadonlySet<MonitorGroup>;
@@ -63,8 +71,9 @@ class Monitors {
   readonly #options: MonitorOptions;
   readonly #followed = new Map<MonitorSource, Followed>();
   /** Events that came since a snapshot is being made: they stand behind it. */
-  #waiting: { readonly followed: Followed; readonly events: Item[] }[] | undefined;
+  #waiting: News[] | undefined;
   #waitingCount = 0;
+  #missesLost = 0;
   #watcher: { close(): void } | undefined;
   #queue!: BoundedQueue<Item>;
 
@@ -129,20 +138,25 @@ class Monitors {
       this.#queue.pushAll(events);
       return;
     }
-    // What came with a loss is older than the snapshot to come, or is listed there.
-    if (dropped > 0) this.#queue.lose(dropped);
-    else if (this.#waiting !== undefined) this.#wait(followed, events);
-    else this.#take(followed, events);
+    if (this.#waiting !== undefined) this.#wait({ followed, events, dropped });
+    else this.#take({ followed, events, dropped });
   }
 
-  #wait(followed: Followed, events: Item[]): void {
-    this.#waitingCount += events.length;
-    // What does not fit is lost, as of the queue.
-    if (this.#waitingCount <= (this.#options.maxQueue ?? MAX_QUEUE_DEFAULT)) this.#waiting?.push({ followed, events });
+  #wait(news: News): void {
+    this.#waitingCount += news.events.length + news.dropped;
+    if (this.#waitingCount <= (this.#options.maxQueue ?? MAX_QUEUE_DEFAULT) || news.dropped > 0)
+      this.#waiting?.push(news);
+    // What rows have become is found in the listing after the snapshot, what was asked is not.
+    else this.#missesLost += news.events.filter(({ kind }) => kind === 'miss').length;
   }
 
   /** Tells of events, and lists anew what may have changed with them in silence. */
-  #take(followed: Followed, events: readonly Item[]): void {
+  #take({ followed, events, dropped }: News): void {
+    // What came with a loss is older than the snapshot to come, or is listed there.
+    if (dropped > 0) {
+      this.#queue.lose(dropped);
+      return;
+    }
     const { mirror } = followed;
     // Before the first snapshot nobody has anything.
     if (mirror === undefined) return;
@@ -169,10 +183,7 @@ class Monitors {
         const listed = await this.#list(followed, mirror);
         const took = performance.now() - began;
         if (this.#isOver(followed, mirror)) continue;
-        const { label } = followed.source;
-        const events = mirror.compare(listed).filter((event) => this.#isWanted(event));
-        if (label !== undefined) for (const event of events) event.netns = label;
-        if (events.length > 0) this.#queue.pushAll(events);
+        await mirror.compare(listed, (events) => this.#differs(followed, mirror, events));
         if (mirror.stale.size > 0) await sleep(took * REST, undefined, { ref: false });
       }
     } catch (error) {
@@ -183,13 +194,21 @@ class Monitors {
     this.#audit(followed);
   }
 
-  async #list({ source }: Followed, mirror: Mirror): Promise<Listed> {
+  #differs(followed: Followed, mirror: Mirror, events: readonly Item[]): void {
+    if (this.#isOver(followed, mirror)) return;
+    const { label } = followed.source;
+    const news = events.filter((event) => this.#isWanted(event));
+    if (label !== undefined) for (const event of news) event.netns = label;
+    if (news.length > 0) this.#queue.pushAll(news);
+  }
+
+  async #list({ source }: Followed, mirror: Mirror): Promise<Indexed> {
     const groups = [...mirror.stale];
     mirror.stale.clear();
     mirror.listing();
-    const listed = await source.list(groups);
+    const listed = await indexed(await source.list(groups));
     // A table that changes while it is read may have been read with rows left out (neigh_dump_table, br_fdb_dump).
-    return mirror.lacks(listed) ? either(listed, await source.list(groups)) : listed;
+    return mirror.lacks(listed) ? either(listed, await indexed(await source.list(groups))) : listed;
   }
 
   /** True when these rows are compared no more: a snapshot begins anew. */
@@ -235,13 +254,14 @@ class Monitors {
   async snapshot(): Promise<Item> {
     this.#waiting = [];
     this.#waitingCount = 0;
+    this.#missesLost = 0;
     const snapshot: Item = { kind: 'snapshot' };
     const tables = this.#tables();
     const listings = await Promise.all(
       [...this.#followed.values()].map(async (followed) => ({ followed, listed: await followed.source.list(tables) })),
     );
     for (const { followed, listed } of listings) {
-      followed.mirror = new Mirror(listed);
+      followed.mirror = new Mirror(await indexed(listed));
       for (const [field, kind] of LISTED_KINDS) {
         const rows = listed[field];
         if (rows === undefined || !this.#isWanted({ kind })) continue;
@@ -252,26 +272,24 @@ class Monitors {
     }
     if (this.#groups.has('netns')) snapshot.netns = await listNetns();
     const waiting = this.#waiting;
-    const lost = this.#waitingCount - waiting.reduce((sum, { events }) => sum + events.length, 0);
     this.#waiting = undefined;
-    for (const { followed, events } of waiting) {
+    for (const news of waiting) this.#take(news);
+    if (this.#missesLost > 0) this.#queue.lose(this.#missesLost);
+    for (const { followed } of listings) {
       // It was read while it changed.
-      for (const group of tables) followed.mirror?.stale.add(group);
-      this.#take(followed, events);
+      if (this.#waitingCount > 0) for (const group of tables) followed.mirror?.stale.add(group);
+      void this.#compare(followed);
     }
-    if (lost > 0) this.#queue.lose(lost);
-    for (const { followed } of listings) if (!followed.busy) this.#audit(followed);
     return snapshot;
   }
 }
 
 /** What is in either of two listings, as it is in the second. */
-function either(first: Listed, second: Listed): Listed {
-  const both: Item = {};
-  for (const [field] of LISTED_KINDS) {
-    if (second[field] !== undefined) both[field] = [...(first[field] ?? []), ...second[field]];
+function either(first: Indexed, second: Indexed): Indexed {
+  for (const [, kind] of LISTED_KINDS) {
+    for (const [identity, row] of second[kind] ?? []) first[kind]?.set(identity, row);
   }
-  return both;
+  return first;
 }
 
 function overrun(dropped: number): Item {

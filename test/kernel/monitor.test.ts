@@ -275,15 +275,18 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
     const there = new Set<number>();
     await rtnl.neighbors.batch(Array.from({ length: COUNT }, (_, i) => ({ op: 'replace', item: item(i) })));
     for (let i = 0; i < COUNT; i++) there.add(i);
-    for (let round = 0; round < 60; round++) {
-      const operations = Array.from({ length: 1 + random(round % 3 === 0 ? 8000 : 300) }, () => {
+    const words = (): number => Math.min(count.add, count.change, count.delete);
+    // On a machine that is too busy to hear anything but losses, some quiet rounds more.
+    for (let round = 0; round < 60 || (round < 160 && words() === 0); round++) {
+      const operations = Array.from({ length: 1 + random(round < 60 && round % 3 === 0 ? 8000 : 300) }, () => {
         const i = random(COUNT);
         if (random(3) === 0 && there.delete(i)) return { op: 'delete' as const, item: item(i) };
         there.add(i);
         return { op: 'replace' as const, item: item(i) };
       });
       await rtnl.neighbors.batch(operations);
-      if (random(2) === 0) await sleep(random(40));
+      if (round >= 60) await sleep(100);
+      else if (random(2) === 0) await sleep(random(40));
     }
     const rows = (await rtnl.neighbors.list({ link: 'vxlan1' })).filter(({ ip }) => ip.startsWith('100.64.'));
     expect(rows.length).toBe(there.size);
@@ -306,7 +309,7 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
     expect(count.overrun).toBeGreaterThan(3);
     expect(count.snapshot).toBeGreaterThanOrEqual(count.overrun);
     // Not by snapshots alone.
-    expect(Math.min(count.add, count.change, count.delete)).toBeGreaterThan(0);
+    expect(words()).toBeGreaterThan(0);
     await events.return?.();
     await reading;
   });
