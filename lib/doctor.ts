@@ -8,6 +8,7 @@ import { Docker, type DockerOptions } from './docker.js';
 import { OvernsError } from './errors.js';
 import { kernel, netlinkError } from './kernel-error.js';
 import { type Native, type NativeRtnl, native } from './native.js';
+import { listNetns } from './netns.js';
 import {
   atLeast,
   BECOME_PRIVILEGED,
@@ -18,6 +19,7 @@ import {
   raiseNeighbourLimit,
   SINCE,
 } from './remedies.js';
+import { queryResolver, troubles } from './remote-resolver.js';
 import type { LinkSpec } from './rtnl-types.js';
 
 /** One thing that was looked at. */
@@ -76,6 +78,7 @@ async function examine(options: DockerOptions): Promise<Check[]> {
     openFiles(machine),
     realtime(machine),
     await docker(options),
+    ...(addon.native ? await overlays(options.signal) : []),
   ];
   throwIfAborted(options.signal);
   return checks;
@@ -437,4 +440,36 @@ async function docker({ docker: host, signal }: DockerOptions): Promise<Check> {
       ...(error.hint === undefined ? {} : { remedy: `for containers by Docker's name: ${error.hint}` }),
     };
   }
+}
+
+/** How the overlays of this machine are served: one that is in trouble each. */
+async function overlays(signal: AbortSignal | undefined): Promise<Check[]> {
+  const base = { id: 'overlays', title: 'Overlays' } as const;
+  const names = await listNetns().catch(() => []);
+  const checks: Check[] = [];
+  let served = 0;
+  // One after the other: each that is stuck costs its time, which the caller bounds.
+  for (const name of names) {
+    throwIfAborted(signal);
+    const resolver = await queryResolver(name).catch((error: Error) => error);
+    const code = resolver instanceof OvernsError ? resolver.code : undefined;
+    // Nobody serves it; it has gone meanwhile; or it is not for this user to see.
+    if (resolver === undefined || code === 'ENOENT' || code === 'EPERM') continue;
+    served++;
+    const words = resolver instanceof OvernsError ? [resolver.message] : [];
+    if (!(resolver instanceof Error)) words.push(...troubles(resolver.status));
+    if (words.length === 0) continue;
+    checks.push({
+      id: `overlay-${name}`,
+      title: `Overlay ${name}`,
+      status: 'warn',
+      value: words.join('; '),
+      remedy:
+        resolver instanceof OvernsError && resolver.hint !== undefined
+          ? resolver.hint
+          : `\`overns show ${name}\` says how it stands`,
+    });
+  }
+  const value = served === 0 ? 'none is served' : `${served} served, ${checks.length} of them in trouble`;
+  return [{ ...base, status: checks.length === 0 ? 'ok' : 'warn', value }, ...checks];
 }

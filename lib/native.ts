@@ -221,6 +221,11 @@ export interface Native {
    * addon closes with this environment until it is told that a handle of Node's has it.
    */
   openUnixSocket(netns: string, name: string, mode: 'listen' | 'connect'): Promise<number>;
+  /**
+   * The process that connected a unix socket, or that listens where it is connected to (SO_PEERCRED, unix(7)), as this
+   * process's namespaces number it; undefined where the kernel does not say.
+   */
+  peerOf(fd: number): { readonly pid: number; readonly uid: number } | undefined;
   /** A non-blocking TCP or UDP socket of a namespace, bound if there is an address. Lent like the above. */
   openIpSocket(
     netns: string,

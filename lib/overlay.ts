@@ -1,9 +1,11 @@
 /** Overlays: a namespace with a bridge and a vxlan device, and the containers attached to it. */
 import { randomBytes } from 'node:crypto';
+import { channel } from 'node:diagnostics_channel';
 import { join } from 'node:path';
 import { checkSignal, throwIfAborted } from './abort.js';
 import {
   canonicalIp,
+  canonicalMac,
   checkInterfaceName,
   checkMtu,
   checkOverlayName,
@@ -55,6 +57,9 @@ import { findSource, findUnderlay, type UnderlayQuestion } from './underlay.js';
 const VXLAN = 'vxlan1';
 /** How long a store that has just failed is given to take back what it may have written. */
 const WITHDRAW_MS = 2000;
+/** What stands in the way of an observer without ending it: `{ overlay, error }`. */
+const warnings = channel('overns:overlay:warning');
+
 /** How often an observer of misses looks for a resolver. */
 const RESOLVER_RETRY_MS = 500;
 
@@ -355,7 +360,8 @@ export class Overlay implements AsyncDisposable {
   }
 
   /**
-   * The overlays among the named namespaces of this machine.
+   * The overlays among the named namespaces of this machine. One that cannot be read, as somebody else's device of the
+   * same name, is left out.
    * @throws NetlinkError for what the kernel refuses; AbortError
    * @example
    * ```ts
@@ -367,23 +373,10 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   static async list(options: Cancel = {}): Promise<readonly OverlayInfo[]> {
-    const signal = signalOf(options);
-    const found: OverlayInfo[] = [];
-    for (const name of await listNetns()) {
-      throwIfAborted(signal);
-      const path = join(netnsDirectory(), name);
-      try {
-        await using rtnl = await Rtnl.open({ netns: { path } });
-        const state = await readState(name, path, rtnl, undefined);
-        if (!state) continue;
-        const { path: _path, host: _host, ...info } = state;
-        found.push(info);
-      } catch (error) {
-        // Gone since it was listed, or made without a local address by somebody else.
-        if (!OvernsError.is(error) || !['ENOENT', 'EINVAL', 'EADDRNOTAVAIL', 'OVERNS_HOST'].includes(error.code))
-          throw error;
-      }
-    }
+    const { found, failed } = await surveyOverlays(signalOf(options));
+    // Without privileges none can be looked at, which is not to be taken for none.
+    const forbidden = failed.find(({ error }) => ['EPERM', 'EACCES'].includes((error as OvernsError).code));
+    if (found.length === 0 && forbidden) throw forbidden.error;
     return found;
   }
 
@@ -622,14 +615,18 @@ export class Overlay implements AsyncDisposable {
         stop = followControl(
           this.netns,
           { op: 'misses' },
-          (line) => {
-            const { mac, atNs } = line as { mac: string; atNs: string };
-            queue.push({ ...where, link: VXLAN, kind: 'l2', mac, atNs: BigInt(atNs) });
-          },
-          () => {
-            // A resolver may start later.
-            retry = setTimeout(follow, RESOLVER_RETRY_MS);
-            retry.unref();
+          {
+            line: (line) => {
+              const miss = readMiss(line);
+              if (miss) queue.push({ ...where, link: VXLAN, kind: 'l2', ...miss });
+              return miss !== undefined;
+            },
+            end: (error) => {
+              if (error && warnings.hasSubscribers) warnings.publish({ overlay: this.name, error });
+              // A resolver may start later.
+              retry = setTimeout(follow, RESOLVER_RETRY_MS);
+              retry.unref();
+            },
           },
         );
       };
@@ -714,10 +711,53 @@ function severalTimes(words: string, overlay: string, attached: readonly Attache
   });
 }
 
+/** A miss as a resolver tells it; undefined for what is none. */
+function readMiss({ mac, atNs }: Readonly<Record<string, unknown>>): { mac: string; atNs: bigint } | undefined {
+  if (typeof mac !== 'string' || typeof atNs !== 'string' || !/^\d{1,20}$/.test(atNs)) return undefined;
+  try {
+    return { mac: canonicalMac(mac), atNs: BigInt(atNs) };
+  } catch {
+    return undefined;
+  }
+}
+
+/** All namespaces that have a vxlan1: those that are overlays, and why the others cannot be taken for one. */
+export async function surveyOverlays(signal: AbortSignal | undefined): Promise<{
+  readonly found: readonly OverlayInfo[];
+  readonly failed: readonly { readonly overlay: string; readonly error: Error }[];
+}> {
+  const found: OverlayInfo[] = [];
+  const failed: { overlay: string; error: Error }[] = [];
+  for (const name of await listNetns()) {
+    throwIfAborted(signal);
+    const path = join(netnsDirectory(), name);
+    try {
+      await using rtnl = await Rtnl.open({ netns: { path } });
+      const state = await readState(name, path, rtnl, undefined);
+      if (!state) continue;
+      const { path: _path, host: _host, ...info } = state;
+      found.push(info);
+    } catch (error) {
+      // One that has gone since it was listed is none.
+      if ((error as OvernsError).code !== 'ENOENT') failed.push({ overlay: name, error: error as Error });
+    }
+  }
+  return { found, failed };
+}
+
+const noOverlays = new WeakSet<Error>();
+
+/** True for the error of a namespace that has no vxlan1 at all. */
+export function isNoOverlay(error: unknown): boolean {
+  return noOverlays.has(error as Error);
+}
+
 function notAnOverlay(name: string): OvernsError {
-  return new OvernsError('EINVAL', `namespace "${name}" is no overlay: it has no ${VXLAN}`, {
+  const error = new OvernsError('EINVAL', `namespace "${name}" is no overlay: it has no ${VXLAN}`, {
     hint: 'make one with `overns create`, after removing this one',
   });
+  noOverlays.add(error);
+  return error;
 }
 
 /** A new namespace under its name; a name that is taken is told apart from other failures. */
@@ -752,6 +792,15 @@ async function readState(
 ): Promise<State | undefined> {
   const vxlan = (await rtnl.links.list({ kind: 'vxlan' })).find((link) => link.name === VXLAN);
   if (!vxlan || typeof vxlan.vni !== 'number') return undefined;
+  if (vxlan.vni === 0) {
+    throw new OvernsError(
+      'EINVAL',
+      `namespace "${name}" is no overlay: its ${VXLAN} has no VNI of its own (external)`,
+      {
+        hint: `an overlay has a ${VXLAN} for one VNI, as \`overns create\` makes it`,
+      },
+    );
+  }
   let vtep = typeof vxlan.local === 'string' ? vxlan.local : undefined;
   let hostPath = host === undefined ? undefined : await netnsPath(host, 'host');
   if (vtep === undefined) {

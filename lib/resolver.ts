@@ -15,7 +15,6 @@ import { counters, noStats, type ResolverStats } from './counters.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { errnoName } from './kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from './native.js';
-import { netnsPath } from './netns.js';
 import { boolean, checkObject, checkOptions, integer, type Shape, type Values } from './options.js';
 import type { Overlay } from './overlay.js';
 import { type ReactorClient, ReactorLease } from './reactor.js';
@@ -579,18 +578,6 @@ function checkKinds(kinds: unknown, name: string): ReadonlySet<Kind> {
   return new Set(kinds);
 }
 
-/**
- * The resolver that serves an overlay, wherever it runs: its process and counters.
- * @returns undefined when nobody serves it
- */
-export async function queryResolver(
-  overlay: string,
-): Promise<{ readonly pid: number; readonly stats: ResolverStats } | undefined> {
-  const answer = await askControl(await netnsPath(overlay, 'overlay'), { op: 'stats' });
-  if (!answer?.ok) return undefined;
-  return { pid: Number(answer.pid), stats: answer.stats as unknown as ResolverStats };
-}
-
 interface Owner {
   tell(events: readonly ResolverEvent[]): void;
   control(request: ControlRequest, peer: ControlPeer): Promise<ControlAnswer>;
@@ -688,8 +675,16 @@ class Served implements ReactorClient {
       } catch (error) {
         if (!OvernsError.is(error) || error.code !== 'EADDRINUSE') throw error;
         if (!takeover || Date.now() > deadline) {
-          const holder = await askControl(this.#overlay.netns, { op: 'stats' }).catch(() => undefined);
-          const who = holder?.pid === undefined ? '' : ` (pid ${String(holder.pid)})`;
+          const holder = await askControl(this.#overlay.netns, { op: 'stats' }).catch((thrown: Error) => thrown);
+          // Whoever it is that holds the name, it is no resolver to be believed.
+          if (holder instanceof Error) {
+            const { hint } = holder as OvernsError;
+            throw new OvernsError('EBUSY', `overlay "${this.where.overlay}" cannot be served: ${holder.message}`, {
+              hint,
+              cause: holder,
+            });
+          }
+          const who = Number.isSafeInteger(holder?.pid) ? ` (pid ${String(holder?.pid)})` : '';
           throw new OvernsError('EBUSY', `overlay "${this.where.overlay}" is served by another resolver${who}`, {
             hint: 'stop that one, or start with takeover (--takeover)',
             cause: error,
@@ -1121,7 +1116,7 @@ function failedToServe(error: unknown, overlay: string): unknown {
   return new OvernsError(code, `cannot serve overlay "${overlay}": ${code} (${syscall} ${error.message})`, {
     hint:
       code === 'ENODEV'
-        ? 'the overlay lacks vxlan1 or br0: delete and create it again'
+        ? 'it lacks vxlan1 or br0: an overlay has both, as `overns create` makes them'
         : 'run as root, or see `overns doctor`',
     cause: error,
   });

@@ -4,8 +4,16 @@ import type { Duplex } from 'node:stream';
 import { native } from './native.js';
 import { substitute } from './substitute.js';
 
+/** The process at the other end. */
+export interface Peer {
+  readonly pid: number;
+  readonly uid: number;
+}
+
 /** What is used of Node's sockets. */
 export interface UnixSocket extends Duplex {
+  /** Undefined where the kernel does not say. */
+  readonly peer: Peer | undefined;
   unref(): unknown;
   /** Ends it once what was written has left. */
   destroySoon(): void;
@@ -29,9 +37,13 @@ export interface UnixSockets {
 const machine: UnixSockets = {
   async listen(netns, name, onConnection) {
     const fd = await native().openUnixSocket(netns, name, 'listen');
-    const server = createServer(onConnection);
+    const server = createServer((socket) => {
+      const { _handle: handle } = socket as Socket & { readonly _handle?: { readonly fd?: number } };
+      onConnection(Object.assign(socket, { peer: handle?.fd === undefined ? undefined : native().peerOf(handle.fd) }));
+    });
     await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
+      // It stays for good: that a later connection cannot be taken (no file descriptor is left) ends no process.
+      server.on('error', reject);
       server.listen({ fd }, () => resolve());
       native().adopted(fd);
     });
@@ -43,9 +55,10 @@ const machine: UnixSockets = {
   },
   async connect(netns, name) {
     const fd = await native().openUnixSocket(netns, name, 'connect');
+    const peer = native().peerOf(fd);
     const socket = new Socket({ fd, readable: true, writable: true });
     native().adopted(fd);
-    return socket;
+    return Object.assign(socket, { peer });
   },
 };
 

@@ -28,30 +28,37 @@ export class Output {
 export class Log {
   readonly #stream: Writable;
   readonly #level: number;
-  constructor(stream: Writable, level: Level) {
+  readonly #timed: boolean;
+  /** @param timed lines are `TIME LEVEL TEXT`, the time in ISO 8601: for what runs for days */
+  constructor(stream: Writable, level: Level, timed = false) {
     this.#stream = stream;
     this.#level = LEVELS.indexOf(level);
+    this.#timed = timed;
   }
 
   has(level: Level): boolean {
     return LEVELS.indexOf(level) <= this.#level;
   }
 
-  /** A word of progress that a waiting caller depends on: said at every level. */
+  /** A word of progress that a waiting caller depends on: said at every level, exactly so. */
   say(text: string): void {
     this.#stream.write(`${printable(text)}\n`);
   }
   error(text: string): void {
-    if (this.has('error')) this.say(`error: ${text}`);
+    this.#write('error', 'error: ', text);
   }
   warn(text: string): void {
-    if (this.has('warn')) this.say(`warning: ${text}`);
+    this.#write('warn', 'warning: ', text);
   }
   info(text: string): void {
-    if (this.has('info')) this.say(text);
+    this.#write('info', '', text);
   }
   debug(text: string): void {
-    if (this.has('debug')) this.say(`debug: ${text}`);
+    this.#write('debug', 'debug: ', text);
+  }
+
+  #write(level: Level, words: string, text: string): void {
+    if (this.has(level)) this.say(this.#timed ? `${new Date().toISOString()} ${level} ${text}` : words + text);
   }
 }
 

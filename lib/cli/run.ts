@@ -2,6 +2,7 @@
 import { channel } from 'node:diagnostics_channel';
 import { createRequire } from 'node:module';
 import type { Writable } from 'node:stream';
+import { isatty } from 'node:tty';
 import { OvernsError } from '../errors.js';
 import { nearest } from '../suggest.js';
 import { DONE, errorJson, errorLine, REFUSED, USAGE } from './failure.js';
@@ -115,11 +116,11 @@ async function perform(
     signal: interruption.signal,
     signalled: () => SIGNALS.find((each) => each === interruption.cause),
     out,
-    log: new Log(stderr, common['log-level'] ?? (common.json ? 'warn' : 'info')),
+    log: new Log(stderr, common['log-level'] ?? (common.json ? 'warn' : 'info'), verb.daemon),
     json: common.json,
   };
   for (const note of notes) context.log.info(note);
-  interruption.begin(timeout);
+  interruption.begin(timeout, verb.daemon === true && ![0, 1, 2].some(isatty));
   if (context.log.has('debug')) tellSteps(context.log);
   try {
     return { status: (await verb.run({ args, flags }, context)) ?? DONE };
@@ -165,6 +166,7 @@ class Interruption {
   readonly #controller = new AbortController();
   readonly #stdout: Writable;
   #timer: NodeJS.Timeout | undefined;
+  #detached = false;
   /** True once a verb does its work: what fails before that is the arguments' fault. */
   begun = false;
   cause: Signal | 'time' | 'reader' | 'output' | undefined;
@@ -186,8 +188,10 @@ class Interruption {
     return this.#controller.signal;
   }
 
-  begin(timeout: number | undefined): void {
+  /** @param detached no terminal is read or written: that one ends (SIGHUP), as after nohup, ends nothing here */
+  begin(timeout: number | undefined, detached: boolean): void {
     this.begun = true;
+    this.#detached = detached;
     for (const signal of SIGNALS) process.on(signal, this.#onSignal);
     if (timeout !== undefined) this.#timer = setTimeout(() => this.#stop('time'), timeout);
   }
@@ -206,6 +210,8 @@ class Interruption {
   }
 
   readonly #onSignal = (signal: Signal): void => {
+    // Node takes back what nohup has set, so that it cannot be seen here.
+    if (signal === 'SIGHUP' && this.#detached) return;
     // Whoever asks twice does not want to wait for the clean-up.
     if (SIGNALS.includes(this.cause as Signal)) {
       process.off(signal, this.#onSignal);

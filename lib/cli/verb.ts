@@ -42,6 +42,8 @@ export interface Verb<F extends Flags = Flags> {
   readonly examples: readonly (readonly [command: string, what: string])[];
   /** It runs until it is told to stop: then a signal is its proper end, and it takes no `--timeout`. */
   readonly streams: boolean;
+  /** It runs for days: its log bears the time, and the end of a terminal that it does not use is not its end. */
+  readonly daemon?: boolean;
   /** Refuses combinations that cannot be meant; may settle a conflict between the command line and the environment. */
   check?(invocation: Invocation<F>, given: ReadonlySet<string>): void;
   /** Resolves to the exit status; nothing = 0. */

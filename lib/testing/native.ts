@@ -306,6 +306,7 @@ export function fakeNative(machine: Machine, handles: Handles): Native {
     },
     openUnixSocket: () => Promise.reject(noSocket()),
     openIpSocket: () => Promise.reject(noSocket()),
+    peerOf: () => undefined,
     adopted: () => {},
     startProgram: () => Promise.reject(noProgram()),
     signalProgram: () => false,

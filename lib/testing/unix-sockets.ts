@@ -8,6 +8,8 @@ import { Refusal } from './refusal.js';
 
 /** One end. As a socket of Node's: what it has read to the end it closes. */
 class End extends Duplex {
+  /** There is one process. */
+  readonly peer = { pid: process.pid, uid: 0 };
   other: End | undefined;
   #taken: (() => void) | undefined;
 

@@ -61,6 +61,19 @@ Napi::Value open_unix_socket(const Napi::CallbackInfo& info) {
       lend);
 }
 
+Napi::Value peer_of(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  if (!info[0].IsNumber()) return env.Undefined();
+  ucred credentials{};
+  socklen_t size = sizeof credentials;
+  const int fd = info[0].As<Napi::Number>().Int32Value();
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return env.Undefined();
+  auto peer = Napi::Object::New(env);
+  peer.Set("pid", Napi::Number::New(env, credentials.pid));
+  peer.Set("uid", Napi::Number::New(env, credentials.uid));
+  return peer;
+}
+
 Napi::Value open_ip_socket_fd(const Napi::CallbackInfo& info) {
   IpSocketOptions options;
   if (!info[1].IsObject()) return info.Env().Undefined();

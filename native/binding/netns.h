@@ -11,6 +11,9 @@ Napi::Value delete_netns(const Napi::CallbackInfo& info);
 Napi::Value write_sysctl_value(const Napi::CallbackInfo& info);
 // openUnixSocket(netns, name, 'listen' | 'connect'): Promise<fd>
 Napi::Value open_unix_socket(const Napi::CallbackInfo& info);
+// peerOf(fd): { pid, uid } of the process that made the other end of a unix socket, or that listened there; undefined
+// where the kernel does not say
+Napi::Value peer_of(const Napi::CallbackInfo& info);
 // openIpSocket(netns, { datagram, family, address?, port, ipv6Only, reuseAddress, reusePort }): Promise<fd>
 Napi::Value open_ip_socket_fd(const Napi::CallbackInfo& info);
 // Gives a descriptor to JavaScript, to be closed with the environment until `adopted`.

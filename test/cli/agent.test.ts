@@ -27,6 +27,12 @@ async function patient(...containers: readonly Netns[]): Promise<void> {
   for (const container of containers) await container.sysctl('net/ipv4/neigh/eth0/mcast_solicit', 10);
 }
 
+/** A line of its log: when, how grave, what. */
+function logged(text: string | RegExp, level = 'info'): RegExp {
+  const words = typeof text === 'string' ? text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&') : text.source;
+  return new RegExp(`^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z ${level} ${words}$`, 'm');
+}
+
 async function agent(words: string): Promise<Running> {
   const running = start(`agent ${words}`);
   await running.waitFor(/^agent ready$/m);
@@ -112,9 +118,9 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     await patient(...containers);
     const { sent, received } = await ping(containers[0], '192.168.0.3', { count: 4, interval: 0.2, wait: 10 });
     expect({ sent, received }).toEqual({ sent: 4, received: 4 });
-    await agents[0].waitFor(/^L3Miss on vxlan1: Who has IP: 192\.168\.0\.3\?$/m);
-    await agents[0].waitFor(/^Populating ARP table from Consul: IP 192\.168\.0\.3 is 02:42:c0:a8:00:03$/m);
-    await agents[0].waitFor(/^Populating FIB table from Consul: MAC 02:42:c0:a8:00:03 is on host 10\.0\.0\.11$/m);
+    await agents[0].waitFor(logged('L3Miss on vxlan1: Who has IP: 192.168.0.3?'));
+    await agents[0].waitFor(logged('Populating ARP table from Consul: IP 192.168.0.3 is 02:42:c0:a8:00:03'));
+    await agents[0].waitFor(logged('Populating FIB table from Consul: MAC 02:42:c0:a8:00:03 is on host 10.0.0.11'));
     expect(agents[0].stdout).toBe('');
     // Counters while it runs, from another process.
     const shown = await document<{ resolver: { pid: number; stats: { misses: number; answers: number } } }>(
@@ -210,8 +216,8 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
       await patient(...containers);
       expect((await ping(containers[0], '192.168.0.3', { wait: 10 })).lost).toBe(0);
     }
-    await serving.waitFor(new RegExp(`^${a.overlays[0]}: L3Miss on vxlan1: Who has IP: 192\\.168\\.0\\.3\\?$`, 'm'));
-    await serving.waitFor(new RegExp(`^${b.overlays[0]}: L3Miss on vxlan1: Who has IP: 192\\.168\\.0\\.3\\?$`, 'm'));
+    await serving.waitFor(logged(`${a.overlays[0]}: L3Miss on vxlan1: Who has IP: 192.168.0.3?`));
+    await serving.waitFor(logged(`${b.overlays[0]}: L3Miss on vxlan1: Who has IP: 192.168.0.3?`));
     expect(await serving.stop()).toBe(0);
   });
 
@@ -220,12 +226,29 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     const { overlays, containers } = await pair();
     const running = await agent(`${overlays[0]} --store consul://127.0.0.1:${own.port}/demo`);
     await ping(containers[0], '192.168.0.77', { wait: 0.2 });
-    await running.waitFor(/^L3Miss on vxlan1: Who has IP: 192\.168\.0\.77\?$/m);
-    await running.waitFor(/^Consul has no record of IP 192\.168\.0\.77$/m);
+    await running.waitFor(logged('L3Miss on vxlan1: Who has IP: 192.168.0.77?'));
+    await running.waitFor(logged('Consul has no record of IP 192.168.0.77'));
     await own.stop();
-    await running.waitFor(/^warning: Consul cannot be reached: /m);
+    await running.waitFor(logged(/Consul cannot be reached \(1 overlay\): .*; serving what is known/, 'warn'));
+    // An outage is one line however often it is tried, and who asks later is told of it.
+    await ping(containers[0], '192.168.0.78', { wait: 1 });
+    expect(await done(`show ${overlays[0]}`)).toMatch(/the store cannot be used since \d{4}-\S+: consul:.*refused/);
+    expect((await document<{ resolver: object }>(`show ${overlays[0]}`)).resolver).toMatchObject({
+      status: { store: 'down', since: expect.any(String), error: expect.stringContaining('refused'), lost: false },
+    });
+    const { checks } = await document<{ checks: { id: string }[] }>('doctor');
+    expect(checks).toContainEqual(
+      expect.objectContaining({
+        id: `overlay-${overlays[0]}`,
+        status: 'warn',
+        value: expect.stringMatching(/refused/),
+      }),
+    );
     await own.restart();
-    await running.waitFor(/^Consul is reachable again$/m);
+    await running.waitFor(
+      logged(/Consul is reachable again after \d+ s \(1 overlay(, \d+ misses without an answer)?\)/),
+    );
+    expect(running.stderr.match(/ warn /g)).toHaveLength(1);
     expect(await running.stop()).toBe(0);
   });
 
@@ -245,12 +268,12 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
       const said = (pattern: RegExp): Promise<unknown> =>
         vi.waitFor(() => expect(running.stderr.slice(before)).toMatch(pattern), { timeout: 30_000 });
       await remove();
-      await said(/is gone, and not served any more$/m);
+      await said(logged(`overlay ${name} is gone, and not served any more`, 'warn'));
       await again();
-      await said(new RegExp(`^serving overlay ${name}$`, 'm'));
+      await said(logged(`serving overlay ${name}`));
       await done(`attach ${name} ${container.name} --address 192.168.0.2/24`);
       await ping(container, '192.168.0.3', { wait: 0.2 });
-      await said(/^L3Miss on vxlan1: Who has IP: 192\.168\.0\.3\?$/m);
+      await said(logged('L3Miss on vxlan1: Who has IP: 192.168.0.3?'));
       await done(`detach ${name} ${container.name}`);
     }
     expect(await running.stop()).toBe(0);
@@ -264,15 +287,66 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     const running = await agent(`--all --store ${url(prefix())} --netns-dir ${directory}`);
     for (const index of [0, 1] as const) {
       symlinkSync(`/run/netns/${overlays[index]}`, join(directory, `name${index}`));
-      await running.waitFor(new RegExp(`^serving overlay name${index}$`, 'm'));
+      await running.waitFor(logged(`serving overlay name${index}`));
       await ping(containers[index], '192.168.0.77', { wait: 0.2 });
-      await running.waitFor(new RegExp(`^name${index}: L3Miss on vxlan1: Who has IP: 192\\.168\\.0\\.77\\?$`, 'm'));
+      await running.waitFor(logged(`name${index}: L3Miss on vxlan1: Who has IP: 192.168.0.77?`));
     }
     expect(await running.stop()).toBe(0);
     const both = await agent(`--all --store ${url(prefix())} --netns-dir ${directory}`);
     await ping(containers[1], '192.168.0.78', { wait: 0.2 });
-    await both.waitFor(/^name1: L3Miss on vxlan1: Who has IP: 192\.168\.0\.78\?$/m);
+    await both.waitFor(logged('name1: L3Miss on vxlan1: Who has IP: 192.168.0.78?'));
     expect(await both.stop()).toBe(0);
+  });
+
+  test('--all beside namespaces that are no overlays: each is named once, the others are served, and it when it can be', async () => {
+    const { overlays, containers } = await pair();
+    const directory = mkdtempSync(join(tmpdir(), 'ot-names-'));
+    onCleanup(() => rmSync(directory, { recursive: true, force: true }));
+    const strange = async (make: (netns: Netns) => Promise<unknown>, name: string): Promise<Netns> => {
+      const netns = await createContainer();
+      await make(netns);
+      symlinkSync(netns.path, join(directory, name));
+      return netns;
+    };
+    const vxlan = 'link add vxlan1 type vxlan dstport 4799';
+    const bridgeless = await strange((netns) => netns.ip(`${vxlan} id 77 local 10.0.0.10`), 'bridgeless');
+    await strange((netns) => netns.ip(`${vxlan} external local 10.0.0.10`), 'external');
+    await strange(async (netns) => {
+      await netns.ip(`${vxlan} id 78 local 10.0.0.10`);
+      await netns.ip('link add br0 type bridge');
+    }, 'my net');
+    await strange(async () => {}, 'plain');
+    symlinkSync(`/run/netns/${overlays[0]}`, join(directory, 'served'));
+    const where = `--netns-dir ${directory}`;
+    const running = await agent(`--all --store ${url(`${prefix()}/{vni}`)} ${where}`);
+    await ping(containers[0], '192.168.0.77', { wait: 0.2 });
+    await running.waitFor(logged('served: L3Miss on vxlan1: Who has IP: 192.168.0.77?'));
+    for (const [name, why] of [
+      ['bridgeless', 'br0'],
+      ['external', 'external'],
+      ['my net', 'whitespace'],
+    ]) {
+      const said = running.stderr.match(logged(new RegExp(`overlay ${name} cannot be served.*${why}.*`), 'warn'));
+      expect(said, `${name}: ${running.stderr}`).not.toBeNull();
+    }
+    expect(running.stderr).not.toContain('plain');
+    const { overlays: shown, unreadable } = await document<{ overlays: object[]; unreadable: object[] }>(
+      `show ${where}`,
+    );
+    expect(shown).toContainEqual(expect.objectContaining({ overlay: 'served' }));
+    expect(unreadable).toEqual([{ overlay: 'external', error: expect.stringContaining('external') }]);
+    await bridgeless.ip('link add br0 type bridge');
+    await running.waitFor(logged('serving overlay bridgeless'));
+    expect(running.stderr.match(/ warn .*cannot be served/g)).toHaveLength(3);
+    expect(await running.stop()).toBe(0);
+  });
+
+  test('SIGHUP does not end an agent that uses no terminal', async () => {
+    const { overlays } = await pair();
+    const running = await agent(`${overlays[0]} --store ${url(prefix())}`);
+    running.child.kill('SIGHUP');
+    expect(await document(`show ${overlays[0]}`)).toMatchObject({ resolver: { pid: running.pid } });
+    expect(await running.stop()).toBe(0);
   });
 
   test('an agent whose overlay is not there, and a store that is none', async () => {

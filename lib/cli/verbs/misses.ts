@@ -1,5 +1,7 @@
+import { channel } from 'node:diagnostics_channel';
 import { Overlay } from '../../index.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
+import { Repeats } from '../repeats.js';
 import { defineVerb } from '../verb.js';
 import { missLine } from '../words.js';
 
@@ -12,6 +14,18 @@ export const verb = defineVerb({
   streams: true,
   async run({ args: [name = ''], flags: { host } }, { signal, out, log, json }) {
     await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
+    using repeats = new Repeats();
+    channel('overns:overlay:warning').subscribe((message) => {
+      const { error } = message as { readonly error: Error };
+      // What is told of L2 misses is missing meanwhile; the kernel itself is heard.
+      const words = 'L2 misses whose packets it catches are not shown';
+      repeats.say(
+        'resolver',
+        1,
+        () => log.warn(`${error.message}; ${words}`),
+        () => log.warn(`${error.message}, still; ${words}`),
+      );
+    });
     const misses = overlay.misses({ signal });
     let dropped = 0;
     for await (const batch of misses.batches()) {

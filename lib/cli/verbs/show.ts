@@ -1,6 +1,8 @@
 import { givenAddresses } from '../../attach.js';
-import { type Attachment, Overlay, type OverlayInfo, type ResolverStats, Rtnl } from '../../index.js';
-import { queryResolver } from '../../resolver.js';
+import { OvernsError } from '../../errors.js';
+import { type Attachment, Overlay, type OverlayInfo, Rtnl } from '../../index.js';
+import { isNoOverlay, surveyOverlays } from '../../overlay.js';
+import { queryResolver, type RemoteResolver, troubles } from '../../remote-resolver.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { printable, table } from '../output.js';
 import { defineVerb } from '../verb.js';
@@ -14,7 +16,7 @@ interface Details extends OverlayInfo {
   readonly neighbors: Awaited<ReturnType<Rtnl['neighbors']['list']>>;
   readonly fdb: Awaited<ReturnType<Rtnl['fdb']['list']>>;
   /** Of the resolver that serves it; null = none does. */
-  readonly resolver: { readonly pid: number; readonly stats: ResolverStats } | Error | null;
+  readonly resolver: RemoteResolver | Error | null;
 }
 
 export const verb = defineVerb({
@@ -30,8 +32,11 @@ export const verb = defineVerb({
   async run({ args: [name], flags: { host } }, { signal, out, json }) {
     if (name === undefined) {
       const overlays = await Overlay.list({ signal });
-      if (json) await out.json({ overlays });
-      else if (overlays.length === 0) await out.lines(['no overlays']);
+      // What looks like an overlay and cannot be read as one is shown as well, since somebody will look for it.
+      const { failed } = await surveyOverlays(signal);
+      const unreadable = failed.map(({ overlay, error }) => ({ overlay, error: error.message }));
+      if (json) await out.json({ overlays, ...(unreadable.length > 0 && { unreadable }) });
+      else if (overlays.length + failed.length === 0) await out.lines(['no overlays']);
       else {
         await out.lines(
           table(
@@ -48,7 +53,11 @@ export const verb = defineVerb({
       }
       return undefined;
     }
-    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
+    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) }).catch(
+      async (error: Error) => {
+        throw isNoOverlay(error) ? await withResolver(name, error) : error;
+      },
+    );
     await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal });
     const [endpoints, addresses, neighbors, fdb, resolver] = await Promise.all([
       overlay.endpoints({ signal }),
@@ -119,13 +128,31 @@ function describe({
         fdb.map((each) => [each.mac, each.dst ?? '', each.state, (each.flags ?? []).join(' ')]),
       ),
     ),
-    ...section('Resolver', [`  ${resolverWords(resolver)}`]),
+    ...section(
+      'Resolver',
+      resolverWords(resolver).map((line) => `  ${line}`),
+    ),
   ];
 }
 
-function resolverWords(resolver: Details['resolver']): string {
-  if (resolver === null) return 'none serves this overlay: `overns agent` does';
-  if (resolver instanceof Error) return printable(resolver.message);
-  const counters = Object.entries(resolver.stats).map(([key, value]) => `${key} ${value}`);
-  return `pid ${resolver.pid}: ${counters.join(', ')}`;
+/** Of an overlay whose vxlan1 is gone, whoever serves it still says how it stands. */
+async function withResolver(name: string, error: Error): Promise<Error> {
+  const resolver = await queryResolver(name).catch(() => undefined);
+  if (resolver === undefined) return error;
+  const since = resolver.status?.lostSince === undefined ? '' : ` since ${resolver.status.lostSince}`;
+  return new OvernsError(
+    'EINVAL',
+    `overlay "${name}" has lost its ${LINK}${since}; pid ${resolver.pid} serves it still`,
+    {
+      hint: `remove what is left of it with \`overns delete ${name}\`, and create it again`,
+      cause: error,
+    },
+  );
+}
+
+function resolverWords(resolver: Details['resolver']): string[] {
+  if (resolver === null) return ['none serves this overlay: `overns agent` does'];
+  if (resolver instanceof Error) return [printable(resolver.message)];
+  const counted = Object.entries(resolver.stats).map(([key, value]) => `${key} ${value}`);
+  return [`pid ${resolver.pid}: ${counted.join(', ')}`, ...troubles(resolver.status).map((each) => printable(each))];
 }

@@ -1,0 +1,142 @@
+/** What an agent logs: events as the seed's daemon words them, and what the seed does not know in the same manner. */
+import type { ResolverEvent } from '../index.js';
+import type { Log } from './output.js';
+import { Outage, type OutageReport, Repeats } from './repeats.js';
+import { answerLines, missLine } from './words.js';
+
+/** How many of a kind are said within a minute. The rest is counted. */
+const MOST = {
+  resolved: 500,
+  absent: 100,
+  unanswered: 1,
+  record: 10,
+  rejected: 10,
+  overrun: 1,
+  overflow: 1,
+  state: 20,
+};
+
+export class AgentLog implements Disposable {
+  readonly #log: Log;
+  readonly #source: string;
+  readonly #several: boolean;
+  readonly #repeats: Repeats;
+  readonly #outage: Outage;
+
+  /**
+   * @param source what the store is called
+   * @param several whether events are of several overlays, and say of which
+   * @param everyMs how long a minute is
+   */
+  constructor(log: Log, source: string, several: boolean, everyMs?: number) {
+    this.#log = log;
+    this.#source = source;
+    this.#several = several;
+    this.#repeats = new Repeats(everyMs);
+    this.#outage = new Outage((what, report) => this.#tellOutage(what, report), everyMs);
+  }
+
+  [Symbol.dispose](): void {
+    this.#outage[Symbol.dispose]();
+    this.#repeats[Symbol.dispose]();
+  }
+
+  /** An overlay that is not served any more: what was wrong with it does not matter. */
+  forget(overlay: string): void {
+    this.#outage.up(overlay);
+  }
+
+  tell(event: ResolverEvent): void {
+    const prefix = this.#several ? `${event.overlay}: ` : '';
+    const info = (text: string): void => this.#log.info(prefix + text);
+    const warn = (text: string): void => this.#log.warn(prefix + text);
+    switch (event.kind) {
+      case 'resolved':
+        this.#say('resolved', 'misses were answered', 'info', () => {
+          info(missLine(event.miss));
+          for (const line of answerLines(event, this.#source)) info(line);
+          this.#log.debug(`${prefix}answered from the ${event.by} in ${event.tookUs} µs`);
+        });
+        break;
+      case 'unresolved':
+        this.#unresolved(event, info, warn);
+        break;
+      case 'rejected':
+        this.#say('rejected', 'answers could not be used', 'warn', () => {
+          info(missLine(event.miss));
+          warn(`the answer cannot be used: ${event.reason}`);
+        });
+        break;
+      case 'overrun':
+        this.#say('overrun', 'times the kernel dropped misses', 'warn', () =>
+          warn(`the kernel dropped misses (${event.dropped}): they come again when the senders retry`),
+        );
+        break;
+      case 'overflow':
+        this.#say('overflow', 'times events came faster than they could be logged', 'warn', () =>
+          warn(`${event.dropped} events came faster than they could be logged; they were answered all the same`),
+        );
+        break;
+      case 'store-down':
+        this.#outage.down(event.overlay, event.error?.message);
+        break;
+      case 'store-up':
+        this.#outage.up(event.overlay);
+        break;
+      case 'punt-off':
+        this.#say('state', 'overlays changed their state', 'warn', () =>
+          warn(`packets to a MAC address that is not known yet are lost until it is: ${event.reason}`),
+        );
+        break;
+      case 'overlay-lost':
+        this.forget(event.overlay);
+        this.#say('state', 'overlays changed their state', 'warn', () =>
+          warn(`overlay ${event.overlay} is lost: removed, or taken over by another agent`),
+        );
+        break;
+      case 'overlay-back':
+        this.#say('state', 'overlays changed their state', 'info', () =>
+          info(`overlay ${event.overlay} is back, and served again`),
+        );
+        break;
+    }
+  }
+
+  #unresolved(
+    event: Extract<ResolverEvent, { kind: 'unresolved' }>,
+    info: (text: string) => void,
+    warn: (text: string) => void,
+  ): void {
+    const key = event.miss.kind === 'l3' ? `IP ${event.miss.ip}` : `MAC ${event.miss.mac}`;
+    if (event.cause === 'absent') {
+      this.#say('absent', `misses were of addresses that ${this.#source} has no record of`, 'info', () => {
+        info(missLine(event.miss));
+        info(`${this.#source} has no record of ${key}`);
+      });
+      return;
+    }
+    const bad = (event.error as { code?: string } | undefined)?.code === 'OVERNS_RECORD';
+    if (!bad && this.#outage.missed(event.overlay)) return;
+    this.#say(bad ? 'record' : 'unanswered', 'misses had no answer', 'warn', () => {
+      info(missLine(event.miss));
+      const why = event.cause === 'timeout' ? 'it took too long' : (event.error?.message ?? event.cause);
+      warn(`${this.#source} gave no answer about ${key}: ${why}`);
+    });
+  }
+
+  #say(kind: keyof typeof MOST, what: string, level: 'info' | 'warn', say: () => void): void {
+    this.#repeats.say(kind, MOST[kind], say, (count) =>
+      this.#log[level](`${count} more ${what} within the last minute, which are not shown`),
+    );
+  }
+
+  #tellOutage(what: 'begins' | 'lasts' | 'ends', { overlays, missed, seconds, message }: OutageReport): void {
+    const many = overlays === 1 ? '1 overlay' : `${overlays} overlays`;
+    const unanswered = missed === 0 ? '' : `, ${missed} misses without an answer`;
+    const said = message === undefined ? '' : `: ${message}`;
+    if (what === 'begins') this.#log.warn(`${this.#source} cannot be reached (${many})${said}; serving what is known`);
+    else if (what === 'lasts')
+      this.#log.warn(`${this.#source} could not be reached for ${seconds} s (${many}${unanswered})${said}`);
+    else this.#log.info(`${this.#source} is reachable again after ${seconds} s (${many}${unanswered})`);
+  }
+}
