@@ -73,6 +73,8 @@ export function remedyFor(refused: Refused, machine: Machine = REAL): string | u
       return tooNew(refused, machine);
     case 'ENOBUFS':
       return full(refused, machine);
+    case 'EROFS':
+      return readOnly(refused);
     case 'EMFILE':
     case 'ENFILE':
       return `raise the limit of open files: ${RAISE_OPEN_FILES}`;
@@ -119,6 +121,13 @@ function privileges({ failure, netns }: Refused, machine: Machine): string {
   return has
     ? `it takes ${capability} in the user namespace that owns ${where}, and this process has it in another one: run in the one that made it`
     : `it takes ${capability} in the user namespace that owns ${where}, and this process has none: ${BECOME_PRIVILEGED}`;
+}
+
+function readOnly({ failure }: Refused): string {
+  const sysctl = /\/proc\/sys\/(\S+)/.exec(failure.message ?? '')?.[1];
+  if (sysctl === undefined) return 'name a directory that can be written: OVERNS_NETNS_DIR (--netns-dir)';
+  const everywhere = sysctl.replace(/\/conf\/[^/]+\//, '/conf/default/').replaceAll('/', '.');
+  return `run overns where /proc/sys can be written (docker run --privileged; with systemd ProtectKernelTunables=no), or make the container with ${everywhere} set already`;
 }
 
 function words(value: unknown): string | undefined {

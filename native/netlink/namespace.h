@@ -25,7 +25,8 @@ Status create_namespace(const std::string& path);
 // As `ip netns del`: unmounts and removes the name; the namespace itself goes with its last user.
 Status delete_namespace(const std::string& path);
 
-// Writes a sysctl below /proc/sys/net, which is every namespace's own: `name` as "ipv6/conf/eth0/disable_ipv6".
+// Sets a sysctl below /proc/sys/net, which is every namespace's own, unless it has that value: `name` as
+// "ipv6/conf/eth0/disable_ipv6".
 Status write_sysctl(const std::string& path, const std::string& name, const std::string& value);
 
 // A listening or connected stream socket on the abstract name `name` of a namespace. The kernel releases the name
