@@ -18,8 +18,11 @@ export interface MonitorSource {
   readonly label?: string;
   /** Its name in the directory of named namespaces: the monitor lets go of it when that is removed. */
   readonly name?: string | undefined;
-  /** Lists what belongs to the groups, when what the kernel is about to change with what it has told of is done. */
-  list(groups: readonly MonitorGroup[]): Promise<Listed>;
+  /**
+   * Lists what belongs to the groups, when what the kernel is about to change with what it has told of is done.
+   * @param anyhow a table that changes each time it is read as it was read; else that is EINTR
+   */
+  list(groups: readonly MonitorGroup[], anyhow?: boolean): Promise<Listed>;
   /** Nothing more is listed. */
   close?(): void;
 }
@@ -251,6 +254,16 @@ class Monitors {
     this.#queue.push(event);
   }
 
+  async #listAll({ source }: Followed, tables: readonly MonitorGroup[]): Promise<Listed> {
+    try {
+      return await source.list(tables, true);
+    } catch (error) {
+      // Let go of meanwhile: the others go on.
+      if (!this.#followed.has(source)) return {};
+      throw error;
+    }
+  }
+
   async snapshot(): Promise<Item> {
     this.#waiting = [];
     this.#waitingCount = 0;
@@ -258,7 +271,10 @@ class Monitors {
     const snapshot: Item = { kind: 'snapshot' };
     const tables = this.#tables();
     const listings = await Promise.all(
-      [...this.#followed.values()].map(async (followed) => ({ followed, listed: await followed.source.list(tables) })),
+      [...this.#followed.values()].map(async (followed) => ({
+        followed,
+        listed: await this.#listAll(followed, tables),
+      })),
     );
     for (const { followed, listed } of listings) {
       followed.mirror = new Mirror(await indexed(listed));

@@ -502,29 +502,34 @@ function netnsWords(ref: NetnsRef | undefined): string | undefined {
 
 /** Lists what belongs to a monitor's groups. */
 function listing(rtnl: Rtnl): MonitorSource['list'] {
-  return async (groups) => {
+  return async (groups, anyhow = false) => {
     const listed: Record<string, unknown> = {};
+    const read = <T>(list: () => Promise<readonly T[]>): Promise<readonly T[]> => whole(list, anyhow);
     // Links first, or one of them: the kernel tells of a link that goes down before it takes its routes away, and answers
     // this under the lock that it does both under (__dev_notify_flags, rtnl_getlink).
-    const links = await whole(() => rtnl.links.list(groups.includes('link') ? {} : { name: 'lo' }));
+    const links = await read(() => rtnl.links.list(groups.includes('link') ? {} : { name: 'lo' }));
     if (groups.includes('link')) listed.links = links;
-    if (groups.includes('address')) listed.addresses = await whole(() => rtnl.addresses.list());
-    if (groups.includes('route')) listed.routes = await whole(() => rtnl.routes.list());
+    if (groups.includes('address')) listed.addresses = await read(() => rtnl.addresses.list());
+    if (groups.includes('route')) listed.routes = await read(() => rtnl.routes.list());
     if (groups.includes('neigh')) {
-      listed.neighbors = await whole(() => rtnl.neighbors.list());
-      listed.fdb = await whole(() => rtnl.fdb.list());
+      listed.neighbors = await read(() => rtnl.neighbors.list());
+      listed.fdb = await read(() => rtnl.fdb.list());
     }
     return listed;
   };
 }
 
-/** A listing of one moment: again while the table changes each time it is read. */
-async function whole<T>(list: () => Promise<T>): Promise<T> {
+/** A listing of one moment: again while the table changes each time it is read; in the end as it was read, or EINTR. */
+async function whole<T>(list: () => Promise<readonly T[]>, anyhow: boolean): Promise<readonly T[]> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await list();
     } catch (error) {
-      if (attempt === 10 || (error as OvernsError).code !== 'EINTR') throw error;
+      const { code, data } = error as OvernsError & { readonly data?: readonly T[] };
+      if (code !== 'EINTR') throw error;
+      if (attempt < 3) continue;
+      if (anyhow && data !== undefined) return data;
+      throw error;
     }
   }
 }

@@ -1,6 +1,5 @@
 #include "binding/monitor.h"
 
-#include <fcntl.h>
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 #include <sys/ioctl.h>
@@ -49,11 +48,16 @@ std::uint64_t monotonic() {
 // A bridge tells of its ports in words of its own (RTM_NEWLINK of AF_BRIDGE), which stand for a part of the link only.
 using BridgePorts = std::map<std::int32_t, Link>;
 
-struct Opened {
-  UniqueFd socket;
-  UniqueFd asking;  // the same once more, to ask for names
+// The links of the namespace, as far as its news need them.
+struct Links {
   LinkNames names;
   BridgePorts ports;
+};
+
+struct Opened {
+  UniqueFd socket;
+  CommandSocket command;
+  Links links;
 };
 
 void keep_port(BridgePorts& ports, const Link& link) {
@@ -64,8 +68,23 @@ void keep_port(BridgePorts& ports, const Link& link) {
   }
 }
 
+Result<Links> list_links(CommandSocket& command, unsigned groups) {
+  Links links;
+  RequestBatch batch;
+  encode_get_link(batch, 0, {});
+  auto dump = command.dump(batch);
+  if (!dump) return dump.failure();
+  MessageReader reader(dump->bytes);
+  while (const auto message = reader.next()) {
+    const auto link = decode_link(*message);
+    if (!link) continue;
+    links.names[link->index] = link->name;
+    if ((groups & kLinkGroup) != 0) keep_port(links.ports, *link);
+  }
+  return links;
+}
+
 Result<Opened> open_events(const std::string& netns, unsigned groups, int receive_buffer) {
-  Opened opened;
   std::vector<std::uint32_t> numbers;
   // Links always: their names are needed to tell of anything else.
   const bool misses_only = groups == kMissGroup;
@@ -77,24 +96,11 @@ Result<Opened> open_events(const std::string& netns, unsigned groups, int receiv
   EventSocketOptions options{numbers, receive_buffer, misses_only ? EventFilter::kMisses : EventFilter::kNone};
   auto socket = open_event_socket(netns, options);
   if (!socket) return socket.failure();
-  opened.socket = std::move(*socket);
-  opened.asking = UniqueFd(fcntl(opened.socket.get(), F_DUPFD_CLOEXEC, 0));
-  if (opened.asking.get() < 0) return system_failure("fcntl");
-
   auto command = CommandSocket::open(netns);
   if (!command) return command.failure();
-  RequestBatch batch;
-  encode_get_link(batch, 0, {});
-  auto dump = command->dump(batch);
-  if (!dump) return dump.failure();
-  MessageReader reader(dump->bytes);
-  while (const auto message = reader.next()) {
-    const auto link = decode_link(*message);
-    if (!link) continue;
-    opened.names[link->index] = link->name;
-    if ((groups & kLinkGroup) != 0) keep_port(opened.ports, *link);
-  }
-  return opened;
+  auto links = list_links(*command, groups);
+  if (!links) return links.failure();
+  return Opened{std::move(*socket), std::move(*command), std::move(*links)};
 }
 
 }  // namespace
@@ -128,10 +134,9 @@ class Monitor : public Napi::ObjectWrap<Monitor> {
   std::uint32_t id_ = 0;
   bool referenced_ = false;
   unsigned groups_ = 0;
-  LinkNames names_;
-  std::int32_t known_ = 0;  // whose name was asked for last
-  UniqueFd asking_;
-  BridgePorts ports_;
+  Links links_;
+  std::int32_t known_ = 0;  // whose name was looked for last
+  std::optional<CommandSocket> command_;
   Napi::FunctionReference on_batch_;
 };
 
@@ -179,9 +184,8 @@ class MonitorHub {
 void Monitor::begin(std::shared_ptr<MonitorHub> hub, Opened opened, unsigned groups, Napi::FunctionReference on_batch) {
   hub_ = std::move(hub);
   groups_ = groups;
-  names_ = std::move(opened.names);
-  ports_ = std::move(opened.ports);
-  asking_ = std::move(opened.asking);
+  links_ = std::move(opened.links);
+  command_ = std::move(opened.command);
   on_batch_ = std::move(on_batch);
   id_ = hub_->reader->add(std::move(opened.socket));
   hub_->monitors[id_] = this;
@@ -197,7 +201,7 @@ void Monitor::shut() {
   if (referenced_) hub_->count_reference(-1);
   referenced_ = false;
   hub_.reset();
-  asking_.reset();
+  command_.reset();
   on_batch_.Reset();
   Unref();
 }
@@ -214,29 +218,31 @@ void Monitor::unref(const Napi::CallbackInfo&) {
   hub_->count_reference(-1);
 }
 
-// Has the name of a link that an event is about. Some are told of before their link is (a new bridge's own FDB entry): its
-// name is in what comes next, or the kernel has it.
+// Finds the name of a link that an event is about. Some are told of before their link is (a new bridge's own FDB entry):
+// its name is in what comes next, or the kernel has it. Whoever hears of misses alone hears of no links.
 void Monitor::know(std::int32_t index, const MessageReader& rest) {
   if (index <= 0 || index == known_) return;
   known_ = index;
-  if (names_.contains(index)) return;
-  MessageReader ahead = rest;
-  while (const auto message = ahead.next()) {
-    if (message->header.nlmsg_type != RTM_NEWLINK && message->header.nlmsg_type != RTM_DELLINK) continue;
-    const auto link = decode_link(*message);
-    if (!link || link->index != index || link->name.empty()) continue;
-    names_[index] = link->name;
-    return;
+  if (groups_ != kMissGroup) {
+    if (links_.names.contains(index)) return;
+    MessageReader ahead = rest;
+    while (const auto message = ahead.next()) {
+      if (message->header.nlmsg_type != RTM_NEWLINK && message->header.nlmsg_type != RTM_DELLINK) continue;
+      const auto link = decode_link(*message);
+      if (!link || link->index != index || link->name.empty()) continue;
+      links_.names[index] = link->name;
+      return;
+    }
   }
   ifreq request{};
   request.ifr_ifindex = index;
-  if (ioctl(asking_.get(), SIOCGIFNAME, &request) != 0) return;
-  names_[index].assign(request.ifr_name, strnlen(request.ifr_name, sizeof request.ifr_name));
+  if (ioctl(command_->fd(), SIOCGIFNAME, &request) != 0) return;
+  links_.names[index].assign(request.ifr_name, strnlen(request.ifr_name, sizeof request.ifr_name));
 }
 
 void Monitor::forget(std::int32_t index) {
-  names_.erase(index);
-  ports_.erase(index);
+  links_.names.erase(index);
+  links_.ports.erase(index);
   known_ = 0;
 }
 
@@ -247,8 +253,8 @@ std::optional<Napi::Object> Monitor::convert_link(Napi::Env env, const Message& 
   const bool gone = message.header.nlmsg_type == RTM_DELLINK;
   if (link->family == AF_BRIDGE) {
     // A port that leaves is told of as a link, too.
-    const auto port = ports_.find(link->index);
-    if (gone || port == ports_.end() || link->bridge_port.empty()) return std::nullopt;
+    const auto port = links_.ports.find(link->index);
+    if (gone || port == links_.ports.end() || link->bridge_port.empty()) return std::nullopt;
     Link& whole = port->second;
     whole.bridge_port = std::move(link->bridge_port);
     std::erase_if(whole.unknown, [](const UnknownAttribute& each) { return each.within != nullptr; });
@@ -257,14 +263,14 @@ std::optional<Napi::Object> Monitor::convert_link(Napi::Env env, const Message& 
     }
     link = whole;
   } else {
-    rows.name_links(names_);  // as they were called until now
-    names_[link->index] = link->name;
-    if ((groups_ & kLinkGroup) != 0) keep_port(ports_, *link);
+    rows.name_links(links_.names);  // as they were called until now
+    links_.names[link->index] = link->name;
+    if ((groups_ & kLinkGroup) != 0) keep_port(links_.ports, *link);
   }
   std::optional<Napi::Object> object;
   if ((groups_ & kLinkGroup) != 0) {
     know(static_cast<std::int32_t>(link->master), rest);
-    object = to_js(env, *link, names_);
+    object = to_js(env, *link, links_.names);
     if (!link->kind.empty()) object->Set("linkKind", link->kind);
   }
   if (gone) forget(link->index);  // nothing more is told of it
@@ -289,14 +295,14 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
     const auto address = decode_address(message);
     if (!address) return std::nullopt;
     know(address->index, rest);
-    return event(to_js(env, *address, names_), "address", type == RTM_DELADDR);
+    return event(to_js(env, *address, links_.names), "address", type == RTM_DELADDR);
   }
   if (type == RTM_NEWROUTE || type == RTM_DELROUTE) {
     const auto route = decode_route(message);
     if (!route) return std::nullopt;
     know(route->index, rest);
     for (const RouteHop& hop : route->hops) know(hop.index, rest);
-    auto object = to_js(env, *route, names_);
+    auto object = to_js(env, *route, links_.names);
     // Of all notifications only those of routes tell (fib_table_insert, fib6_add_rt2node).
     if (type == RTM_NEWROUTE && (message.header.nlmsg_flags & NLM_F_REPLACE) != 0) object.Set("replaced", true);
     return event(object, "route", type == RTM_DELROUTE);
@@ -306,7 +312,7 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
     if (!nexthop) return std::nullopt;
     know(nexthop->index, rest);
     know(static_cast<std::int32_t>(nexthop->master), rest);
-    return event(to_js(env, *nexthop, names_), "nexthop", type == RTM_DELNEXTHOP);
+    return event(to_js(env, *nexthop, links_.names), "nexthop", type == RTM_DELNEXTHOP);
   }
   const auto entry = decode_neighbor(message);
   if (!entry) return std::nullopt;
@@ -327,6 +333,7 @@ void Monitor::deliver(Napi::Env env, const EventBytes& news) {
   auto objects = Napi::Array::New(env);
   std::uint32_t count = 0;
   EntryRows rows;
+  if (groups_ == kMissGroup) known_ = 0;  // it may have been renamed since
   MessageReader reader(news.bytes);
   while (const auto message = reader.next()) {
     Napi::HandleScope scope(env);
@@ -335,9 +342,14 @@ void Monitor::deliver(Napi::Env env, const EventBytes& news) {
     rows.add_object();
     objects.Set(count++, *object);
   }
-  rows.name_links(names_);
+  rows.name_links(links_.names);
   const std::uint64_t dropped = news.overrun + news.overflow;
   if (rows.size() == 0 && dropped == 0) return;
+  if (dropped > 0) {
+    // Links may have been among them.
+    if (auto links = list_links(*command_, groups_)) links_ = std::move(*links);
+    known_ = 0;
+  }
   // By a handle of its own: it may close the monitor.
   on_batch_.Value().Call({rows.to_js(env), objects, Napi::BigInt::New(env, monotonic()),
                           Napi::Number::New(env, static_cast<double>(dropped))});

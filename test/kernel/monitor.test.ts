@@ -10,6 +10,7 @@ import {
   type RtnlSyncEvent,
   type Subscription,
 } from '../../lib/index.js';
+import { openMonitor } from '../../lib/monitor.js';
 import { type MonitorSource, monitorNamespaces } from '../../lib/monitors.js';
 import { createNetns, exec, type Netns, uniqueName } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
@@ -174,6 +175,30 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
     expect(seen.findIndex((e) => e.kind === 'fdb')).toBeLessThan(seen.findIndex((e) => e.kind === 'link'));
   });
 
+  test('misses bear the name that their link has now', async () => {
+    const netns = await createNetns();
+    await netns.ip('link add vxlan1 type vxlan id 42 local 10.0.0.10 dstport 4789 l2miss');
+    await netns.ip('link set vxlan1 up');
+    const misses: string[] = [];
+    const stop = openMonitor({ path: netns.path, groups: ['miss'], netns: undefined }, (events) => {
+      misses.push(...events.map(({ link, mac }) => `${link} ${mac}`));
+    });
+    try {
+      const send = `import socket, sys; s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((sys.argv[1], 0))
+s.send(bytes.fromhex('0242000000' + sys.argv[2] + '02420000000188b5') + bytes(46))`;
+      for (const [link, last] of [
+        ['vxlan1', '07'],
+        ['other', '08'],
+      ] as const) {
+        if (link === 'other') await netns.ip('link set vxlan1 name other');
+        await netns.exec('python3', ['-c', send, link, last]);
+        await expect.poll(() => misses, { timeout: 10_000 }).toContain(`${link} 02:42:00:00:00:${last}`);
+      }
+    } finally {
+      stop();
+    }
+  });
+
   test("what a bridge tells of a port is the link's news", async () => {
     const netns = await withVeth();
     await netns.ip('link add br0 type bridge');
@@ -334,6 +359,20 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
     await b.ip('link set b0 up');
     expect((await seen('b0')).netns).toBe(b.path);
     await events.return?.();
+  });
+
+  test('a namespace that goes while it is listed stops the others not', async () => {
+    const [a, b] = [await createNetns(), await createNetns()];
+    for (let round = 0; round < 5; round++) {
+      const { name } = round === 0 ? a : await createNetns();
+      const events = await Rtnl.monitor({ netns: [name, b.name], resync: true });
+      await exec('ip', ['netns', 'del', name]);
+      const seen = until(events, (e) => e.kind === 'link' && e.name === `b${round}`);
+      await until(await Rtnl.monitor({ netns: [b.name], resync: true }), () => true);
+      await b.ip(`link add b${round} type bridge`);
+      await seen;
+      await events.return?.();
+    }
   });
 
   test('resync of several namespaces: the rows name theirs', async () => {
