@@ -4,6 +4,7 @@ import { throwIfAborted } from './abort.js';
 import { type DockerConnection, dockerConnection, otherSockets } from './docker-address.js';
 import { invalidArgument, OvernsError } from './errors.js';
 import type { Cancel } from './types.js';
+import { undici } from './undici.js';
 
 /** A daemon that says nothing for so long is as good as away, milliseconds. */
 const TIMEOUT_MS = 5_000;
@@ -107,10 +108,9 @@ export class Docker implements AsyncDisposable {
     this.#address = dockerConnection(docker);
   }
 
-  /** undici is loaded when it is needed first: it takes longer than all of overns. */
   async #connect(): Promise<Client> {
     const { origin, socketPath, tlsOptions } = this.#address;
-    const { Client } = await import('undici');
+    const { Client } = await undici();
     return new Client(origin, {
       connect: { timeout: TIMEOUT_MS, ...(socketPath !== undefined && { socketPath }), ...tlsOptions },
       headersTimeout: TIMEOUT_MS,

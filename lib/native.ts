@@ -2,9 +2,7 @@
  * The one door to the addon: its types as the rest of lib sees them, and its loading. Importing overns loads no
  * native code; the first call that needs it does.
  */
-/// <reference path="./node-gyp-build.d.ts" />
-import { fileURLToPath } from 'node:url';
-import load from 'node-gyp-build';
+import { loadAddon } from './addon.js';
 import type { EntryRows } from './entry-decoder.js';
 import { OvernsError } from './errors.js';
 import { substitute } from './substitute.js';
@@ -281,17 +279,6 @@ export function native(): Native {
       hint: 'types, stores and overns/testing work here; namespaces and vxlan do not',
     });
   }
-  try {
-    loaded = load(fileURLToPath(new URL('..', import.meta.url))) as Native;
-    return loaded;
-  } catch (cause) {
-    throw new OvernsError(
-      'OVERNS_PLATFORM',
-      `overns' native addon cannot be loaded: ${(cause as Error).message.split('\n')[0]}`,
-      {
-        hint: 'run `npm run build` in a checkout; a package ships prebuilds for the platforms it was packed on',
-        cause,
-      },
-    );
-  }
+  loaded = loadAddon() as Native;
+  return loaded;
 }

@@ -145,6 +145,7 @@ export async function netnsPath(ref: NetnsRef | undefined, argument = 'netns'): 
 }
 
 async function unreachable(target: Named, error: NodeJS.ErrnoException): Promise<OvernsError> {
+  if (OvernsError.is(error)) return error;
   const details = (hint: string): { hint: string; cause: unknown } => ({ hint, cause: error });
   if (error.code === 'EACCES' || error.code === 'EPERM') {
     return new OvernsError(

@@ -93,8 +93,7 @@ await script(async () => {
       env: {
         ...env,
         PATH: `${dirname(node)}:${env.PATH}`,
-        // node-gyp-build takes the addon from here instead of from the package's own folder.
-        OVERNS_PREBUILD: folder,
+        OVERNS_ADDON: join(folder, 'build/Release/overns.node'),
         OVERNS_TEST_TOOLS: JSON.stringify(tools),
         OVERNS_TEST_SANITIZED: '1',
         // Leaks are the C++ tests' affair: vitest's own native parts leak by design. Node takes SIGSEGV for itself, without

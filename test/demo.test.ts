@@ -283,7 +283,7 @@ describeWith(['root'], 'the demo as root', () => {
 describe('the demo without privileges', () => {
   /** Runs a command as nobody, with a home and nothing else: no settings of npm's, none of ours. */
   function asNobody(command: readonly string[], more: Readonly<Record<string, string>> = {}): Run {
-    const kept = ['OVERNS_PREBUILD', 'ASAN_OPTIONS', 'UBSAN_OPTIONS'].flatMap((name) =>
+    const kept = ['OVERNS_ADDON', 'ASAN_OPTIONS', 'UBSAN_OPTIONS'].flatMap((name) =>
       process.env[name] === undefined ? [] : [`${name}=${process.env[name]}`],
     );
     const settings = { HOME: temporary, TMPDIR: temporary, PATH: process.env.PATH ?? '', ...more };
@@ -304,7 +304,6 @@ describe('the demo without privileges', () => {
       'scripts',
       'dist',
       'build/Release/overns.node',
-      'node_modules/node-gyp-build',
       'node_modules/undici',
     ]) {
       cpSync(join(ROOT, part), join(path, part), { recursive: true });

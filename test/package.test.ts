@@ -1,10 +1,12 @@
 /** What a consumer gets: the packed tarball in an empty project, without a compiler and without install scripts. */
 import { existsSync, realpathSync } from 'node:fs';
-import { mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
-import { delimiter, dirname, join } from 'node:path';
+import { basename, delimiter, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+import { build as vite } from 'vite';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type ExecOptions, exec } from './support/process.js';
 
@@ -156,6 +158,165 @@ describe('the package', () => {
     // Executed itself, as a shell would: the file's mode and its first line count.
     const { stdout } = await run(join(project, 'node_modules/.bin/overns'), ['--version']);
     expect(stdout).toContain(version);
+  });
+
+  describe('bundled', () => {
+    /** Prints what comes of the addon, and of a store that needs undici. */
+    const program = () => `import { openStore, Rtnl } from 'overns';
+      const told = (e) => [e.code, e.message, e.hint].join(' | ');
+      const links = Rtnl.open().then(async (rtnl) => {
+        const list = await rtnl.links.list();
+        await rtnl.close();
+        return list.some((link) => link.name === 'lo') ? 'works' : JSON.stringify(list);
+      }).catch(told);
+      const store = openStore('consul://127.0.0.1:1/demo').then(async (store) => {
+        const said = await store.lookup({ kind: 'l3', ip: '192.168.0.2', overlay: 'blue', vni: 42 }, {}).catch(told);
+        await store[Symbol.asyncDispose]();
+        return said;
+      }).catch(told);
+      Promise.all([links, store]).then((all) => console.log(all.join('\\n')));`;
+    const REQUIRE = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);";
+
+    const bundlers: Record<string, (out: string) => Promise<unknown>> = {
+      'esbuild, CommonJS': (out) =>
+        build({
+          entryPoints: [join(project, 'program.mjs')],
+          bundle: true,
+          platform: 'node',
+          format: 'cjs',
+          outfile: out,
+        }),
+      'esbuild, an ES module with require()': (out) =>
+        build({
+          ...{
+            entryPoints: [join(project, 'program.mjs')],
+            bundle: true,
+            platform: 'node',
+            format: 'esm',
+            outfile: out,
+          },
+          banner: { js: REQUIRE },
+        }),
+      'vite, for a server': (out) =>
+        vite({
+          ...{ root: project, configFile: false, logLevel: 'silent' },
+          ssr: { noExternal: true },
+          build: {
+            ssr: 'program.mjs',
+            outDir: dirname(out),
+            rollupOptions: { output: { entryFileNames: basename(out) } },
+          },
+        }),
+    };
+
+    beforeAll(() => writeFile(join(project, 'program.mjs'), program()));
+
+    describe.each(Object.entries(bundlers))('by %s', (name, bundle) => {
+      let out: string;
+      beforeAll(async () => {
+        out = join(project, 'bundles', name.replaceAll(/\W+/g, '-'), name.includes('CommonJS') ? 'out.cjs' : 'out.mjs');
+        await bundle(out);
+      });
+
+      test('works where overns is installed', async () => {
+        const [links, store] = (await node(out)).stdout.split('\n');
+        expect(links).toBe('works');
+        expect(store).toMatch(/^OVERNS_STORE \| consul:\/\/127\.0\.0\.1:1: .*refused/);
+      });
+
+      test('elsewhere says what to do, and takes the addon from where it is told', async () => {
+        const away = join(folder, basename(out));
+        await copyFile(out, away);
+        const [links, store] = (await node(away)).stdout.split('\n');
+        expect(links).toMatch(
+          /^OVERNS_PLATFORM \| overns was bundled into \/.*\/out\.[cm]js, and .* \| mark overns external .*--external:overns.*OVERNS_ADDON/,
+        );
+        expect(store).toMatch(/^OVERNS_STORE/);
+        const addon = join(
+          project,
+          'node_modules/overns/prebuilds',
+          `${process.platform}-${process.arch}`,
+          'overns.glibc.node',
+        );
+        const env = { ...bare, OVERNS_ADDON: addon };
+        expect((await run(process.execPath, [away], { env })).stdout).toMatch(/^works\n/);
+      });
+    });
+
+    test('by esbuild as an ES module without require(): a store that needs it says what to do, the rest works', async () => {
+      const out = join(project, 'bundles/plain.mjs');
+      await build({
+        entryPoints: [join(project, 'program.mjs')],
+        bundle: true,
+        platform: 'node',
+        format: 'esm',
+        outfile: out,
+      });
+      const [links, store] = (await node(out)).stdout.split('\n');
+      expect(links).toBe('works');
+      expect(store).toMatch(/^OVERNS_PLATFORM \| overns was bundled into .*require\(\).* \| mark overns external/);
+    });
+
+    test('the path of the addon is looked at', async () => {
+      for (const path of ['/nowhere/overns.node', project]) {
+        const env = { ...bare, OVERNS_ADDON: path };
+        const { stdout } = await run(process.execPath, ['program.mjs'], { env });
+        expect(stdout).toMatch(new RegExp(`^OVERNS_PLATFORM \\| OVERNS_ADDON: ${path} is not a file \\| set it to `));
+      }
+      const env = { ...bare, OVERNS_ADDON: join(project, 'package.json') };
+      const { stdout } = await run(process.execPath, ['program.mjs'], { env });
+      expect(stdout).toMatch(/^OVERNS_PLATFORM \| OVERNS_ADDON: .*package\.json cannot be loaded: /);
+    });
+  });
+
+  describe("under Node's permission model", () => {
+    const model = process.allowedNodeEnvironmentFlags.has('--permission')
+      ? '--permission'
+      : '--experimental-permission';
+    const restricted = (...flags: string[]) => node('--no-warnings', model, ...flags, 'esm.mjs').catch(String);
+    const files = () => ['esm.mjs', 'package.json', 'node_modules/overns/package.json', 'node_modules/overns/dist/*'];
+    beforeAll(() =>
+      writeFile(
+        join(project, 'esm.mjs'),
+        `import { Rtnl } from 'overns';\n${use.replace('});', "}).catch((e) => console.log(e.code + ' | ' + e.message + ' | ' + e.hint));")}`,
+      ),
+    );
+
+    test('with what it needs it works', async () => {
+      expect(await restricted('--allow-fs-read=*', '--allow-addons')).toMatchObject({ stdout: 'works\n' });
+    });
+
+    test('without addons it names the flag', async () => {
+      expect(await restricted('--allow-fs-read=*')).toMatchObject({
+        stdout: expect.stringMatching(/^OVERNS_PLATFORM \| .*permission model.* \| start node with --allow-addons\n$/),
+      });
+    });
+
+    test('without the files of namespaces to be read it names their folder', async () => {
+      await writeFile(
+        join(project, 'list.mjs'),
+        "import { netns } from 'overns';\nnetns.list().catch((e) => console.log(e.code + ' | ' + e.message + ' | ' + e.hint));",
+      );
+      const { stdout } = await node(
+        '--no-warnings',
+        model,
+        `--allow-fs-read=${project}/*`,
+        '--allow-addons',
+        'list.mjs',
+      );
+      expect(stdout).toMatch(
+        /^ERR_ACCESS_DENIED \| Node's permission model .*\/run\/netns .* \| start node with --allow-fs-read=\/run\/netns\/\*\n$/,
+      );
+    });
+
+    test('without the addon to be read it names the folder', async () => {
+      const flags = files().map((file) => `--allow-fs-read=${join(project, file)}`);
+      expect(await restricted(...flags, '--allow-addons')).toMatchObject({
+        stdout: expect.stringMatching(
+          /^OVERNS_PLATFORM \| .* \| start node with --allow-fs-read=.*node_modules\/overns\/\*/,
+        ),
+      });
+    });
   });
 
   describe('in TypeScript, its declarations checked too', () => {

@@ -7,6 +7,7 @@
 import type { Pool } from 'undici';
 import { abortError, onAbort, throwIfAborted } from '../abort.js';
 import { OvernsError } from '../errors.js';
+import { undici } from '../undici.js';
 import { printable } from './records.js';
 import { type RetryPolicy, retry } from './retry.js';
 import { formatHost, type StoreHost } from './url.js';
@@ -199,10 +200,10 @@ export class ConsulHttp {
     return token;
   }
 
-  /** The connection pools. undici is loaded when it is needed first: it takes longer than all of overns. */
+  /** The connection pools. */
   async #connect() {
     if (this.#pools !== undefined) return this.#pools;
-    const { Pool, buildConnector } = await import('undici');
+    const { Pool, buildConnector } = await undici();
     if (this.#closing.signal.aborted) throw this.#closed();
     if (this.#pools !== undefined) return this.#pools;
     const { ca, cert, key } = this.#options;
