@@ -262,6 +262,8 @@ export interface Native {
   /** False when it has ended. Throws a NativeFailure. */
   signalProgram(id: number, signal: number): boolean;
   refProgram(id: number, on: boolean): void;
+  /** What /proc/net/udp or udp6 says in a namespace: its UDP sockets, 8 MiB of them at most. */
+  readProcNet(netns: string, name: 'udp' | 'udp6'): Promise<string>;
   /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
   writeSysctl(netns: string, name: string, value: string): Promise<void>;
   Reactor: new (onBatch: (events: NativeEvent[], lookups: NativeLookup[], overflow: number) => void) => NativeReactor;

@@ -37,6 +37,7 @@ import { openMonitor } from './monitor.js';
 import { native } from './native.js';
 import { listNetns, netnsDirectory, netnsIdentity, netnsPath, netnsReference } from './netns.js';
 import { boolean, checkOptions, type Shape, signalOf, unchecked } from './options.js';
+import { sayWhoHasIt } from './port-holder.js';
 import { Rtnl } from './rtnl.js';
 import type { Link } from './rtnl-types.js';
 import { createSubscription } from './subscription.js';
@@ -313,11 +314,8 @@ export class Overlay implements AsyncDisposable {
                 l2miss: true,
                 l3miss: true,
               })
-              .catch((error: Error & { code?: string }) => {
-                if (error.code !== 'EEXIST') throw error;
-                throw Object.assign(error, {
-                  hint: `the host has VNI ${vni} on port ${port} already: choose another, or delete the overlay that has it`,
-                });
+              .catch(async (error) => {
+                throw await sayWhoHasIt(error, { host, hostPath, vni, port, own: path });
               }),
           () => rtnl.links.delete({ name: VXLAN }),
         );

@@ -23,6 +23,9 @@ export const raiseNeighbourLimit = (family: 'ipv4' | 'ipv6'): string =>
   `sysctl -w net.${family}.neigh.default.gc_thresh3=16384`;
 
 export const RAISE_OPEN_FILES = 'ulimit -n 4096';
+/** ENOSPC of unshare(2). */
+const RAISE_NAMESPACES =
+  'this user has as many network namespaces as it may: sysctl -w user.max_net_namespaces=15000, or remove some';
 
 /** The release that brought an attribute or a request, by the name that the API gives it. */
 export const SINCE: Readonly<Record<string, string>> = {
@@ -73,6 +76,8 @@ export function remedyFor(refused: Refused, machine: Machine = REAL): string | u
       return tooNew(refused, machine);
     case 'ENOBUFS':
       return full(refused, machine);
+    case 'ENOSPC':
+      return refused.failure.syscall === 'unshare' ? RAISE_NAMESPACES : undefined;
     case 'EROFS':
       return readOnly(refused);
     case 'EMFILE':

@@ -283,6 +283,8 @@ export function fakeNative(machine: Machine, handles: Handles): Native {
       machine.request('socket', netns, { groups });
       return new FakeMonitor(machine, netns, groups, onBatch, opened('monitor', netns));
     },
+    // No sockets but those of vxlan devices, which are told of as devices.
+    readProcNet: async () => '',
     writeSysctl: (path, name, value) =>
       call(() => {
         const netns = machine.find(path);

@@ -17,6 +17,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   env.SetInstanceData(data);
   exports.Set("createNetns", Napi::Function::New<create_netns>(env, "createNetns"));
   exports.Set("deleteNetns", Napi::Function::New<delete_netns>(env, "deleteNetns"));
+  exports.Set("readProcNet", Napi::Function::New<read_proc_net_text>(env, "readProcNet"));
   exports.Set("writeSysctl", Napi::Function::New<write_sysctl_value>(env, "writeSysctl"));
   exports.Set("openUnixSocket", Napi::Function::New<open_unix_socket>(env, "openUnixSocket"));
   exports.Set("peerOf", Napi::Function::New<peer_of>(env, "peerOf"));

@@ -51,6 +51,14 @@ Napi::Value write_sysctl_value(const Napi::CallbackInfo& info) {
       to_undefined);
 }
 
+Napi::Value read_proc_net_text(const Napi::CallbackInfo& info) {
+  constexpr std::size_t kMost = 8 << 20;
+  const bool ipv6 = text_of(info[1]) == "udp6";
+  return PromiseWorker<std::string>::run(
+      info.Env(), [ipv6, path = text_of(info[0])] { return read_proc_net(path, ipv6 ? "udp6" : "udp", kMost); },
+      [](Napi::Env env, std::string& text) -> Napi::Value { return Napi::String::New(env, text); });
+}
+
 Napi::Value open_unix_socket(const Napi::CallbackInfo& info) {
   const bool listening = text_of(info[2]) == "listen";
   return PromiseWorker<UniqueFd>::run(

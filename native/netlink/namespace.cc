@@ -170,6 +170,26 @@ Status write_sysctl(const std::string& path, const std::string& name, const std:
   });
 }
 
+Result<std::string> read_proc_net(const std::string& path, const std::string& name, std::size_t most) {
+  std::string text;
+  const Status status = run_in_namespace(path, [&]() -> Status {
+    // /proc/net is that of the process, whose namespace is another one.
+    const std::string file = "/proc/thread-self/net/" + name;
+    const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid()) return system_failure("open", file);
+    char part[4096];
+    while (text.size() < most) {
+      const ssize_t size = read(fd.get(), part, sizeof part);
+      if (size < 0) return system_failure("read", file);
+      if (size == 0) break;
+      text.append(part, static_cast<std::size_t>(size));
+    }
+    return done();
+  });
+  if (!status) return status.failure();
+  return text;
+}
+
 Result<UniqueFd> listen_abstract(const std::string& path, const std::string& name) {
   auto fd = open_socket(path, AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
   if (!fd) return fd;

@@ -29,6 +29,9 @@ Status delete_namespace(const std::string& path);
 // "ipv6/conf/eth0/disable_ipv6".
 Status write_sysctl(const std::string& path, const std::string& name, const std::string& value);
 
+// What /proc/net/NAME says in a namespace, its first `most` bytes.
+Result<std::string> read_proc_net(const std::string& path, const std::string& name, std::size_t most);
+
 // A listening or connected stream socket on the abstract name `name` of a namespace. The kernel releases the name
 // with its last holder, which makes it a lock without a file.
 Result<UniqueFd> listen_abstract(const std::string& path, const std::string& name);
