@@ -41,9 +41,10 @@ export {
   type FdbTable,
   type LinkTable,
   type NeighborTable,
-  type ReadOnlyTable,
+  type NexthopTable,
   type RouteTable,
   Rtnl,
+  type RuleTable,
   type Table,
 } from './rtnl.js';
 export type * from './rtnl-types.js';

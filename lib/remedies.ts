@@ -35,6 +35,11 @@ export const SINCE: Readonly<Record<string, string>> = {
   fdbMaxLearned: '6.8',
   reservedBits: '6.14',
   mcRoute: '6.17',
+  dscp: '6.13',
+  dscpMask: '6.15',
+  flowLabel: '6.14',
+  sourcePortMask: '6.15',
+  destinationPortMask: '6.15',
   'bulk deletion of FDB entries of a bridge': '5.19',
   'bulk deletion of FDB entries of a vxlan': '6.7',
 };
@@ -80,6 +85,9 @@ export function remedyFor(refused: Refused, machine: Machine = REAL): string | u
       return refused.failure.syscall === 'unshare' ? RAISE_NAMESPACES : undefined;
     case 'EROFS':
       return readOnly(refused);
+    case 'EBUSY':
+      if (refused.failure.syscall !== 'RTM_DELRULE') return undefined;
+      return 'delete the one that comes first as well, or before: rules.list({ priority }) has them in the order of the kernel';
     case 'EMFILE':
     case 'ENFILE':
       return `raise the limit of open files: ${RAISE_OPEN_FILES}`;
@@ -204,6 +212,10 @@ function exists({ failure, table, netns, request = {} }: Refused): string {
       return `there is a route to ${words(request.dst)} with the same metric in the same table: replace() changes it, append() adds another way`;
     case 'neighbor':
       return `there is an entry for ${words(request.ip)} on ${link}: replace() changes it`;
+    case 'rule':
+      return 'there is such a rule: replace() takes it as done';
+    case 'nexthop':
+      return `there is a nexthop ${String(request.id)}: replace() changes it`;
     case 'fdb':
       return `there is an entry for ${words(request.mac)} on ${link}: replace() changes it, append() adds another destination`;
     default:

@@ -867,9 +867,26 @@ export interface RouteAnswer extends Route {
   readonly mark?: number;
   readonly uid?: number;
 }
+/**
+ * Which routes are listed or flushed: those that match in all that is given, field by field, and by where they lie, in
+ * the words of ip-route(8).
+ * @example
+ * ```ts
+ * import type { RouteFilter } from 'overns';
+ *
+ * const learned: RouteFilter = { root: '10.0.0.0/8', protocol: 'bgp' };
+ * console.log(learned.root); // 10.0.0.0/8
+ * ```
+ */
+export type RouteFilter = Given<Route> & {
+  /** Routes to this prefix and to what lies in it. */
+  readonly root?: string | undefined;
+  /** Routes that this prefix or address lies in: all that might carry its packets. */
+  readonly match?: string | undefined;
+};
 
 /**
- * A rule of policy routing (FRA_*), as listed.
+ * A rule of policy routing (FRA_*). All of it is its key, so a rule is never changed: it is there or it is not.
  * @example
  * ```ts
  * import type { Rule } from 'overns';
@@ -879,63 +896,119 @@ export interface RouteAnswer extends Route {
  * ```
  */
 export interface Rule {
+  /** 0 to 2^32-1; the lowest is looked at first. Given none, the kernel takes one below the lowest but 0. */
   readonly priority: number;
-  /** `ipmr`, `ip6mr`: of multicast routing. */
+  /** Default: that of `from` or `to`, else `inet`. `ipmr`, `ip6mr`: of multicast routing. */
   readonly family: Family | 'ipmr' | 'ip6mr';
+  /** Default `table`, with `goto` that. */
   readonly action: 'table' | 'goto' | 'nop' | 'blackhole' | 'unreachable' | 'prohibit' | number;
+  /** 1 to 2^32-1. Default: 254 = main, unless `l3mdev`. */
   readonly table?: number;
   /** With prefix length; absent: from anywhere. */
   readonly from?: string;
   readonly to?: string;
+  /** Names of links, which need not be there. */
   readonly iif?: string;
   readonly oif?: string;
+  /** 0 to 255. */
   readonly tos?: number;
+  /** The DSCP field, 0 to 63, and which of its bits count. Since Linux 6.13 and 6.15. */
+  readonly dscp?: number;
+  readonly dscpMask?: number;
+  /** IPv6, 0 to 2^20-1, and which of its bits count: both or none. Since Linux 6.14. */
+  readonly flowLabel?: number;
+  readonly flowLabelMask?: number;
+  /** The packet's mark, and which of its bits count; all by default. */
   readonly mark?: number;
   readonly markMask?: number;
+  /** IPv4: the source realm times 2^16, and the destination's (FRA_FLOW). */
+  readonly realms?: number;
   /** The priority that `goto` goes to. */
   readonly goto?: number;
+  /** Routes of so short a prefix, or through links of this group, do not count. */
   readonly suppressPrefixLength?: number;
   readonly suppressGroup?: number;
   /** IPPROTO_*. */
   readonly ipProtocol?: number;
+  /** 1 to 65535. A mask of bits counts with a single port only. Since Linux 6.15. */
   readonly sourcePorts?: NumberRange;
+  readonly sourcePortMask?: number;
   readonly destinationPorts?: NumberRange;
+  readonly destinationPortMask?: number;
   readonly uids?: NumberRange;
+  /** The tunnel's key or VNI that the packet came with, 64 bits. */
   readonly tunnel?: bigint;
+  /** Looks in the table of the packet's VRF. */
   readonly l3mdev?: boolean;
+  /** Who made it, as of a route. Default `unspec`. */
   readonly protocol?: string | number;
-  /** `permanent`, `invert`, `unresolved`, `iif_detached`, `oif_detached`. */
+  /** `invert`: for all other packets. Listed also `permanent`, `unresolved`, `iif_detached`, `oif_detached`. */
   readonly flags?: readonly string[];
+  /** Written as they are. */
   readonly unknown?: readonly UnknownAttribute[];
 }
 
 /**
- * A nexthop object (NHA_*), as listed.
+ * A nexthop object (NHA_*, include/uapi/linux/nexthop.h), which routes and FDB entries refer to by its id.
  * @example
  * ```ts
  * import type { Nexthop } from 'overns';
  *
  * const hop: Nexthop = { id: 7, family: 'inet', gateway: '10.0.0.11', fdb: true };
- * console.log(hop.id); // 7
+ * const both: Nexthop = { id: 9, group: [{ id: 7, weight: 3 }, { id: 8 }] };
+ * console.log(hop.id, both.group?.length); // 7 2
  * ```
  */
 export interface Nexthop {
+  /** 1 to 2^32-1. */
   readonly id: number;
+  /** Default: that of gateway, else `inet`. A group has none. */
   readonly family?: Family;
   readonly gateway?: string;
   readonly link?: string;
   readonly linkIndex?: number;
+  /** Of the link. Listed only. */
   readonly master?: string;
   readonly masterIndex?: number;
+  /** Listed only. */
   readonly scope?: Scope;
+  /** Who made it, as of a route. Default `unspec`. */
   readonly protocol?: string | number;
+  /** `onlink`; listed also `dead`, `linkdown`, ... */
   readonly flags?: readonly string[];
+  /** Drops what is sent there; without gateway and link. */
   readonly blackhole?: boolean;
-  /** For FDB entries of a vxlan. */
+  /** For FDB entries of a vxlan: the gateway is a VTEP, there is no link, and a group has such only. */
   readonly fdb?: boolean;
-  readonly group?: readonly { readonly id: number; readonly weight: number }[];
+  /** The nexthops that share the traffic, in proportion to their weights: 1 to 256, since Linux 6.12 to 65536; default 1. */
+  readonly group?: readonly { readonly id: number; readonly weight?: number }[];
+  /** Default `mpath`: by a hash. `resilient`: by a table of buckets, which keeps flows where they are when members change. */
   readonly groupType?: 'mpath' | 'resilient' | number;
+  /** Of a resilient group. */
+  readonly resilient?: Partial<ResilientGroup>;
+  /** Such as an encapsulation; written as it is. */
   readonly unknown?: readonly UnknownAttribute[];
+}
+
+/**
+ * How a resilient group moves flows (NHA_RES_GROUP_*). Times in hundredths of a second.
+ * @example
+ * ```ts
+ * import type { ResilientGroup } from 'overns';
+ *
+ * const group: Partial<ResilientGroup> = { buckets: 128, idleTimer: 60 * 100 }; // 60 s
+ * console.log(group.buckets); // 128
+ * ```
+ */
+export interface ResilientGroup {
+  /** 1 to 65535; taken when it is made, and rounded by nobody. */
+  readonly buckets: number;
+  /** A bucket without traffic for so long may move. Default 12000. */
+  readonly idleTimer: number;
+  /** A group out of balance for so long moves any; 0: never. Default 0. */
+  readonly unbalancedTimer: number;
+  /** For how long it has been out of balance. Listed only. */
+  readonly unbalancedTime: number;
 }
 
 // --- Neighbours and FDB entries -------------------------------------------------------------------------------

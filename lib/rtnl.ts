@@ -10,11 +10,13 @@ import { type MonitorSource, monitorNamespaces } from './monitors.js';
 import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
 import { netnsLabel, netnsPath, netnsReference } from './netns.js';
 import { checkNames, checkObject, checkOptions, type Shape, signalOf } from './options.js';
+import { contains, destination, prefixOf } from './prefix.js';
 import type {
   Address,
   AnyLinkSpec,
   FdbEntry,
   FdbFlush,
+  Given,
   Link,
   LinkChange,
   LinkCounters,
@@ -24,6 +26,7 @@ import type {
   PeerSpec,
   Route,
   RouteAnswer,
+  RouteFilter,
   RouteQuery,
   Rule,
 } from './rtnl-types.js';
@@ -170,7 +173,7 @@ export interface FdbTable extends Table<FdbEntry> {
 }
 
 /**
- * Routes, and the question which of them a packet takes.
+ * Routes, the question which of them a packet takes, and the removal of many.
  * @example
  * ```ts
  * import { Rtnl } from 'overns';
@@ -200,20 +203,85 @@ export interface RouteTable extends Table<Route> {
    * ```
    */
   get(query: RouteQuery, options?: Cancel): Promise<RouteAnswer>;
+  list(filter?: RouteFilter, options?: Cancel): Promise<readonly Route[]>;
+  /**
+   * Deletes what a listing with the same filter gives, and returns how many. The `local` table (255), which the kernel
+   * fills with the addresses of this namespace, stays unless `table` or `type` asks for it.
+   * @throws NetlinkError, and leaves what has not been deleted by then
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * await rtnl.links.add({ kind: 'bridge', name: 'br1', up: true });
+   * for (const dst of ['10.1.0.0/24', '10.1.1.0/24', '10.2.0.0/24']) await rtnl.routes.add({ dst, link: 'br1' });
+   * console.log(await rtnl.routes.flush({ root: '10.1.0.0/16' })); // 2
+   * ```
+   */
+  flush(filter?: RouteFilter, options?: Cancel): Promise<number>;
 }
 
 /**
- * What is listed and not changed.
+ * Rules of policy routing.
  * @example
  * ```ts
  * import { Rtnl } from 'overns';
  *
- * await using rtnl = await Rtnl.open({ netns: 'web' });
- * const local = await rtnl.rules.list({ table: 255 }); // rtnl.rules is a ReadOnlyTable<Rule>
- * console.log(local.every(({ action }) => action === 'table')); // true
+ * await using rtnl = await Rtnl.open({ netns: 'web' }); // rtnl.rules is a RuleTable
+ * await rtnl.rules.add({ priority: 100, from: '10.0.0.0/8', table: 42 });
+ * await rtnl.rules.replace({ priority: 100, from: '10.0.0.0/8', table: 42 }); // is there
+ * const [rule] = await rtnl.rules.list({ table: 42 });
+ * console.log(rule?.from, await rtnl.rules.flush({ table: 42 })); // 10.0.0.0/8 1
  * ```
  */
-export type ReadOnlyTable<T> = Pick<Table<T>, 'list'>;
+export interface RuleTable extends Pick<Table<Rule, Given<Rule>>, 'add' | 'list'> {
+  /** Makes it unless it is there: all of a rule is its key. */
+  replace(item: Given<Rule>, options?: Cancel): Promise<void>;
+  /**
+   * Removes the first rule that has all that is given, as the kernel does.
+   * @throws NetlinkError `ENOENT`; `EBUSY` when that would be another one than a rule given in full, which stands
+   *   behind it: one of the same priority, for more
+   */
+  delete(item: Given<Rule>, options?: Cancel): Promise<void>;
+  /**
+   * Deletes what a listing with the same filter gives, and returns how many. The kernel's own rules (`protocol`
+   * `kernel`: look in `local`, in `main`, in `default`) stay unless `protocol` or `priority` asks for them.
+   */
+  flush(filter?: Partial<Rule>, options?: Cancel): Promise<number>;
+  batch(
+    operations: readonly { op: 'add' | 'replace' | 'delete'; item: Given<Rule> }[],
+    options?: Cancel,
+  ): Promise<readonly BatchAnswer[]>;
+}
+
+/**
+ * Nexthop objects.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' }); // rtnl.nexthops is a NexthopTable
+ * await rtnl.links.add({ kind: 'bridge', name: 'br1', up: true });
+ * await rtnl.nexthops.add({ id: 7, link: 'br1' });
+ * await rtnl.nexthops.add({ id: 8, blackhole: true });
+ * await rtnl.nexthops.replace({ id: 7, link: 'br1', protocol: 'static' });
+ * console.log((await rtnl.nexthops.list({ id: 7 }))[0]?.protocol); // static
+ * console.log(await rtnl.nexthops.flush()); // 2
+ * ```
+ */
+export interface NexthopTable extends Pick<Table<Nexthop>, 'add' | 'replace' | 'list'> {
+  /** Removes the one of that id, and with it the routes that refer to it: `ENOENT` when there is none. */
+  delete(item: Given<Nexthop>, options?: Cancel): Promise<void>;
+  /**
+   * Deletes what a listing with the same filter gives, and returns how many. A group goes with its last member, and
+   * counts all the same.
+   */
+  flush(filter?: Partial<Nexthop>, options?: Cancel): Promise<number>;
+  batch(
+    operations: readonly { op: 'add' | 'replace' | 'delete'; item: Nexthop }[],
+    options?: Cancel,
+  ): Promise<readonly BatchAnswer[]>;
+}
 
 type Verb = NativeOp['op'];
 type Item = Readonly<Record<string, unknown>>;
@@ -229,10 +297,10 @@ function describe(table: TableName, verb: Verb, item: Item): string {
     rule: 'rule',
     nexthop: 'nexthop',
   };
-  const key = item.name ?? item.address ?? item.dst ?? item.ip ?? '';
+  const key = item.name ?? item.address ?? item.dst ?? item.ip ?? item.id ?? item.priority ?? '';
   const subject = table === 'fdb' ? String(item.mac) : String(key);
   const on = table !== 'link' && item.link !== undefined ? ` on ${String(item.link)}` : '';
-  return `${verb} ${words[table]} ${subject}${on}`;
+  return [verb, words[table], subject].filter(Boolean).join(' ') + on;
 }
 
 class KernelTable<T, S> implements Table<T, S> {
@@ -297,6 +365,20 @@ class KernelTable<T, S> implements Table<T, S> {
       throw invalidArgument('operations', `${operations.length} of them`, `at most ${MAX_BATCH} operations`);
     }
     return this.#send(operations as readonly { op: Verb; item: S }[], options);
+  }
+
+  /** Deletes what has been listed, in one batch, and returns how many; `gone`: the code of what has gone by itself. */
+  protected async deleteAll(rows: readonly T[], gone: string, options: Cancel | undefined): Promise<number> {
+    const answers = await this.#send(
+      rows.map((item) => ({ op: 'delete', item: item as unknown as S })),
+      options,
+    );
+    let count = 0;
+    for (const answer of answers) {
+      if (answer.ok) count++;
+      else if (answer.error.code !== gone) throw answer.error;
+    }
+    return count;
   }
 
   async #one(op: Verb, item: S | Partial<S>, options: Cancel | undefined): Promise<void> {
@@ -381,19 +463,67 @@ class Neighbors extends KernelTable<Neighbor, Neighbor> implements NeighborTable
   async flush(filter: Partial<Neighbor> = {}, options?: Cancel): Promise<number> {
     const found = await this.list(filter, options);
     const gone = filter.state === undefined ? found.filter(({ state }) => state !== 'noarp') : found;
-    const answers = await this.batch(
-      gone.map((item) => ({ op: 'delete', item })),
-      options,
-    );
-    let count = 0;
-    for (const answer of answers) {
-      if (answer.ok) count++;
-      // Gone by itself meanwhile.
-      else if (answer.error.code !== 'ENOENT') throw answer.error;
-    }
-    return count;
+    return this.deleteAll(gone, 'ENOENT', options);
   }
 }
+
+class Routes extends KernelTable<Route, Route> implements RouteTable {
+  async get(query: RouteQuery, options?: Cancel): Promise<RouteAnswer> {
+    checkNames(checkObject(query, 'query'), ROUTE_QUERY, 'field');
+    throwIfAborted(signalOf(options));
+    const dst = canonicalIp(query.dst, 'dst');
+    const source = query.source === undefined ? undefined : canonicalIp(query.source, 'source');
+    const request: Item = { ...query, dst, source };
+    const what = `find the route to ${dst}${source === undefined ? '' : ` from ${source}`}`;
+    const answer = await kernel(
+      { what, netns: this.netns, request, table: 'route', op: 'get' },
+      this.open().route(request),
+    );
+    if (query.match === true) return answer as unknown as RouteAnswer;
+    // The source that was asked for is told as `from` (RTA_SRC), and IPv6 tells there what it would have chosen itself.
+    const { from: _, ...rest } = answer;
+    return (source === undefined ? rest : { ...rest, source }) as unknown as RouteAnswer;
+  }
+
+  override async list(filter: RouteFilter = {}, options?: Cancel): Promise<readonly Route[]> {
+    const { root, match, ...fields } = checkObject(filter, 'filter') as RouteFilter;
+    const within = root === undefined ? undefined : prefixOf(root, 'root');
+    const around = match === undefined ? undefined : prefixOf(match, 'match');
+    const found = await super.list(fields as Partial<Route>, options);
+    if (within === undefined && around === undefined) return found;
+    return found.filter((route) => {
+      const dst = destination(route);
+      return (within === undefined || contains(within, dst)) && (around === undefined || contains(dst, around));
+    });
+  }
+
+  async flush(filter: RouteFilter = {}, options?: Cancel): Promise<number> {
+    const found = await this.list(filter, options);
+    const asked = filter.table !== undefined || filter.type !== undefined;
+    const gone = asked ? found : found.filter(({ table }) => table !== LOCAL_TABLE);
+    return this.deleteAll(gone, 'ESRCH', options);
+  }
+}
+
+class Rules extends KernelTable<Rule, Given<Rule>> {
+  async flush(filter: Partial<Rule> = {}, options?: Cancel): Promise<number> {
+    const found = await this.list(filter, options);
+    const asked = filter.protocol !== undefined || filter.priority !== undefined;
+    const gone = asked ? found : found.filter(({ protocol }) => protocol !== 'kernel');
+    return this.deleteAll(gone, 'ENOENT', options);
+  }
+}
+
+class Nexthops extends KernelTable<Nexthop, Nexthop> {
+  async flush(filter: Partial<Nexthop> = {}, options?: Cancel): Promise<number> {
+    const found = await this.list(filter, options);
+    await this.deleteAll(found, 'ENOENT', options);
+    return found.length;
+  }
+}
+
+/** RT_TABLE_LOCAL. */
+const LOCAL_TABLE = 255;
 
 class Fdb extends KernelTable<FdbEntry, FdbEntry> implements FdbTable {
   async flush(filter: FdbFlush, options?: Cancel): Promise<void> {
@@ -421,25 +551,6 @@ const ROUTE_QUERY = [
   'destinationPort',
   'match',
 ] as const satisfies readonly (keyof RouteQuery)[];
-
-class Routes extends KernelTable<Route, Route> implements RouteTable {
-  async get(query: RouteQuery, options?: Cancel): Promise<RouteAnswer> {
-    checkNames(checkObject(query, 'query'), ROUTE_QUERY, 'field');
-    throwIfAborted(signalOf(options));
-    const dst = canonicalIp(query.dst, 'dst');
-    const source = query.source === undefined ? undefined : canonicalIp(query.source, 'source');
-    const request: Item = { ...query, dst, source };
-    const what = `find the route to ${dst}${source === undefined ? '' : ` from ${source}`}`;
-    const answer = await kernel(
-      { what, netns: this.netns, request, table: 'route', op: 'get' },
-      this.open().route(request),
-    );
-    if (query.match === true) return answer as unknown as RouteAnswer;
-    // The source that was asked for is told as `from` (RTA_SRC), and IPv6 tells there what it would have chosen itself.
-    const { from: _, ...rest } = answer;
-    return (source === undefined ? rest : { ...rest, source }) as unknown as RouteAnswer;
-  }
-}
 
 /** Addresses in a filter in the form that they are listed in. */
 function canonical(filter: Item): Item {
@@ -552,8 +663,8 @@ export class Rtnl implements AsyncDisposable {
   readonly routes: RouteTable;
   readonly neighbors: NeighborTable;
   readonly fdb: FdbTable;
-  readonly rules: ReadOnlyTable<Rule>;
-  readonly nexthops: ReadOnlyTable<Nexthop>;
+  readonly rules: RuleTable;
+  readonly nexthops: NexthopTable;
   readonly #path: string;
   readonly #netns: string | undefined;
   #socket: NativeRtnl | undefined;
@@ -568,8 +679,8 @@ export class Rtnl implements AsyncDisposable {
     this.routes = new Routes(open, 'route', netns);
     this.neighbors = new Neighbors(open, 'neighbor', netns);
     this.fdb = new Fdb(open, 'fdb', netns);
-    this.rules = new KernelTable<Rule, never>(open, 'rule', netns);
-    this.nexthops = new KernelTable<Nexthop, never>(open, 'nexthop', netns);
+    this.rules = new Rules(open, 'rule', netns);
+    this.nexthops = new Nexthops(open, 'nexthop', netns) as unknown as NexthopTable;
   }
 
   /**

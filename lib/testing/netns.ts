@@ -408,6 +408,8 @@ export class FakeNetns {
   change(table: TableName, verb: Verb, item: Item): void {
     if (table === 'link') this.#changeLink(verb, item);
     else if (table === 'address') this.#changeAddress(verb, item);
+    else if (table === 'rule' || table === 'nexthop')
+      throw new OvernsError('EOPNOTSUPP', `the fake kernel has no ${table}s`);
     else this.#changeRoute(verb, item);
   }
 

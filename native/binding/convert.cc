@@ -85,16 +85,21 @@ std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Obj
   if (outer.failed()) return std::nullopt;
   if (!verb || !item || !item->IsObject()) return outer.wrong<Command>("item", "an object with an op");
   command.verb = static_cast<Verb>(*verb);
+  const bool listed_once = table == Table::kRule || table == Table::kNexthop;
+  if (listed_once && command.verb != Verb::kAdd && command.verb != Verb::kReplace && command.verb != Verb::kDelete)
+    return outer.out_of_range<Command>("op", "add, replace or delete");
   const Fields fields(env, item->As<Napi::Object>());
   if (table != Table::kLink) command.link = fields.link("link");
   switch (table) {
     case Table::kLink: parse_link(fields, command); break;
     case Table::kAddress: parse_address(fields, command); break;
     case Table::kRoute: parse_route(fields, command); break;
-    default: return outer.wrong<Command>("table", "link, address or route");
+    case Table::kRule: parse_rule(fields, command); break;
+    case Table::kNexthop: parse_nexthop(fields, command); break;
+    default: return outer.wrong<Command>("table", "link, address, route, rule or nexthop");
   }
   if (fields.failed()) return std::nullopt;
-  if (command.link.empty() && table != Table::kLink && table != Table::kRoute)
+  if (command.link.empty() && table == Table::kAddress)
     return fields.wrong<Command>("link", "a link's name");
   return command;
 }
@@ -106,7 +111,8 @@ std::optional<Filter> parse_filter(Napi::Env env, Table table, const Napi::Objec
   filter.link = fields.link("link");
   filter.kind = fields.text("kind").value_or("");
   filter.master = fields.link("master");
-  filter.family = fields.family().value_or(std::uint8_t{AF_UNSPEC});
+  const auto family = table == Table::kRule ? parse_rule_family(fields) : fields.family();
+  filter.family = family.value_or(std::uint8_t{AF_UNSPEC});
   filter.table = static_cast<std::uint32_t>(fields.number("table", UINT32_MAX).value_or(0));
   if (table == Table::kRoute) {
     filter.protocol = fields.word_or_number("protocol", kRouteProtocols).value_or(RTPROT_UNSPEC);

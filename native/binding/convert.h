@@ -41,7 +41,7 @@ std::uint16_t creation_flags(Verb verb);                                    // N
 // One command as JavaScript wrote it. Names are resolved where the socket is, on the worker.
 struct Command {
   Verb verb = Verb::kAdd;
-  std::variant<LinkSpec, InterfaceAddress, RouteEntry> item;
+  std::variant<LinkSpec, InterfaceAddress, RouteEntry, RuleEntry, NexthopEntry> item;
   std::string link;               // the device that an address or route is on; the old name of a link that gets another
   std::vector<std::string> hops;  // of the route's ways
   std::string master;             // a link's

@@ -1,9 +1,7 @@
-// Routes, and what routing goes by besides: rules and nexthop objects, to and from JavaScript.
+// Routes to and from JavaScript.
 #include "binding/fields.h"
 
-#include <linux/fib_rules.h>
 #include <linux/in_route.h>
-#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
@@ -24,16 +22,6 @@ constexpr Name<std::uint8_t> kRouteTypes[] = {
     {"xresolve", RTN_XRESOLVE},
     {"unspec", RTN_UNSPEC},
 };
-// The low byte is of each way (RTNH_F_*), the rest of the route (RTM_F_*).
-constexpr Name<std::uint32_t> kRouteFlags[] = {
-    {"dead", RTNH_F_DEAD},         {"pervasive", RTNH_F_PERVASIVE},
-    {"onlink", RTNH_F_ONLINK},     {"offload", RTNH_F_OFFLOAD},
-    {"linkdown", RTNH_F_LINKDOWN}, {"unresolved", RTNH_F_UNRESOLVED},
-    {"trap", RTNH_F_TRAP},         {"notify", RTM_F_NOTIFY},
-    {"cloned", RTM_F_CLONED},      {"equalize", RTM_F_EQUALIZE},
-    {"prefix", RTM_F_PREFIX},      {"rt_offload", RTM_F_OFFLOAD},
-    {"rt_trap", RTM_F_TRAP},       {"rt_offload_failed", RTM_F_OFFLOAD_FAILED},
-};
 // Of the answer to a question for one route (RTCF_*), as iproute2 calls them; one bit means something else in a table.
 constexpr Name<std::uint32_t> kAnswerFlags[] = {
     {"dead", RTNH_F_DEAD},           {"pervasive", RTNH_F_PERVASIVE}, {"onlink", RTNH_F_ONLINK},
@@ -45,20 +33,6 @@ constexpr Name<std::uint32_t> kAnswerFlags[] = {
     {"local", RTCF_LOCAL},
 };
 constexpr Name<std::uint8_t> kPreferences[] = {{"medium", 0}, {"high", 1}, {"low", 3}};  // RFC 4191
-constexpr Name<std::uint8_t> kRuleActions[] = {
-    {"table", FR_ACT_TO_TBL},
-    {"goto", FR_ACT_GOTO},
-    {"nop", FR_ACT_NOP},
-    {"blackhole", FR_ACT_BLACKHOLE},
-    {"unreachable", FR_ACT_UNREACHABLE},
-    {"prohibit", FR_ACT_PROHIBIT},
-};
-constexpr Name<std::uint32_t> kRuleFlags[] = {
-    {"permanent", FIB_RULE_PERMANENT},       {"invert", FIB_RULE_INVERT},
-    {"unresolved", FIB_RULE_UNRESOLVED},     {"iif_detached", FIB_RULE_IIF_DETACHED},
-    {"oif_detached", FIB_RULE_OIF_DETACHED},
-};
-constexpr Name<std::uint16_t> kGroupTypes[] = {{"mpath", NEXTHOP_GRP_TYPE_MPATH}, {"resilient", NEXTHOP_GRP_TYPE_RES}};
 
 // The bits that an application sets; what the kernel tells of a route is no part of a request.
 constexpr std::uint32_t kSettable = RTNH_F_ONLINK | RTNH_F_PERVASIVE;
@@ -102,13 +76,6 @@ void complete(const Fields& fields, RouteEntry& route, bool deletion) {
     }
   }
   route.scope = fields.word_or_number("scope", kScopes).value_or(scope);
-}
-
-Napi::Object range_to_js(Napi::Env env, const NumberRange& range) {
-  auto object = Napi::Object::New(env);
-  object.Set("low", range.low);
-  object.Set("high", range.high);
-  return object;
 }
 
 }  // namespace
@@ -250,61 +217,6 @@ Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& name
     object.Set("metrics", metrics);
   }
   set_unknown(object, route.unknown);
-  return object;
-}
-
-Napi::Object to_js(Napi::Env env, const RuleEntry& rule, const LinkNames&) {
-  auto object = Napi::Object::New(env);
-  object.Set("priority", rule.priority);
-  object.Set("family", family_word(rule.family));
-  object.Set("action", word_or_number(env, rule.action, kRuleActions));
-  if (rule.table != 0) object.Set("table", rule.table);
-  if (!rule.from.empty()) object.Set("from", with_prefix(rule.from, rule.from_prefix));
-  if (!rule.to.empty()) object.Set("to", with_prefix(rule.to, rule.to_prefix));
-  if (!rule.iif.empty()) object.Set("iif", rule.iif);
-  if (!rule.oif.empty()) object.Set("oif", rule.oif);
-  if (rule.tos != 0) object.Set("tos", static_cast<double>(rule.tos));
-  if (rule.mark) object.Set("mark", *rule.mark);
-  if (rule.mark_mask) object.Set("markMask", *rule.mark_mask);
-  if (rule.go_to) object.Set("goto", *rule.go_to);
-  if (rule.suppress_prefix_length) object.Set("suppressPrefixLength", *rule.suppress_prefix_length);
-  if (rule.suppress_group) object.Set("suppressGroup", *rule.suppress_group);
-  if (rule.ip_protocol) object.Set("ipProtocol", static_cast<double>(*rule.ip_protocol));
-  if (rule.source_ports) object.Set("sourcePorts", range_to_js(env, *rule.source_ports));
-  if (rule.destination_ports) object.Set("destinationPorts", range_to_js(env, *rule.destination_ports));
-  if (rule.uids) object.Set("uids", range_to_js(env, *rule.uids));
-  if (rule.tunnel) object.Set("tunnel", Napi::BigInt::New(env, *rule.tunnel));
-  if (rule.l3mdev) object.Set("l3mdev", true);
-  object.Set("protocol", word_or_number(env, rule.protocol, kRouteProtocols));
-  if (rule.flags != 0) object.Set("flags", words_of(env, rule.flags, kRuleFlags));
-  set_unknown(object, rule.unknown);
-  return object;
-}
-
-Napi::Object to_js(Napi::Env env, const NexthopEntry& nexthop, const LinkNames& names) {
-  auto object = Napi::Object::New(env);
-  object.Set("id", nexthop.id);
-  if (nexthop.family != AF_UNSPEC) object.Set("family", family_word(nexthop.family));
-  if (!nexthop.gateway.empty()) object.Set("gateway", nexthop.gateway.to_string());
-  set_link(object, "link", "linkIndex", names, nexthop.index);
-  set_link(object, "master", "masterIndex", names, static_cast<std::int32_t>(nexthop.master));
-  object.Set("scope", word_or_number(env, nexthop.scope, kScopes));
-  object.Set("protocol", word_or_number(env, nexthop.protocol, kRouteProtocols));
-  if (nexthop.flags != 0) object.Set("flags", words_of(env, nexthop.flags, kRouteFlags));
-  if (nexthop.blackhole) object.Set("blackhole", true);
-  if (nexthop.fdb) object.Set("fdb", true);
-  if (!nexthop.group.empty()) {
-    auto list = Napi::Array::New(env, nexthop.group.size());
-    for (std::uint32_t i = 0; i < nexthop.group.size(); ++i) {
-      auto each = Napi::Object::New(env);
-      each.Set("id", nexthop.group[i].id);
-      each.Set("weight", nexthop.group[i].weight);
-      list.Set(i, each);
-    }
-    object.Set("group", list);
-    object.Set("groupType", word_or_number(env, nexthop.group_type, kGroupTypes));
-  }
-  set_unknown(object, nexthop.unknown);
   return object;
 }
 

@@ -175,15 +175,33 @@ void Fields::value(const AttributePolicy& policy, std::vector<AttributeValue>& i
       if (auto given = bytes(name)) into.push_back({&policy, std::move(*given)});
       return;
     case ValueType::kPortRange:
+    case ValueType::kRange16:
+    case ValueType::kRange32:
       if (const auto range = object(name)) {
-        const auto low = range->number("low", UINT16_MAX);
-        const auto high = range->number("high", UINT16_MAX);
+        const bool wide = policy.value == ValueType::kRange32;
+        const auto low = range->number("low", wide ? UINT32_MAX : UINT16_MAX);
+        const auto high = range->number("high", wide ? UINT32_MAX : UINT16_MAX);
         if (failed()) return;
         if (!low || !high) {
           wrong<Unit>(name, "an object with low and high");
         } else {
-          into.push_back({&policy, *low << 16 | *high});
+          into.push_back({&policy, *low << (wide ? 32 : 16) | *high});
         }
+      }
+      return;
+    case ValueType::kBe64:
+      if (const auto given = get(name)) {
+        if (!given->IsBigInt()) {
+          wrong<Unit>(name, "a bigint");
+          return;
+        }
+        bool lossless = false;
+        const std::uint64_t number = given->As<Napi::BigInt>().Uint64Value(&lossless);
+        if (!lossless) {
+          out_of_range<Unit>(name, "a bigint from 0 to 2^64-1");
+          return;
+        }
+        into.push_back({&policy, number});
       }
       return;
     case ValueType::kS32:
@@ -206,6 +224,36 @@ void Fields::value(const AttributePolicy& policy, std::vector<AttributeValue>& i
     default: break;
   }
   if (const auto given = number(name, max)) into.push_back({&policy, *given});
+}
+
+std::vector<UnknownAttribute> Fields::unknown(std::span<const char* const> within) const {
+  std::vector<UnknownAttribute> found;
+  const auto list = objects("unknown");
+  if (!list) return found;
+  for (const Fields& each : *list) {
+    UnknownAttribute attribute;
+    const auto type = each.number("type", 0x3fff, 1);  // NLA_TYPE_MASK
+    const auto nest = each.text("within");
+    auto payload = each.bytes("bytes");
+    if (each.failed()) return found;
+    if (!type || !payload) {
+      wrong<Unit>("unknown", "an array of objects with type and bytes");
+      return found;
+    }
+    if (nest) {
+      for (const char* known : within) {
+        if (*nest == known) attribute.within = known;
+      }
+      if (attribute.within == nullptr) {
+        each.out_of_range<Unit>("within", "the name of a nest that can be written");
+        return found;
+      }
+    }
+    attribute.type = static_cast<std::uint16_t>(*type);
+    attribute.bytes = std::move(*payload);
+    found.push_back(std::move(attribute));
+  }
+  return found;
 }
 
 void Fields::values(std::span<const AttributePolicy> policies, std::vector<AttributeValue>& into) const {
@@ -252,12 +300,16 @@ Napi::Value number_to_js(Napi::Env env, const AttributePolicy& policy, std::uint
     case ValueType::kBit32:
     case ValueType::kOption: return Napi::Boolean::New(env, number != 0);
     case ValueType::kS32: return Napi::Number::New(env, static_cast<std::int32_t>(number));
-    case ValueType::kPortRange: {
+    case ValueType::kPortRange:
+    case ValueType::kRange16:
+    case ValueType::kRange32: {
+      const bool wide = policy.value == ValueType::kRange32;
       auto range = Napi::Object::New(env);
-      range.Set("low", static_cast<double>(number >> 16));
-      range.Set("high", static_cast<double>(number & UINT16_MAX));
+      range.Set("low", static_cast<double>(number >> (wide ? 32 : 16)));
+      range.Set("high", static_cast<double>(number & (wide ? UINT32_MAX : UINT16_MAX)));
       return range;
     }
+    case ValueType::kBe64: return Napi::BigInt::New(env, number);
     case ValueType::kBridgeId: {
       Mac mac;
       for (std::size_t i = 0; i < 6; ++i) mac.bytes[i] = static_cast<std::uint8_t>(number >> (40 - 8 * i));
@@ -309,6 +361,15 @@ void set_unknown(Napi::Object object, const std::vector<UnknownAttribute>& unkno
   object.Set("unknown", list);
 }
 
+const Name<std::uint32_t> kRouteFlags[14] = {
+    {"dead", RTNH_F_DEAD},         {"pervasive", RTNH_F_PERVASIVE},
+    {"onlink", RTNH_F_ONLINK},     {"offload", RTNH_F_OFFLOAD},
+    {"linkdown", RTNH_F_LINKDOWN}, {"unresolved", RTNH_F_UNRESOLVED},
+    {"trap", RTNH_F_TRAP},         {"notify", RTM_F_NOTIFY},
+    {"cloned", RTM_F_CLONED},      {"equalize", RTM_F_EQUALIZE},
+    {"prefix", RTM_F_PREFIX},      {"rt_offload", RTM_F_OFFLOAD},
+    {"rt_trap", RTM_F_TRAP},       {"rt_offload_failed", RTM_F_OFFLOAD_FAILED},
+};
 const Name<std::uint8_t> kScopes[5] = {{"global", RT_SCOPE_UNIVERSE},
                                        {"site", RT_SCOPE_SITE},
                                        {"link", RT_SCOPE_LINK},

@@ -92,6 +92,9 @@ class Fields {
     return all;
   }
 
+  // Attributes as they were listed under `unknown`, to be written as they are; `within`: the nests that they may be of.
+  std::vector<UnknownAttribute> unknown(std::span<const char* const> within = {}) const;
+
   // What an object says of the rows of a table; those that the kernel only tells are passed over.
   void values(std::span<const AttributePolicy> policies, std::vector<AttributeValue>& into) const;
 
@@ -175,10 +178,16 @@ extern const Name<std::uint8_t> kScopes[5];
 // RTPROT_*: who made a route, a rule or a nexthop.
 extern const Name<std::uint8_t> kRouteProtocols[22];
 
+// RTNH_F_* in the low byte, RTM_F_* in the rest.
+extern const Name<std::uint32_t> kRouteFlags[14];
+
 // One file a kind of thing.
 void parse_link(const Fields& fields, Command& command);
 void parse_address(const Fields& fields, Command& command);
 void parse_route(const Fields& fields, Command& command);
+std::optional<std::uint8_t> parse_rule_family(const Fields& fields);
+void parse_rule(const Fields& fields, Command& command);
+void parse_nexthop(const Fields& fields, Command& command);
 std::optional<std::uint8_t> parse_route_type(const Fields& fields);
 
 }  // namespace overns

@@ -30,7 +30,7 @@ using Answers = std::vector<std::optional<Failure>>;
 // Turns names into indexes and paths into descriptors, once a batch.
 class NameResolver {
  public:
-  explicit NameResolver(CommandSocket& socket) : socket_(socket) {}
+  explicit NameResolver(CommandSocket& socket) : socket_(socket), rules(socket) {}
 
   Status index(const std::string& name, std::int32_t& index) {
     if (name.empty()) return done();
@@ -70,6 +70,9 @@ class NameResolver {
   CommandSocket& socket_;
   std::map<std::string, std::int32_t> indexes_;
   std::vector<UniqueFd> descriptors_;
+
+ public:
+  RuleList rules;
 };
 
 Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
@@ -112,8 +115,36 @@ Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
       if (Status status = names.index(command.hops[i], route->hops[i].index); !status) return status;
     }
     encode_route(batch, deletion ? RTM_DELROUTE : RTM_NEWROUTE, flags, *route);
+  } else if (const auto* rule = std::get_if<RuleEntry>(&command.item)) {
+    if (deletion) {
+      if (Status status = names.rules.deletes(*rule); !status) return status;
+    }
+    // Otherwise the kernel takes a rule a second time, and it changes none.
+    constexpr std::uint16_t kOnce = NLM_F_CREATE | NLM_F_EXCL;
+    encode_rule(batch, deletion ? RTM_DELRULE : RTM_NEWRULE, deletion ? std::uint16_t{0} : kOnce, *rule);
+  } else if (auto* nexthop = std::get_if<NexthopEntry>(&command.item)) {
+    nexthop->index = index;
+    if (deletion) {
+      encode_delete_nexthop(batch, nexthop->id);
+    } else {
+      encode_nexthop(batch, flags, *nexthop);
+    }
   }
   return done();
+}
+
+// One that the kernel says to be there.
+std::optional<Failure> add_existing_rule(CommandSocket& socket, RuleList& rules, Verb verb, const RuleEntry& rule,
+                                         Failure refused) {
+  auto there = rules.has(rule);
+  if (!there) return there.failure();
+  // All of a rule is its key: one that is there is as it shall be.
+  if (*there) return verb == Verb::kReplace ? std::nullopt : std::optional(std::move(refused));
+  RequestBatch batch;
+  encode_rule(batch, RTM_NEWRULE, NLM_F_CREATE, rule);
+  const Status status = socket.execute(batch);
+  rules.forget();
+  return status ? std::nullopt : std::optional(status.failure());
 }
 
 Result<Answers> run_batch(Channel& channel, std::vector<Command>& commands) {
@@ -133,7 +164,13 @@ Result<Answers> run_batch(Channel& channel, std::vector<Command>& commands) {
   if (positions.empty()) return answers;
   Answers sent;
   if (Status status = channel.socket.execute(batch, sent); !status) return status.failure();
-  for (std::size_t i = 0; i < positions.size(); ++i) answers[positions[i]] = std::move(sent[i]);
+  RuleList rules(channel.socket);  // as they are now
+  for (std::size_t i = 0; i < positions.size(); ++i) {
+    const Command& command = commands[positions[i]];
+    if (const auto* rule = std::get_if<RuleEntry>(&command.item); rule && sent[i] && sent[i]->error == EEXIST)
+      sent[i] = add_existing_rule(channel.socket, rules, command.verb, *rule, std::move(*sent[i]));
+    answers[positions[i]] = std::move(sent[i]);
+  }
   return answers;
 }
 

@@ -283,7 +283,11 @@ const char* message_name(std::uint16_t type) {
     case RTM_NEWNEIGH: return "RTM_NEWNEIGH";
     case RTM_DELNEIGH: return "RTM_DELNEIGH";
     case RTM_GETNEIGH: return "RTM_GETNEIGH";
+    case RTM_NEWRULE: return "RTM_NEWRULE";
+    case RTM_DELRULE: return "RTM_DELRULE";
     case RTM_GETRULE: return "RTM_GETRULE";
+    case RTM_NEWNEXTHOP: return "RTM_NEWNEXTHOP";
+    case RTM_DELNEXTHOP: return "RTM_DELNEXTHOP";
     case RTM_GETNEXTHOP: return "RTM_GETNEXTHOP";
     case RTM_SETNEIGHTBL: return "RTM_SETNEIGHTBL";
     case RTM_NEWNSID: return "RTM_NEWNSID";

@@ -1,5 +1,10 @@
 #include "rtnl/attribute_policy.h"
 
+#include <endian.h>
+
+#include <array>
+#include <string_view>
+
 namespace overns {
 namespace {
 
@@ -16,8 +21,11 @@ std::size_t size_of(ValueType type) {
     case ValueType::kLink:
     case ValueType::kBe32:
     case ValueType::kBit32:
-    case ValueType::kPortRange: return 4;
+    case ValueType::kPortRange:
+    case ValueType::kRange16: return 4;
     case ValueType::kU64:
+    case ValueType::kBe64:
+    case ValueType::kRange32:
     case ValueType::kOption:
     case ValueType::kBridgeId: return 8;
     default: return 0;
@@ -71,6 +79,21 @@ void encode_number(MessageWriter& writer, const AttributePolicy& policy, std::ui
     case ValueType::kBe16: writer.be16(type, static_cast<std::uint16_t>(number)); break;
     case ValueType::kBe32:
     case ValueType::kPortRange: writer.be32(type, static_cast<std::uint32_t>(number)); break;
+    case ValueType::kRange16: {
+      const std::uint16_t range[2] = {static_cast<std::uint16_t>(number >> 16), static_cast<std::uint16_t>(number)};
+      writer.attribute(type, {reinterpret_cast<const std::uint8_t*>(range), sizeof range});
+      break;
+    }
+    case ValueType::kRange32: {
+      const std::uint32_t range[2] = {static_cast<std::uint32_t>(number >> 32), static_cast<std::uint32_t>(number)};
+      writer.attribute(type, {reinterpret_cast<const std::uint8_t*>(range), sizeof range});
+      break;
+    }
+    case ValueType::kBe64: {
+      const std::uint64_t value = htobe64(number);
+      writer.attribute(type, {reinterpret_cast<const std::uint8_t*>(&value), sizeof value});
+      break;
+    }
     case ValueType::kFlag:
       if (number != 0) writer.attribute(type, {});
       break;
@@ -93,8 +116,17 @@ std::optional<AttributeValue> decode_one(const AttributePolicy& policy, const At
     case ValueType::kU64: return number(*attribute.as<std::uint64_t>());
     case ValueType::kBe16:
     case ValueType::kBe32:
+    case ValueType::kBe64:
     case ValueType::kPortRange:
     case ValueType::kBridgeId: return number(big_endian(payload.first(size)));
+    case ValueType::kRange16: {
+      const auto range = *attribute.as<std::array<std::uint16_t, 2>>();
+      return number(std::uint64_t{range[0]} << 16 | range[1]);
+    }
+    case ValueType::kRange32: {
+      const auto range = *attribute.as<std::array<std::uint32_t, 2>>();
+      return number(std::uint64_t{range[0]} << 32 | range[1]);
+    }
     // Some (IFLA_VXLAN_TTL_INHERIT) are told as a byte.
     case ValueType::kFlag: return number(payload.empty() || payload[0] != 0 ? 1 : 0);
     case ValueType::kBit16: return number((*attribute.as<std::uint16_t>() & policy.parameter) != 0 ? 1 : 0);
@@ -135,6 +167,16 @@ void encode_values(MessageWriter& writer, std::span<const AttributeValue> values
     } else if (const auto* bytes = std::get_if<std::vector<std::uint8_t>>(&value)) {
       writer.attribute(policy.type, *bytes);
     }
+  }
+}
+
+void encode_unknown(MessageWriter& writer, std::span<const UnknownAttribute> unknown, const char* within,
+                    std::uint16_t nested) {
+  for (const UnknownAttribute& each : unknown) {
+    const bool here = within == nullptr ? each.within == nullptr
+                                        : each.within != nullptr && std::string_view(each.within) == within;
+    const int bit = nested != 0 && each.type == nested ? NLA_F_NESTED : 0;
+    if (here) writer.attribute(static_cast<std::uint16_t>(each.type | bit), each.bytes);
   }
 }
 

@@ -35,6 +35,9 @@ enum class ValueType : std::uint8_t {
   kBytes,
   kBridgeId,   // two bytes of priority and a MAC
   kPortRange,  // two big-endian ports, lowest and highest
+  kRange16,    // lowest and highest of 16 bits
+  kRange32,    // lowest and highest of 32 bits
+  kBe64,       // the API says a bigint
 };
 
 // A number that has a name.
@@ -57,7 +60,7 @@ struct AttributePolicy {  // NOLINT(clang-analyzer-optin.performance.Padding)
 
 struct AttributeValue {
   const AttributePolicy* policy = nullptr;
-  // A port range is low << 16 | high, a bridge's id its eight bytes as one number.
+  // A range of 16 bits is low << 16 | high, one of 32 low << 32 | high, a bridge's id its eight bytes as one number.
   std::variant<std::uint64_t, Ip, Mac, std::string, std::vector<std::uint8_t>> value = std::uint64_t{0};
 
   bool operator==(const AttributeValue&) const = default;
@@ -73,6 +76,11 @@ struct UnknownAttribute {
 };
 
 void encode_values(MessageWriter& writer, std::span<const AttributeValue> values);
+
+// Those of one nest, as they came; nullptr: of the message's own. `nested`: the type of one that is told without the bit
+// for nested ones, and that some readers insist on (ioam6_build_state).
+void encode_unknown(MessageWriter& writer, std::span<const UnknownAttribute> unknown, const char* within = nullptr,
+                    std::uint16_t nested = 0);
 
 // Adds a value for every row that the attribute belongs to. False: none does, or its payload is not what the row says.
 bool decode_value(std::span<const AttributePolicy> policies, const Attribute& attribute,

@@ -15,7 +15,67 @@ struct Member {
 };
 static_assert(sizeof(Member) == sizeof(nexthop_grp));
 
+using enum ValueType;
+
+constexpr std::uint16_t kOpFlags = NHA_RES_BUCKET + 1;  // NHA_OP_FLAGS: bookworm's headers end at 6.1
+
+constexpr AttributePolicy kResilientGroup[] = {
+    {"buckets", NHA_RES_GROUP_BUCKETS, kU16},
+    {"idleTimer", NHA_RES_GROUP_IDLE_TIMER, kU32},
+    {"unbalancedTimer", NHA_RES_GROUP_UNBALANCED_TIMER, kU32},
+    {"unbalancedTime", NHA_RES_GROUP_UNBALANCED_TIME, kU64, 0, {}, true},
+};
+
+void decode_resilient(Bytes payload, NexthopEntry& nexthop) {
+  AttributeReader attributes(payload);
+  while (const auto attribute = attributes.next()) {
+    if (attribute->type != NHA_RES_GROUP_PAD && !decode_value(kResilientGroup, *attribute, nexthop.resilient))
+      nexthop.unknown.push_back(keep(*attribute, "resilient"));
+  }
+}
+
 }  // namespace
+
+std::span<const AttributePolicy> resilient_group_policies() { return kResilientGroup; }
+
+void encode_nexthop(RequestBatch& batch, std::uint16_t flags, const NexthopEntry& nexthop) {
+  MessageWriter& writer = batch.begin(RTM_NEWNEXTHOP, flags);
+  nhmsg header{};
+  header.nh_family = nexthop.family;
+  header.nh_protocol = nexthop.protocol;
+  header.nh_flags = nexthop.flags;
+  writer.header(header);
+  writer.u32(NHA_ID, nexthop.id);
+  if (!nexthop.group.empty()) {
+    std::vector<std::uint8_t> members;
+    for (const NexthopMember& each : nexthop.group) {
+      const std::uint32_t less_one = each.weight - 1;
+      const Member member{each.id, static_cast<std::uint8_t>(less_one), static_cast<std::uint8_t>(less_one >> 8), 0};
+      const auto* bytes = reinterpret_cast<const std::uint8_t*>(&member);
+      members.insert(members.end(), bytes, bytes + sizeof member);
+    }
+    writer.attribute(NHA_GROUP, members);
+    writer.u16(NHA_GROUP_TYPE, nexthop.group_type);
+  }
+  if (!nexthop.resilient.empty()) {
+    const std::size_t resilient = writer.begin_nested(NHA_RES_GROUP);
+    encode_values(writer, nexthop.resilient);
+    writer.end_nested(resilient);
+  }
+  if (nexthop.blackhole) writer.attribute(NHA_BLACKHOLE, {});
+  if (nexthop.fdb) writer.attribute(NHA_FDB, {});
+  if (nexthop.index != 0) writer.u32(NHA_OIF, static_cast<std::uint32_t>(nexthop.index));
+  if (!nexthop.gateway.empty()) writer.attribute(NHA_GATEWAY, nexthop.gateway.raw());
+  encode_unknown(writer, nexthop.unknown, nullptr, NHA_ENCAP);
+  batch.end();
+}
+
+void encode_delete_nexthop(RequestBatch& batch, std::uint32_t id) {
+  MessageWriter& writer = batch.begin(RTM_DELNEXTHOP, 0);
+  writer.header(nhmsg{});
+  writer.u32(NHA_ID, id);
+  batch.end();
+}
 
 void encode_get_nexthops(RequestBatch& batch, std::uint8_t family, std::int32_t index, std::uint32_t master) {
   MessageWriter& writer = batch.begin(RTM_GETNEXTHOP, 0);
@@ -56,6 +116,8 @@ std::optional<NexthopEntry> decode_nexthop(const Message& message) {
         }
         break;
       }
+      case kOpFlags: break;  // how many bits a weight may have (Linux 6.12)
+      case NHA_RES_GROUP: decode_resilient(attribute->payload, nexthop); break;
       default: known = false; break;
     }
     if (!known) nexthop.unknown.push_back(keep(*attribute));

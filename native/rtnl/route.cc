@@ -52,18 +52,6 @@ std::optional<Ip> decode_via(Bytes payload) {
   return Ip::from(payload.subspan(sizeof(std::uint16_t)));
 }
 
-// What was told and not understood, as it came.
-void encode_unknown(MessageWriter& writer, const std::vector<UnknownAttribute>& unknown, const char* within) {
-  for (const UnknownAttribute& each : unknown) {
-    const bool here = within == nullptr ? each.within == nullptr
-                                        : each.within != nullptr && std::string_view(each.within) == within;
-    if (!here) continue;
-    // Told without the bit that some encapsulations insist on (ioam6_build_state).
-    const std::uint16_t nested = each.type == RTA_ENCAP && within == nullptr ? NLA_F_NESTED : 0;
-    writer.attribute(static_cast<std::uint16_t>(each.type | nested), each.bytes);
-  }
-}
-
 void encode_hops(MessageWriter& writer, const RouteEntry& route) {
   const std::size_t multipath = writer.begin_nested(RTA_MULTIPATH);
   for (const RouteHop& hop : route.hops) {
@@ -74,7 +62,7 @@ void encode_hops(MessageWriter& writer, const RouteEntry& route) {
     header.rtnh_ifindex = hop.index;
     writer.header(header);
     encode_gateway(writer, route.family, hop.gateway);
-    encode_unknown(writer, hop.unknown, nullptr);
+    encode_unknown(writer, hop.unknown, nullptr, RTA_ENCAP);
     writer.end_nested(start);  // rtnh_len lies where an attribute's length does
   }
   writer.end_nested(multipath);
@@ -151,7 +139,7 @@ void encode_route(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, 
     encode_unknown(writer, route.unknown, "metrics");
     writer.end_nested(metrics);
   }
-  encode_unknown(writer, route.unknown, nullptr);
+  encode_unknown(writer, route.unknown, nullptr, RTA_ENCAP);
   batch.end();
 }
 

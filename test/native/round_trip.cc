@@ -8,7 +8,9 @@
 #include "rtnl/address.h"
 #include "rtnl/link.h"
 #include "rtnl/neighbor.h"
+#include "rtnl/nexthop.h"
 #include "rtnl/route.h"
+#include "rtnl/rule.h"
 
 namespace support {
 
@@ -120,7 +122,30 @@ RoundTrip neighbor(const Message& message) {
   return compare(*entry, batch, decode_neighbor);
 }
 
-constexpr Codec kCodecs[] = {{"links", link}, {"addresses", address}, {"routes", route}, {"neighbors", neighbor}};
+RoundTrip rule(const Message& message) {
+  auto rule = decode_rule(message);
+  if (!rule || told_twice(rule->values)) return RoundTrip::kOther;
+  RequestBatch batch;
+  encode_rule(batch, RTM_NEWRULE, 0, *rule);
+  return compare(*rule, batch, decode_rule);
+}
+
+RoundTrip nexthop(const Message& message) {
+  auto nexthop = decode_nexthop(message);
+  if (!nexthop || told_twice(nexthop->resilient)) return RoundTrip::kOther;
+  // What the kernel tells and nobody can ask for.
+  nexthop->scope = 0;
+  nexthop->master = 0;
+  std::erase_if(nexthop->resilient, [](const AttributeValue& item) { return item.policy->read_only; });
+  std::erase_if(nexthop->unknown, [](const UnknownAttribute& each) { return each.within != nullptr; });
+  if (nexthop->group.empty()) nexthop->group_type = 0;
+  RequestBatch batch;
+  encode_nexthop(batch, 0, *nexthop);
+  return compare(*nexthop, batch, decode_nexthop);
+}
+
+constexpr Codec kCodecs[] = {{"links", link},         {"addresses", address}, {"routes", route},
+                             {"neighbors", neighbor}, {"rules", rule},        {"nexthops", nexthop}};
 
 }  // namespace
 
