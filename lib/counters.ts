@@ -48,6 +48,11 @@ export const counters = {
   forwarded: counter('packets_forwarded', 'Caught packets sent on to their VTEP'),
   packetsDropped: counter('packets_dropped', 'Caught packets dropped for want of an answer or of room'),
   floodDropped: counter('flood_dropped', 'Broadcast and multicast packets, which do not leave the host'),
+  withdrawalsRefused: counter(
+    'withdrawals_refused',
+    'Deletions of entries that the kernel refused; they are tried again',
+  ),
+  lookupsAbandoned: counter('lookups_abandoned', 'Lookups that this process did not answer in time'),
 } as const satisfies Readonly<Record<string, Counter>>;
 
 /**

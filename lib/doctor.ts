@@ -158,6 +158,7 @@ function privileges(machine: Machine): Check[] {
     ['CAP_NET_ADMIN', 'make links and answer misses'],
     ['CAP_SYS_ADMIN', 'make and enter namespaces'],
     ['CAP_NET_RAW', 'deliver the first packet'],
+    ['CAP_NET_BIND_SERVICE', 'catch packets for unknown MAC addresses'],
   ];
   return why.map(([capability, use]) => {
     const base = { id: capability.toLowerCase().replaceAll('_', '-'), title: capability } as const;
@@ -165,7 +166,7 @@ function privileges(machine: Machine): Check[] {
       ? { ...base, status: 'ok', value: machine.initialUserns ? 'yes' : 'yes, in a user namespace' }
       : {
           ...base,
-          status: 'fail',
+          status: capability === 'CAP_NET_BIND_SERVICE' ? 'warn' : 'fail', // without it the first of those are lost
           value: `no: it takes it to ${use}`,
           remedy: BECOME_PRIVILEGED,
         };

@@ -102,7 +102,7 @@ export interface NativeEvent {
   readonly dropped?: number;
 }
 
-/** A question to the store; answered through {@link NativeReactor.answer}, exactly once. */
+/** A question to the store; answered through {@link NativeReactor.answer}, once. */
 export interface NativeLookup {
   readonly overlay: number;
   readonly token: number;
@@ -137,6 +137,8 @@ export interface NativeReactor {
       readonly vtep: string;
       readonly negativeTtlMs?: number | undefined;
       readonly maxLookups?: number | undefined;
+      /** A lookup that is not answered within this has timed out by itself. Default 0: none has. */
+      readonly lookupDeadlineMs?: number | undefined;
       readonly receiveBuffer?: number | undefined;
       /** Path of the host's namespace. Default: the caller's. */
       readonly hostNetns?: string | undefined;

@@ -7,7 +7,13 @@ import { release } from 'node:os';
 import type { NativeFailure } from './native.js';
 
 /** Bits of /proc/PID/status' Cap lines (include/uapi/linux/capability.h). */
-export const CAPABILITY = { CAP_NET_ADMIN: 12, CAP_NET_RAW: 13, CAP_SYS_ADMIN: 21, CAP_SYS_NICE: 23 } as const;
+export const CAPABILITY = {
+  CAP_NET_BIND_SERVICE: 10,
+  CAP_NET_ADMIN: 12,
+  CAP_NET_RAW: 13,
+  CAP_SYS_ADMIN: 21,
+  CAP_SYS_NICE: 23,
+} as const;
 export type Capability = keyof typeof CAPABILITY;
 
 /** How to come by privileges. */

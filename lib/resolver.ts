@@ -89,6 +89,9 @@ function checkStore(value: unknown, name: string): Store {
   return value as Store;
 }
 
+/** A lookup counts as timed out this long after lookupTimeoutMs even where JavaScript does not say so. */
+const DEADLINE_MARGIN_MS = 1000;
+
 type Kind = ResolverEvent['kind'];
 
 const resolverOptions = {
@@ -644,6 +647,7 @@ class Served implements ReactorClient {
           vtep: this.#overlay.vtep,
           negativeTtlMs: this.#timing.negativeTtlMs,
           maxLookups: this.#timing.maxLookups,
+          lookupDeadlineMs: this.#timing.lookupTimeoutMs + DEADLINE_MARGIN_MS,
         },
         this,
       );

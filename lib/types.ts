@@ -310,7 +310,10 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
         readonly cause: 'absent' | 'timeout' | 'store-error';
         readonly error?: Error;
       }
-    /** The answer cannot be used (multicast MAC, VTEP of the other family, ...): nothing was programmed. */
+    /**
+     * The answer cannot be used (multicast MAC, a VTEP that is of the other family or another address of this host, ...):
+     * nothing was programmed. Of a record that the store's watch gave, `miss` is its address, which nobody need have asked for.
+     */
     | { readonly kind: 'rejected'; readonly miss: Miss; readonly reason: string }
     /** The kernel dropped misses. */
     | { readonly kind: 'overrun'; readonly dropped: number }

@@ -2,7 +2,15 @@
  * The resolver thread without a thread: what native/resolver/miss_engine.cc decides, as far as a consumer can see it.
  * Left out: rates, bounds of queues, and turns among askers.
  */
-import { canonicalIp, canonicalMac, ipFamily, isLinkLocal6, whyNotUnicastIp, whyNotUnicastMac } from '../address.js';
+import {
+  canonicalIp,
+  canonicalMac,
+  ipBytes,
+  ipFamily,
+  isLinkLocal6,
+  whyNotUnicastIp,
+  whyNotUnicastMac,
+} from '../address.js';
 import { parseAlias } from '../endpoint-alias.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup, type NativeReactor } from '../native.js';
 import { soon } from './clock.js';
@@ -189,6 +197,13 @@ interface Ask {
   readonly waiting: ((outcome: Outcome) => void)[];
 }
 
+/** Where packets for unknown MACs go, and the secret that they bear in the place of the VNI. */
+interface Punt {
+  readonly address: string;
+  readonly port: number;
+  readonly vni: number;
+}
+
 /** Where a port's news go. */
 interface Out {
   event(event: NativeEvent): void;
@@ -212,6 +227,8 @@ class Port implements Observer {
     forwarded: 0,
     packetsDropped: 0,
     floodDropped: 0,
+    withdrawalsRefused: 0,
+    lookupsAbandoned: 0,
   };
   readonly noPunt: string | undefined;
   storeDown = false;
@@ -227,7 +244,9 @@ class Port implements Observer {
   readonly #queue: string[] = [];
   readonly #locals = new Map<number, { readonly ips: readonly string[]; readonly mac: string }>();
   readonly #alarm: { set(at: bigint | undefined): void };
-  readonly #punt: { readonly address: string; readonly port: number } | undefined;
+  readonly #punt: Punt | undefined;
+  /** The host's namespace; its addresses are no other host's VTEP. */
+  readonly #host: FakeNetns | undefined;
   #vxlan: FakeLink | undefined;
   #lookups = 0;
   #lastToken = 0;
@@ -243,22 +262,30 @@ class Port implements Observer {
       if (this.#netns.link(name) === undefined) throw new Refusal('ENODEV', 'RTM_GETLINK', { on: name });
     }
     this.#vxlan = this.#netns.link(VXLAN) as FakeLink;
+    const hostPath = options.hostNetns;
+    if (hostPath !== undefined) this.#host = machine.find(hostPath);
+    else if (options.punt !== false) this.#host = machine.own;
     this.#alarm = machine.clock.alarm(() => this.#expire());
     this.#netns.observers.add(this);
     machine.hold(this.#netns);
     for (const link of this.#netns.links) this.#seeAlias(link, false);
-    for (const each of this.#netns.neighbors) {
+    for (const each of [...this.#netns.neighbors]) {
       if (each.link !== this.#vxlan || each.state !== NUD.permanent || each.mac === undefined) continue;
       if (whyNotUnicastIp(each.ip) !== undefined) continue;
+      if (this.#isLocal(each.ip) || this.#macFault(each.mac) !== undefined) {
+        this.#withdraw(each.ip, undefined);
+        continue;
+      }
       const expires = this.#now() + BigInt(ANSWER_TTL_MS) * MILLISECOND;
       this.#ips.set(each.ip, { mac: each.mac, vtep: '', expires, watched: false, marked: false, programmed: true });
     }
     if (options.punt === false) {
       this.noPunt = 'switched off';
     } else {
-      const host = options.hostNetns === undefined ? machine.own : machine.find(options.hostNetns);
-      if (host.link('lo')?.up === true) {
-        this.#punt = { address: ipFamily(options.vtep) === 4 ? '127.0.0.1' : '::1', port: 40_000 + id };
+      if (this.#host?.link('lo')?.up === true) {
+        const address = ipFamily(options.vtep) === 4 ? '127.0.0.1' : '::1';
+        // Below 1024, as only the privileged may bind it; and what a secret is there is no secret here.
+        this.#punt = { address, port: 1023 - (id % 400), vni: 0xfa_ce00 + (id % 200) };
         this.#vxlan.info.localbypass = false;
         this.#addPunt();
       } else {
@@ -278,7 +305,8 @@ class Port implements Observer {
     this.#netns.observers.delete(this);
     this.#alarm.set(undefined);
     if (this.#punt && this.#vxlan) {
-      this.#write('fdb', { verb: 'delete', mac: ZERO_MAC, ip: this.#punt.address, state: 0, flags: NTF.self });
+      const { address: ip, port, vni } = this.#punt;
+      this.#write('fdb', { verb: 'delete', mac: ZERO_MAC, ip, port, vni, state: 0, flags: NTF.self });
     }
     for (const ask of this.#asks.values()) settle(ask, 'unresolved');
     this.#machine.release(this.#netns);
@@ -328,7 +356,8 @@ class Port implements Observer {
   onFdbGone(entry: FakeFdbEntry): void {
     const punt = this.#punt;
     if (!punt || this.#closed || entry.link !== this.#vxlan || !this.#netns.links.includes(entry.link)) return;
-    if (entry.mac === ZERO_MAC && entry.dst === punt.address && entry.port === punt.port) this.#addPunt();
+    const { mac, dst, port, vni } = entry;
+    if (mac === ZERO_MAC && dst === punt.address && port === punt.port && vni === punt.vni) this.#addPunt();
   }
 
   #seeAlias(link: FakeLink, gone: boolean): void {
@@ -345,7 +374,22 @@ class Port implements Observer {
   }
 
   #isLocal(key: string): boolean {
-    return [...this.#locals.values()].some(({ ips, mac }) => mac === key || ips.includes(key));
+    return this.#isOwn(key) || [...this.#locals.values()].some(({ ips, mac }) => mac === key || ips.includes(key));
+  }
+
+  /** The bridge's own: its addresses, and the MAC of it and of its ports. */
+  #isOwn(key: string): boolean {
+    if (!isMac(key)) return this.#netns.addresses.some(({ link, ip }) => link.name === BRIDGE && ip === key);
+    return this.#netns.links.some(
+      (link) => link.mac === key && (link.name === BRIDGE || link === this.#vxlan || link.master?.name === BRIDGE),
+    );
+  }
+
+  #macFault(mac: string): string | undefined {
+    if (whyNotUnicastMac(mac) !== undefined) return 'the MAC address is not a unicast one';
+    if (this.#isOwn(mac)) return "the MAC address is that of the overlay's bridge or of a port of it";
+    if (this.#isLocal(mac)) return 'the MAC address is that of an endpoint on this host';
+    return undefined;
   }
 
   // --- misses ---
@@ -461,7 +505,7 @@ class Port implements Observer {
       this.#absent(ask, 'local');
       return;
     }
-    const fault = whyNotUnicastMac(mac) === undefined ? this.#vtepFault(vtep) : 'the MAC address is not a unicast one';
+    const fault = this.#macFault(mac) ?? this.#vtepFault(vtep);
     if (fault !== undefined) {
       this.#reject(key, ask, fault, mac, vtep);
       return;
@@ -488,6 +532,11 @@ class Port implements Observer {
     if (ipFamily(vtep) !== ipFamily(this.#options.vtep)) return 'the VTEP is of the other address family';
     if (isLoopback(vtep)) return 'the VTEP is a loopback address';
     if (isLinkLocal6(vtep)) return "the VTEP is a link-local address, which is every host's own";
+    for (const { ip, length } of this.#host?.addresses ?? []) {
+      if (vtep === ip && vtep !== this.#options.vtep) return 'the VTEP is another address of this host';
+      if (ipFamily(ip) === 4 && ipFamily(vtep) === 4 && length < 31 && isNobodys(vtep, ip, length))
+        return 'the VTEP is the broadcast or network address of a network of this host';
+    }
     return undefined;
   }
 
@@ -507,9 +556,16 @@ class Port implements Observer {
   }
 
   put({ ip, mac, vtep }: Triple): void {
-    const fault = whyNotUnicastIp(ip) ?? whyNotUnicastMac(mac) ?? this.#vtepFault(vtep);
+    const fault =
+      whyNotUnicastIp(ip) === undefined
+        ? whyNotUnicastMac(mac) === undefined
+          ? this.#vtepFault(vtep)
+          : this.#macFault(mac)
+        : 'the address is not a unicast one';
     if (fault !== undefined) {
       this.#count('rejected');
+      const missAtNs = this.#now();
+      this.#emit({ kind: 'rejected', ip, missAtNs, token: 0, reason: fault, errno: 0, mac, vtep });
       return;
     }
     const before = this.#ips.get(ip);
@@ -560,8 +616,9 @@ class Port implements Observer {
     const slot = this.#slot(key) as Slot;
     const { mac, vtep } = slot;
     const ip = isMac(key) ? undefined : key;
-    if (this.#isLocal(mac)) {
-      this.#reject(key, ask, 'the MAC address is that of an endpoint on this host', mac, vtep);
+    const fault = this.#macFault(mac) ?? this.#vtepFault(vtep);
+    if (fault !== undefined) {
+      this.#reject(key, ask, fault, mac, vtep);
       return;
     }
     const failure =
@@ -596,8 +653,8 @@ class Port implements Observer {
   }
 
   #addPunt(): void {
-    const punt = this.#punt as { address: string; port: number };
-    const entry = { verb: 'append', mac: ZERO_MAC, ip: punt.address, port: punt.port } as const;
+    const { address: ip, port, vni } = this.#punt as Punt;
+    const entry = { verb: 'append', mac: ZERO_MAC, ip, port, vni } as const;
     this.#write('fdb', { ...entry, state: NUD.permanent, flags: NTF.self });
   }
 
@@ -655,6 +712,14 @@ function settle(ask: Ask, outcome: Outcome): void {
 
 function isMac(key: string): boolean {
   return key.length === 17 && key[2] === ':';
+}
+
+/** The first or the last address of the network of an IPv4 address. */
+function isNobodys(candidate: string, ip: string, prefix: number): boolean {
+  const number = (text: string): number => Buffer.from(ipBytes(text)).readUInt32BE();
+  const size = 2 ** (32 - prefix);
+  const first = Math.floor(number(ip) / size) * size;
+  return number(candidate) === first || number(candidate) === first + size - 1;
 }
 
 function isLoopback(ip: string): boolean {

@@ -205,6 +205,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     options.engine.negative_ttl_ms = number("negativeTtlMs", options.engine.negative_ttl_ms);
     options.engine.answer_ttl_ms = number("answerTtlMs", options.engine.answer_ttl_ms);
     options.engine.max_lookups = number("maxLookups", options.engine.max_lookups);
+    options.engine.lookup_deadline_ms = number("lookupDeadlineMs", 0);
     using Port = std::shared_ptr<OverlayPort>;
     // The handle must be there when the promise settles.
     auto self = std::make_shared<Napi::ObjectReference>(Napi::Persistent(info.This().As<Napi::Object>()));
@@ -293,8 +294,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
         served.engine().put(item.ip, item.mac, item.vtep, now);
       }
       if (end < work->triples.size()) return true;
-      served.engine().end_reset(now);
-      return false;
+      return served.engine().end_reset(now);
     });
     return {env, promise};
   }
@@ -383,6 +383,8 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     set("forwarded", stats.forwarded);
     set("packetsDropped", stats.packets_dropped);
     set("floodDropped", stats.flood_dropped);
+    set("withdrawalsRefused", stats.withdrawals_refused);
+    set("lookupsAbandoned", stats.lookups_abandoned);
     return object;
   }
 

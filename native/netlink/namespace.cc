@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <array>
+#include <charconv>
 #include <cstddef>
 #include <cstring>
 #include <optional>
@@ -155,6 +157,23 @@ Status delete_namespace(const std::string& path) {
   }
   if (unlink(path.c_str()) != 0) return system_failure("unlink", path);
   return done();
+}
+
+Result<int> read_number_sysctl(const std::string& path, const std::string& name) {
+  int number = 0;
+  Status status = run_in_namespace(path, [&]() -> Status {
+    const std::string file = "/proc/sys/net/" + name;
+    const UniqueFd fd(open(file.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd.valid()) return system_failure("open", file);
+    std::array<char, 16> text;
+    const ssize_t size = read(fd.get(), text.data(), text.size());
+    if (size < 0) return system_failure("read", file);
+    if (std::from_chars(text.data(), text.data() + size, number).ec != std::errc{})
+      return Failure{EINVAL, "read", file, {}, {}};
+    return done();
+  });
+  if (!status) return status.failure();
+  return number;
 }
 
 Status write_sysctl(const std::string& path, const std::string& name, const std::string& value) {

@@ -25,8 +25,9 @@ Status create_namespace(const std::string& path);
 // As `ip netns del`: unmounts and removes the name; the namespace itself goes with its last user.
 Status delete_namespace(const std::string& path);
 
-// Sets a sysctl below /proc/sys/net, which is every namespace's own, unless it has that value: `name` as
-// "ipv6/conf/eth0/disable_ipv6".
+// Reads a number from a sysctl below /proc/sys/net, which is every namespace's own.
+Result<int> read_number_sysctl(const std::string& path, const std::string& name);
+// Sets one, unless it has that value: `name` as "ipv6/conf/eth0/disable_ipv6".
 Status write_sysctl(const std::string& path, const std::string& name, const std::string& value);
 
 // What /proc/net/NAME says in a namespace, its first `most` bytes.

@@ -38,6 +38,11 @@ Bytes DatagramBatch::datagram(int i) const {
   return {storage_.data() + at * size_, std::min<std::size_t>(headers_[at].msg_len, size_)};
 }
 
+std::span<std::uint8_t> DatagramBatch::bytes(int i) {
+  const auto at = static_cast<std::size_t>(i);
+  return {storage_.data() + at * size_, std::min<std::size_t>(headers_[at].msg_len, size_)};
+}
+
 bool DatagramBatch::truncated(int i) const {
   return (headers_[static_cast<std::size_t>(i)].msg_hdr.msg_flags & MSG_TRUNC) != 0;
 }

@@ -22,6 +22,7 @@ class DatagramBatch {
   void resize(std::size_t size);
   int receive(int fd);  // recvmmsg without waiting: how many, or -1 with errno
   Bytes datagram(int i) const;
+  std::span<std::uint8_t> bytes(int i);  // the same, to be changed
   bool truncated(int i) const;
   bool from_kernel(int i) const;  // netlink: port id 0
 

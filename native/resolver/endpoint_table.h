@@ -36,7 +36,7 @@ static_assert(sizeof(MacSlot) == 16);
 enum SlotFlag : std::uint8_t {
   kProgrammed = 1,  // the kernel has an entry made from it
   kWatched = 2,     // from the store's watch: good until the watch says otherwise
-  kMarked = 4,      // seen by the reset under way
+  kMarked = 4,      // equal to the reset's own: seen by it
 };
 
 class EndpointTable {
@@ -46,6 +46,7 @@ class EndpointTable {
 
   // VTEPs are few and repeat: a slot holds a number.
   std::uint32_t intern(const Ip& vtep);
+  std::uint32_t vteps() const { return static_cast<std::uint32_t>(vteps_.size()); }
   const Ip& vtep(std::uint32_t number) const { return vteps_[number]; }
 
  private:

@@ -57,6 +57,7 @@ class FlatMap {
       // The entry may move back into the hole when that is not before its home.
       if (distance(home(slots_[i].key), i) >= distance(hole, i)) {
         slots_[hole] = slots_[i];
+        if (walk_ != kNoWalk && i >= walk_ && hole < walk_) walk_ = hole;  // not visited yet
         hole = i;
       }
     }
@@ -78,6 +79,19 @@ class FlatMap {
     }
   }
 
+  // A walk in pieces over all that is there when it begins, whatever comes and goes meanwhile; some are visited twice.
+  void begin_walk() { walk_ = 0; }
+  // Visits what is in the next so many slots; `visit` may erase what it is given, and nothing else. False at the end.
+  template <class Visit>
+  bool walk(std::size_t slots, Visit visit) {
+    for (; slots > 0 && walk_ < slots_.size(); --slots) {
+      if (!slots_[walk_].used() || !visit(slots_[walk_])) ++walk_;  // what moves to where one was erased is visited next
+    }
+    if (walk_ < slots_.size()) return true;
+    walk_ = kNoWalk;
+    return false;
+  }
+
   template <class Visit>
   void for_each(Visit visit) {
     for (Slot& slot : slots_) {
@@ -92,6 +106,7 @@ class FlatMap {
 
  private:
   static constexpr std::size_t kInitial = 64;
+  static constexpr std::size_t kNoWalk = SIZE_MAX;
 
   std::size_t home(const Key& key) const {
     // Lemire's fast range: any capacity, no division.
@@ -108,6 +123,7 @@ class FlatMap {
   void rehash(std::size_t capacity) {
     std::vector<Slot> old(capacity);
     old.swap(slots_);
+    if (walk_ != kNoWalk) walk_ = 0;
     for (const Slot& slot : old) {
       if (!slot.used()) continue;
       std::size_t i = home(slot.key);
@@ -118,6 +134,7 @@ class FlatMap {
 
   std::vector<Slot> slots_;
   std::size_t size_ = 0;
+  std::size_t walk_ = kNoWalk;  // where it goes on
 };
 
 // A first-in, first-out queue in one block that doubles; the steady state allocates nothing.

@@ -27,6 +27,14 @@ constexpr Mac kOtherAskers{{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}};
 // Packets that wait for an answer: for one MAC, and in all.
 constexpr std::size_t kMaxPacketBytes = 2 << 20;
 constexpr std::size_t kMaxAllPacketBytes = 64 << 20;
+// What a flush does of work that nobody waits for, some 0.2 ms; what expire() does in one call.
+constexpr std::size_t kPiece = 32;
+constexpr int kMaxExpired = 256;
+// The end of a reset looks at so many slots at a time.
+constexpr std::size_t kWalkSlots = 1024;
+// A withdrawal that the kernel refused is tried again after this, then after twice as long, and so on.
+constexpr Nanoseconds kRefusedFirst = 10 * kMillisecond;
+constexpr unsigned kRefusedDoublings = 9;  // up to 5 s
 
 bool is_link_local(const Ip& ip) { return ip.is_v6() && ip.bytes[0] == 0xfe && (ip.bytes[1] & 0xc0) == 0x80; }
 
@@ -34,14 +42,6 @@ bool is_loopback(const Ip& ip) {
   return ip.is_v4() ? ip.bytes[0] == 127 : ip == Ip{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, AF_INET6};
 }
 
-// Why an address cannot be another host's VTEP; null when it can.
-const char* vtep_fault(const Ip& vtep, const Ip& own) {
-  if (!vtep.is_unicast()) return "the VTEP is not a unicast address";
-  if (vtep.family != own.family) return "the VTEP is of the other address family";
-  if (is_loopback(vtep)) return "the VTEP is a loopback address";
-  if (is_link_local(vtep)) return "the VTEP is a link-local address, which is every host's own";
-  return nullptr;
-}
 
 void count(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);
@@ -60,6 +60,31 @@ Mac AskKey::mac() const {
   Mac mac;
   if (kind == kMacKind) std::copy_n(bytes.begin(), mac.bytes.size(), mac.bytes.begin());
   return mac;
+}
+
+// Why an address cannot be another host's VTEP; null when it can.
+const char* MissEngine::vtep_fault(const Ip& vtep) const {
+  if (!vtep.is_unicast()) return "the VTEP is not a unicast address";
+  if (vtep.family != options_.vtep.family || vtep.is_v4_mapped()) return "the VTEP is of the other address family";
+  if (is_loopback(vtep)) return "the VTEP is a loopback address";
+  if (is_link_local(vtep)) return "the VTEP is a link-local address, which is every host's own";
+  if (vtep != options_.vtep && host_addresses_.contains(vtep)) return "the VTEP is another address of this host";
+  if (vtep != options_.vtep && nobodys_.contains(vtep))
+    return "the VTEP is the broadcast or network address of a network of this host";
+  return nullptr;
+}
+
+// The same of one that the table has.
+const char* MissEngine::known_fault(std::uint32_t vtep) {
+  while (faults_.size() < table_.vteps()) faults_.push_back(vtep_fault(table_.vtep(static_cast<std::uint32_t>(faults_.size()))));
+  return faults_[vtep];
+}
+
+const char* MissEngine::mac_fault(const Mac& mac) const {
+  if (!mac.is_unicast()) return "the MAC address is not a unicast one";
+  if (own_macs_.contains(mac)) return "the MAC address is that of the overlay's bridge or of a port of it";
+  if (local_macs_.contains(mac)) return "the MAC address is that of an endpoint on this host";
+  return nullptr;
 }
 
 MissEngine::MissEngine(EngineOptions options, EngineOutput& output)
@@ -82,6 +107,12 @@ void MissEngine::ask(const AskKey& key, Nanoseconds now) {
   if (ask == nullptr) return;
   if (ask->ready || ask->state == State::kLooking || ask->state == State::kQueued) {
     count(stats_.coalesced);
+    if (ask->later) {
+      // From now on somebody waits.
+      ask->later = false;
+      if (ask->miss_at == 0) ask->miss_at = now;
+      ready_.push_back(key);
+    }
     return;
   }
   if (ask->state == State::kAbsent && now < ask->expires) {
@@ -157,7 +188,8 @@ void MissEngine::on_packet(const Mac& destination, Bytes packet, Nanoseconds now
     return;
   }
   const MacSlot* slot = table_.macs.find(destination);
-  if (!answered() || slot == nullptr || slot->vtep == 0 || table_.vtep(slot->vtep) == options_.vtep) {
+  if (!answered() || slot == nullptr || slot->vtep == 0 || table_.vtep(slot->vtep) == options_.vtep ||
+      known_fault(slot->vtep) != nullptr) {
     count(stats_.packets_dropped);
     return;
   }
@@ -185,6 +217,7 @@ void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
   }
   if (ask->state == State::kAnswered) ask->state = State::kTapped;
   keep_frame(*ask, request, now);
+  if (ask->later) make_ready(*ask);
   if (ask->state == State::kQueued && ask->asker.is_zero()) {
     ask->asker = request.asker;  // from now on it waits among the asker's own
     enqueue(request.asker, key);
@@ -247,9 +280,17 @@ bool MissEngine::answer_from_table(Ask& ask, Nanoseconds now, bool stale) {
 }
 
 void MissEngine::make_ready(Ask& ask) {
-  if (ask.ready) return;
+  if (ask.ready && !ask.later) return;
   ask.ready = true;
+  ask.later = false;
   ready_.push_back(ask.key);
+}
+
+// Nobody waits for it: a change by the store, and there may be very many at once.
+void MissEngine::make_ready_later(Ask& ask) {
+  if (ask.ready) return;
+  ask.ready = ask.later = true;
+  later_.push(ask.key);
 }
 
 void MissEngine::settle(Ask& ask, State state, Nanoseconds expires) {
@@ -278,7 +319,12 @@ void MissEngine::request_lookup(Ask& ask, Nanoseconds now) {
   ask.overtaken = false;
   if (++next_token_ == 0) ++next_token_;
   ask.token = next_token_;
-  ++lookups_;
+  Lookup& lookup = *lookups_.insert(ask.token).first;
+  lookup.about = ask.key;
+  if (options_.lookup_deadline_ms != 0) {
+    lookup.deadline = now + options_.lookup_deadline_ms * kMillisecond;
+    if (next_deadline_ == 0) next_deadline_ = lookup.deadline;
+  }
   tokens_ -= 1;
   count(stats_.lookups);
   output_.look_up(ask.key, ask.token, ask.miss_at);
@@ -289,7 +335,7 @@ bool MissEngine::may_look_up(Nanoseconds now) {
   const double rate = options_.lookups_per_second;
   tokens_ = std::min(rate, tokens_ + static_cast<double>(now - tokens_at_) * rate / 1e9);
   tokens_at_ = now;
-  return lookups_ < options_.max_lookups && tokens_ >= 1;
+  return lookups_.size() < options_.max_lookups && tokens_ >= 1;
 }
 
 // `asker`: zero for a miss whose asker is not known yet. Does not touch the asks except to forget the oldest of a queue
@@ -336,7 +382,7 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
                            std::uint32_t ttl_ms, Nanoseconds now) {
   // Where a MAC is was asked: which one is no part of the answer.
   const Mac mac = key.is_l3() ? told : key.mac();
-  if (lookups_ > 0) --lookups_;
+  lookups_.erase(token);  // not there: given up by its deadline
   Ask* ask = asks_.find(key);
   if (ask == nullptr || ask->state != State::kLooking || ask->token != token) {
     start_lookups(now);
@@ -356,11 +402,11 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, Said said, co
       count(stats_.local);
       settle(*ask, State::kAbsent, negative_until);
       drop_packets(key);
-    } else if (!mac.is_unicast()) {
-      reject(*ask, "the MAC address is not a unicast one", 0, mac, vtep);
+    } else if (const char* of_mac = mac_fault(mac)) {
+      reject(*ask, of_mac, 0, mac, vtep);
       settle(*ask, State::kAbsent, negative_until);
-    } else if (const char* fault = vtep_fault(vtep, options_.vtep)) {
-      reject(*ask, fault, 0, mac, vtep);
+    } else if (const char* of_vtep = vtep_fault(vtep)) {
+      reject(*ask, of_vtep, 0, mac, vtep);
       settle(*ask, State::kAbsent, negative_until);
     } else {
       learn(key.ip(), mac, vtep, ttl_ms, 0, now);
@@ -454,8 +500,14 @@ void MissEngine::forget_stale(Nanoseconds now) {
 }
 
 void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now) {
-  if (!ip.is_unicast() || !mac.is_unicast() || vtep_fault(vtep, options_.vtep) != nullptr) {
-    count(stats_.rejected);
+  const char* fault = ip.is_unicast() ? nullptr : "the address is not a unicast one";
+  if (fault == nullptr && !mac.is_unicast()) fault = mac_fault(mac);
+  if (fault == nullptr) fault = vtep_fault(vtep);
+  if (fault != nullptr) {
+    Ask record;
+    record.key = AskKey::of(ip);
+    record.miss_at = now;
+    reject(record, fault, 0, mac, vtep);
     return;
   }
   bool moved = false;
@@ -467,10 +519,11 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
   bool rehomed = false;
   if (const MacSlot* before = table_.macs.find(mac))
     rehomed = (before->flags & kProgrammed) != 0 && table_.vtep(before->vtep) != vtep;
-  learn(ip, mac, vtep, 0, kWatched | kMarked, now);
+  learn(ip, mac, vtep, 0, static_cast<std::uint8_t>(kWatched | mark_), now);
   if (vtep == options_.vtep) {
     // It has come to this host: what leads elsewhere goes.
-    if (programmed || rehomed) output_.withdraw(programmed ? ip : Ip{}, mac);
+    if (programmed) withdraw(AskKey::of(ip));
+    if (programmed || rehomed) withdraw(AskKey::of(mac));
     table_.ips.find(ip)->flags &= static_cast<std::uint8_t>(~kProgrammed);
     table_.macs.find(mac)->flags &= static_cast<std::uint8_t>(~kProgrammed);
     withdrawn(AskKey::of(ip));
@@ -483,7 +536,11 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
     const bool waiting = ask->state == State::kLooking || ask->state == State::kQueued;
     if (moved || waiting || (ask->state != State::kAnswered && has_fresh_frame(*ask, now))) {
       if (waiting) settle(*ask, State::kTapped, now + kRecent);
-      make_ready(*ask);
+      if (waiting || has_fresh_frame(*ask, now)) {
+        make_ready(*ask);
+      } else {
+        make_ready_later(*ask);
+      }
     }
     if (ask->state == State::kAbsent) settle(*ask, State::kTapped, now + kRecent);
   }
@@ -491,7 +548,11 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
   if (ask != nullptr) {
     const bool waiting = ask->state == State::kLooking || ask->state == State::kQueued;
     if (waiting) settle(*ask, State::kTapped, now + kRecent);
-    if (waiting || (rehomed && !moved)) make_ready(*ask);
+    if (waiting) {
+      make_ready(*ask);
+    } else if (rehomed && !moved) {
+      make_ready_later(*ask);
+    }
     if (ask->state == State::kAbsent) ask->expires = now;
   }
 }
@@ -505,7 +566,7 @@ void MissEngine::forget(const Ip& ip, Nanoseconds) {
   overtake(AskKey::of(ip));
   const IpSlot* slot = table_.ips.find(ip);
   if (slot == nullptr) return;
-  if ((slot->flags & kProgrammed) != 0) output_.withdraw(ip, Mac{});
+  if ((slot->flags & kProgrammed) != 0) withdraw(AskKey::of(ip));
   table_.ips.erase(ip);
   withdrawn(AskKey::of(ip));
   stats_.endpoints.store(table_.ips.size(), std::memory_order_relaxed);
@@ -515,7 +576,7 @@ void MissEngine::forget(const Mac& mac, Nanoseconds) {
   overtake(AskKey::of(mac));
   const MacSlot* slot = table_.macs.find(mac);
   if (slot == nullptr) return;
-  if ((slot->flags & kProgrammed) != 0) output_.withdraw(Ip{}, mac);
+  if ((slot->flags & kProgrammed) != 0) withdraw(AskKey::of(mac));
   table_.macs.erase(mac);
   withdrawn(AskKey::of(mac));
 }
@@ -523,49 +584,115 @@ void MissEngine::forget(const Mac& mac, Nanoseconds) {
 void MissEngine::begin_reset(std::size_t count) {
   table_.ips.reserve(count);
   table_.macs.reserve(count);
-  table_.ips.for_each([](IpSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kMarked); });
-  table_.macs.for_each([](MacSlot& slot) { slot.flags &= static_cast<std::uint8_t>(~kMarked); });
+  // What has been put before bears the other mark from now on, without being looked at.
+  mark_ ^= kMarked;
+  table_.ips.begin_walk();
+  table_.macs.begin_walk();
+  swept_ips_of_reset_ = false;
 }
 
-void MissEngine::end_reset(Nanoseconds now) {
-  std::vector<Ip> ips;
-  std::vector<Mac> macs;
-  const auto gone = [](std::uint8_t flags) { return (flags & kWatched) != 0 && (flags & kMarked) == 0; };
-  table_.ips.for_each([&](const IpSlot& slot) {
-    if (gone(slot.flags)) ips.push_back(slot.key);
-  });
-  table_.macs.for_each([&](const MacSlot& slot) {
-    if (gone(slot.flags)) macs.push_back(slot.key);
-  });
-  for (const Ip& ip : ips) forget(ip, now);
-  for (const Mac& mac : macs) forget(mac, now);
+bool MissEngine::end_reset(Nanoseconds now) {
+  const auto gone = [&](std::uint8_t flags) { return (flags & kWatched) != 0 && (flags & kMarked) != mark_; };
+  const auto forget_gone = [&](const auto& slot) {
+    if (!gone(slot.flags)) return false;
+    const auto key = slot.key;
+    forget(key, now);
+    return true;
+  };
+  if (!swept_ips_of_reset_) {
+    swept_ips_of_reset_ = !table_.ips.walk(kWalkSlots, forget_gone);
+    return true;
+  }
+  return table_.macs.walk(kWalkSlots, forget_gone);
 }
+
+// --- what is to go -----------------------------------------------------------------------------------------------
+
+// It stays on the list until the kernel has it no more, or has a new one in its place.
+void MissEngine::withdraw(const AskKey& key) {
+  const auto [leaving, added] = leaving_.insert(key);
+  if (added) leaving_order_.push(key);
+}
+
+void MissEngine::withdraw_some() {
+  if (leaving_order_.empty()) return;
+  leavers_.clear();
+  while (leavers_.size() < kPiece && !leaving_order_.empty()) {
+    const AskKey key = leaving_order_.front();
+    leaving_order_.pop();
+    if (leaving_.find(key) != nullptr) leavers_.push_back(key);
+  }
+  if (leavers_.empty()) return;
+  outcomes_.assign(leavers_.size(), 0);
+  output_.withdraw(leavers_, outcomes_);
+  const Nanoseconds now = output_.now();
+  for (std::size_t i = 0; i < leavers_.size(); ++i) {
+    if (outcomes_[i] == 0) {
+      leaving_.erase(leavers_[i]);
+      continue;
+    }
+    count(stats_.withdrawals_refused);
+    Leaving* refused = leaving_.find(leavers_[i]);
+    if (refused == nullptr) continue;  // twice in this piece
+    refused_.push_back({leavers_[i], now + (kRefusedFirst << std::min<unsigned>(refused->tries, kRefusedDoublings))});
+    std::push_heap(refused_.begin(), refused_.end());
+    if (refused->tries < kRefusedDoublings) ++refused->tries;
+  }
+}
+
+// --- this host ---------------------------------------------------------------------------------------------------
 
 void MissEngine::set_local(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac) {
-  if (const auto before = locals_.find(link); before != locals_.end()) {
+  set_here(link, ips, ips.empty() ? Mac{} : mac);
+}
+
+void MissEngine::set_own(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac) {
+  set_here(~std::int64_t{link}, ips, mac);
+}
+
+void MissEngine::set_here(std::int64_t place, const std::vector<Ip>& ips, const Mac& mac) {
+  if (const auto before = locals_.find(place); before != locals_.end()) {
     if (before->second.ips == ips && before->second.mac == mac) return;
     // Another link may have the same: one that is being replaced goes some time after the new one has come.
     for (const Ip& ip : before->second.ips) local_ips_.erase(local_ips_.find(ip));
     local_macs_.erase(local_macs_.find(before->second.mac));
+    if (place < 0) own_macs_.erase(own_macs_.find(before->second.mac));
     locals_.erase(before);
   }
-  if (ips.empty()) return;
-  locals_[link] = {ips, mac};
+  if (mac.is_zero()) return;
+  locals_[place] = {ips, mac};
   // They may have been remote until now, by an entry of ours or by one that the kernel learned.
   local_macs_.insert(mac);
-  output_.withdraw(Ip{}, mac);
+  if (place < 0) own_macs_.insert(mac);
+  withdraw(AskKey::of(mac));
   if (MacSlot* slot = table_.macs.find(mac)) slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
   withdrawn(AskKey::of(mac));
   for (const Ip& ip : ips) {
     local_ips_.insert(ip);
-    output_.withdraw(ip, Mac{});
+    withdraw(AskKey::of(ip));
     if (IpSlot* slot = table_.ips.find(ip)) slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
     withdrawn(AskKey::of(ip));
   }
 }
 
+void MissEngine::set_host(std::set<Ip> addresses, std::set<Ip> nobodys) {
+  if (addresses == host_addresses_ && nobodys == nobodys_) return;
+  host_addresses_ = std::move(addresses);
+  nobodys_ = std::move(nobodys);
+  const std::vector<const char*> before = std::exchange(faults_, {});
+  for (std::uint32_t vtep = 1; vtep < table_.vteps(); ++vtep) {
+    // What the kernel has to it would loop back, or go to all: who still asks is told that it is refused.
+    if (known_fault(vtep) != nullptr && (vtep >= before.size() || before[vtep] == nullptr))
+      output_.withdraw_vtep(table_.vtep(vtep));
+  }
+}
+
 void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {
-  if (table_.ips.find(ip) != nullptr || is_local(AskKey::of(ip))) return;
+  if (table_.ips.find(ip) != nullptr) return;
+  if (is_local(AskKey::of(ip)) || mac_fault(mac) != nullptr) {
+    withdraw(AskKey::of(ip));
+    return;
+  }
   IpSlot* slot = table_.ips.insert(ip).first;
   slot->mac = mac;
   slot->flags = kProgrammed;
@@ -579,6 +706,9 @@ void MissEngine::forget_programmed() {
   asks_.for_each([](Ask& ask) {
     if (ask.state == State::kAnswered) ask.state = State::kTapped;
   });
+  leaving_.clear();
+  leaving_order_.clear();
+  refused_.clear();
 }
 
 // --- answering -------------------------------------------------------------------------------------------------
@@ -586,6 +716,11 @@ void MissEngine::forget_programmed() {
 MissEngine::Answered MissEngine::program() {
   Answered answered;
   confirm();
+  for (std::size_t left = kPiece; left > 0 && !later_.empty(); --left) {
+    Ask* ask = asks_.find(later_.front());
+    later_.pop();
+    if (ask != nullptr && ask->later) make_ready(*ask);
+  }
   if (ready_.empty()) return answered;
   items_.clear();
   flushed_.clear();
@@ -593,27 +728,39 @@ MissEngine::Answered MissEngine::program() {
     Ask* ask = asks_.find(key);
     if (ask == nullptr || !ask->ready) continue;
     Programming item;
+    std::uint32_t number = 0;
     if (key.is_l3()) {
       const IpSlot* slot = table_.ips.find(key.ip());
       if (slot != nullptr && slot->vtep != 0) item = {slot->key, slot->mac, table_.vtep(slot->vtep)};
+      if (slot != nullptr) number = slot->vtep;
     } else {
       const MacSlot* slot = table_.macs.find(key.mac());
       if (slot != nullptr && slot->vtep != 0) item = {Ip{}, slot->key, table_.vtep(slot->vtep)};
+      if (slot != nullptr) number = slot->vtep;
     }
     // Forgotten in the same round, or come here: by the watch, or attached.
     const bool here = item.vtep == options_.vtep || is_local(key);
-    const bool taken = !here && !item.vtep.empty() && is_local(AskKey::of(item.mac));
-    if (item.vtep.empty() || here || taken) {
+    const char* fault = nullptr;
+    if (!here && !item.vtep.empty()) {
+      fault = mac_fault(item.mac);
+      if (fault == nullptr) fault = known_fault(number);
+    }
+    if (item.vtep.empty() || here || fault != nullptr) {
       ask->ready = false;
       drop_packets(key);
-      if (taken) reject(*ask, "the MAC address is that of an endpoint on this host", 0, item.mac, item.vtep);
-      const auto ttl = taken ? options_.negative_ttl_ms * kMillisecond : kRecent;
-      settle(*ask, taken ? State::kAbsent : State::kTapped, output_.now() + ttl);
+      if (fault != nullptr) reject(*ask, fault, 0, item.mac, item.vtep);
+      const auto ttl = fault != nullptr ? options_.negative_ttl_ms * kMillisecond : kRecent;
+      settle(*ask, fault != nullptr ? State::kAbsent : State::kTapped, output_.now() + ttl);
       ask->miss_at = 0;
       continue;
     }
     items_.push_back(item);
     flushed_.push_back(key);
+    if (leaving_.size() > 0) {
+      // The new one takes its place.
+      if (key.is_l3()) leaving_.erase(key);
+      leaving_.erase(AskKey::of(item.mac));
+    }
   }
   ready_.clear();
   if (items_.empty()) return answered;
@@ -646,7 +793,10 @@ void MissEngine::confirm() {
     if (ask != nullptr) ask->replayed = 0;
     if (errors_[i] != 0) {
       // Of a pair the neighbour may have been taken: without its FDB entry it answers requests for nothing.
-      if (!items_[i].ip.empty()) output_.withdraw(items_[i].ip, Mac{});
+      if (!items_[i].ip.empty()) withdraw(AskKey::of(items_[i].ip));
+      // The FDB entry may have been about to go when the new one was to take its place.
+      if (const MacSlot* slot = table_.macs.find(items_[i].mac); slot == nullptr || (slot->flags & kProgrammed) == 0)
+        withdraw(AskKey::of(items_[i].mac));
       if (IpSlot* slot = table_.ips.find(items_[i].ip); slot != nullptr)
         slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
       if (ask == nullptr) continue;
@@ -811,9 +961,35 @@ void MissEngine::due_at(Deciseconds at, const Ip& ip) {
   std::push_heap(ttls_.begin(), ttls_.end());
 }
 
+// Nobody has answered them: the process is blocked, or has a fault. They must not take the place of others for ever.
+void MissEngine::expire_lookups(Nanoseconds now) {
+  if (next_deadline_ == 0 || now < next_deadline_) return;
+  next_deadline_ = 0;
+  std::vector<Lookup> late;
+  lookups_.for_each([&](const Lookup& lookup) {
+    if (lookup.deadline <= now) {
+      late.push_back(lookup);
+    } else if (next_deadline_ == 0 || lookup.deadline < next_deadline_) {
+      next_deadline_ = lookup.deadline;
+    }
+  });
+  for (const Lookup& lookup : late) {
+    count(stats_.lookups_abandoned);
+    on_answer(lookup.key, lookup.about, Said::kTimeout, Mac{}, Ip{}, 0, now);
+  }
+}
+
 Nanoseconds MissEngine::expire(Nanoseconds now) {
+  expire_lookups(now);
+  while (!refused_.empty() && refused_.front().at <= now) {
+    const AskKey key = refused_.front().key;
+    std::pop_heap(refused_.begin(), refused_.end());
+    refused_.pop_back();
+    if (leaving_.find(key) != nullptr) leaving_order_.push(key);
+  }
+  int left = kMaxExpired;  // the rest waits for the next call
   for (Ring<Due>* ring : {&due_soon_, &due_negative_}) {
-    while (!ring->empty() && ring->front().at <= now) {
+    for (; left > 0 && !ring->empty() && ring->front().at <= now; --left) {
       const AskKey key = ring->front().key;
       ring->pop();
       Ask* ask = asks_.find(key);
@@ -831,7 +1007,7 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
   }
   start_lookups(now);
   const Deciseconds clock_now = clock(now);
-  while (!ttls_.empty() && ttls_.front().at <= clock_now) {
+  for (; left > 0 && !ttls_.empty() && ttls_.front().at <= clock_now; --left) {
     const TtlDue due = ttls_.front();
     std::pop_heap(ttls_.begin(), ttls_.end());
     ttls_.pop_back();
@@ -843,7 +1019,7 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
       continue;
     }
     // The deletion re-arms the miss: whoever still talks to it asks again, without loss.
-    output_.withdraw(due.ip, Mac{});
+    withdraw(AskKey::of(due.ip));
     slot->flags &= static_cast<std::uint8_t>(~kProgrammed);
     withdrawn(AskKey::of(due.ip));
   }
@@ -851,8 +1027,11 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
   const auto sooner = [&](Nanoseconds at) {
     if (next == 0 || at < next) next = at;
   };
+  if (left == 0) sooner(now);
+  if (next_deadline_ != 0) sooner(next_deadline_);
+  if (!refused_.empty()) sooner(refused_.front().at);
   // Lookups that wait for their rate rather than for an answer.
-  if (!turns_.empty() && lookups_ < options_.max_lookups) sooner(now + kMillisecond);
+  if (!turns_.empty() && lookups_.size() < options_.max_lookups) sooner(now + kMillisecond);
   if (!due_soon_.empty()) sooner(due_soon_.front().at);
   if (!due_negative_.empty()) sooner(due_negative_.front().at);
   if (!ttls_.empty()) sooner(origin_ + Nanoseconds{ttls_.front().at} * 100 * kMillisecond);

@@ -77,8 +77,11 @@ class EngineOutput {
   // when `confirm` returns.
   virtual void program(std::span<const Programming> items, std::span<int> errors) = 0;
   virtual void confirm() {}
-  // Removes the neighbour entry (ip given) and/or the FDB entry (mac given). Absence is no error.
-  virtual void withdraw(const Ip& ip, const Mac& mac) = 0;
+  // Removes the neighbour entry of each IP, the FDB entry of each MAC. Absence is no error; errors[i] is 0 or a positive
+  // errno.
+  virtual void withdraw(std::span<const AskKey> keys, std::span<int> errors) = 0;
+  // Removes the FDB entries that lead to a VTEP.
+  virtual void withdraw_vtep(const Ip& vtep) = 0;
   virtual void replay(Bytes frame) = 0;
   // Sends a punted packet on to a VTEP, at the latest when `send_forwarded` is called; until then its bytes stay.
   virtual void forward(Bytes packet, const Ip& vtep) = 0;
@@ -90,6 +93,8 @@ class EngineOutput {
 
 struct EngineOptions {
   Ip vtep;  // this host's; a record that names it is never programmed as remote
+  // A lookup that is not answered within this counts as timed out, whatever became of who was to answer it; 0 = none.
+  std::uint32_t lookup_deadline_ms = 0;
   std::uint32_t negative_ttl_ms = 1000;
   std::uint32_t answer_ttl_ms = 60000;  // for answers without one of their own; 0 = keep
   std::uint32_t max_lookups = 256;
@@ -102,6 +107,8 @@ struct EngineStats {
   std::atomic<std::uint64_t> lookups{0}, local{0}, replayed{0}, shed{0}, dropped{0}, endpoints{0};
   // Punted packets: sent on; dropped for want of an answer or of room; broadcast and multicast, which are not copied.
   std::atomic<std::uint64_t> forwarded{0}, packets_dropped{0}, flood_dropped{0};
+  // Withdrawals that the kernel refused, each time; lookups that nobody has answered in time.
+  std::atomic<std::uint64_t> withdrawals_refused{0}, lookups_abandoned{0};
 };
 
 class MissEngine {
@@ -124,13 +131,18 @@ class MissEngine {
   void put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now);
   void forget(const Ip& ip, Nanoseconds now);
   void forget(const Mac& mac, Nanoseconds now);
-  // `count`: how many will be put.
+  // `count`: how many will be put. The end is in pieces: it goes on while it returns true.
   void begin_reset(std::size_t count);
-  void end_reset(Nanoseconds now);
+  bool end_reset(Nanoseconds now);
   void set_store_down(bool down) { store_down_ = down; }
 
   // Endpoints attached to this host, by the index of their veth; an empty list removes them.
   void set_local(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac);
+  // The overlay's own links, by index: br0 with its addresses, vxlan1 and the ports with their MAC. A zero MAC removes.
+  void set_own(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac);
+  // The host's addresses, and those of its networks that are nobody's: broadcast and network addresses. A record that
+  // names one of them as VTEP is refused.
+  void set_host(std::set<Ip> addresses, std::set<Ip> nobodys);
 
   // Entries that the kernel already has when the engine starts: they get a TTL like any other.
   void adopt(const Ip& ip, const Mac& mac, Nanoseconds now);
@@ -148,7 +160,10 @@ class MissEngine {
   void flush() {
     program();
     confirm();
+    withdraw_some();
   }
+  // There is more to program or to withdraw than one flush does: answers come between. Flush again soon.
+  bool busy() const { return !later_.empty() || !leaving_order_.empty(); }
 
   // Expiry. Returns when it wants to be called next; 0 = not at all.
   Nanoseconds expire(Nanoseconds now);
@@ -163,6 +178,7 @@ class MissEngine {
     State state = State::kTapped;
     bool due_queued = false;
     bool ready = false;  // to be programmed by the next flush
+    bool later = false;  // or by one of the next: nobody waits for it
     bool by_store = false;
     bool overtaken = false;  // the lookup under way: by a deletion
     std::uint32_t token = 0;
@@ -176,6 +192,7 @@ class MissEngine {
   struct Due {
     AskKey key;
     Nanoseconds at = 0;
+    bool operator<(const Due& other) const { return at > other.at; }  // a heap with the earliest on top
   };
   struct TtlDue {
     Deciseconds at;
@@ -206,9 +223,29 @@ class MissEngine {
     std::vector<Ip> ips;
     Mac mac;
   };
+  // An entry to be deleted in the kernel.
+  struct Leaving {
+    AskKey key;
+    std::uint8_t tries = 0;
+    bool used() const { return key.kind != 0; }
+  };
+  // A lookup under way, by its token.
+  struct Lookup {
+    std::uint32_t key = 0;
+    AskKey about;
+    Nanoseconds deadline = 0;
+    bool used() const { return key != 0; }
+  };
 
   bool is_local(const AskKey& key) const;
   void withdrawn(const AskKey& key);
+  void withdraw(const AskKey& key);
+  void withdraw_some();
+  void set_here(std::int64_t place, const std::vector<Ip>& ips, const Mac& mac);
+  const char* vtep_fault(const Ip& vtep) const;
+  const char* known_fault(std::uint32_t vtep);
+  const char* mac_fault(const Mac& mac) const;
+  void expire_lookups(Nanoseconds now);
   void overtake(const AskKey& key);
   void ask(const AskKey& key, Nanoseconds now);
   Ask* ask_for(const AskKey& key);
@@ -231,6 +268,7 @@ class MissEngine {
   bool has_fresh_frame(const Ask& ask, Nanoseconds now) const;
   const TappedFrame* frame(std::uint64_t number) const;
   void reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep);
+  void make_ready_later(Ask& ask);
   void learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, std::uint8_t flags, Nanoseconds now);
   void forget_stale(Nanoseconds now);
   void due_at(Deciseconds at, const Ip& ip);
@@ -244,6 +282,13 @@ class MissEngine {
   std::size_t swept_macs_ = 0;
   FlatMap<Ask> asks_;
   std::vector<AskKey> ready_;
+  Ring<AskKey> later_;
+  // What is to be deleted in the kernel: each once, in order, and again when the kernel has refused it.
+  FlatMap<Leaving> leaving_;
+  Ring<AskKey> leaving_order_;
+  std::vector<Due> refused_;      // a heap, with when to try again
+  std::vector<AskKey> leavers_;  // scratch of withdraw_some
+  std::vector<int> outcomes_;
   // Waiting for a free lookup: a queue for each asker, served in turn, so that one who scans delays nobody else.
   std::unordered_map<Mac, Ring<AskKey>, MacHash> queues_;
   Ring<Mac> turns_;
@@ -259,14 +304,21 @@ class MissEngine {
   std::vector<std::uint64_t> owed_;  // scratch of replay_frames
   std::unordered_map<Mac, PacketQueue, MacHash> packets_;
   std::size_t packet_bytes_ = 0;
-  std::map<std::int32_t, Local> locals_;
+  std::map<std::int64_t, Local> locals_;  // by link; the overlay's own links by its complement
   std::multiset<Ip> local_ips_;
   std::multiset<Mac> local_macs_;
+  std::multiset<Mac> own_macs_;  // of local_macs_, those of the overlay's own links
+  std::set<Ip> host_addresses_;
+  std::set<Ip> nobodys_;
+  std::vector<const char*> faults_;  // of the table's VTEPs, by number
   std::vector<Programming> items_;  // scratch of flush
   std::vector<int> errors_;
   std::vector<AskKey> flushed_;
   std::uint32_t next_token_ = 0;
-  std::uint32_t lookups_ = 0;
+  FlatMap<Lookup> lookups_;
+  Nanoseconds next_deadline_ = 0;  // of a lookup, or before it; 0 = none
+  std::uint8_t mark_ = 0;          // kMarked as the watch's endpoints have it since the last reset began
+  bool swept_ips_of_reset_ = false;
   bool store_down_ = false;
   Nanoseconds suspect_until_ = 0;  // misses were dropped: a tapped request stands in for its miss until then
   Nanoseconds origin_ = 0;

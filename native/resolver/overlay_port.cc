@@ -14,12 +14,14 @@
 
 #include "netlink/namespace.h"
 #include "netlink/socket.h"
+#include "rtnl/address.h"
 #include "rtnl/neighbor.h"
 
 namespace overns {
 namespace {
 
 constexpr int kTapBuffer = 4 << 20;
+constexpr Nanoseconds kPuntRetry = 1'000'000'000;
 constexpr int kMaxRounds = 16;  // of reading packets, before other overlays get their turn
 
 Status bind_tap(int fd, std::int32_t bridge, std::uint16_t protocol) {
@@ -67,6 +69,8 @@ Result<UniqueFd> open_nd_tap(const std::string& netns, std::int32_t bridge) {
   return open_tap(netns, bridge, ETH_P_IPV6, {sizeof code / sizeof code[0], code});
 }
 
+std::string text_of(const Failure& failure) { return failure.message.empty() ? failure.call : failure.message; }
+
 }  // namespace
 
 Nanoseconds monotonic_now() {
@@ -95,8 +99,8 @@ Status OverlayPort::start() {
   engine_ = std::make_unique<MissEngine>(options_.engine, *this);
 
   // Events before the dumps: what changes meanwhile is then told.
-  const std::uint32_t link_group[] = {RTNLGRP_LINK};
-  auto link_events = open_event_socket(options_.netns, {link_group, 1 << 20, EventFilter::kNone});
+  const std::uint32_t groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR};
+  auto link_events = open_event_socket(options_.netns, {groups, 1 << 20, EventFilter::kNone});
   if (!link_events) return link_events.failure();
   link_events_ = std::move(*link_events);
   const std::uint32_t neigh_group[] = {RTNLGRP_NEIGH};
@@ -110,33 +114,87 @@ Status OverlayPort::start() {
   if (!nd) return nd.failure();
   nd_tap_ = std::move(*nd);
 
+  const Status host = watch_host();
+  if (Status status = read_addresses(); !status) return status;
   if (Status status = read_links(); !status) return status;
   if (Status status = adopt_neighbors(); !status) return status;
   if (!options_.punt) {
     no_punt_ = "switched off";
-  } else if (Status status = open_punt(); !status) {
+  } else if (Status status = host ? open_punt() : host.failure(); !status) {
     // Without it L2 misses are still notified and answered; the packets before the answer are lost.
-    no_punt_ = status.failure().message.empty() ? status.failure().call : status.failure().message;
+    no_punt_ = text_of(status.failure());
     punt_.reset();
   }
+  // One that an earlier agent left behind keeps the kernel from notifying.
+  if (!punt_row_) remove_left_rows(command_, vxlan_, loopback_of(options_.engine.vtep));
   return done();
 }
 
-Status OverlayPort::open_punt() {
-  const std::uint32_t link_group[] = {RTNLGRP_LINK};
-  auto host_events = open_event_socket(options_.host_netns, {link_group, 1 << 20, EventFilter::kNone});
+// Without the host's namespace nothing is known of it but the VTEP.
+Status OverlayPort::watch_host() {
+  if (!options_.punt && options_.host_netns.empty()) return done();
+  const std::uint32_t groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR};
+  auto host_events = open_event_socket(options_.host_netns, {groups, 1 << 20, EventFilter::kNone});
   if (!host_events) return host_events.failure();
+  auto host = CommandSocket::open(options_.host_netns);
+  if (!host) return host.failure();
   host_events_ = std::move(*host_events);
+  host_command_ = std::move(*host);
+  return read_host_addresses();
+}
+
+Status OverlayPort::read_host_addresses() {
+  RequestBatch batch;
+  encode_get_addresses(batch, 0, AF_UNSPEC);
+  auto dump = host_command_->dump(batch);
+  if (!dump) return dump.failure();
+  host_addresses_.clear();
+  MessageReader reader(dump->bytes);
+  while (const auto message = reader.next()) see_host_address(*message);
+  tell_host();
+  return done();
+}
+
+bool OverlayPort::see_host_address(const Message& message) {
+  const auto address = decode_address(message);
+  if (!address || address->ip.empty()) return false;
+  const auto key = std::tuple(address->index, address->ip, address->prefix);
+  if (message.header.nlmsg_type == RTM_DELADDR) return host_addresses_.erase(key) > 0;
+  std::vector<Ip> nobodys;
+  constexpr unsigned kNoNetwork = 31;  // RFC 3021: from here on both ends are hosts
+  if (address->ip.is_v4() && address->prefix < kNoNetwork) {
+    Ip network = address->peer.is_v4() ? address->peer : address->ip;
+    Ip broadcast = network;
+    for (unsigned bit = address->prefix; bit < 32; ++bit) {
+      const auto mask = static_cast<std::uint8_t>(0x80U >> (bit % 8));
+      network.bytes[bit / 8] &= static_cast<std::uint8_t>(~mask);
+      broadcast.bytes[bit / 8] |= mask;
+    }
+    nobodys = {network, broadcast};
+  }
+  if (address->broadcast.is_v4()) nobodys.push_back(address->broadcast);
+  return host_addresses_.insert_or_assign(key, std::move(nobodys)).second;
+}
+
+void OverlayPort::tell_host() {
+  std::set<Ip> addresses;
+  std::set<Ip> nobodys;
+  for (const auto& [key, more] : host_addresses_) {
+    addresses.insert(std::get<Ip>(key));
+    nobodys.insert(more.begin(), more.end());
+  }
+  engine_->set_host(std::move(addresses), std::move(nobodys));
+}
+
+Status OverlayPort::open_punt() {
   if (Status status = disable_local_bypass(command_, vxlan_); !status) return status;
-  auto punt = PuntSocket::open(options_.host_netns, options_.engine.vtep, vxlan_port_);
+  auto punt = PuntSocket::open(options_.host_netns, options_.engine.vtep, vxlan_port_, vni_);
   if (!punt) return punt.failure();
   punt_ = std::move(*punt);
 
-  auto host = CommandSocket::open(options_.host_netns);
-  if (!host) return host.failure();
   RequestBatch batch;
   encode_get_link(batch, 0, "lo");
-  auto answer = host->query(batch);
+  auto answer = host_command_->query(batch);
   if (!answer) return answer.failure();
   MessageReader reader(*answer);
   const auto message = reader.next();
@@ -145,20 +203,44 @@ Status OverlayPort::open_punt() {
     no_punt_ = "the host's lo is down";
     return done();  // it may come up
   }
-  Status status = add_punt_row(command_, vxlan_, punt_->address(), punt_->port());
+  lo_up_ = true;
+  Status status = add_punt_row(command_, vxlan_, *punt_);
   punt_row_ = status.ok();
   return status;
 }
 
 void OverlayPort::close_punt() {
-  if (punt_ && punt_row_) remove_punt_row(command_, vxlan_, punt_->address(), punt_->port());
+  constexpr int kTries = 5;
+  constexpr timespec kPause{0, 2'000'000};
+  for (int i = 0; punt_ && punt_row_ && i < kTries; ++i) {
+    if (remove_punt_row(command_, vxlan_, *punt_)) break;
+    nanosleep(&kPause, nullptr);
+  }
   punt_row_ = false;
+}
+
+// Puts the row there, or back; tried again in a while when the kernel refuses it.
+void OverlayPort::place_punt() {
+  punt_row_ = punt_ && add_punt_row(command_, vxlan_, *punt_).ok();
+  punt_again_ = punt_row_ ? 0 : monotonic_now() + kPuntRetry;
+}
+
+Nanoseconds OverlayPort::expire() {
+  const Nanoseconds now = monotonic_now();
+  if (punt_again_ != 0 && now >= punt_again_) {
+    punt_again_ = 0;
+    if (punt_ && !punt_row_ && !lost_ && lo_up_) place_punt();
+  }
+  const Nanoseconds next = engine_->expire(now);
+  if (punt_again_ == 0) return next;
+  return next == 0 ? punt_again_ : std::min(next, punt_again_);
 }
 
 std::vector<std::pair<int, OverlayPort::Source>> OverlayPort::descriptors() const {
   std::vector<std::pair<int, Source>> open{
       {miss_.get(), kMisses}, {arp_tap_.get(), kArp}, {nd_tap_.get(), kNd}, {link_events_.get(), kLinks}};
-  if (punt_) open.insert(open.end(), {{punt_->fd(), kPackets}, {host_events_.get(), kHost}});
+  if (punt_) open.emplace_back(punt_->fd(), kPackets);
+  if (host_events_.valid()) open.emplace_back(host_events_.get(), kHost);
   return open;
 }
 
@@ -177,6 +259,7 @@ Status OverlayPort::read_links() {
     return !dump->interrupted && std::ranges::none_of(links, [&](const Link& link) { return link.index == index; });
   };
   std::vector<std::int32_t> gone(local_links_.begin(), local_links_.end());
+  for (const auto& [index, mac] : own_links_) gone.push_back(index);
   if (!lost_) gone.push_back(vxlan_);
   for (const std::int32_t index : gone) {
     if (!absent(index)) continue;
@@ -186,6 +269,38 @@ Status OverlayPort::read_links() {
   }
   for (const Link& link : links) see_link(link, false);
   return done();
+}
+
+Status OverlayPort::read_addresses() {
+  RequestBatch batch;
+  encode_get_addresses(batch, 0, AF_UNSPEC);
+  auto dump = command_.dump(batch);
+  if (!dump) return dump.failure();
+  auto before = std::exchange(own_addresses_, {});
+  MessageReader reader(dump->bytes);
+  while (const auto message = reader.next()) see_address(*message);
+  for (const auto& [index, ips] : before) tell_own(index);
+  return done();
+}
+
+void OverlayPort::see_address(const Message& message) {
+  const auto address = decode_address(message);
+  if (!address || address->ip.empty()) return;
+  auto& ips = own_addresses_[address->index];
+  if (message.header.nlmsg_type == RTM_DELADDR) {
+    ips.erase(address->ip);
+  } else {
+    ips.insert(address->ip);
+  }
+  tell_own(address->index);
+}
+
+// Frames for the bridge itself, or for its ports, are for nobody else.
+void OverlayPort::tell_own(std::int32_t link) {
+  const auto own = own_links_.find(link);
+  std::vector<Ip> ips;
+  if (own != own_links_.end() && link == bridge_) ips.assign(own_addresses_[link].begin(), own_addresses_[link].end());
+  engine_->set_own(link, ips, own != own_links_.end() ? own->second : Mac{});
 }
 
 Status OverlayPort::adopt_neighbors() {
@@ -209,6 +324,7 @@ Status OverlayPort::adopt_neighbors() {
 int OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch& packets) {
   // First: what is local must be known before a miss for it is answered.
   if ((sources & kLinks) != 0) read_link_events(buffer);
+  if ((sources & kHost) != 0) read_host_events(buffer);
   int read = (sources & kMisses) != 0 ? read_misses(buffer) : 0;
   // The entries are programmed before the requests are read: these have arrived by then, and are replayed at once.
   const MissEngine::Answered answered = engine_->program();
@@ -220,7 +336,6 @@ int OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch
     // What came while the entry was being programmed leaves before anything else is done.
     for (int round = 0; round < kMaxRounds && read_packets(packets) > 0; ++round) engine_->flush();
   }
-  if (punt_ && (sources & kHost) != 0) read_host_events(buffer);
   return read;
 }
 
@@ -232,7 +347,9 @@ int OverlayPort::read_packets(DatagramBatch& packets) {
   for (int i = 0; i < got; ++i) {
     if (packets.truncated(i)) continue;
     const auto punted = parse_vxlan_packet(packets.datagram(i));
-    if (punted && punted->vni == vni_) engine_->on_packet(punted->destination, punted->packet, at);
+    if (!punted || punted->vni != punt_->secret()) continue;
+    write_vni(packets.bytes(i), vni_);
+    engine_->on_packet(punted->destination, punted->packet, at);
   }
   punt_->send();
   return got;
@@ -241,22 +358,42 @@ int OverlayPort::read_packets(DatagramBatch& packets) {
 bool OverlayPort::is_punt_row(const Message& message) const {
   const auto entry = decode_neighbor(message);
   return entry && entry->index == vxlan_ && entry->mac && entry->mac->is_zero() && punt_ &&
-         entry->ip == punt_->address() && entry->port == punt_->port();
+         entry->ip == punt_->address() && entry->port == punt_->port() && entry->vni == punt_->secret();
 }
 
 void OverlayPort::read_host_events(DatagramBatch& buffer) {
+  bool incomplete = false;
+  bool changed = false;
   for (;;) {
     const int got = buffer.receive(host_events_.get());
-    if (got <= 0) return;
+    if (got < 0 && errno == ENOBUFS) {
+      incomplete = true;
+      continue;
+    }
+    if (got <= 0) {
+      if (incomplete) {
+        (void)read_host_addresses();
+      } else if (changed) {
+        tell_host();
+      }
+      return;
+    }
     for (int i = 0; i < got; ++i) {
       if (!buffer.from_kernel(i)) continue;
+      incomplete = incomplete || buffer.truncated(i);
       MessageReader reader(buffer.datagram(i));
       while (const auto message = reader.next()) {
+        if (message->header.nlmsg_type == RTM_NEWADDR || message->header.nlmsg_type == RTM_DELADDR) {
+          changed = see_host_address(*message) || changed;
+          continue;
+        }
+        if (!punt_) continue;
         const auto link = decode_link(*message);
         if (!link || link->name != "lo" || message->header.nlmsg_type != RTM_NEWLINK) continue;
         const bool up = (link->flags & IFF_UP) != 0;
+        lo_up_ = up;
         if (up && !punt_row_ && !lost_) {
-          punt_row_ = add_punt_row(command_, vxlan_, punt_->address(), punt_->port()).ok();
+          place_punt();
         } else if (!up && punt_row_) {
           // Nothing arrives over a lo that is down: better the kernel's notifications than silence.
           close_punt();
@@ -281,8 +418,7 @@ int OverlayPort::read_misses(DatagramBatch& buffer) {
     while (const auto message = reader.next()) {
       if (message->header.nlmsg_type == RTM_DELNEIGH) {
         // Somebody has flushed the FDB: the punt is put back.
-        if (punt_row_ && !lost_ && is_punt_row(*message))
-          punt_row_ = add_punt_row(command_, vxlan_, punt_->address(), punt_->port()).ok();
+        if (punt_row_ && !lost_ && is_punt_row(*message)) place_punt();
         continue;
       }
       const auto miss = decode_miss(*message);
@@ -329,6 +465,7 @@ void OverlayPort::read_link_events(DatagramBatch& buffer) {
       // Only now: until its queue is empty a socket that overflowed is given nothing, without another error
       // (NETLINK_S_CONGESTED), and what is queued is older than a dump.
       incomplete = false;
+      (void)read_addresses();
       (void)read_links();  // a failure leaves what is known; the next event tells more
       continue;
     }
@@ -337,7 +474,12 @@ void OverlayPort::read_link_events(DatagramBatch& buffer) {
       incomplete = incomplete || buffer.truncated(i);
       MessageReader reader(buffer.datagram(i));
       while (const auto message = reader.next()) {
-        if (const auto link = decode_link(*message)) see_link(*link, message->header.nlmsg_type == RTM_DELLINK);
+        const std::uint16_t type = message->header.nlmsg_type;
+        if (type == RTM_NEWADDR || type == RTM_DELADDR) {
+          see_address(*message);
+        } else if (const auto link = decode_link(*message)) {
+          see_link(*link, type == RTM_DELLINK);
+        }
       }
     }
   }
@@ -369,8 +511,8 @@ void OverlayPort::see_link(const Link& link, bool gone) {
   } else if (!gone && lost_ && link.name == options_.link && link.kind == "vxlan" && is_there(link)) {
     lost_ = false;
     vxlan_ = link.index;
-    if (punt_ && disable_local_bypass(command_, vxlan_))
-      punt_row_ = add_punt_row(command_, vxlan_, punt_->address(), punt_->port()).ok();
+    punt_row_ = false;
+    if (punt_ && lo_up_ && disable_local_bypass(command_, vxlan_)) place_punt();
     EngineEvent event;
     event.kind = EventKind::kOverlayBack;
     event.at = monotonic_now();
@@ -382,6 +524,10 @@ void OverlayPort::see_link(const Link& link, bool gone) {
     (void)bind_tap(arp_tap_.get(), bridge_, ETH_P_ARP);
     (void)bind_tap(nd_tap_.get(), bridge_, ETH_P_IPV6);
   }
+  const bool own = !gone && link.mac && !link.mac->is_zero() &&
+                   (link.index == bridge_ || link.index == vxlan_ || link.master == static_cast<std::uint32_t>(bridge_));
+  if (own) own_links_[link.index] = *link.mac;
+  if (own || own_links_.erase(link.index) > 0) tell_own(link.index);
   const auto endpoint = gone ? std::nullopt : parse_endpoint_alias(link.alias);
   if (endpoint) {
     local_links_.insert(link.index);
@@ -450,24 +596,39 @@ void OverlayPort::confirm() {
   submitted_ = {};
 }
 
-void OverlayPort::withdraw(const Ip& ip, const Mac& mac) {
+void OverlayPort::withdraw(std::span<const AskKey> keys, std::span<int> errors) {
   confirm();  // one conversation at a time
   batch_.clear();
-  NeighborEntry entry;
-  entry.index = vxlan_;
-  if (!ip.empty()) {
-    entry.family = ip.family;
-    entry.ip = ip;
+  for (const AskKey& key : keys) {
+    NeighborEntry entry;
+    entry.index = vxlan_;
+    if (key.is_l3()) {
+      entry.family = key.kind;
+      entry.ip = key.ip();
+    } else {
+      entry.family = AF_BRIDGE;
+      entry.flags = NTF_SELF;
+      entry.mac = key.mac();
+    }
     encode_neighbor(batch_, RTM_DELNEIGH, 0, entry);
   }
-  if (!mac.is_zero()) {
-    entry.family = AF_BRIDGE;
-    entry.flags = NTF_SELF;
-    entry.ip = Ip{};
-    entry.mac = mac;
-    encode_neighbor(batch_, RTM_DELNEIGH, 0, entry);
+  const Status status = command_.execute(batch_, answers_);
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    const int error = !status ? status.failure().error : answers_[i] ? answers_[i]->error : 0;
+    // ENOENT is what is wanted, and a device that is gone has taken its entries along.
+    errors[i] = error == ENOENT || error == ENODEV ? 0 : error;
   }
-  // ENOENT is what is wanted, and a device that is gone has taken its entries along.
+}
+
+void OverlayPort::withdraw_vtep(const Ip& vtep) {
+  confirm();
+  batch_.clear();
+  FdbFlush flush;
+  flush.match.family = AF_BRIDGE;
+  flush.match.index = vxlan_;
+  flush.match.flags = NTF_SELF;
+  flush.match.ip = vtep;
+  encode_flush_fdb(batch_, flush);
   (void)command_.execute(batch_, answers_);
 }
 

@@ -3,9 +3,11 @@
 
 #include <array>
 #include <atomic>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "base/result.h"
@@ -75,12 +77,15 @@ class OverlayPort final : public EngineOutput {
   // Reads from the sources given and answers. What is left over stays readable. Returns how many misses and requests
   // were read.
   int pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch& packets);
-  Nanoseconds expire() { return engine_->expire(monotonic_now()); }
+  Nanoseconds expire();
+  // There is more to do than one call of pump() does, for which nothing else tells.
+  bool busy() const { return engine_->busy(); }
 
   // EngineOutput
   void program(std::span<const Programming> items, std::span<int> errors) override;
   void confirm() override;
-  void withdraw(const Ip& ip, const Mac& mac) override;
+  void withdraw(std::span<const AskKey> keys, std::span<int> errors) override;
+  void withdraw_vtep(const Ip& vtep) override;
   void replay(Bytes frame) override;
   void forward(Bytes packet, const Ip& vtep) override;
   void send_forwarded() override;
@@ -95,8 +100,16 @@ class OverlayPort final : public EngineOutput {
   void submit(std::span<const Programming> items, std::span<int> errors);
   Status start();
   Status read_links();
+  Status read_addresses();
+  void see_address(const Message& message);
+  void tell_own(std::int32_t link);
+  Status watch_host();
+  Status read_host_addresses();
+  bool see_host_address(const Message& message);
+  void tell_host();
   Status adopt_neighbors();
   Status open_punt();
+  void place_punt();
   bool is_punt_row(const Message& message) const;
   int read_packets(DatagramBatch& packets);
   void read_host_events(DatagramBatch& buffer);
@@ -115,8 +128,13 @@ class OverlayPort final : public EngineOutput {
   UniqueFd nd_tap_;
   UniqueFd link_events_;
   std::optional<PuntSocket> punt_;
-  UniqueFd host_events_;  // the host's lo carries the punt
+  UniqueFd host_events_;  // the host's addresses; its lo carries the punt
+  std::optional<CommandSocket> host_command_;
+  // By link, address and prefix length: those of its network that are nobody's.
+  std::map<std::tuple<std::int32_t, Ip, std::uint8_t>, std::vector<Ip>> host_addresses_;
   bool punt_row_ = false;
+  bool lo_up_ = false;
+  Nanoseconds punt_again_ = 0;  // when to try again to place its row, 0 = not
   std::string no_punt_;
   std::size_t packet_size_ = 0;
   std::uint32_t vni_ = 0;
@@ -124,6 +142,8 @@ class OverlayPort final : public EngineOutput {
   std::int32_t vxlan_ = 0;
   std::int32_t bridge_ = 0;
   std::set<std::int32_t> local_links_;  // the veths of containers
+  std::map<std::int32_t, Mac> own_links_;  // br0, vxlan1 and the ports of br0
+  std::map<std::int32_t, std::set<Ip>> own_addresses_;  // by link
   bool lost_ = false;
   std::uint32_t drops_ = 0;  // of misses, by the kernel
   bool congested_ = false;   // it has dropped some, and may still do so

@@ -1,9 +1,11 @@
 #include "resolver/punt.h"
 
 #include <arpa/inet.h>
+#include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/rtnetlink.h>
 #include <netinet/in.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <cstring>
@@ -21,8 +23,12 @@ constexpr int kBuffer = 16 << 20;
 constexpr std::size_t kVxlanHeader = 8;
 constexpr std::uint8_t kValidVni = 0x08;
 constexpr int kMaxRows = 16;
-
-Ip loopback(const Ip& family_of) { return *Ip::parse(family_of.is_v4() ? "127.0.0.1" : "::1"); }
+constexpr std::size_t kVniOffset = 4;
+// Below lie ports of old and well-known services. The others are tried in random order.
+constexpr int kFirstPort = 600;
+constexpr int kLastPort = 1023;
+// UDP services above it: ipmi, ipp, ldaps, tinc, heartbeat, kerberos, DNS over QUIC, FTPS, telnets, IMAPS, POP3S.
+constexpr std::uint16_t kServices[] = {623, 631, 636, 655, 664, 694, 749, 750, 853, 989, 990, 992, 993, 995};
 
 socklen_t socket_address(const Ip& ip, std::uint16_t port, sockaddr_storage& address) {
   address = {};
@@ -50,7 +56,51 @@ Result<UniqueFd> open_udp(const std::string& netns, const Ip& ip) {
   return fd;
 }
 
-NeighborEntry punt_row(std::int32_t index, const Ip& address, std::uint16_t port) {
+// What is in the buffer has the secret. For a UDP socket the filter sees the packet from the UDP header on.
+Status attach_filter(int fd, std::uint32_t secret) {
+  constexpr std::uint32_t kUdpHeader = 8;
+  sock_filter code[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, kUdpHeader + kVniOffset),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, secret << 8, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+  };
+  const sock_fprog program{sizeof code / sizeof code[0], code};
+  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
+    return system_failure("setsockopt", "SO_ATTACH_FILTER");
+  return done();
+}
+
+Result<std::uint32_t> random_number() {
+  std::uint32_t number = 0;
+  if (getrandom(&number, sizeof number, 0) != sizeof number) return system_failure("getrandom");
+  return number;
+}
+
+// Bound to a port that is free and not everybody's.
+Result<std::uint16_t> bind_privileged(int fd, const std::string& netns, const Ip& address) {
+  auto first_unprivileged = read_number_sysctl(netns, "ipv4/ip_unprivileged_port_start");
+  if (!first_unprivileged) return first_unprivileged.failure();
+  const std::vector<std::uint16_t> ports = punt_ports(*first_unprivileged);
+  if (ports.empty())
+    return Failure{EACCES, "bind",
+                   "everybody may bind every port here (net.ipv4.ip_unprivileged_port_start is " +
+                       std::to_string(*first_unprivileged) + ")", {}, {}};
+  auto start = random_number();
+  if (!start) return start.failure();
+  for (std::size_t i = 0; i < ports.size(); ++i) {
+    const std::uint16_t port = ports[(*start + i) % ports.size()];
+    sockaddr_storage name;
+    const socklen_t length = socket_address(address, port, name);
+    if (bind(fd, reinterpret_cast<sockaddr*>(&name), length) == 0) return port;
+    if (errno == EACCES)
+      return Failure{EACCES, "bind", "a port below 1024 needs CAP_NET_BIND_SERVICE", {}, {}};
+    if (errno != EADDRINUSE) return system_failure("bind", address.to_string());
+  }
+  return Failure{EADDRINUSE, "bind", "all ports from 600 to 1023 are in use", {}, {}};
+}
+
+NeighborEntry punt_row(std::int32_t index, const Ip& address, std::uint16_t port, std::optional<std::uint32_t> vni) {
   NeighborEntry entry;
   entry.family = AF_BRIDGE;
   entry.index = index;
@@ -59,6 +109,7 @@ NeighborEntry punt_row(std::int32_t index, const Ip& address, std::uint16_t port
   entry.mac = Mac{};
   entry.ip = address;
   entry.port = port;
+  entry.vni = vni;
   return entry;
 }
 
@@ -91,24 +142,45 @@ std::optional<PuntedPacket> parse_vxlan_packet(Bytes packet) {
   return punted;
 }
 
+void write_vni(std::span<std::uint8_t> packet, std::uint32_t vni) {
+  packet[kVniOffset] = static_cast<std::uint8_t>(vni >> 16);
+  packet[kVniOffset + 1] = static_cast<std::uint8_t>(vni >> 8);
+  packet[kVniOffset + 2] = static_cast<std::uint8_t>(vni);
+}
+
+std::vector<std::uint16_t> punt_ports(int first_unprivileged) {
+  std::vector<std::uint16_t> ports;
+  for (int port = kFirstPort; port <= kLastPort && port < first_unprivileged; ++port) {
+    if (std::ranges::find(kServices, port) == std::end(kServices)) ports.push_back(static_cast<std::uint16_t>(port));
+  }
+  return ports;
+}
+
+Ip loopback_of(const Ip& vtep) { return *Ip::parse(vtep.is_v4() ? "127.0.0.1" : "::1"); }
+
 std::size_t vxlan_packet_size(std::uint32_t mtu) {
   constexpr std::size_t kHeaders = 64;  // VXLAN, Ethernet, and room
   return std::min<std::size_t>(mtu, UINT16_MAX - kHeaders) + kHeaders;
 }
 
-Result<PuntSocket> PuntSocket::open(const std::string& host_netns, const Ip& vtep, std::uint16_t vxlan_port) {
+Result<PuntSocket> PuntSocket::open(const std::string& host_netns, const Ip& vtep, std::uint16_t vxlan_port,
+                                    std::uint32_t vni) {
   PuntSocket punt;
-  punt.address_ = loopback(vtep);
+  punt.address_ = loopback_of(vtep);
   punt.vxlan_port_ = vxlan_port;
-  auto listener = open_udp(host_netns, punt.address_);
+  do {
+    auto random = random_number();
+    if (!random) return random.failure();
+    punt.secret_ = *random >> 8;
+  } while (punt.secret_ == 0 || punt.secret_ == vni);
+  auto listener = open_socket(host_netns, vtep.family, SOCK_DGRAM | SOCK_NONBLOCK, IPPROTO_UDP);
   if (!listener) return listener.failure();
+  // Before it can receive anything.
+  if (Status status = attach_filter(listener->get(), punt.secret_); !status) return status.failure();
   set_receive_buffer(listener->get(), kBuffer);
-  sockaddr_storage bound{};
-  socklen_t length = sizeof bound;
-  if (getsockname(listener->get(), reinterpret_cast<sockaddr*>(&bound), &length) != 0)
-    return system_failure("getsockname");
-  // sin_port and sin6_port share their place.
-  punt.port_ = ntohs(reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
+  auto port = bind_privileged(listener->get(), host_netns, punt.address_);
+  if (!port) return port.failure();
+  punt.port_ = *port;
   punt.listener_ = std::move(*listener);
 
   // From the VTEP's own address: the peer learns the outer source.
@@ -150,24 +222,36 @@ void PuntSocket::send() {
   queued_ = 0;
 }
 
-Status add_punt_row(CommandSocket& command, std::int32_t index, const Ip& address, std::uint16_t port) {
+void remove_left_rows(CommandSocket& command, std::int32_t index, const Ip& address, const PuntSocket* but) {
   // A row to a loopback port is a listener's; without the listener it swallows frames without a word.
   for (int i = 0; i < kMaxRows; ++i) {
     const auto left = first_row(command, index);
-    if (!left || left->ip != address || !left->port) break;
-    // Ours: told of its removal, which is of before it was put back.
-    if (*left->port == port) return done();
-    remove_punt_row(command, index, left->ip, *left->port);
+    if (!left || left->ip != address || !left->port) return;
+    if (but != nullptr && *left->port == but->port() && left->vni == but->secret()) return;
+    RequestBatch batch;
+    encode_neighbor(batch, RTM_DELNEIGH, 0, punt_row(index, left->ip, *left->port, left->vni));
+    if (!command.execute(batch)) return;
   }
-  RequestBatch batch;
-  encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND, punt_row(index, address, port));
-  return command.execute(batch);
 }
 
-void remove_punt_row(CommandSocket& command, std::int32_t index, const Ip& address, std::uint16_t port) {
+Status add_punt_row(CommandSocket& command, std::int32_t index, const PuntSocket& punt) {
+  remove_left_rows(command, index, punt.address(), &punt);
   RequestBatch batch;
-  encode_neighbor(batch, RTM_DELNEIGH, 0, punt_row(index, address, port));
-  (void)command.execute(batch);  // gone already is as good
+  encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND,
+                  punt_row(index, punt.address(), punt.port(), punt.secret()));
+  Status status = command.execute(batch);
+  // Ours already: told of its removal, which is of before it was put back.
+  if (!status && status.failure().error == EEXIST) return done();
+  return status;
+}
+
+Status remove_punt_row(CommandSocket& command, std::int32_t index, const PuntSocket& punt) {
+  RequestBatch batch;
+  encode_neighbor(batch, RTM_DELNEIGH, 0, punt_row(index, punt.address(), punt.port(), punt.secret()));
+  Status status = command.execute(batch);
+  // Gone already is as good, and so is the device.
+  if (!status && (status.failure().error == ENOENT || status.failure().error == ENODEV)) return done();
+  return status;
 }
 
 Status disable_local_bypass(CommandSocket& command, std::int32_t index) {

@@ -12,6 +12,7 @@ namespace {
 constexpr int kFlood = 32;
 constexpr std::chrono::microseconds kRest{100};
 constexpr Nanoseconds kMillisecond = 1'000'000;
+constexpr Nanoseconds kSlice = kMillisecond / 2;
 
 }  // namespace
 
@@ -113,14 +114,33 @@ void Reactor::touch(std::uint32_t id, std::uint8_t sources) {
   touched_.push_back(id);
 }
 
+void Reactor::pump(std::uint32_t id, Served& served) {
+  read_ += served.port->pump(std::exchange(served.sources, 0), buffer_, packets_);
+  expire(id, served);
+  if (served.busy || !served.port->busy()) return;
+  served.busy = true;
+  busy_.push(id);
+}
+
+// Work that nobody waits for, piece by piece in turn, for a time that nobody notices.
+void Reactor::go_on(Nanoseconds from) {
+  while (!busy_.empty()) {
+    const std::uint32_t id = busy_.front();
+    busy_.pop();
+    const auto found = ports_.find(id);
+    if (found == ports_.end()) continue;
+    found->second.busy = false;
+    pump(id, found->second);
+    if (monotonic_now() - from >= kSlice) return;
+  }
+}
+
 int Reactor::turn() {
   for (const std::uint32_t id : touched_) {
     const auto found = ports_.find(id);
     if (found == ports_.end()) continue;
-    Served& served = found->second;
-    served.touched = false;
-    read_ += served.port->pump(std::exchange(served.sources, 0), buffer_, packets_);
-    expire(id, served);
+    found->second.touched = false;
+    pump(id, found->second);
   }
   touched_.clear();
 
@@ -133,8 +153,9 @@ int Reactor::turn() {
     const auto served = ports_.find(due.id);
     if (served == ports_.end() || served->second.queued != due.at) continue;
     served->second.queued = 0;
-    expire(due.id, served->second);
+    pump(due.id, served->second);  // what has expired is withdrawn
   }
+  if (!busy_.empty()) go_on(monotonic_now());
   const Nanoseconds deadline = due_.empty() ? 0 : due_.front().at;
   deliver();
   if (now - counted_from_ >= kMillisecond) {
@@ -143,9 +164,10 @@ int Reactor::turn() {
     counted_from_ = now;
   }
   if (flooded_) loop_.rest(kRest);
+  if (!busy_.empty()) return 0;
   if (deadline == 0) return -1;
   // Rounded up: waking a little late beats waking twice.
-  return deadline <= now ? 1 : static_cast<int>(std::min<Nanoseconds>((deadline - now) / 1'000'000 + 1, 60'000));
+  return deadline <= now ? 0 : static_cast<int>(std::min<Nanoseconds>((deadline - now) / 1'000'000 + 1, 60'000));
 }
 
 void Reactor::expire(std::uint32_t id, Served& served) {

@@ -52,6 +52,7 @@ class Reactor final : private EventLoop::Handler {
     std::shared_ptr<OverlayPort> port;
     bool touched = false;      // in touched_
     std::uint8_t sources = 0;  // what there is to read
+    bool busy = false;         // in busy_
     Nanoseconds queued = 0;    // when due_ has it called next, 0 = not at all
   };
   struct Due {
@@ -64,6 +65,8 @@ class Reactor final : private EventLoop::Handler {
   int turn() override;
   void perform(std::uint32_t id, const std::function<void(OverlayPort&)>& task);
   void touch(std::uint32_t id, std::uint8_t sources);
+  void pump(std::uint32_t id, Served& served);
+  void go_on(Nanoseconds from);
   void expire(std::uint32_t id, Served& served);
   void deliver();
 
@@ -83,6 +86,7 @@ class Reactor final : private EventLoop::Handler {
   std::map<std::uint32_t, Served> ports_;
   std::map<std::uint32_t, std::vector<std::function<void(OverlayPort&)>>> expected_;  // to be added, with their tasks
   std::vector<std::uint32_t> touched_;
+  Ring<std::uint32_t> busy_;  // those with more to do, in turn
   std::vector<Due> due_;  // a heap; what is no longer queued for that time is passed over
   Turn turn_;
   int read_ = 0;  // misses and requests, since counted_from_

@@ -946,6 +946,14 @@ function scenarios(stage: () => Stage): void {
     [{ mac: '02:42:c0:a8:00:09', vtep: 'fd00::1' }, 'the VTEP is of the other address family'],
     [{ mac: '02:42:c0:a8:00:09', vtep: '127.0.0.1' }, 'the VTEP is a loopback address'],
     [{ mac: '02:42:c0:a8:00:02', vtep: '10.0.0.11' }, 'the MAC address is that of an endpoint on this host'],
+    [
+      { mac: '02:42:c0:a8:00:09', vtep: '10.0.0.255' },
+      'the VTEP is the broadcast or network address of a network of this host',
+    ],
+    [
+      { mac: '02:42:c0:a8:00:09', vtep: '10.0.0.0' },
+      'the VTEP is the broadcast or network address of a network of this host',
+    ],
   ])('an answer that cannot be used: %o', async (answer, reason) => {
     const { overlays, containers, records } = await network(stage());
     const [resolver, events] = await serve({ overlays: [overlays[0]], store: records });
@@ -976,6 +984,35 @@ function scenarios(stage: () => Stage): void {
     const { neighbors, fdb } = await stateOf(await openRtnl(overlays[0].name));
     expect(neighbors?.filter((each) => (each as Neighbor).link === 'vxlan1')).toEqual([]);
     expect(fdb?.filter((entry) => 'dst' in entry && (entry as FdbEntry).mac !== ZERO)).toEqual([]);
+  });
+
+  test('an answer with a MAC of the bridge, or with an address that the host has by now, is refused', async () => {
+    const { overlays, containers, records } = await network(stage());
+    const [overlay] = overlays;
+    const [resolver, events] = await serve({ overlays: [overlay], store: records, negativeTtlMs: 0 });
+    const links = await (await openRtnl(overlay.name)).links.list();
+    const refused = async (last: number, answer: { mac: string; vtep: string }, reason: string): Promise<void> => {
+      const ip = `192.168.0.${last}`;
+      records.answers.set(ip, answer);
+      expect(await stage().send(containers[0], ip, LOST_MS)).toBe(false);
+      await until(() => events.some((event) => 'miss' in event && 'ip' in event.miss && event.miss.ip === ip), ip);
+      expect(events.at(-1)).toMatchObject({ kind: 'rejected', reason: expect.stringContaining(reason) });
+    };
+    const bridge = "the MAC address is that of the overlay's bridge or of a port of it";
+    for (const [at, name] of ['br0', 'vxlan1'].entries()) {
+      const mac = links.find((link) => link.name === name)?.mac as string;
+      await refused(20 + at, { mac, vtep: overlays[1].vtep }, bridge);
+    }
+    const host = await Rtnl.open({ netns: { path: await overlay.host() } });
+    onCleanup(() => host.close());
+    const before = resolver.stats().answers;
+    await host.addresses.add({ link: 'lo', address: '10.1.0.10/32' });
+    await refused(30, { mac: '02:42:c0:a8:00:1e', vtep: '10.1.0.10' }, 'the VTEP is another address of this host');
+    expect(resolver.stats().answers).toBe(before);
+    await host.addresses.delete({ link: 'lo', address: '10.1.0.10/32' });
+    records.answers.set('192.168.0.31', { mac: '02:42:c0:a8:00:1f', vtep: '10.1.0.10' });
+    await stage().send(containers[0], '192.168.0.31', LOST_MS);
+    await until(() => resolver.stats().answers > before, 'an answer');
   });
 
   test('an answer is withdrawn at its TTL', async () => {

@@ -95,7 +95,8 @@ class Story {
         if (!one_in(4)) break;
         world_.engine.begin_reset(0);
         for (std::uint32_t i = below(5); i > 0; --i) world_.put(some_ip(), some_mac(), some_vtep());
-        world_.engine.end_reset(world_.clock);
+        while (world_.engine.end_reset(world_.clock)) {
+        }
         break;
       case 16: attach(); break;
       case 17:
@@ -246,7 +247,8 @@ class Story {
     turn();
     // When the watch has nothing any more and all TTLs are over, no neighbour is left.
     world_.engine.begin_reset(0);
-    world_.engine.end_reset(world_.clock);
+    while (world_.engine.end_reset(world_.clock)) {
+    }
     come_to_rest();
     if (wrong_.empty() && !world_.neighbors.empty()) wrong_ = "a neighbour was left behind";
   }

@@ -108,10 +108,21 @@ void World::program(std::span<const Programming> items, std::span<int> errors) {
   if (on_program) on_program();
 }
 
-void World::withdraw(const Ip& ip, const Mac& mac) {
-  ++withdrawals;
-  if (!ip.empty()) neighbors.erase(ip);
-  if (!mac.is_zero()) fdb.erase(mac);
+void World::withdraw(std::span<const AskKey> keys, std::span<int> errors) {
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    ++withdrawals;
+    errors[i] = refuse_withdrawal ? refuse_withdrawal(keys[i]) : 0;
+    if (errors[i] != 0) continue;
+    if (keys[i].is_l3()) {
+      neighbors.erase(keys[i].ip());
+    } else {
+      fdb.erase(keys[i].mac());
+    }
+  }
+}
+
+void World::withdraw_vtep(const Ip& vtep) {
+  std::erase_if(fdb, [&](const auto& entry) { return entry.second == vtep; });
 }
 
 void World::replay(Bytes frame) { replayed.push_back(serial_of(frame)); }

@@ -33,8 +33,12 @@ class World final : public overns::EngineOutput {
 
   // What the driver of the engine does after a round of calls.
   void turn() {
-    engine.flush();
-    wake = engine.expire(clock);
+    settle();
+    for (wake = engine.expire(clock); engine.busy(); wake = engine.expire(clock)) settle();
+  }
+  void settle() {
+    do engine.flush();
+    while (engine.busy());
   }
   void advance(overns::Nanoseconds by) {
     clock += by;
@@ -58,7 +62,8 @@ class World final : public overns::EngineOutput {
 
   // overns::EngineOutput
   void program(std::span<const overns::Programming> items, std::span<int> errors) override;
-  void withdraw(const overns::Ip& ip, const overns::Mac& mac) override;
+  void withdraw(std::span<const overns::AskKey> keys, std::span<int> errors) override;
+  void withdraw_vtep(const overns::Ip& vtep) override;
   void replay(overns::Bytes frame) override;
   void forward(overns::Bytes packet, const overns::Ip& vtep) override;
   void send_forwarded() override {}
@@ -76,6 +81,8 @@ class World final : public overns::EngineOutput {
   // Which errno the kernel has for an item; none: 0.
   std::function<int(const overns::Programming&)> refuse;
   std::function<void()> on_program;
+  // The same for what is to be deleted.
+  std::function<int(const overns::AskKey&)> refuse_withdrawal;
 
   std::vector<std::vector<overns::Programming>> programs;
   std::vector<std::uint32_t> replayed;

@@ -382,9 +382,11 @@ TEST_CASE("engine: what the watch gave stays until the watch says otherwise") {
   world.advance(100'000'000 * kMs);
   CHECK(world.neighbors.contains(kTarget));
   world.engine.forget(kTarget, world.clock);
+  world.turn();
   CHECK_FALSE(world.neighbors.contains(kTarget));
   CHECK(world.engine.stats().endpoints == 0);
   world.engine.forget(kMac, world.clock);
+  world.turn();
   CHECK_FALSE(world.fdb.contains(kMac));
   world.miss(kTarget);
   CHECK(world.lookups.size() == 1);
@@ -507,7 +509,8 @@ TEST_CASE("engine: a reset forgets what it does not name") {
   world.put(numbered_ip(1), numbered_mac(1), kThere);
   world.put(numbered_ip(2), numbered_mac(2), kElsewhere);
   world.put(numbered_ip(4), numbered_mac(4), kThere);
-  world.engine.end_reset(world.clock);
+  while (world.engine.end_reset(world.clock)) {
+  }
   world.turn();
   CHECK(world.neighbors.size() == 2);
   CHECK(world.fdb[numbered_mac(1)] == kThere);
@@ -523,7 +526,8 @@ TEST_CASE("engine: a reset leaves alone what the store answered by itself") {
   world.found(world.last_lookup(kTarget), kMac, kThere);
   world.turn();
   world.engine.begin_reset(0);
-  world.engine.end_reset(world.clock);
+  while (world.engine.end_reset(world.clock)) {
+  }
   world.turn();
   CHECK(world.neighbors.contains(kTarget));
 }
@@ -554,6 +558,7 @@ TEST_CASE("engine: what is programmed goes when its endpoint is attached here") 
   world.miss(kTarget);
   world.turn();
   world.engine.set_local(7, {kTarget}, kMac);
+  world.turn();
   CHECK(world.neighbors.empty());
   CHECK(world.fdb.empty());
 }
@@ -1189,6 +1194,246 @@ TEST_CASE("engine: an attached endpoint has no entry left, whoever made it") {
   world.turn();
   REQUIRE(world.fdb.contains(kMac));
   world.engine.set_local(7, {kTarget}, kMac);
+  world.turn();
   CHECK(world.fdb.empty());
   CHECK(world.neighbors.empty());
+}
+
+// --- withdrawals -------------------------------------------------------------------------------------------------
+
+namespace {
+
+// So many endpoints of the watch, all programmed.
+void fill(World& world, std::uint32_t count) {
+  for (std::uint32_t n = 1; n <= count; ++n) {
+    world.put(support::numbered_ip(n), support::numbered_mac(n), kThere);
+    world.miss(support::numbered_ip(n));
+  }
+  world.turn();
+  REQUIRE(world.neighbors.size() == count);
+}
+
+}  // namespace
+
+TEST_CASE("engine: a known endpoint is answered between the withdrawals, however many there are") {
+  constexpr std::uint32_t kMany = 5000;
+  const auto withdraw_all = [](World& world, int way) {
+    if (way == 0) {
+      world.engine.begin_reset(1);
+      world.put(kTarget, kMac, kThere);
+      while (world.engine.end_reset(world.clock)) {
+      }
+    } else if (way == 1) {
+      for (std::uint32_t n = 1; n <= kMany; ++n) {
+        world.engine.forget(support::numbered_ip(n), world.clock);
+        world.engine.forget(support::numbered_mac(n), world.clock);
+      }
+    } else {
+      for (std::uint32_t n = 1; n <= kMany; ++n) {
+        world.put(support::numbered_ip(n), support::numbered_mac(n), support::ip("172.16.0.9"));
+      }
+    }
+  };
+  for (int way = 0; way < 3; ++way) {
+    CAPTURE(way);
+    World world;
+    fill(world, kMany);
+    world.put(kTarget, kMac, kThere);
+    withdraw_all(world, way);
+    world.miss(kTarget);
+    const std::size_t before = world.withdrawals;
+    world.programs.clear();
+    world.engine.flush();
+    CHECK(world.neighbors.contains(kTarget));
+    CHECK(world.withdrawals - before <= 64);
+    std::size_t programmed = 0;
+    for (const auto& items : world.programs) programmed += items.size();
+    CHECK(programmed <= 64);
+    CHECK(world.engine.busy());
+    world.turn();
+    if (way < 2) {
+      CHECK(world.neighbors.size() == 1);
+      CHECK(world.fdb.size() == 1);
+    } else {
+      CHECK(std::ranges::count_if(world.fdb, [](const auto& row) { return row.second == support::ip("172.16.0.9"); }) ==
+            kMany);
+    }
+    CHECK_FALSE(world.engine.busy());
+  }
+}
+
+TEST_CASE("engine: TTLs that end together are withdrawn in pieces") {
+  EngineOptions options = World::defaults();
+  options.max_lookups = 4096;
+  World world(options);
+  constexpr std::uint32_t kMany = 2000;
+  for (std::uint32_t n = 1; n <= kMany; ++n) {
+    world.miss(support::numbered_ip(n));
+    world.found(world.last_lookup(support::numbered_ip(n)), support::numbered_mac(n), kThere, 1000);
+  }
+  world.turn();
+  REQUIRE(world.neighbors.size() == kMany);
+  world.clock += 2000 * kMs;
+  CHECK(world.engine.expire(world.clock) <= world.clock);  // at once again
+  world.engine.flush();
+  CHECK(world.neighbors.size() >= kMany - 64);
+  for (int i = 0; i < 100; ++i) world.turn();
+  CHECK(world.neighbors.empty());
+}
+
+TEST_CASE("engine: a withdrawal that the kernel refuses is tried again until it is done") {
+  World world;
+  fill(world, 1);
+  int tries = 0;
+  world.refuse_withdrawal = [&](const AskKey&) { return ++tries < 20 ? EBUSY : 0; };
+  world.engine.forget(support::numbered_ip(1), world.clock);
+  world.turn();
+  CHECK(tries == 1);
+  CHECK(world.engine.stats().withdrawals_refused == 1);
+  Nanoseconds longest = 0;
+  for (int i = 0; i < 100 && !world.neighbors.empty(); ++i) {
+    REQUIRE(world.wake > world.clock);
+    longest = std::max(longest, world.wake - world.clock);
+    world.advance(world.wake - world.clock);
+  }
+  CHECK(tries == 20);
+  CHECK(world.neighbors.empty());
+  CHECK(longest > 1000 * kMs);  // it does not spin
+  CHECK(longest <= 6000 * kMs);
+  CHECK(world.wake == 0);
+}
+
+TEST_CASE("engine: what is programmed anew is no longer to be withdrawn") {
+  World world;
+  fill(world, 1);
+  world.refuse_withdrawal = [](const AskKey&) { return EBUSY; };
+  world.engine.forget(support::numbered_ip(1), world.clock);
+  world.engine.forget(support::numbered_mac(1), world.clock);
+  world.turn();
+  world.put(support::numbered_ip(1), support::numbered_mac(1), kThere);
+  world.miss(support::numbered_ip(1));
+  world.turn();
+  world.refuse_withdrawal = nullptr;
+  for (int i = 0; i < 10; ++i) world.advance(1000 * kMs);
+  CHECK(world.neighbors.size() == 1);
+  CHECK(world.fdb.size() == 1);
+}
+
+TEST_CASE("engine: a reset leaves nothing behind, whatever comes and goes between its pieces") {
+  for (std::uint32_t churn = 0; churn < 20; ++churn) {
+    World world;
+    fill(world, 3000);
+    world.engine.begin_reset(1);
+    world.put(kTarget, kMac, kThere);
+    std::uint32_t n = 1 + churn;
+    std::uint32_t added = 100'000;
+    while (world.engine.end_reset(world.clock)) {
+      for (int i = 0; i < 40; ++i) world.engine.forget(support::numbered_ip(n = 1 + (n * 7919) % 3000), world.clock);
+      for (int i = 0; i < 50; ++i, ++added) world.put(support::numbered_ip(added), support::numbered_mac(added), kThere);
+    }
+    world.turn();
+    REQUIRE(world.neighbors.empty());
+  }
+}
+
+// --- lookups that nobody answers -----------------------------------------------------------------------------------
+
+TEST_CASE("engine: a lookup that nobody answers times out by itself, and its place is free again") {
+  const Ip kAnother = ip("192.168.0.4");
+  EngineOptions options = World::defaults();
+  options.max_lookups = 1;
+  options.lookup_deadline_ms = 3000;
+  World world(options);
+  world.miss(kTarget);
+  world.miss(kAnother);
+  const auto lost = world.last_lookup(kTarget);
+  world.turn();
+  CHECK(world.lookups.size() == 1);
+  CHECK(world.wake <= world.clock + 3000 * kMs);
+  world.advance(2999 * kMs);
+  CHECK(world.lookups.size() == 1);
+  world.advance(1 * kMs);
+  CHECK(world.count(EventKind::kUnresolved) == 1);
+  CHECK(world.engine.stats().lookups_abandoned == 1);
+  CHECK(world.lookups.size() == 2);  // the other one's turn
+  world.found(world.last_lookup(kAnother), kMac, kThere);
+  world.turn();
+  CHECK(world.neighbors.contains(kAnother));
+  // It may be asked for again, and an answer that comes after all counts for nothing.
+  world.miss(kTarget);
+  const auto second = world.last_lookup(kTarget);
+  world.found(lost, kMac, kThere);
+  world.turn();
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+  world.miss(support::ip("10.9.9.9"));
+  CHECK(world.lookups.size() == 3);  // the late answer has freed no place
+  world.found(second, kMac, kThere);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+}
+
+// --- records that lead to this host --------------------------------------------------------------------------------
+
+TEST_CASE("engine: records that would loop back, or go to all, are refused and told") {
+  World world;
+  const Ip other = support::ip("10.1.0.10");
+  const Ip broadcast = support::ip("10.0.0.255");
+  const Mac bridge = support::numbered_mac(77);
+  world.engine.set_host({support::ip("172.16.0.1"), other}, {broadcast});
+  world.engine.set_own(5, {support::ip("10.9.0.1")}, bridge);
+  world.turn();
+  std::uint32_t n = 500;
+  const std::pair<Mac, Ip> records[] = {{kMac, other},
+                                        {kMac, broadcast},
+                                        {kMac, support::ip("224.0.0.1")},
+                                        {kMac, support::ip("127.0.0.9")},
+                                        {kMac, support::ip("fd00::1")},
+                                        {bridge, kThere},
+                                        {support::mac("01:00:5e:00:00:01"), kThere}};
+  for (const auto& [mac, vtep] : records) {
+    CAPTURE(n);
+    world.events.clear();
+    const Ip asked = support::numbered_ip(++n);
+    world.miss(asked);
+    world.found(world.last_lookup(asked), mac, vtep);
+    world.turn();
+    CHECK(world.count(EventKind::kRejected) == 1);
+    CHECK_FALSE(world.neighbors.contains(asked));
+    // The same, pushed by a watch.
+    const Ip pushed = support::numbered_ip(++n);
+    world.put(pushed, mac, vtep);
+    world.miss(pushed);
+    world.turn();
+    if (mac != bridge) world.found(world.last_lookup(pushed), mac, vtep);
+    world.turn();
+    CHECK(world.count(EventKind::kRejected) >= 2);
+    CHECK_FALSE(world.neighbors.contains(pushed));
+  }
+  CHECK(world.fdb.empty());
+  // The bridge's own address is nobody else's.
+  const std::size_t lookups = world.lookups.size();
+  world.miss(support::ip("10.9.0.1"));
+  CHECK(world.lookups.size() == lookups);
+}
+
+TEST_CASE("engine: an address that becomes this host's takes what leads to it along, and gives it back") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.fdb.contains(kMac));
+  world.engine.set_host({kThere}, {});
+  world.turn();
+  CHECK(world.fdb.empty());
+  world.advance(2000 * kMs);
+  world.packet(kMac, 1);
+  world.turn();
+  CHECK(world.take_forwarded().empty());
+  CHECK(world.fdb.empty());
+  CHECK(world.count(EventKind::kRejected) == 1);
+  world.engine.set_host({}, {});
+  world.advance(2000 * kMs);
+  world.packet(kMac, 2);
+  world.turn();
+  CHECK(world.fdb.contains(kMac));
 }

@@ -1,6 +1,8 @@
 // resolver/punt.h: VXLAN packets as they are punted, and the room that is made for them.
 #include "resolver/punt.h"
 
+#include <algorithm>
+
 #include "captures/frames.h"
 #include "support.h"
 
@@ -22,6 +24,26 @@ TEST_CASE("punt: a packet, and what is none") {
   CHECK_FALSE(parse_vxlan_packet(no_vni));
   for (std::size_t size = 0; size < 22; ++size) CHECK_FALSE(parse_vxlan_packet(Bytes(packet).first(size)));
   CHECK(parse_vxlan_packet(Bytes(packet).first(22)));
+}
+
+TEST_CASE("punt: ports that not everybody may bind") {
+  const auto ports = punt_ports(1024);
+  CHECK(ports.size() > 400);
+  CHECK(ports.front() >= 600);
+  CHECK(ports.back() == 1023);
+  CHECK(std::ranges::find(ports, 631) == ports.end());
+  CHECK(punt_ports(32768) == ports);
+  CHECK(punt_ports(700).back() == 699);
+  CHECK(punt_ports(443).empty());
+  CHECK(punt_ports(0).empty());
+}
+
+TEST_CASE("punt: a VNI in the place of another") {
+  ByteVector packet = support::concat({from_hex("0800000000002a00"), from_hex(captures::kArpRequest)});
+  write_vni(packet, 0xabcdef);
+  CHECK(parse_vxlan_packet(packet)->vni == 0xabcdef);
+  write_vni(packet, 42);
+  CHECK(packet == support::concat({from_hex("0800000000002a00"), from_hex(captures::kArpRequest)}));
 }
 
 TEST_CASE("punt: room for the largest packet of an MTU, whatever is said to be one") {

@@ -124,6 +124,11 @@ int Kernel::open(int domain) {
   return fd;
 }
 
+std::uint32_t Kernel::punt_vni() {
+  const std::lock_guard lock(mutex);
+  return punts_.empty() ? 0 : punts_.begin()->second.vni;
+}
+
 void Kernel::close(int fd) { sockets_.erase(fd); }
 
 void Kernel::join(int fd, std::uint32_t group) {
@@ -267,7 +272,8 @@ void Kernel::answer_well(int fd, const Message& request, bool interrupted) {
       } else if (!punts_.empty()) {
         entry.mac = Mac{};
         entry.ip = punts_.begin()->first;
-        entry.port = punts_.begin()->second;
+        entry.port = punts_.begin()->second.port;
+        entry.vni = punts_.begin()->second.vni;
         encode_neighbor(batch, RTM_NEWNEIGH, 0, entry);
       } else {
         error = -ENOENT;
@@ -290,7 +296,7 @@ void Kernel::answer_well(int fd, const Message& request, bool interrupted) {
 
 int Kernel::apply(const NeighborEntry& entry, bool removed) {
   if (entry.family == AF_BRIDGE && entry.mac && entry.mac->is_zero()) {
-    if (!removed) return punts_[entry.ip] = entry.port.value_or(0), 0;
+    if (!removed) return punts_[entry.ip] = {entry.port.value_or(0), entry.vni.value_or(0)}, 0;
     return punts_.erase(entry.ip) > 0 ? 0 : ENOENT;
   }
   if (entry.family == AF_BRIDGE) {
@@ -383,7 +389,6 @@ int __real_socket(int, int, int);
 int __real_bind(int, const sockaddr*, socklen_t);
 int __real_setsockopt(int, int, int, const void*, socklen_t);
 int __real_getsockopt(int, int, int, void*, socklen_t*);
-int __real_getsockname(int, sockaddr*, socklen_t*);
 ssize_t __real_recvmsg(int, msghdr*, int);
 int __real_recvmmsg(int, mmsghdr*, unsigned, int, timespec*);
 ssize_t __real_send(int, const void*, size_t, int);
@@ -432,14 +437,6 @@ int __wrap_getsockopt(int fd, int level, int name, void* value, socklen_t* lengt
   const std::uint32_t drops = kernel().drops();
   if (name == SO_MEMINFO && *length >= 9 * sizeof drops)
     std::memcpy(static_cast<std::uint8_t*>(value) + 8 * sizeof drops, &drops, sizeof drops);
-  return 0;
-}
-
-int __wrap_getsockname(int fd, sockaddr* address, socklen_t* length) {
-  const std::lock_guard lock(kernel().mutex);
-  if (kernel().find(fd) == nullptr) return __real_getsockname(fd, address, length);
-  std::memset(address, 0, *length);
-  reinterpret_cast<sockaddr_in*>(address)->sin_port = htons(fake::kPuntPort);
   return 0;
 }
 

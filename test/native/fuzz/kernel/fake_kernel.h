@@ -22,7 +22,6 @@ enum class Role : std::uint8_t { kCommand, kMisses, kLinks, kHostLinks, kArp, kN
 constexpr std::int32_t kBridge = 2;
 constexpr std::int32_t kVxlan = 4;
 constexpr std::uint32_t kVni = 42;
-constexpr std::uint16_t kPuntPort = 40000;
 
 struct Datagram {
   std::vector<std::uint8_t> bytes;
@@ -42,6 +41,7 @@ class Kernel {
   void drop_misses(std::uint32_t count);  // and tell of it (ENOBUFS)
   void advance(std::uint64_t nanoseconds);
   std::uint64_t now();
+  std::uint32_t punt_vni();  // what packets for unknown MACs bear; 0: there is no row
   std::size_t open_sockets();
 
   // What the code under test did; called with the bytes.
@@ -83,7 +83,11 @@ class Kernel {
   std::map<int, Socket> sockets_;
   std::map<overns::Ip, overns::Mac> neighbors_;
   std::map<overns::Mac, overns::Ip> fdb_;
-  std::map<overns::Ip, std::uint16_t> punts_;
+  struct Punt {
+    std::uint16_t port = 0;
+    std::uint32_t vni = 0;
+  };
+  std::map<overns::Ip, Punt> punts_;
   std::function<std::uint8_t()> decide_;
   std::function<overns::Bytes()> bytes_;
   std::uint64_t now_ = 0;
