@@ -17,6 +17,8 @@ export interface TlsOptions {
   readonly ca?: string | undefined;
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
+  /** The name that the server's certificate is to have; default the URL's. */
+  readonly serverName?: string | undefined;
 }
 
 /** How to reach Consul. */
@@ -25,6 +27,8 @@ export interface ConsulOptions extends TlsOptions {
   readonly tls: boolean;
   /** Called for every request; undefined or '' = none. */
   readonly token: () => string | undefined | Promise<string | undefined>;
+  /** Sent with every request. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /** One request. */
@@ -65,6 +69,14 @@ const CONNECT_MS = 2000;
 const KEEP_ALIVE_MS = 30_000;
 /** Connections for ordinary requests; more wait for one of these. */
 const CONNECTIONS = 16;
+/** How often a sign of life is asked for while a watch waits and nothing is heard, milliseconds. */
+const BEAT_MS = 1000;
+/** How long it may take: with it, a server that has vanished without a word is missed within 5 s. */
+const BEAT_ANSWER_MS = 2500;
+/** A timer that is so late, milliseconds, says that this process was busy, not that the server is silent. */
+const BEAT_LATE_MS = 500;
+/** Failures of a beat of which the waiting connection hears by itself. */
+const HEARD = new Set(['ECONNREFUSED', 'ECONNRESET', 'UND_ERR_SOCKET', 'EPIPE']);
 const WORDS_MAX = 300;
 const POLICY: RetryPolicy = { attempts: 4, baseMs: 50, capMs: 1000 };
 
@@ -96,6 +108,11 @@ export class ConsulHttp {
   readonly #options: ConsulOptions;
   readonly #origin: string;
   readonly #closing = new AbortController();
+  /** Watches that wait, as what ends their waiting. */
+  readonly #waiting = new Set<() => void>();
+  #beating: NodeJS.Timeout | undefined;
+  /** When the server was last heard of, as performance.now(). */
+  #heardAt = 0;
   #pools: { requests: Pool; blocking: Pool; background: Pool } | undefined;
 
   constructor(options: ConsulOptions) {
@@ -122,6 +139,7 @@ export class ConsulHttp {
 
   async close(): Promise<void> {
     this.#closing.abort();
+    clearTimeout(this.#beating);
     const pools = this.#pools;
     if (pools === undefined) return;
     await Promise.all([pools.requests.destroy(), pools.blocking.destroy(), pools.background.destroy()]);
@@ -139,6 +157,15 @@ export class ConsulHttp {
       giveUp();
     }, timeoutMs);
     if (request.ref === false) timer.unref();
+    let vanished = false;
+    // It can wait for long, and a connection to what has vanished tells nothing.
+    const ignoreBeat =
+      request.watching && request.once
+        ? this.#awaitBeat(() => {
+            vanished = true;
+            giveUp();
+          })
+        : () => {};
     const ignoreSignal = onAbort(signal, giveUp);
     const ignoreClosing = onAbort(this.#closing.signal, giveUp);
     try {
@@ -148,12 +175,76 @@ export class ConsulHttp {
       if (signal?.aborted) throw abortError(signal);
       if (this.#closing.signal.aborted) throw this.#closed();
       if (OvernsError.is(error)) throw error;
+      if (vanished) throw this.#error(request, `no sign of life within ${BEAT_ANSWER_MS} ms`, this.#silence());
       throw late ? this.#lateError(request) : this.#networkError(request, error as Error);
     } finally {
       clearTimeout(timer);
       ignoreSignal();
       ignoreClosing();
+      ignoreBeat();
     }
+  }
+
+  /** Calls `lost` once the server gives no sign of life any more. The result takes it back. */
+  #awaitBeat(lost: () => void): () => void {
+    this.#waiting.add(lost);
+    this.#heardAt = performance.now();
+    this.#beat();
+    return () => void this.#waiting.delete(lost);
+  }
+
+  /** One for all watches: a small question that every Consul answers by itself, whatever the token may do. */
+  #beat(): void {
+    if (this.#beating !== undefined || this.#waiting.size === 0 || this.#closing.signal.aborted) return;
+    const next = (run: () => void, ms: number): void => {
+      this.#beating = setTimeout(() => {
+        this.#beating = undefined;
+        run();
+      }, ms);
+      this.#beating.unref();
+    };
+    next(() => {
+      if (this.#waiting.size === 0) return;
+      if (performance.now() - this.#heardAt < BEAT_MS / 2) return this.#beat();
+      const asked = performance.now();
+      const controller = new AbortController();
+      const lost = (): void => {
+        controller.abort();
+        for (const each of [...this.#waiting]) each();
+        this.#beat();
+      };
+      const judge = (due: number): void => {
+        if (this.#heardAt >= asked) this.#beat();
+        else if (performance.now() - due > BEAT_LATE_MS) next(() => judge(performance.now()), BEAT_MS);
+        else lost();
+      };
+      next(() => judge(asked + BEAT_ANSWER_MS), BEAT_ANSWER_MS);
+      this.#ask(controller.signal).then(
+        () => {
+          this.#heardAt = performance.now();
+          clearTimeout(this.#beating);
+          this.#beating = undefined;
+          this.#beat();
+        },
+        (error: NodeJS.ErrnoException) => {
+          if (controller.signal.aborted || this.#closing.signal.aborted) return;
+          clearTimeout(this.#beating);
+          this.#beating = undefined;
+          if (HEARD.has(error.code ?? '')) this.#beat();
+          else lost();
+        },
+      );
+    }, BEAT_MS);
+  }
+
+  async #ask(signal: AbortSignal): Promise<void> {
+    const { background } = await this.#connect();
+    const answer = await background.request({ method: 'GET', path: '/v1/status/leader', signal });
+    await answer.body.dump();
+  }
+
+  #silence(): { hint: string } {
+    return { hint: `is ${formatHost(this.#options.host)} cut off, down, or stopped` };
   }
 
   async #send(request: ConsulRequest, signal: AbortSignal): Promise<ConsulAnswer> {
@@ -164,13 +255,14 @@ export class ConsulHttp {
       method: request.method,
       path: request.path,
       body: request.body ?? null,
-      headers: token === undefined ? {} : { 'x-consul-token': token },
+      headers: { ...this.#options.headers, ...(token !== undefined && { 'x-consul-token': token }) },
       signal,
       // The attempt has a time limit of its own, which blocking queries need longer.
       headersTimeout: 0,
       bodyTimeout: 0,
     });
     const headAt = performance.now();
+    this.#heardAt = headAt;
     const good = answer.statusCode === 200 || (request.accept?.includes(answer.statusCode) ?? false);
     const body = await read(answer.body, good ? request.maxBytes : WORDS_MAX * 4, good);
     if (body === undefined) {
@@ -194,7 +286,7 @@ export class ConsulHttp {
     // The token itself is never shown.
     if (typeof token !== 'string' || !/^[\x21-\x7e]+$/.test(token)) {
       throw new OvernsError('OVERNS_STORE', `${this.name}: the token is no text that a header can carry`, {
-        hint: 'check CONSUL_HTTP_TOKEN, or the option token, for white space and line ends',
+        hint: 'check CONSUL_HTTP_TOKEN, CONSUL_HTTP_TOKEN_FILE, or the option token, for white space and line ends',
       });
     }
     return token;
@@ -206,8 +298,10 @@ export class ConsulHttp {
     const { Pool, buildConnector } = await undici();
     if (this.#closing.signal.aborted) throw this.#closed();
     if (this.#pools !== undefined) return this.#pools;
-    const { ca, cert, key } = this.#options;
-    const tls = this.#options.tls ? { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) } : {};
+    const { ca, cert, key, serverName: servername } = this.#options;
+    const tls = this.#options.tls
+      ? { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), ...(servername && { servername }) }
+      : {};
     const connect = buildConnector({ ...tls, timeout: CONNECT_MS });
     const background: typeof connect = (options, callback) =>
       connect(options, (...[error, socket]) => {
@@ -299,7 +393,7 @@ export class ConsulHttp {
 
 /** What to do about "Permission denied". */
 export function tokenHint(right: 'read' | 'write'): string {
-  return `set CONSUL_HTTP_TOKEN to the secret of a token that may ${right} these keys`;
+  return `set CONSUL_HTTP_TOKEN, or CONSUL_HTTP_TOKEN_FILE, to the secret of a token that may ${right} these keys`;
 }
 
 /** Reads a body up to a size: what is longer is cut if it need not be whole, else the result is undefined. */

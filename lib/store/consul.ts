@@ -75,7 +75,7 @@ interface Pair {
 type TxnOp =
   | { readonly Verb: 'set'; readonly Key: string; readonly Value: string }
   | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number }
-  | { readonly Verb: 'get-tree'; readonly Key: string };
+  | { readonly Verb: 'get' | 'delete' | 'get-tree'; readonly Key: string };
 
 class ConsulNetwork implements Network, RecordStore {
   readonly #http: ConsulHttp;
@@ -240,14 +240,32 @@ class ConsulNetwork implements Network, RecordStore {
 
   async delete(kind: RecordKind, key: string, { signal }: Cancel = {}): Promise<boolean> {
     for (const stored of spellings(checkKind(kind), key)) {
-      // Consul says "true" to the deletion of what is not there.
-      if ((await this.#raw(kind, stored, signal)) === null) continue;
-      const doing = `deleting ${printable(this.#key(kind, stored), 200)}`;
-      const path = this.#path(kind, stored);
-      await this.#http.request({ method: 'DELETE', path, maxBytes: VALUE_BYTES, timeoutMs: VALUE_MS, signal, doing });
-      return true;
+      if (await this.#remove(kind, stored, signal)) return true;
+    }
+    // As Consul lists bytes that are no UTF-8: which they were is not to be seen.
+    if (key.includes('\ufffd')) {
+      throw this.#refused(`deleting ${printable(this.#key(kind, key), 200)}`, 'its key is not UTF-8');
     }
     return false;
+  }
+
+  async #remove(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<boolean> {
+    const doing = `deleting ${printable(this.#key(kind, key), 200)}`;
+    const segments = key.replace(/\/$/, '').split('/');
+    if (segments.some((segment) => segment === '' || segment === '.' || segment === '..')) {
+      // Of a path these would be made something else, on the way or there.
+      const Key = this.#key(kind, key);
+      const ops: TxnOp[] = [
+        { Verb: 'get', Key },
+        { Verb: 'delete', Key },
+      ];
+      return (await this.#transact(ops, doing, signal)) === undefined;
+    }
+    // Consul says "true" to the deletion of what is not there.
+    if ((await this.#raw(kind, key, signal)) === null) return false;
+    const path = this.#path(kind, key);
+    await this.#http.request({ method: 'DELETE', path, maxBytes: VALUE_BYTES, timeoutMs: VALUE_MS, signal, doing });
+    return true;
   }
 
   #key(kind: RecordKind, key: string): string {
@@ -453,9 +471,8 @@ function deletion(pair: Pair): TxnOp {
 /** The keys that a caller may mean: the very one, which a list may have shown as bad, then its canonical form. */
 function spellings(kind: RecordKind, key: unknown): string[] {
   if (typeof key !== 'string') throw invalidType('key', key, 'a string');
-  if (key.split('/').some((segment) => segment === '' || segment === '.' || segment === '..')) {
-    throw invalidArgument('key', key, 'the key of a record');
-  }
+  // The "folder" itself, or nothing that Consul can have.
+  if (key === '' || /\p{Surrogate}/u.test(key)) throw invalidArgument('key', key, 'the key of a record');
   try {
     return [...new Set([key, checkKey(kind, key)])];
   } catch {

@@ -1,14 +1,13 @@
 /** Stores by URL. */
 import { tracingChannel } from 'node:diagnostics_channel';
-import { readFile } from 'node:fs/promises';
-import { checkSignal, raceAbort, throwIfAborted } from '../abort.js';
+import { checkSignal, throwIfAborted } from '../abort.js';
 import { canonicalIp, canonicalMac, checkVni } from '../address.js';
 import { invalidArgument, invalidType, OvernsError } from '../errors.js';
 import { boolean, checkOptions, type Shape, signalOf } from '../options.js';
 import type { Answer, Cancel, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from '../types.js';
 import type { Backend, Network } from './backend.js';
 import { ConsulBackend } from './consul.js';
-import type { TlsOptions } from './consul-http.js';
+import { headers, readTls, refuseTls, tokenSource } from './consul-env.js';
 import { MemoryBackend } from './memory.js';
 import { checkEndpoint, type RecordStore } from './records.js';
 import { records, type ScopedStore, scope, sharedScope } from './scope.js';
@@ -29,7 +28,10 @@ export { expandStoreUrl, parseStoreUrl } from './url.js';
  * ```
  */
 export interface OpenStoreOptions extends Cancel {
-  /** Consul's ACL token, or what is asked for one with every request. Default `CONSUL_HTTP_TOKEN`. */
+  /**
+   * Consul's ACL token, or what is asked for one with every request. Default: what is in the file that
+   * `CONSUL_HTTP_TOKEN_FILE` names, which is read again when it changes, else `CONSUL_HTTP_TOKEN`.
+   */
   readonly token?: string | (() => string | Promise<string>) | undefined;
   /**
    * The authority that the server's certificate is checked against instead of the system's: PEM text, or the path of a
@@ -83,7 +85,7 @@ export async function openStore(url: string, options: OpenStoreOptions = {}): Pr
   const tls = parsed.tls ? await readTls(files, signal) : refuseTls(files);
   return new UrlStore(
     parsed,
-    new ConsulBackend({ host: parsed.hosts[0] as StoreHost, tls: parsed.tls, token, ...tls }),
+    new ConsulBackend({ host: parsed.hosts[0] as StoreHost, tls: parsed.tls, token, headers: headers(), ...tls }),
   );
 }
 
@@ -221,50 +223,4 @@ function checkQuery(query: unknown): Query {
   if (given.kind === 'l3') return { ...given, ip: canonicalIp(given.ip, 'query.ip') };
   if (given.kind === 'l2') return { ...given, mac: canonicalMac(given.mac, 'query.mac') };
   throw invalidArgument('query.kind', (given as { kind: unknown }).kind, "'l3' or 'l2'");
-}
-
-function tokenSource(option: OpenStoreOptions['token']): () => string | undefined | Promise<string | undefined> {
-  if (typeof option === 'function') return option;
-  const token = option ?? process.env.CONSUL_HTTP_TOKEN;
-  return () => token;
-}
-
-const TLS_VARIABLES = { ca: 'CONSUL_CACERT', cert: 'CONSUL_CLIENT_CERT', key: 'CONSUL_CLIENT_KEY' } as const;
-
-/** Environment variables may be set for other uses, but an option that has no effect is a mistake. */
-function refuseTls(options: TlsOptions): TlsOptions {
-  for (const name of ['ca', 'cert', 'key'] as const) {
-    if (options[name] !== undefined)
-      throw invalidArgument(name, 'given', 'for a store without TLS: write consul+https://');
-  }
-  return {};
-}
-
-async function readTls(options: TlsOptions, signal: AbortSignal | undefined): Promise<TlsOptions> {
-  const read = async (name: keyof typeof TLS_VARIABLES) => {
-    const variable = TLS_VARIABLES[name];
-    const given = options[name] === undefined ? process.env[variable] : options[name];
-    if (given === undefined || given === '') return undefined;
-    if (given.includes('-----BEGIN ')) return given;
-    try {
-      return await raceAbort(readFile(given, 'utf8'), signal);
-    } catch (cause) {
-      throwIfAborted(signal);
-      throw new OvernsError('OVERNS_STORE', `${name}: ${(cause as Error).message}`, {
-        hint: `check the option ${name} or ${variable}: PEM text, or the path of a PEM file`,
-        cause,
-      });
-    }
-  };
-  const [ca, cert, key] = await Promise.all([read('ca'), read('cert'), read('key')]);
-  if ((cert === undefined) !== (key === undefined)) {
-    throw new OvernsError(
-      'OVERNS_STORE',
-      cert === undefined ? 'a key without its certificate' : 'a certificate without its key',
-      {
-        hint: 'set both CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY, or neither',
-      },
-    );
-  }
-  return { ca, cert, key };
 }

@@ -1,5 +1,5 @@
 /** The Consul store against a real Consul. What Consul never does is in consul-broken.test.ts. */
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -9,6 +9,7 @@ import type { Change, Endpoint, OwnedStore, Query } from '../../lib/types.js';
 import { isStopped } from '../support/child.js';
 import { onCleanup } from '../support/cleanup.js';
 import { Consul } from '../support/consul.js';
+import { twoHosts } from '../support/netns.js';
 import { until } from '../support/overlay.js';
 import { exec } from '../support/process.js';
 import { describeWith } from '../support/requirements.js';
@@ -399,8 +400,39 @@ describeWith(['consul'], 'Consul', () => {
       expect(await records.delete('arp', 'a b/c?d')).toBe(true);
       expect(await records.delete('fib', 'x')).toBe(true);
       expect(await consul.keys(`${prefix}/`)).toEqual([`${prefix}/arp/fd00::2`]);
-      for (const key of ['', '..', '../arp', 'a//b'])
-        await expect(records.delete('arp', key)).rejects.toThrow(/^key: /);
+      for (const key of ['', '\ud800']) await expect(records.delete('arp', key)).rejects.toThrow(/^key: /);
+    });
+
+    test('what is listed can be deleted, and nothing else goes with it', async () => {
+      const store = await open();
+      const records = recordsOf(store);
+      // As other clients write them; a path cannot carry all of these.
+      const keys = [
+        '192.168.0.3/',
+        'a//b',
+        './x',
+        '../arp/y',
+        '..',
+        '//',
+        '50%',
+        '%2e%2e',
+        ' ',
+        'ä b?c#d',
+        '192.168.0.4 ',
+      ];
+      const ops = [...keys.map((key) => `${prefix}/arp/${key}`), `${prefix}/other/x`, `${prefix}/arp/${IP}`];
+      const body = JSON.stringify(
+        ops.map((Key) => ({ KV: { Verb: 'set', Key, Value: Buffer.from(MAC).toString('base64') } })),
+      );
+      expect((await fetch(`${consul.url}/v1/txn`, { method: 'PUT', body })).status).toBe(200);
+      const bad = (await records.list()).filter(({ problem }) => problem !== undefined);
+      expect(bad.map(({ key }) => key).sort()).toEqual([...keys].sort());
+      for (const { kind, key } of bad) {
+        expect(await records.delete(kind, key), JSON.stringify(key)).toBe(true);
+        expect(await records.delete(kind, key), JSON.stringify(key)).toBe(false);
+      }
+      expect(await consul.keys(`${prefix}/`)).toEqual([`${prefix}/arp/${IP}`, `${prefix}/other/x`]);
+      await expect(records.delete('arp', 'x\ufffd')).rejects.toThrow(/not UTF-8/);
     });
 
     test('what is no record is not written', async () => {
@@ -477,6 +509,40 @@ describeWith(['consul'], 'Consul that goes away', () => {
   });
 });
 
+describeWith(['root', 'ip', 'consul'], 'Consul that vanishes without a word', () => {
+  test('its host cut off, or its process stopped: a watch that waits fails within five seconds', async () => {
+    const [a, b] = await twoHosts();
+    const agent = await Consul.start({ netns: b, address: b.ip4 });
+    const script = `
+      const { openStore } = await import(${JSON.stringify(new URL('../../dist/index.js', import.meta.url).href)});
+      const store = await openStore('consul://${b.ip4}:${agent.port}/demo');
+      for (;;) {
+        try {
+          for await (const change of store.watch()) console.log(change.kind);
+        } catch (error) { console.log(error.message); }
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      }`;
+    const child = a.spawn(process.execPath, ['--input-type=module', '-e', script]);
+    await child.waitFor(/reset/, 'stdout');
+    // While nothing is wrong nothing is said.
+    await sleep(2500);
+    expect(child.stdout).toBe('reset\n');
+    const missed = async (vanish: () => unknown): Promise<void> => {
+      const before = child.stdout.length;
+      await vanish();
+      const since = performance.now();
+      await until(() => child.stdout.slice(before).includes('reading demo/: '), 'the loss');
+      expect(performance.now() - since).toBeLessThan(5000);
+    };
+    await missed(() => process.kill(agent.pid, 'SIGSTOP'));
+    const before = child.stdout.length;
+    process.kill(agent.pid, 'SIGCONT');
+    await until(() => child.stdout.slice(before).includes('reset'), 'its return');
+    await sleep(500); // it waits again
+    await missed(() => b.ip(`link set ${b.link} down`));
+  });
+});
+
 describeWith(['consul'], 'Consul with access control', () => {
   let agent: Consul;
   let url: string;
@@ -520,6 +586,37 @@ describeWith(['consul'], 'Consul with access control', () => {
     // The option wins.
     await using wrong = await openStore(url, { token: 'wrong' });
     await expect(wrong.lookup(l3(IP), never)).rejects.toMatchObject({ code: 'OVERNS_STORE' });
+  });
+
+  test('the token from a file, read again when it changes; what its owner’s own command does with it', async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'ot-token-'));
+    onCleanup(() => rm(directory, { recursive: true, force: true }));
+    const file = join(directory, 'token');
+    const token = agent.token as string;
+    vi.stubEnv('CONSUL_HTTP_TOKEN_FILE', file);
+    vi.stubEnv('CONSUL_HTTP_TOKEN', 'wrong');
+    await using store = await openStore(url);
+    const unreadable = { code: 'OVERNS_STORE', hint: expect.stringContaining('CONSUL_HTTP_TOKEN_FILE') };
+    await expect(store.lookup(l3(IP), never)).rejects.toMatchObject(unreadable);
+    // It goes before CONSUL_HTTP_TOKEN; a line end belongs to no token.
+    await writeFile(file, `${token}\n`);
+    expect(await store.lookup(l3('192.168.9.9'), never)).toBeNull();
+    await writeFile(file, 'another');
+    await until(
+      () =>
+        Promise.resolve(store.lookup(l3('192.168.9.9'), never)).then(
+          () => false,
+          (error) => /403/.test(error.message),
+        ),
+      'the new token',
+    );
+    // An empty file gives none, and an option goes before all.
+    vi.stubEnv('CONSUL_HTTP_TOKEN', token);
+    await writeFile(file, '\n');
+    await using other = await openStore(url);
+    expect(await other.lookup(l3('192.168.9.9'), never)).toBeNull();
+    await using option = await openStore(url, { token: 'wrong' });
+    await expect(option.lookup(l3(IP), never)).rejects.toMatchObject({ message: expect.stringContaining('403') });
   });
 
   test('a token that may only read is enough for a resolver, half records included', async () => {

@@ -1,3 +1,4 @@
+import { createServer } from 'node:http';
 import { afterEach, describe, expect, test, vi } from 'vitest';
 import {
   expandStoreUrl,
@@ -212,5 +213,40 @@ describe('options', () => {
     await expect(openStore(https)).rejects.toThrow('/nowhere/env.pem');
     // Set for something else: no business of a store without TLS.
     await (await openStore('consul://h/demo')).close();
+  });
+});
+
+describe('Consul’s own variables', () => {
+  afterEach(() => {
+    vi.unstubAllEnvs();
+  });
+
+  test.each([
+    ['consul://h/demo', 'CONSUL_HTTP_SSL', 'true', 'consul+https://'],
+    ['consul+https://h/demo', 'CONSUL_HTTP_SSL_VERIFY', 'false', 'CONSUL_CACERT'],
+    ['consul+https://h/demo', 'CONSUL_CAPATH', '/nonexistent', 'CONSUL_CAPATH'],
+  ])('%s with %s=%s is refused: security would hang on it', async (url, name, value, hint) => {
+    vi.stubEnv(name, value);
+    await expect(openStore(url)).rejects.toMatchObject({ code: 'OVERNS_STORE', hint: expect.stringContaining(hint) });
+  });
+
+  test('what goes with every request', async () => {
+    const seen: (string | undefined)[][] = [];
+    const server = createServer((request, response) => {
+      const { authorization, 'x-consul-namespace': namespace, 'x-consul-partition': partition } = request.headers;
+      seen.push([authorization, namespace as string, partition as string]);
+      response.writeHead(404, { 'X-Consul-Index': '1' }).end();
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    vi.stubEnv('CONSUL_HTTP_AUTH', 'me:sesame');
+    vi.stubEnv('CONSUL_NAMESPACE', 'team');
+    vi.stubEnv('CONSUL_PARTITION', 'eu');
+    await using store = await openStore(`consul://127.0.0.1:${(server.address() as { port: number }).port}/demo`);
+    await store.lookup({ ...where, kind: 'l3', ip: '192.168.0.9' });
+    expect(seen).toEqual([[`Basic ${Buffer.from('me:sesame').toString('base64')}`, 'team', 'eu']]);
+    server.close();
+    server.closeAllConnections();
+    vi.stubEnv('CONSUL_NAMESPACE', 'a b');
+    await expect(openStore('consul://h/demo')).rejects.toThrow(/^CONSUL_NAMESPACE: /);
   });
 });

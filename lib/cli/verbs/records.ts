@@ -82,7 +82,8 @@ export const verb = defineVerb({
       else {
         const row = (record: (typeof listed)[number]): string[] => [
           record.kind,
-          record.key,
+          // As a shell takes it, where blanks at its end could not be seen.
+          /^[\x21-\x7e]+$/.test(record.key) ? record.key : JSON.stringify(record.key),
           record.value,
           record.problem ?? '',
         ];
