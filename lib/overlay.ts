@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { channel } from 'node:diagnostics_channel';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { checkSignal, throwIfAborted } from './abort.js';
 import {
   canonicalIp,
@@ -34,9 +35,11 @@ import { parseDockerAddress } from './docker-address.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
 import { kernel } from './kernel-error.js';
 import { openMonitor } from './monitor.js';
+import { lockNamespace } from './namespace-lock.js';
 import { native } from './native.js';
 import { listNetns, netnsDirectory, netnsIdentity, netnsPath, netnsReference } from './netns.js';
-import { boolean, checkOptions, type Shape, signalOf, unchecked } from './options.js';
+import { boolean, checkOptions, type Shape, signalOf, unchecked, type Values } from './options.js';
+import { refuseDifferences } from './overlay-differences.js';
 import { sayWhoHasIt } from './port-holder.js';
 import { Rtnl } from './rtnl.js';
 import type { Link } from './rtnl-types.js';
@@ -56,6 +59,9 @@ import type {
 import { findSource, findUnderlay, type UnderlayQuestion } from './underlay.js';
 
 const VXLAN = 'vxlan1';
+/** How long a namespace may be on its way, and how often it is looked at, milliseconds. */
+const PATIENCE_MS = 2000;
+const PASSING_MS = 2;
 /** How long a store that has just failed is given to take back what it may have written. */
 const WITHDRAW_MS = 2000;
 /** What stands in the way of an observer without ending it: `{ overlay, error }`. */
@@ -237,47 +243,111 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   static async create(options: OverlayOptions): Promise<Overlay> {
-    const checked = checkOptions(options, createOptions);
-    const { signal, name, vni, port = VXLAN_PORT, address: addresses = [], mtu: asked = 'auto', vtep: given } = checked;
-    const carries6 = addresses.some((address) => address.family === 6);
-    if (asked !== 'auto' && carries6) checkMtu(asked, 'mtu', 6);
-    throwIfAborted(signal);
+    return Overlay.#make(checkCreation(options), false);
+  }
 
+  /**
+   * Makes an overlay, or opens the one that is there if it is the same: what the options leave open may be anything. What
+   * a process that was killed in the middle has left is completed. Several processes may do this at once.
+   * @throws OvernsError `EEXIST`, which names the differences, or when the name is another namespace's; otherwise as
+   *   {@link create}
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * await using made = await Overlay.ensure({ name: 'blue', vni: 42 });
+   * await using same = await Overlay.ensure({ name: 'blue', vni: 42 });
+   * console.log(same.mtu === made.mtu); // true
+   * const other = await Overlay.ensure({ name: 'blue', vni: 43 }).catch((error) => error);
+   * console.log(other.message); // overlay "blue" exists, but is not the same: vni 42 instead of 43
+   * ```
+   */
+  static async ensure(options: OverlayOptions): Promise<Overlay> {
+    const checked = checkCreation(options);
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+      try {
+        return await Overlay.#make(checked, true);
+      } catch (error) {
+        // Somebody is just making or removing the namespace: a name is a file first, and a namespace a moment later.
+        if (!(error instanceof Passing)) throw error;
+        if (performance.now() > deadline) throw error.cause ?? nameTaken(checked.name);
+        await sleep(PASSING_MS);
+      }
+    }
+  }
+
+  static async #make(checked: Creation, ensure: boolean): Promise<Overlay> {
+    const { signal, name, vni, port = VXLAN_PORT, address, mtu: asked = 'auto', vtep: given } = checked;
+    const addresses = address ?? [];
+    throwIfAborted(signal);
     const hostPath = await netnsPath(checked.host, 'host');
     const host = await Rtnl.open({ netns: checked.host });
     try {
-      const underlay = await findUnderlay(host, { vtep: given, port, signal });
-      const family = ipFamily(underlay.vtep);
-      const mtu = asked === 'auto' ? underlay.mtu - VXLAN_OVERHEAD[family] : asked;
-      const most = underlay.most - VXLAN_OVERHEAD[family];
-      if (mtu > most) {
-        throw invalidArgument(
-          'mtu',
-          mtu,
-          `at most ${most}: ${underlay.limit} carries ${underlay.most} bytes less ${VXLAN_OVERHEAD[family]} of VXLAN`,
-        );
-      }
-      if (mtu < MTU_MIN[carries6 ? 6 : 4]) {
-        throw new OvernsError(
-          'EMSGSIZE',
-          `${underlay.limit} carries ${underlay.mtu} bytes: ${mtu} are left for the overlay, too few for IP`,
-          {
-            hint: `raise the MTU of ${underlay.limit}`,
-          },
-        );
-      }
       const path = join(netnsDirectory(), name);
+      const before = await netnsIdentity(path).catch(() => undefined);
+      // What is there needs no underlay: it may have changed since.
+      let underlay = ensure && before !== undefined ? undefined : await measure(host, checked);
       return await transaction(signal, async (t) => {
+        let mine = false;
+        const remove = async (): Promise<void> => {
+          if (!mine) return;
+          mine = false;
+          await kernel({ what: `remove the name "${name}"`, request: { path } }, native().deleteNetns(path));
+        };
         await t.step(
           'namespace',
-          () => makeNamespace(path, name),
-          () => kernel({ what: `remove the name "${name}"`, request: { path } }, native().deleteNetns(path)),
+          async () => {
+            try {
+              await makeNamespace(path, name);
+              mine = true;
+            } catch (error) {
+              if (!ensure || (error as OvernsError).code !== 'EEXIST') throw error;
+            }
+          },
+          remove,
         );
+        const identity = await netnsIdentity(path).catch(() => undefined);
         const rtnl = await t.step(
           'socket',
-          () => Rtnl.open({ netns: { path } }),
+          () => there(mine, () => Rtnl.open({ netns: { path } })),
           (socket) => socket.close(),
         );
+        const unlock = await t.step(
+          'turn',
+          () => there(mine, () => lockNamespace(path, signal)),
+          // Before the next one's turn: it would work in a namespace that is losing its name.
+          async (release) => {
+            await remove().finally(release);
+          },
+        );
+        if (!mine && identity !== (await netnsIdentity(path).catch(() => undefined))) throw new Passing('gone');
+        const links = await rtnl.links.list();
+        if (links.some((link) => link.name !== 'lo')) {
+          // Somebody's since before, or one that has ensured it was quicker.
+          mine = false;
+          if (!ensure) throw nameTaken(name);
+          if (links.some((link) => link.name === VXLAN && link.kind === 'vxlan')) {
+            await refuseDifferences(rtnl, links, {
+              name,
+              vni,
+              port,
+              addresses: address,
+              mtu: asked,
+              vtep: given,
+              host: hostPath,
+            });
+            const state = await readState(name, path, rtnl, checked.host);
+            if (!state) throw nameTaken(name);
+            unlock();
+            return new Overlay(state, rtnl);
+          }
+          if (links.some((link) => link.name !== 'lo' && link.name !== BRIDGE)) throw nameTaken(name);
+          // Whoever made it has died: nobody else is at work.
+          await rtnl.links.delete({ name: BRIDGE });
+        }
+        underlay ??= await measure(host, checked);
+        const { vtep, mtu, vrf } = underlay;
         await t.step(
           BRIDGE,
           () =>
@@ -307,8 +377,8 @@ export class Overlay implements AsyncDisposable {
                 mtu,
                 vni,
                 port,
-                local: underlay.vtep,
-                device: underlay.vrf,
+                local: vtep,
+                device: vrf,
                 proxy: true,
                 learning: true,
                 l2miss: true,
@@ -319,7 +389,8 @@ export class Overlay implements AsyncDisposable {
               }),
           () => rtnl.links.delete({ name: VXLAN }),
         );
-        return new Overlay({ overlay: name, vni, vtep: underlay.vtep, port, mtu, path, host: hostPath }, rtnl);
+        unlock();
+        return new Overlay({ overlay: name, vni, vtep, port, mtu, path, host: hostPath }, rtnl);
       });
     } finally {
       await host.close();
@@ -750,6 +821,59 @@ export function isNoOverlay(error: unknown): boolean {
   return noOverlays.has(error as Error);
 }
 
+type Creation = Values<typeof createOptions>;
+
+function checkCreation(options: OverlayOptions): Creation {
+  const checked = checkOptions(options, createOptions);
+  const { address = [], mtu } = checked;
+  if (typeof mtu === 'number' && address.some(({ family }) => family === 6)) checkMtu(mtu, 'mtu', 6);
+  return checked;
+}
+
+/** What the underlay leaves for an overlay. */
+async function measure(host: Rtnl, { address = [], mtu: asked = 'auto', vtep, port = VXLAN_PORT, signal }: Creation) {
+  const carries6 = address.some(({ family }) => family === 6);
+  const underlay = await findUnderlay(host, { vtep, port, signal });
+  const overhead = VXLAN_OVERHEAD[ipFamily(underlay.vtep)];
+  const mtu = asked === 'auto' ? underlay.mtu - overhead : asked;
+  const most = underlay.most - overhead;
+  if (mtu > most) {
+    throw invalidArgument(
+      'mtu',
+      mtu,
+      `at most ${most}: ${underlay.limit} carries ${underlay.most} bytes less ${overhead} of VXLAN`,
+    );
+  }
+  if (mtu < MTU_MIN[carries6 ? 6 : 4]) {
+    throw new OvernsError(
+      'EMSGSIZE',
+      `${underlay.limit} carries ${underlay.mtu} bytes: ${mtu} are left for the overlay, too few for IP`,
+      { hint: `raise the MTU of ${underlay.limit}` },
+    );
+  }
+  return { vtep: underlay.vtep, vrf: underlay.vrf, mtu };
+}
+
+/** What was found was on its way to something else. */
+class Passing extends Error {}
+
+/** Something done in a namespace that somebody else has made, and that may be gone or not yet be one. */
+async function there<T>(mine: boolean, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    const passing = !mine && ['ENOENT', 'EINVAL'].includes((cause as NodeJS.ErrnoException).code ?? '');
+    throw passing ? new Passing('gone', { cause }) : cause;
+  }
+}
+
+function nameTaken(name: string, cause?: unknown): OvernsError {
+  return new OvernsError('EEXIST', `a namespace "${name}" exists already`, {
+    hint: `choose another name, or remove it: overns delete ${name}`,
+    cause,
+  });
+}
+
 function notAnOverlay(name: string): OvernsError {
   const error = new OvernsError('EINVAL', `namespace "${name}" is no overlay: it has no ${VXLAN}`, {
     hint: 'make one with `overns create`, after removing this one',
@@ -764,10 +888,7 @@ async function makeNamespace(path: string, name: string): Promise<void> {
     await kernel({ what: `make namespace ${path}`, request: { name } }, native().createNetns(path));
   } catch (error) {
     if (!OvernsError.is(error) || error.code !== 'EEXIST') throw error;
-    throw new OvernsError('EEXIST', `a namespace "${name}" exists already`, {
-      hint: `choose another name, or remove it: overns delete ${name}`,
-      cause: error,
-    });
+    throw nameTaken(name, error);
   }
 }
 

@@ -114,6 +114,17 @@ describeWith(['root', 'ip'], 'create', () => {
     expect(await state(a.name, name)).toBe(before);
   });
 
+  test('ensured by several processes at once, and attached to: all succeed, one is made', async () => {
+    const { a, name } = await host();
+    const c = await createContainer();
+    const create = `create ${name} --vni 42 --address 192.168.0.1/24 --host ${a.name} --ensure`;
+    await Promise.all(Array.from({ length: 4 }, () => done(create)));
+    const attach = `attach ${name} ${c.name} --address 192.168.0.2/24 --gateway 192.168.0.1 --ensure`;
+    await Promise.all(Array.from({ length: 4 }, () => done(attach)));
+    expect((await document<{ endpoints: object[] }>(`show ${name}`)).endpoints).toHaveLength(1);
+    expect(await c.ip('route show default')).toMatch(/^default via 192\.168\.0\.1 dev eth0/);
+  });
+
   test("a link-local gateway is the caller's own to ask for; steps are told with --log-level debug", async () => {
     const { a, name } = await host();
     const create = `create ${name} --vni 42 --address fe80::1/64 --address fd00::1/64 --host ${a.name}`;

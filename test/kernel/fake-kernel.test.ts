@@ -715,6 +715,51 @@ function scenarios(stage: () => Stage): void {
     expect(await stateOf(atHost)).toEqual(untouched);
   });
 
+  test('ensure: makes, opens the same, refuses another, completes what was left', async () => {
+    const [host, other] = await stage().hosts();
+    const name = stage().name();
+    const wanted = { name, vni: 42, address: ['192.168.0.1/24', 'fd00::1/64'], host };
+    const overlay = await Overlay.ensure(wanted);
+    onCleanup(() => overlay.close());
+    const same = async (options: Parameters<typeof Overlay.ensure>[0]): Promise<string> => {
+      await using found = await Overlay.ensure(options);
+      return JSON.stringify(pick(found, 'name', 'vni', 'vtep', 'port', 'mtu'));
+    };
+    const shown = JSON.stringify(pick(overlay, 'name', 'vni', 'vtep', 'port', 'mtu'));
+    expect(await same(wanted)).toBe(shown);
+    expect(await same({ name, vni: 42, host })).toBe(shown);
+    expect(await same({ ...wanted, vtep: overlay.vtep, mtu: overlay.mtu, port: 4789 })).toBe(shown);
+    for (const [more, difference] of [
+      [{ vni: 43 }, 'vni 42 instead of 43'],
+      [{ port: 4790 }, 'port 4789 instead of 4790'],
+      [{ mtu: 1400 }, 'mtu 1450 instead of 1400'],
+      [{ vtep: '10.0.0.99' }, 'vtep 10.0.0.10 instead of 10.0.0.99'],
+      [{ address: '192.168.0.9/24' }, 'address 192.168.0.1/24 fd00::1/64 instead of 192.168.0.9/24'],
+      [{ address: [] }, 'instead of none'],
+      [{ host: other }, 'it belongs to another host'],
+    ] as const) {
+      const error = await Overlay.ensure({ ...wanted, ...more }).catch((thrown: Error) => thrown);
+      expect(error).toMatchObject({ code: 'EEXIST', message: expect.stringContaining(difference) });
+    }
+    // A namespace of another's is not touched.
+    const web = await stage().netns();
+    const db = await stage().netns();
+    await overlay.attach(`netns:${web}`, { address: '192.168.0.2/24' });
+    expect(await said(() => Overlay.ensure({ name: web, vni: 44, host }))).toBe('EEXIST');
+    const rtnl = await openRtnl(db);
+    await rtnl.links.add({ kind: 'bridge', name: 'br0' });
+    await rtnl.close();
+    await (await Overlay.ensure({ name: db, vni: 44, host, address: '192.168.4.1/24' })).close();
+    expect(await stateOf(await openRtnl(db))).toMatchObject({ addresses: [{ address: '192.168.4.1/24' }, {}, {}] });
+    // From many sides at once: one is made, and all have it.
+    const busy = { name: stage().name(), vni: 45, host, address: '192.168.5.1/24' };
+    const all = await Promise.all(Array.from({ length: 8 }, () => Overlay.ensure(busy)));
+    onCleanup(() => Promise.all(all.map((each) => each.close())));
+    expect((await Overlay.list()).filter((each) => each.overlay === busy.name)).toHaveLength(1);
+    await all[0]?.delete();
+    expect(await said(() => Overlay.open(busy.name))).toBe('ENOENT');
+  });
+
   test('attach: addresses that br0 speaks against, gateways, routes', async () => {
     const [host] = await stage().hosts();
     const name = stage().name();

@@ -460,3 +460,46 @@ describeWith(['root', 'ip'], 'attach that fails', () => {
     }
   });
 });
+
+describeWith(['root', 'ip', 'ping'], 'killed in the middle, nothing can be undone', () => {
+  const DIES = `
+    import { tracingChannel } from 'node:diagnostics_channel';
+    tracingChannel('overns.step').subscribe({
+      start: ({ step }) => void (say({ step }), step === args.at && process.kill(process.pid, 'SIGKILL')),
+    });
+    if (args.attach) {
+      const overlay = await Overlay.open(args.create.name);
+      await overlay.attach({ path: args.container }, args.attach);
+    } else {
+      await Overlay.create(args.create);
+    }`;
+
+  test('ensured again it is whole, whichever step it was', { timeout: 60_000 }, async () => {
+    const [host] = await twoHosts();
+    const container = await createContainer();
+    const create = { name: uniqueName(), vni: 42, address: ['192.168.0.1/24', 'fd00::1/64'], host: host.name };
+    const attach = { address: ['192.168.0.2/24', 'fd00::2/64'], gateway: '192.168.0.1' };
+    const dies = async (args: object): Promise<number> => {
+      const child = startChild(DIES, args);
+      return child.exited;
+    };
+    for (const at of ['socket', 'turn', 'br0', 'addresses', 'vxlan1']) {
+      expect(await dies({ create, at }), at).toBe(137);
+      await using overlay = await Overlay.ensure(create);
+      // All of it: what is there is compared.
+      await (await Overlay.ensure({ ...create, mtu: overlay.mtu, vtep: overlay.vtep, port: overlay.port })).close();
+      await overlay.delete();
+    }
+    await using overlay = await Overlay.ensure(create);
+    for (const at of ['veth', 'alias', 'ipv6', 'addresses', 'up', 'carrier', 'routes', 'queue']) {
+      expect(await dies({ create, attach, container: container.path, at }), at).toBe(137);
+      await overlay.attach({ path: container.path }, { ...attach, ensure: true });
+      expect(await container.ip('-o address show dev eth0'), at).toMatch(/192\.168\.0\.2\/24.*fd00::2\/64/s);
+      expect(await container.ip('route show default'), at).toContain('via 192.168.0.1 dev eth0');
+      expect(await overlay.endpoints(), at).toHaveLength(1);
+      await overlay.detach({ path: container.path });
+      expect(await container.ip('-o link show'), at).not.toContain('eth0');
+    }
+    await overlay.delete();
+  });
+});

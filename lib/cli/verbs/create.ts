@@ -1,18 +1,8 @@
 import { checkMtu, checkPort, checkVni, VXLAN_PORT, vtepIp } from '../../address.js';
-import { givenAddresses } from '../../attach.js';
-import { OvernsError } from '../../errors.js';
-import { Overlay, Rtnl } from '../../index.js';
+import { Overlay } from '../../index.js';
 import { list, needed, option, optionOr, toggle, whole } from '../flags.js';
 import { cidr, hostFlag, overlayArgument, refuseDuplicates } from '../kinds.js';
 import { defineVerb } from '../verb.js';
-
-interface Wanted {
-  readonly vni: number;
-  readonly addresses: readonly string[];
-  readonly port: number;
-  readonly mtu: number | 'auto';
-  readonly vtep: string | undefined;
-}
 
 export const verb = defineVerb({
   name: 'create',
@@ -53,29 +43,22 @@ export const verb = defineVerb({
   },
   async run({ args: [name = ''], flags }, { signal, out, json }) {
     const { vni, port, mtu, vtep, host, address: addresses } = flags;
-    let overlay: Overlay;
+    const options = {
+      name,
+      vni,
+      port,
+      mtu,
+      vtep,
+      host,
+      signal,
+      address: addresses,
+    };
     let created = true;
-    try {
-      overlay = await Overlay.create({
-        name,
-        vni,
-        port,
-        mtu,
-        signal,
-        ...(addresses.length === 0 ? {} : { address: addresses }),
-        ...(vtep === undefined ? {} : { vtep }),
-        ...(host === undefined ? {} : { host }),
-      });
-    } catch (error) {
-      if (!flags.ensure || (error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    await using existing = await Overlay.create(options).catch((error: NodeJS.ErrnoException) => {
+      if (!flags.ensure || error.code !== 'EEXIST') throw error;
       created = false;
-      overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) }).catch(() => {
-        // Something else is in the way, such as another overlay with this VNI.
-        throw error;
-      });
-    }
-    await using existing = overlay;
-    if (!created) await refuseDifferences(existing, { vni, addresses, port, mtu, vtep }, signal);
+      return Overlay.ensure(options);
+    });
     const made = {
       overlay: name,
       vni,
@@ -95,27 +78,3 @@ export const verb = defineVerb({
     return undefined;
   },
 });
-
-/** `--ensure` is content with the same overlay only. */
-async function refuseDifferences(overlay: Overlay, wanted: Wanted, signal: AbortSignal): Promise<void> {
-  const differences: string[] = [];
-  const compare = (what: string, is: unknown, want: unknown): void => {
-    if (want !== undefined && is !== want) differences.push(`${what} ${is} instead of ${want}`);
-  };
-  compare('vni', overlay.vni, wanted.vni);
-  compare('port', overlay.port, wanted.port);
-  compare('vtep', overlay.vtep, wanted.vtep);
-  compare('mtu', overlay.mtu, wanted.mtu === 'auto' ? undefined : wanted.mtu);
-  await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal });
-  const listed = await rtnl.addresses.list({ link: 'br0' }, { signal });
-  const own = givenAddresses(
-    listed.map(({ address }) => address),
-    wanted.addresses,
-  );
-  compare('address', own.join(' ') || 'none', [...wanted.addresses].sort().join(' ') || 'none');
-  if (differences.length > 0) {
-    throw new OvernsError('EEXIST', `overlay ${overlay.name} exists, but is not the same: ${differences.join(', ')}`, {
-      hint: `\`overns delete ${overlay.name}\` removes it`,
-    });
-  }
-}
