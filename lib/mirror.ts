@@ -92,9 +92,10 @@ export class Mirror {
     this.#rows = { link, address, route, neighbor, fdb };
   }
 
-  /** How many rows there are. */
+  /** How many rows there are, of which a link counts for 20: so much more there is to read of it. */
   get size(): number {
-    return LISTED_KINDS.reduce((sum, [, kind]) => sum + this.#rows[kind].size, 0);
+    const { link } = this.#rows;
+    return LISTED_KINDS.reduce((sum, [, kind]) => sum + this.#rows[kind].size, link.size * 19);
   }
 
   /** Takes note of what the kernel tells. False when it is no news to whoever has these rows. */

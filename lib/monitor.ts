@@ -148,8 +148,8 @@ export interface SnapshotEvent {
  * What a monitor with `resync` tells: a snapshot first and after every overrun, and in between what was added, changed
  * and deleted, whether the kernel says so or not. What it changes in silence is found by listing anew: at once where
  * something tells of it (a link that is renamed, goes down or leaves, an address or a nexthop object that goes), else
- * within half a second, or 0.5 ms for each row that there is, if that is longer. Clocks and counters (lifetimes,
- * `expires`, timers of bridges) are news by themselves never.
+ * within half a second, or 0.5 ms for each row that there is (10 ms for a link), if that is longer. Clocks and counters
+ * (lifetimes, `expires`, timers of bridges) are never news by themselves.
  * @example
  * ```ts
  * import type { RtnlSyncEvent } from 'overns';
@@ -194,7 +194,7 @@ export interface MonitorOptions extends QueueOptions {
   /** Default: all but `netns`. */
   readonly groups?: readonly MonitorGroup[] | undefined;
   /**
-   * Keep the consumer in step with the kernel: see {@link RtnlSyncEvent}. When its queue is full the newest events give
+   * Keep the consumer in step with the kernel: see {@link RtnlSyncEvent}. The Rtnl has to stay open for it. When its queue is full the newest events give
    * way, whatever `overflow` says, since a snapshot makes good for them. Default false.
    */
   readonly resync?: boolean | undefined;

@@ -30,6 +30,16 @@ const VXLAN = `
 const frame = (link: string, mac: string): string =>
   `python3 -c "import socket; s=socket.socket(socket.AF_PACKET,socket.SOCK_RAW); s.bind(('${link}',0)); s.send(bytes.fromhex('ffffffffffff${mac.replaceAll(':', '')}88b5')+bytes(46))"`;
 
+/** Joins two groups and routes a third from v0 to w0, for two seconds. */
+const MULTICAST = [
+  'import socket, struct, time',
+  "four = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); four.setsockopt(0, 35, socket.inet_aton('239.7.7.7') + socket.inet_aton('10.0.0.1'))",
+  "six = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM); six.setsockopt(41, 20, socket.inet_pton(10, 'ff05::77') + struct.pack('I', socket.if_nametoindex('v0')))",
+  's = socket.socket(socket.AF_INET, socket.SOCK_RAW, 2); s.setsockopt(0, 200, 1)',
+  "[s.setsockopt(0, 202, struct.pack('HBBIi4s', at, 8, 1, 0, socket.if_nametoindex(name), bytes(4))) for at, name in enumerate(('v0', 'w0'))]",
+  "s.setsockopt(0, 204, struct.pack('4s4sH32sIIIi', socket.inet_aton('10.0.0.9'), socket.inet_aton('239.1.2.3'), 0, bytes([1, 1]) + bytes(30), 0, 0, 0, 0)); time.sleep(2)",
+].join('\n');
+
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: 'routes whose links go: unregistered, down, without a carrier',
@@ -180,6 +190,7 @@ export const SCENARIOS: readonly Scenario[] = [
       'ip link set q0 down',
       'ip link set q0 up',
       'ip link set p0 nomaster',
+      'ip link add br1 type bridge; ip link set br1 up; ip link set p0 master br1; ip link set p1 master br1; ip link set p1 master br0; ip link del br1',
       'ip link set p0 master br0; ip link set br0 type bridge stp_state 1 forward_delay 200 priority 100',
       'ip link set br0 type bridge stp_state 0 ageing_time 3000',
       'bridge fdb add 02:00:00:00:00:01 dev p0 master static; bridge fdb add 02:00:00:00:00:02 dev p0 master; bridge fdb add 02:00:00:00:00:03 dev br0 self local',
@@ -276,6 +287,28 @@ export const SCENARIOS: readonly Scenario[] = [
       'ip link add if0 type ifb; ip link set if0 up; ip tuntap add tap0 mode tap; ip link set tap0 up; ip addr add 10.8.0.1/24 dev tap0; ip route add 10.8.1.0/24 via 10.8.0.2',
       'tc qdisc replace dev v0 root pfifo limit 10; tc qdisc replace dev w0 root bfifo',
       'ip link set tap0 protodown on || true; ip link del w0; ip tuntap del tap0 mode tap',
+    ],
+  },
+  {
+    name: 'traffic between two hosts over vxlan, learned on the way',
+    before: `
+  ip link add u0 type veth peer name u0 netns $OTHER; ip addr add 10.0.0.1/24 dev u0; ip link set u0 up
+  ip link add vx0 type vxlan id 42 local 10.0.0.1 remote 10.0.0.2 dstport 4789 ageing 2; ip link set vx0 up; ip addr add 192.168.0.1/24 dev vx0
+  ip netns exec $OTHER sh -ec "ip addr add 10.0.0.2/24 dev u0; ip link set u0 up
+    ip link add vx0 type vxlan id 42 local 10.0.0.2 remote 10.0.0.1 dstport 4789; ip link set vx0 up; ip addr add 192.168.0.2/24 dev vx0"`,
+    steps: [
+      'ping -c1 -W2 192.168.0.2 >/dev/null',
+      'ip netns exec $OTHER ip link set vx0 address 02:00:00:00:ff:02; ping -c2 -i0.2 -W2 192.168.0.2 >/dev/null || true',
+      'ip netns exec $OTHER ip addr add 192.168.0.3/24 dev vx0; ping -c1 -W2 192.168.0.3 >/dev/null; ping -c1 -W1 192.168.0.99 >/dev/null || true',
+      'ip netns exec $OTHER ip link del u0',
+    ],
+  },
+  {
+    name: 'multicast: groups joined, and routed',
+    before: PAIRS,
+    steps: [
+      `python3 -c "${MULTICAST}" >/dev/null 2>&1 & until ip mroute show | grep -q 239.1.2.3; do sleep 0.1; done; ip maddr show dev v0 | grep -q ff05::77`,
+      'sleep 2',
     ],
   },
   {
