@@ -22,7 +22,18 @@ import { busy } from './lib/process.mjs';
 import { claimsTable } from './lib/report.mjs';
 import { benchEnv, compilePrograms, snapshot } from './lib/tools.mjs';
 
-const NAMES = ['miss-latency', 'first-packet', 'attach', 'bulk', 'storm', 'data-path', 'monitor', 'scale'];
+/** Minutes that each took when docs/performance.md was written. */
+const MINUTES = {
+  'miss-latency': 5,
+  'first-packet': 11,
+  attach: 3,
+  bulk: 13,
+  storm: 3,
+  'data-path': 7,
+  monitor: 7,
+  scale: 4,
+};
+const NAMES = Object.keys(MINUTES);
 
 /**
  * What a bench gets.
@@ -43,30 +54,80 @@ const NAMES = ['miss-latency', 'first-packet', 'attach', 'bulk', 'storm', 'data-
  * @property {Record<string, string>} pictures SVG by name
  */
 
-await script(async () => {
-  const { values, positionals } = parseArgs({
+const OPTIONS = /** @type {const} */ ({
+  pairs: { type: 'string' },
+  quick: { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  package: { type: 'string' },
+  against: { type: 'string', multiple: true, default: [] },
+  help: { type: 'boolean', default: false },
+});
+
+const HELP = `npm run bench [-- NAME...] [--pairs N] [--quick] [--json] [--package DIR] [--against DIR]
+
+Without a NAME it runs all, one after the other:
+${Object.entries(MINUTES)
+  .map(([name, minutes]) => `  ${name.padEnd(14)} some ${minutes} minutes`)
+  .join('\n')}
+
+  --pairs N      how often every system takes its turn (default: the bench's own, 5 to 40)
+  --quick        one turn: a smoke test of the harness, its figures mean little
+  --json         one object on stdout
+  --package DIR  measures that built checkout instead of building this one
+  --against DIR  has that one as a peer; may be given again
+`;
+
+/** What is not known is refused, with what may have been meant. */
+function args() {
+  const { values, positionals, tokens } = parseArgs({
     allowPositionals: true,
-    options: {
-      pairs: { type: 'string' },
-      quick: { type: 'boolean', default: false },
-      json: { type: 'boolean', default: false },
-      package: { type: 'string' },
-      against: { type: 'string', multiple: true, default: [] },
-      help: { type: 'boolean', default: false },
-    },
+    strict: false,
+    tokens: true,
+    options: OPTIONS,
   });
-  if (values.help) {
-    process.stdout.write(
-      `npm run bench [-- NAME...] [--pairs N] [--quick] [--json] [--package DIR] [--against DIR]\nNAME: ${NAMES.join(', ')}\n`,
-    );
-    return;
+  for (const token of tokens) {
+    if (token.kind !== 'option') continue;
+    const option = OPTIONS[/** @type {keyof typeof OPTIONS} */ (token.name)];
+    if (option === undefined)
+      throw new Stop(`bench: there is no ${token.rawName}${meant(token.name, Object.keys(OPTIONS), '--')}`);
+    if (option.type === 'string' && (token.value === undefined || token.value.startsWith('--')))
+      throw new Stop(`bench: ${token.rawName} takes a value: see --help`);
+    if (option.type === 'boolean' && token.value !== undefined)
+      throw new Stop(`bench: ${token.rawName} takes no value: see --help`);
   }
   const unknown = positionals.find((name) => !NAMES.includes(name));
-  if (unknown !== undefined) throw new Stop(`bench: there is no "${unknown}": one of ${NAMES.join(', ')}`);
+  if (unknown !== undefined) throw new Stop(`bench: there is no "${unknown}"${meant(unknown, NAMES, '')}`);
+  return { values: /** @type {any} */ (values), positionals };
+}
+
+/** @param {string} word @param {string[]} words @param {string} before */
+function meant(word, words, before) {
+  const same = (/** @type {string} */ other) =>
+    [...word].filter((letter) => other.includes(letter)).length / Math.max(word.length, other.length);
+  const [best] = [...words].sort((a, b) => same(b) - same(a));
+  const all = words.map((each) => before + each).join(', ');
+  return best !== undefined && same(best) >= 0.6 ? `: did you mean ${before}${best}?` : `: there are ${all}`;
+}
+
+await script(async () => {
+  const { values, positionals } = args();
+  if (values.help) {
+    process.stdout.write(HELP);
+    return;
+  }
   const pairs = values.pairs === undefined ? undefined : Number(values.pairs);
   if (pairs !== undefined && !(Number.isInteger(pairs) && pairs > 0)) throw new Stop('bench: --pairs takes a number');
   if (!privileged())
     throw new Stop('bench: network namespaces and devices need CAP_NET_ADMIN and CAP_SYS_ADMIN: run it as root');
+
+  const names = positionals.length > 0 ? positionals : NAMES;
+  const minutes = names.reduce((sum, name) => sum + MINUTES[/** @type {keyof typeof MINUTES} */ (name)], 0);
+  const long = values.quick
+    ? 'a minute or so each'
+    : pairs === undefined
+      ? `some ${minutes} minutes`
+      : `with ${pairs} pairs`;
+  process.stderr.write(`bench: runs ${names.join(', ')}: ${long}; Ctrl-C ends it\n`);
 
   await install();
   if (values.package === undefined) await build();
@@ -82,7 +143,7 @@ await script(async () => {
 
   const machine = `${cpus()[0]?.model ?? ''}, ${availableParallelism()} CPUs, Linux ${release()}, Node ${process.version}`;
   const said = [];
-  for (const name of positionals.length > 0 ? positionals : NAMES) {
+  for (const name of names) {
     const { default: bench } = await import(`./benches/${name}.mjs`);
     const before = await busy();
     const started = Date.now();
