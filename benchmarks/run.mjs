@@ -54,14 +54,15 @@ const NAMES = Object.keys(MINUTES);
  * @property {Record<string, string>} pictures SVG by name
  */
 
-const OPTIONS = /** @type {const} */ ({
+/** @type {import('node:util').ParseArgsOptionsConfig} */
+const OPTIONS = {
   pairs: { type: 'string' },
   quick: { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   package: { type: 'string' },
   against: { type: 'string', multiple: true, default: [] },
   help: { type: 'boolean', default: false },
-});
+};
 
 const HELP = `npm run bench [-- NAME...] [--pairs N] [--quick] [--json] [--package DIR] [--against DIR]
 
@@ -85,9 +86,9 @@ function args() {
     tokens: true,
     options: OPTIONS,
   });
-  for (const token of tokens) {
+  for (const token of tokens ?? []) {
     if (token.kind !== 'option') continue;
-    const option = OPTIONS[/** @type {keyof typeof OPTIONS} */ (token.name)];
+    const option = OPTIONS[token.name];
     if (option === undefined)
       throw new Stop(`bench: there is no ${token.rawName}${meant(token.name, Object.keys(OPTIONS), '--')}`);
     if (option.type === 'string' && (token.value === undefined || token.value.startsWith('--')))
@@ -136,7 +137,10 @@ await script(async () => {
   const folder = snapshot(resolve(values.package ?? root));
   const overns = await import(`${folder}/dist/index.js`);
   const against = Object.fromEntries(
-    values.against.map((path, i) => [`overns-${values.against.length > 1 ? i + 1 : 'other'}`, resolve(path)]),
+    values.against.map((/** @type {string} */ path, /** @type {number} */ i) => [
+      `overns-${values.against.length > 1 ? i + 1 : 'other'}`,
+      resolve(path),
+    ]),
   );
   const results = join(root, 'benchmarks/results');
   mkdirSync(results, { recursive: true });
