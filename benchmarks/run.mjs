@@ -54,7 +54,7 @@ const NAMES = Object.keys(MINUTES);
  * @property {Record<string, string>} pictures SVG by name
  */
 
-/** @type {import('node:util').ParseArgsOptionsConfig} */
+/** @type {NonNullable<import('node:util').ParseArgsConfig['options']>} */
 const OPTIONS = {
   pairs: { type: 'string' },
   quick: { type: 'boolean', default: false },
