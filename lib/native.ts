@@ -268,7 +268,10 @@ export interface Native {
   readProcNet(netns: string, name: 'udp' | 'udp6'): Promise<string>;
   /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
   writeSysctl(netns: string, name: string, value: string): Promise<void>;
-  Reactor: new (onBatch: (events: NativeEvent[], lookups: NativeLookup[], overflow: number) => void) => NativeReactor;
+  /** `failure`: an errno, 0 = none: the thread has ended by itself, and serves nobody any more. */
+  Reactor: new (
+    onBatch: (events: NativeEvent[], lookups: NativeLookup[], overflow: number, failure?: number) => void,
+  ) => NativeReactor;
 }
 
 let loaded: Native | undefined;

@@ -1,4 +1,6 @@
 /** The resolver thread of this environment, shared by all its resolvers: started with the first, ended with the last. */
+import { OvernsError } from './errors.js';
+import { errnoName } from './kernel-error.js';
 import { type Native, type NativeEvent, type NativeLookup, type NativeReactor, native } from './native.js';
 
 /** One overlay's side of the thread. */
@@ -14,6 +16,8 @@ interface Shared {
   readonly addon: Native;
   readonly thread: NativeReactor;
   readonly clients: Map<number, ReactorClient>;
+  /** Who is told when it has ended by itself. */
+  readonly deaths: Set<(error: Error) => void>;
   /** When each of those that may open overlays at the same time is free. */
   readonly turns: Promise<unknown>[];
   users: number;
@@ -24,13 +28,25 @@ let shared: Shared | undefined;
 
 function start(addon: Native): Shared {
   const clients = new Map<number, ReactorClient>();
-  const thread = new addon.Reactor((events, lookups, overflow) => {
+  const deaths = new Set<(error: Error) => void>();
+  const thread = new addon.Reactor((events, lookups, overflow, failure = 0) => {
     byOverlay(lookups, (id, list) => clients.get(id)?.onLookups(list));
     byOverlay(events, (id, list) => clients.get(id)?.onEvents(list));
     if (overflow > 0) for (const client of clients.values()) client.onOverflow(overflow);
+    if (failure === 0) return;
+    // Who starts anew gets another thread.
+    if (shared?.thread === thread) shared = undefined;
+    const code = errnoName(-failure);
+    for (const died of [...deaths]) {
+      died(
+        new OvernsError(code, `the resolver thread has ended: ${code} (epoll_wait)`, {
+          hint: 'something in this process has closed a file descriptor that is not its own; start another resolver',
+        }),
+      );
+    }
   });
   thread.unref();
-  return { addon, thread, clients, turns: [Promise.resolve(), Promise.resolve()], users: 0, references: 0 };
+  return { addon, thread, clients, deaths, turns: [Promise.resolve(), Promise.resolve()], users: 0, references: 0 };
 }
 
 /** Hands each overlay its own; nearly always there is one. */
@@ -59,11 +75,16 @@ export class ReactorLease {
   #referenced = false;
   #released = false;
 
-  constructor() {
+  readonly #died: (error: Error) => void;
+
+  /** @param died called when the thread has ended by itself; the lease is to be released then */
+  constructor(died: (error: Error) => void) {
+    this.#died = died;
     const addon = native();
     if (shared?.addon !== addon) shared = start(addon);
     this.#shared = shared;
     this.#shared.users++;
+    this.#shared.deaths.add(died);
   }
 
   get thread(): NativeReactor {
@@ -117,6 +138,7 @@ export class ReactorLease {
     if (this.#released) return;
     this.unref();
     this.#released = true;
+    this.#shared.deaths.delete(this.#died);
     if (--this.#shared.users > 0) return;
     this.#shared.thread.close();
     if (shared === this.#shared) shared = undefined;

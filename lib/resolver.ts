@@ -173,7 +173,7 @@ export class Resolver implements AsyncDisposable {
     });
     this.closed.catch(() => {}); // whoever wants to know awaits it
     this.#settled = settled as unknown as Settled;
-    this.#lease = new ReactorLease();
+    this.#lease = new ReactorLease((error) => void this.#die(error));
     this.#lease.ref();
     if (options.realtime === true) this.#lease.thread.realtime(true);
   }
@@ -551,6 +551,12 @@ export class Resolver implements AsyncDisposable {
   close(): Promise<void> {
     this.#closing ??= this.#shut();
     return this.#closing;
+  }
+
+  /** What serves is gone: everything is let go of, so that another may take it, and `closed` says why. */
+  async #die(error: Error): Promise<void> {
+    this.#settled.reject(error);
+    await this.close();
   }
 
   async #shut(): Promise<void> {

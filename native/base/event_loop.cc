@@ -126,6 +126,11 @@ void EventLoop::run() {
   int timeout = -1;
   while (!stopping_.load()) {
     const int count = epoll_wait(epoll_.get(), ready.data(), static_cast<int>(ready.size()), timeout);
+    if (count < 0 && errno != EINTR) {
+      // Somebody has closed the descriptor: going on would only burn the CPU.
+      handler_.failed(errno);
+      break;
+    }
     for (int i = 0; i < count; ++i) {
       const std::uint32_t id = ready[static_cast<std::size_t>(i)].data.u32;
       if (id != 0) {

@@ -24,6 +24,8 @@ class EventLoop {
     virtual void ready(std::uint32_t id) = 0;  // a descriptor watched under this id is readable
     // After each round of them and of tasks. Returns how long to sleep at most, milliseconds, -1 = until woken.
     virtual int turn() = 0;
+    // The loop has ended by itself: an errno of epoll_wait. Nothing else is called any more.
+    virtual void failed(int error) { (void)error; }
   };
 
   explicit EventLoop(Handler& handler) : handler_(handler) {}

@@ -83,7 +83,7 @@ struct Core {
       napi_resolve_deferred(env, waiting.front(), env.Undefined());
       waiting.pop_front();
     }
-    if (outbox.events.empty() && outbox.lookups.empty() && outbox.overflow == 0) return;
+    if (outbox.events.empty() && outbox.lookups.empty() && outbox.overflow == 0 && outbox.failure == 0) return;
     auto events = Napi::Array::New(env, outbox.events.size());
     for (std::uint32_t i = 0; i < outbox.events.size(); ++i) {
       Napi::HandleScope scope(env);
@@ -95,7 +95,8 @@ struct Core {
       lookups.Set(i, to_js(env, outbox.lookups[i]));
     }
     // Called through a handle of its own: the callback may close the resolver, and this with it.
-    on_batch.Value().Call({events, lookups, Napi::Number::New(env, static_cast<double>(outbox.overflow))});
+    on_batch.Value().Call({events, lookups, Napi::Number::New(env, static_cast<double>(outbox.overflow)),
+                           Napi::Number::New(env, outbox.failure)});
   }
 };
 

@@ -96,6 +96,7 @@ void Reactor::take(Outbox& into) {
   into.lookups.clear();
   into.finished.clear();
   into.overflow = 0;
+  into.failure = 0;
   const std::lock_guard lock(mutex_);
   std::swap(into, outbox_);
   notified_ = false;
@@ -133,6 +134,15 @@ void Reactor::go_on(Nanoseconds from) {
     pump(id, found->second);
     if (monotonic_now() - from >= kSlice) return;
   }
+}
+
+void Reactor::failed(int error) {
+  {
+    const std::lock_guard lock(mutex_);
+    outbox_.failure = error;
+    if (std::exchange(notified_, true)) return;
+  }
+  notify_();
 }
 
 int Reactor::turn() {

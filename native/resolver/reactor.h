@@ -18,6 +18,7 @@ struct Outbox {
   std::vector<OutLookup> lookups;
   std::vector<std::uint32_t> finished;  // the overlay, for each of the works in steps that have ended
   std::uint64_t overflow = 0;  // events dropped because nobody took them
+  int failure = 0;             // errno: the thread has ended by itself
 };
 
 class Reactor final : private EventLoop::Handler {
@@ -63,6 +64,7 @@ class Reactor final : private EventLoop::Handler {
 
   void ready(std::uint32_t id) override;
   int turn() override;
+  void failed(int error) override;
   void perform(std::uint32_t id, const std::function<void(OverlayPort&)>& task);
   void touch(std::uint32_t id, std::uint8_t sources);
   void pump(std::uint32_t id, Served& served);

@@ -57,6 +57,36 @@ async function setUp() {
 }
 
 describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
+  test('whose thread dies rejects `closed`, lets go of its overlays, and another can be started', async () => {
+    const [host] = await twoHosts();
+    const site = await Site.create(host);
+    const child = await runChild(
+      `
+      const { closeSync, readdirSync, readlinkSync } = await import('node:fs');
+      const polls = () => readdirSync('/proc/self/fd').filter((fd) => {
+        try { return readlinkSync('/proc/self/fd/' + fd).includes('eventpoll'); } catch { return false; }
+      });
+      const overlay = await Overlay.open(args.name);
+      const options = { overlays: [overlay], store: { lookup: () => null } };
+      const before = polls();
+      const resolver = await Resolver.start(options);
+      const events = resolver.events();
+      for (const fd of polls()) if (!before.includes(fd)) closeSync(Number(fd));
+      await resolver.remove(overlay); // wakes the thread
+      const died = await resolver.closed.then(() => 'closed', (error) => ({ code: error.code, hint: error.hint }));
+      const ended = (await events.next()).done;
+      await resolver.close();
+      const another = await Resolver.start(options);
+      say({ died, ended, serves: another.overlays().length });
+      await another.close();
+      `,
+      { name: site.overlay.name },
+    );
+    expect(said(child), `${child.code} ${child.stderr}`).toEqual([
+      { died: { code: 'EBADF', hint: expect.any(String) }, ended: true, serves: 1 },
+    ]);
+  });
+
   describe('lives', () => {
     test('with overlays that come and go while it runs', async () => {
       const { a, b, stations, cold, endpoints } = await setUp();

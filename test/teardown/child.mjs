@@ -112,7 +112,7 @@ async function openAll(names, progress = () => {}) {
   const store = await openStore('memory:');
   await store.publish(
     { ip: '192.168.0.10', ips: ['192.168.0.10'], mac: '02:42:0a:00:00:10', vtep: '10.0.0.98' },
-    { ...first },
+    { overlay: first.name, vni: first.vni },
   );
   const resolver = await Resolver.start({
     overlays: [
