@@ -179,7 +179,10 @@ TEST_CASE("hostile: thousands of empty attributes, and one of 64 KiB") {
   MessageWriter writer;
   writer.begin(RTM_NEWLINK, 0, 1);
   writer.header(ifinfomsg{});
-  for (int i = 0; i < 20000; ++i) writer.attribute(static_cast<std::uint16_t>(i % 70), {});
+  for (int i = 0; i < 20000; ++i) {
+    // With one of a wireless driver it would be none of the link (decode_link).
+    if (i % 70 != IFLA_WIRELESS) writer.attribute(static_cast<std::uint16_t>(i % 70), {});
+  }
   writer.attribute(IFLA_IFALIAS, ByteVector(UINT16_MAX - NLA_HDRLEN, 'x'));
   writer.end();
   MessageReader reader(writer.bytes());
