@@ -3,12 +3,13 @@ import { readFile, stat } from 'node:fs/promises';
 import { networkInterfaces, release } from 'node:os';
 import { gunzipSync } from 'node:zlib';
 import { throwIfAborted } from './abort.js';
-import { VXLAN_OVERHEAD, VXLAN_PORT } from './address.js';
+import { ipFamily, VXLAN_OVERHEAD, VXLAN_PORT } from './address.js';
 import { Docker, type DockerOptions } from './docker.js';
 import { OvernsError } from './errors.js';
 import { kernel, netlinkError } from './kernel-error.js';
 import { type Native, type NativeRtnl, native } from './native.js';
 import { listNetns } from './netns.js';
+import { Overlay } from './overlay.js';
 import {
   atLeast,
   BECOME_PRIVILEGED,
@@ -20,7 +21,9 @@ import {
   SINCE,
 } from './remedies.js';
 import { queryResolver, troubles } from './remote-resolver.js';
+import { Rtnl } from './rtnl.js';
 import type { LinkSpec } from './rtnl-types.js';
+import { findUnderlay } from './underlay.js';
 
 /** One thing that was looked at. */
 export interface Check {
@@ -72,7 +75,8 @@ async function examine(options: DockerOptions): Promise<Check[]> {
     await userNamespaces(machine),
     await ipv6(),
     loopback(),
-    await underlay(),
+    await underlay(addon.native),
+    ...(await underlayFaults(addon.native)),
     ...(await neighbourLimits()),
     await receiveBuffer(machine),
     openFiles(machine),
@@ -318,41 +322,42 @@ function loopback(): Check {
     : { ...base, status: 'ok', value: 'lo is up' };
 }
 
-/** The device of the default route, IPv4's first. */
-async function defaultDevice(): Promise<string | undefined> {
-  for (const line of ((await text('/proc/net/route')) ?? '').split('\n')) {
-    const [device, destination, , , , , , mask] = line.split(/\s+/);
-    if (destination === '00000000' && mask === '00000000') return device;
+/** What a new overlay would use. */
+async function underlay(addon: Native | undefined): Promise<Check> {
+  const base = { id: 'underlay', title: 'Underlay' } as const;
+  if (addon === undefined) return { ...base, status: 'info', value: 'not to be seen without the native addon' };
+  try {
+    await using host = await Rtnl.open();
+    const { vtep, mtu, limit } = await findUnderlay(host, { port: VXLAN_PORT });
+    const inside = Math.max(0, mtu - VXLAN_OVERHEAD[ipFamily(vtep)]);
+    const value = `vtep ${vtep}, ${limit} carries ${mtu} bytes: ${inside} inside the overlay`;
+    return inside < 1280
+      ? { ...base, status: 'warn', value, remedy: `raise the MTU of ${limit}: IPv6 needs 1280 inside the overlay` }
+      : { ...base, status: 'ok', value };
+  } catch (error) {
+    if (!OvernsError.is(error)) throw error;
+    return { ...base, status: 'info', value: error.message, ...(error.hint && { remedy: error.hint }) };
   }
-  for (const line of ((await text('/proc/net/ipv6_route')) ?? '').split('\n')) {
-    const [destination = '', length, , , , , , , , device] = line.trim().split(/\s+/);
-    if (/^0+$/.test(destination) && length === '00' && device !== 'lo') return device;
-  }
-  return undefined;
 }
 
-async function underlay(): Promise<Check> {
-  const base = { id: 'underlay', title: 'Underlay' } as const;
-  const device = await defaultDevice();
-  if (device === undefined) {
-    return {
-      ...base,
-      status: 'info',
-      value: 'no default route',
-      remedy: 'name the underlay address with --vtep if the host has several',
-    };
-  }
-  const mtu = await number(`/sys/class/net/${device}/mtu`);
-  if (mtu === undefined) return { ...base, status: 'info', value: `${device}; its MTU is not to be seen here` };
-  const inside = mtu - VXLAN_OVERHEAD[4];
-  return inside < 1280
-    ? {
-        ...base,
-        status: 'warn',
-        value: `${device}, MTU ${mtu}: ${inside} inside`,
-        remedy: `ip link set ${device} mtu 1500: IPv6 needs 1280 inside the overlay`,
-      }
-    : { ...base, status: 'ok', value: `${device}, MTU ${mtu}: ${inside} inside the overlay` };
+/** Overlays that stand, and whose underlay has changed since. */
+async function underlayFaults(addon: Native | undefined): Promise<Check[]> {
+  if (addon === undefined) return [];
+  const found = await Overlay.list().catch(() => []);
+  const checks = await Promise.all(
+    found.map(async ({ overlay: name }): Promise<Check | undefined> => {
+      const fault = await Overlay.open(name)
+        .then(async (opened) => {
+          await using overlay = opened;
+          return await overlay.underlayFault();
+        })
+        .catch(() => undefined);
+      if (fault === undefined) return undefined;
+      const base = { id: `underlay-${name}`, title: `Underlay of overlay ${name}` } as const;
+      return { ...base, status: 'warn', value: fault.message, ...(fault.hint && { remedy: fault.hint }) };
+    }),
+  );
+  return checks.filter((check) => check !== undefined);
 }
 
 /** The neighbour table's limits are the machine's own and unknown to child namespaces. */

@@ -54,9 +54,11 @@ import type {
   QueueOptions,
   Store,
   Subscription,
+  UnderlayChange,
   Where,
 } from './types.js';
 import { findSource, findUnderlay, type UnderlayQuestion } from './underlay.js';
+import { UnderlayWatch, underlayFault } from './underlay-watch.js';
 
 const VXLAN = 'vxlan1';
 /** How long a namespace may be on its way, and how often it is looked at, milliseconds. */
@@ -765,6 +767,51 @@ export class Overlay implements AsyncDisposable {
     const rtnl = this.#rtnl;
     this.#rtnl = undefined;
     await rtnl?.close();
+  }
+
+  /**
+   * What is wrong with the underlay now: the VTEP is no address of the host any more (`EADDRNOTAVAIL`), its link is down
+   * (`ENETDOWN`), or packets as large as the overlay's MTU do not fit (`EMSGSIZE`). Undefined where nothing is.
+   * @throws OvernsError `OVERNS_CLOSED`, `OVERNS_HOST`; NetlinkError
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * console.log(await overlay.underlayFault()); // undefined
+   * ```
+   */
+  async underlayFault(options: Cancel = {}): Promise<OvernsError | undefined> {
+    this.#open();
+    const signal = signalOf(options);
+    await using host = await Rtnl.open({ netns: { path: await this.host() }, signal });
+    return await underlayFault(host, this);
+  }
+
+  /**
+   * Tells when the underlay stops to do for this overlay, and when it does again; first of what is wrong already. Links
+   * and addresses of the host are listened to, and routes looked at every 10 s.
+   * @throws OvernsError `OVERNS_CLOSED`
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using changes = overlay.underlayChanges();
+   * setTimeout(() => changes.return?.(), 100); // or a signal
+   * for await (const { fault } of changes) console.log(fault === undefined ? 'as it was' : fault.message);
+   * ```
+   */
+  underlayChanges(options?: QueueOptions): Subscription<UnderlayChange> {
+    this.#open();
+    return createSubscription<UnderlayChange>(options, (queue) => {
+      const watch = new UnderlayWatch((change) => queue.push(change));
+      const { name, vni, vtep, port, mtu } = this;
+      this.host()
+        .then((host) => watch.add({ name, vni, vtep, port, mtu, host }))
+        .catch((error) => queue.fail(error));
+      return () => void watch[Symbol.asyncDispose]();
+    });
   }
 
   /** As {@link close}. */

@@ -4,6 +4,7 @@
  */
 
 import type { ResolverStats } from './counters.js';
+import type { OvernsError } from './errors.js';
 
 /**
  * A network namespace: a name in /run/netns, an absolute path to an nsfs file, or a process.
@@ -355,4 +356,20 @@ export interface OverlayStatus extends Where {
   /** Since when it is gone. */
   readonly lostSince?: Date;
   readonly stats: ResolverStats;
+}
+
+/**
+ * The underlay of an overlay stopped to do, or does again ({@link Overlay.underlayChanges}).
+ * @example
+ * ```ts
+ * import type { UnderlayChange } from 'overns';
+ *
+ * const words = ({ overlay, fault }: UnderlayChange): string => `${overlay}: ${fault?.message ?? 'as it was made for'}`;
+ * console.log(words({ kind: 'underlay', overlay: 'blue', vni: 42 })); // blue: as it was made for
+ * ```
+ */
+export interface UnderlayChange extends Where {
+  readonly kind: 'underlay';
+  /** What is wrong, its `code` as {@link Overlay.underlayFault} has it; absent: nothing any more. */
+  readonly fault?: OvernsError;
 }

@@ -532,6 +532,55 @@ describeWith(['root', 'ip'], 'the underlay', () => {
   });
 });
 
+describeWith(['root', 'ip'], 'an underlay that changes', () => {
+  test('is told of once a change, and that all is as it was', async () => {
+    const host = await machine(1, ADDRESS, DEFAULT);
+    const overlay = await create(host);
+    expect(await overlay.underlayFault()).toBeUndefined();
+    const said: (readonly [string, string] | undefined)[] = [];
+    const changes = overlay.underlayChanges();
+    onCleanup(() => void changes.return?.());
+    void (async () => {
+      for await (const { fault } of changes) said.push(fault && [fault.code, fault.message]);
+    })();
+    const steps = [
+      [
+        ['address del 10.0.0.10/24 dev eth0', 'address add 10.0.0.77/24 dev eth0'],
+        ['EADDRNOTAVAIL', 'vtep 10.0.0.10 is not an address of the host'],
+      ],
+      [[ADDRESS, 'route replace default via 10.0.0.1 src 10.0.0.10'], undefined],
+      [['link set eth0 down'], ['ENETDOWN', 'vtep 10.0.0.10 is on eth0, which is down']],
+      [['link set eth0 up', DEFAULT], undefined],
+      [
+        ['link set eth0 mtu 1400'],
+        ['EMSGSIZE', 'packets of 1450 bytes do not cross: eth0 carries 1400 less 50 of VXLAN'],
+      ],
+    ] as const;
+    for (const [at, [commands, expected]] of steps.entries()) {
+      await ipBatch(host, commands);
+      await until(() => said.length > at, `news after ${commands}`);
+      expect(said[at]).toEqual(expected);
+      const fault = await overlay.underlayFault();
+      expect(fault && [fault.code, fault.message]).toEqual(expected);
+    }
+    // What is wrong already is told to whoever comes later.
+    for await (const { fault } of overlay.underlayChanges()) {
+      expect(fault?.code).toBe('EMSGSIZE');
+      break;
+    }
+    // A flood of news that changes nothing is none.
+    await ipBatch(
+      host,
+      Array.from({ length: 200 }, (_, n) => [
+        `address add 10.9.0.${n}/32 dev eth0`,
+        `address del 10.9.0.${n}/32 dev eth0`,
+      ]).flat(),
+    );
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(said).toHaveLength(steps.length);
+  });
+});
+
 /** Two hosts with eth0 and eth1 each, wired to one another. */
 async function wired(
   mtus: readonly [number, number],

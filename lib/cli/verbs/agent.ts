@@ -1,5 +1,6 @@
 import { Follower, type FollowerEvent } from '../../follower.js';
-import { Overlay, openStore, Resolver } from '../../index.js';
+import { type NetnsRef, Overlay, OvernsError, openStore, Resolver, type UnderlayChange } from '../../index.js';
+import { UnderlayWatch } from '../../underlay-watch.js';
 import { AgentLog } from '../agent-log.js';
 import { needed, toggle } from '../flags.js';
 import { hostFlag, overlayArgument, STORE_HELP, storeUrl } from '../kinds.js';
@@ -62,17 +63,27 @@ export const verb = defineVerb({
       const source = /^etcd/i.test(flags.store) ? 'etcd' : 'Consul';
       const agentLog = new AgentLog(log, source, args.length !== 1);
       owned.push(agentLog);
+      const watch = new UnderlayWatch((change) => {
+        if (json) void out.json(change);
+        tellUnderlay(change, log);
+      });
+      owned.push(watch);
       const follower = await Follower.start(overlays, {
         resolver,
         names: all ? undefined : new Set(args),
         host,
         tell: (event) => {
-          if (event.kind === 'gone') agentLog.forget(event.overlay);
+          if (event.kind === 'gone') {
+            agentLog.forget(event.overlay);
+            watch.remove(event.overlay);
+          }
+          if (event.kind === 'serving') void watchUnderlay(watch, event.overlay, host);
           tell(event, log);
         },
       });
       owned.push(follower);
       log.say('agent ready');
+      for (const { name } of overlays) void watchUnderlay(watch, name, host);
       for await (const batch of events.batches()) {
         if (json) await out.json(...batch);
         for (const event of batch) agentLog.tell(event);
@@ -90,6 +101,22 @@ export const verb = defineVerb({
     return undefined;
   },
 });
+
+/** One that has gone meanwhile, or whose host cannot be found, is not watched. */
+async function watchUnderlay(watch: UnderlayWatch, overlay: string, host: NetnsRef | undefined): Promise<void> {
+  try {
+    await using opened = await Overlay.open(overlay, host === undefined ? {} : { host });
+    const { name, vni, vtep, port, mtu } = opened;
+    await watch.add({ name, vni, vtep, port, mtu, host: await opened.host() });
+  } catch (error) {
+    if (!OvernsError.is(error)) throw error;
+  }
+}
+
+function tellUnderlay({ overlay, fault }: UnderlayChange, log: Log): void {
+  if (fault === undefined) log.info(`overlay ${overlay}: its underlay is what it was made for again`);
+  else log.warn(`overlay ${overlay}: ${fault.message}; ${fault.hint}`);
+}
 
 function tell(event: FollowerEvent, log: Log): void {
   switch (event.kind) {

@@ -35,7 +35,13 @@ export const verb = defineVerb({
       // What looks like an overlay and cannot be read as one is shown as well, since somebody will look for it.
       const { failed } = await surveyOverlays(signal);
       const unreadable = failed.map(({ overlay, error }) => ({ overlay, error: error.message }));
-      if (json) await out.json({ overlays, ...(unreadable.length > 0 && { unreadable }) });
+      const faults = new Map<string, OvernsError>();
+      for (const { overlay } of overlays) {
+        const fault = await faultOf(overlay, signal);
+        if (fault !== undefined) faults.set(overlay, fault);
+      }
+      const told = overlays.map((each) => ({ ...each, ...underlayJson(faults.get(each.overlay)) }));
+      if (json) await out.json({ overlays: told, ...(unreadable.length > 0 && { unreadable }) });
       else if (overlays.length + failed.length === 0) await out.lines(['no overlays']);
       else {
         await out.lines(
@@ -50,6 +56,8 @@ export const verb = defineVerb({
             ]),
           ),
         );
+        const warnings = [...faults].map(([overlay, fault]) => `warning: overlay ${overlay}: ${faultWords(fault)}`);
+        if (warnings.length > 0) await out.lines(['', ...warnings]);
       }
       return undefined;
     }
@@ -59,7 +67,8 @@ export const verb = defineVerb({
       },
     );
     await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal });
-    const [endpoints, addresses, neighbors, fdb, resolver] = await Promise.all([
+    const [fault, endpoints, addresses, neighbors, fdb, resolver] = await Promise.all([
+      overlay.underlayFault({ signal }).catch(() => undefined),
       overlay.endpoints({ signal }),
       rtnl.addresses.list({ link: 'br0' }, { signal }),
       rtnl.neighbors.list({ link: LINK }, { signal }),
@@ -80,11 +89,33 @@ export const verb = defineVerb({
       fdb,
       resolver: resolver ?? null,
     };
-    if (json) await out.json(details);
-    else await out.lines(describe(details));
+    if (json) await out.json({ ...details, ...underlayJson(fault) });
+    else
+      await out.lines(
+        fault === undefined ? describe(details) : [...describe(details), '', 'Underlay:', `  ${faultWords(fault)}`],
+      );
     return undefined;
   },
 });
+
+/** What is wrong with the underlay of an overlay; one that cannot be looked at is none to complain of. */
+async function faultOf(name: string, signal: AbortSignal): Promise<OvernsError | undefined> {
+  try {
+    await using overlay = await Overlay.open(name, { signal });
+    return await overlay.underlayFault({ signal });
+  } catch (error) {
+    if (OvernsError.is(error)) return undefined;
+    throw error;
+  }
+}
+
+function faultWords({ message, hint }: OvernsError): string {
+  return printable(hint === undefined ? message : `${message}; ${hint}`);
+}
+
+function underlayJson(fault: OvernsError | undefined): object {
+  return fault === undefined ? {} : { underlay: { code: fault.code, message: fault.message, hint: fault.hint } };
+}
 
 function describe({
   overlay,
