@@ -477,5 +477,6 @@ async function overlays(signal: AbortSignal | undefined): Promise<Check[]> {
     });
   }
   const value = served === 0 ? 'none is served' : `${served} served, ${checks.length} of them in trouble`;
-  return [{ ...base, status: checks.length === 0 ? 'ok' : 'warn', value }, ...checks];
+  if (checks.length === 0) return [{ ...base, status: 'ok', value }];
+  return [{ ...base, status: 'warn', value, remedy: 'each is named below, with what to do' }, ...checks];
 }
