@@ -667,18 +667,28 @@ export class Overlay implements AsyncDisposable {
     this.#open();
     const where = { overlay: this.name, vni: this.vni };
     return createSubscription<Miss>(options, (queue) => {
+      /** Of another vxlan device of the namespace: its own VNI is asked for first. */
+      const tellOfOther = async (link: string, misses: readonly Miss[]): Promise<void> => {
+        const found = (await this.#rtnl?.links.list({ name: link }).catch(() => []))?.find(({ name }) => name === link);
+        if (typeof found?.vni === 'number')
+          queue.pushAll(misses.map((miss) => ({ ...miss, vni: found.vni as number })));
+      };
       const closeMonitor = openMonitor({ path: this.netns, groups: ['miss'], netns: this.name }, (events) => {
         const misses: Miss[] = [];
+        const others = new Map<string, Miss[]>();
         for (const event of events) {
           if (event.kind !== 'miss' || event.vxlan !== true) continue;
-          const about = { ...where, link: String(event.link), atNs: event.atNs as bigint };
-          misses.push(
+          const link = String(event.link);
+          const about = { ...where, link, atNs: event.atNs as bigint };
+          const miss: Miss =
             event.query === 'l3'
               ? { ...about, kind: 'l3', ip: String(event.ip) }
-              : { ...about, kind: 'l2', mac: String(event.mac) },
-          );
+              : { ...about, kind: 'l2', mac: String(event.mac) };
+          if (link === VXLAN) misses.push(miss);
+          else others.set(link, [...(others.get(link) ?? []), miss]);
         }
         queue.pushAll(misses);
+        for (const [link, theirs] of others) void tellOfOther(link, theirs);
       });
       let retry: NodeJS.Timeout | undefined;
       let stop = (): void => {};

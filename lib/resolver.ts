@@ -13,11 +13,13 @@ import {
 } from './control.js';
 import { counters, noStats, type ResolverStats } from './counters.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
+import { fitness } from './fitness.js';
 import { errnoName } from './kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from './native.js';
 import { boolean, checkObject, checkOptions, integer, type Shape, type Values } from './options.js';
 import type { Overlay } from './overlay.js';
 import { type ReactorClient, ReactorLease } from './reactor.js';
+import { Rtnl } from './rtnl.js';
 import { Standing } from './standing.js';
 import { isScoped, scopeOf, sharedScope } from './store/index.js';
 import { type BoundedQueue, createSubscription, queueOptions } from './subscription.js';
@@ -39,6 +41,8 @@ import type {
 
 /** Every event of every resolver, for observers that do not hold one. */
 const eventChannel = channel('overns:resolver:event');
+/** What is wrong with an overlay that is served all the same: `{ overlay, error }`. */
+const overlayWarnings = channel('overns:overlay:warning');
 
 /** What is heard even when nobody listens: who asks later is told of it. */
 const ALWAYS_WANTED = EVENT_BITS['overlay-lost'] | EVENT_BITS['overlay-back'];
@@ -642,6 +646,7 @@ class Served implements ReactorClient {
   async #open(takeover: boolean): Promise<void> {
     this.#control = await this.#claim(takeover);
     throwIfAborted(this.#stop.signal);
+    await this.#judgeOverlay();
     try {
       const hostNetns = await this.#overlay.host().catch((error: Error) => error);
       const added = await this.#lease.add(
@@ -675,6 +680,21 @@ class Served implements ReactorClient {
       });
     }
     throwIfAborted(this.#stop.signal);
+  }
+
+  /** One that can never ask would be served in silence. */
+  async #judgeOverlay(): Promise<void> {
+    const rtnl = await Rtnl.open({ netns: { path: this.#overlay.netns } });
+    try {
+      const { refusal, warnings } = fitness(this.where.overlay, await rtnl.links.list());
+      if (refusal) throw refusal;
+      if (!overlayWarnings.hasSubscribers) return;
+      for (const message of warnings) {
+        overlayWarnings.publish({ overlay: this.where.overlay, error: new OvernsError('EINVAL', message) });
+      }
+    } finally {
+      await rtnl.close();
+    }
   }
 
   async #claim(takeover: boolean): Promise<ControlServer> {

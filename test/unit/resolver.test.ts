@@ -60,6 +60,46 @@ describe('lifecycle', () => {
     });
   });
 
+  const unfit: readonly (readonly [string, (rtnl: Rtnl) => Promise<unknown>, RegExp, RegExp])[] = [
+    [
+      'in no bridge',
+      async (rtnl) => {
+        await rtnl.links.delete({ name: 'vxlan1' });
+        const asks = { proxy: true, l2miss: true, l3miss: true, local: '10.0.0.10' };
+        await rtnl.links.add({ name: 'vxlan1', kind: 'vxlan', vni: 42, port: 4789, ...asks });
+        await rtnl.links.set({ name: 'vxlan1', up: true });
+      },
+      /no bridge/,
+      /set vxlan1 master br0/,
+    ],
+    ['down', (rtnl) => rtnl.links.set({ name: 'vxlan1', up: false }), /vxlan1 is down/, /set vxlan1 up/],
+    ['under a bridge that is down', (rtnl) => rtnl.links.set({ name: 'br0', up: false }), /br0 is down/, /set br0 up/],
+    [
+      'without the flags that make it ask',
+      async (rtnl) => {
+        await rtnl.links.delete({ name: 'vxlan1' });
+        await rtnl.links.add({ name: 'vxlan1', kind: 'vxlan', vni: 42, port: 4789, local: '10.0.0.10', master: 'br0' });
+        await rtnl.links.set({ name: 'vxlan1', up: true });
+      },
+      /without proxy and l3miss/,
+      /proxy learning l2miss l3miss/,
+    ],
+  ];
+  test.each(unfit)('an overlay whose vxlan1 is %s is refused, with what it lacks', async (_, spoil, message, hint) => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using rtnl = await Rtnl.open({ netns: 'blue' });
+    const open = kernel.openHandles;
+    await spoil(rtnl);
+    await expect(Resolver.start({ overlays: [overlay], store: { lookup: () => null } })).rejects.toMatchObject({
+      code: 'EINVAL',
+      message: expect.stringMatching(message),
+      hint: expect.stringMatching(hint),
+    });
+    expect(kernel.openHandles).toEqual(open);
+  });
+
   test('closing gives up lookups, ends subscriptions, takes the punt away and leaves the entries', async () => {
     const { kernel, overlay } = await scene();
     await using _kernel = kernel;
