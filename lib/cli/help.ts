@@ -93,6 +93,10 @@ export function generalHelp(verbs: readonly Verb[], version: string): string {
         '2 the arguments are wrong, 1 the machine or the store refused.',
       0,
     ),
-    '`overns VERB --help` tells more of one verb; `overns doctor` what this machine can do.',
+    wrap(
+      '`overns VERB --help` and `overns help VERB` tell more of one verb, `overns doctor` what this machine can do; ' +
+        '`overns version` the version. `ls` stands for `show`, `rm` for `delete`.',
+      0,
+    ),
   ].join('\n\n');
 }

@@ -71,10 +71,11 @@ async function dispatch(
     return { status: DONE };
   };
   if (word === undefined) {
-    if (help) return print(generalHelp(await loadVerbs(), version()));
+    if (help || argv.length === 0) return print(generalHelp(await loadVerbs(), version()));
     if (asksVersion) return print(version());
     throw noVerb(rest);
   }
+  if (word === 'version') return print(version());
   if (word === 'help') {
     const topic = rest.find((each) => !each.startsWith('-'));
     return print(topic === undefined ? generalHelp(await loadVerbs(), version()) : verbHelp(await find(topic)));
@@ -85,10 +86,13 @@ async function dispatch(
   return perform(verb, parse(verb, rest, env), interruption, { out, stderr });
 }
 
+/** What other tools call a verb. */
+const ALIASES: Readonly<Record<string, string>> = { ls: 'show', list: 'show', rm: 'delete', remove: 'delete' };
+
 async function find(word: string): Promise<Verb> {
-  const verb = await loadVerb(word);
+  const verb = await loadVerb(Object.hasOwn(ALIASES, word) ? (ALIASES[word] as string) : word);
   if (verb !== undefined) return verb;
-  const meant = nearest(word, verbNames);
+  const meant = nearest(word, [...verbNames, 'help', 'version']);
   throw usageError(
     `there is no verb ${quoted(word)}`,
     meant === undefined ? '`overns --help` shows the verbs' : `did you mean \`overns ${meant}\`?`,
