@@ -402,6 +402,102 @@ export interface VlanSettings {
 }
 
 /**
+ * A VRF (IFLA_VRF_*, drivers/net/vrf.c).
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const vrf: LinkSpec = { kind: 'vrf', name: 'blue', table: 42 };
+ * console.log(vrf.kind); // vrf
+ * ```
+ */
+export interface VrfSettings {
+  /** The table that its ports look in, 1 to 2^32-1. Taken at creation only. */
+  readonly table: number;
+}
+
+/**
+ * An ipvlan or ipvtap (IFLA_IPVLAN_*, drivers/net/ipvlan).
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const ipvlan: LinkSpec = { kind: 'ipvlan', name: 'ipvl0', link: 'eth0', mode: 'l3s' };
+ * console.log(ipvlan.kind); // ipvlan
+ * ```
+ */
+export interface IpvlanSettings {
+  readonly mode: 'l2' | 'l3' | 'l3s';
+  /** Its siblings cannot reach it. */
+  readonly private: boolean;
+  /** Traffic between siblings goes through the switch. */
+  readonly vepa: boolean;
+}
+
+/**
+ * A geneve device (IFLA_GENEVE_*; RFC 8926).
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const geneve: LinkSpec = { kind: 'geneve', name: 'gnv0', vni: 42, remote: '10.0.0.11' };
+ * console.log(geneve.kind); // geneve
+ * ```
+ */
+export interface GeneveSettings
+  extends Pick<
+    VxlanSettings,
+    | 'vni'
+    | 'ttl'
+    | 'ttlInherit'
+    | 'tos'
+    | 'df'
+    | 'label'
+    | 'port'
+    | 'collectMetadata'
+    | 'udpCsum'
+    | 'udpZeroCsum6Tx'
+    | 'udpZeroCsum6Rx'
+  > {
+  /** The other end. */
+  readonly remote: string;
+  /** Packets without an Ethernet header. */
+  readonly innerProtoInherit: boolean;
+}
+
+/**
+ * A bond (IFLA_BOND_*, drivers/net/bonding); times in milliseconds. Ports join it with `master`, while they are down.
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const bond: LinkSpec = { kind: 'bond', name: 'bond0', mode: '802.3ad', miimon: 100, lacpRate: 'fast' };
+ * console.log(bond.kind); // bond
+ * ```
+ */
+export interface BondSettings {
+  readonly mode:
+    | 'balance-rr'
+    | 'active-backup'
+    | 'balance-xor'
+    | 'broadcast'
+    | '802.3ad'
+    | 'balance-tlb'
+    | 'balance-alb';
+  /** Listed as index, taken as index or name. */
+  readonly activeSlave: number | string;
+  readonly primary: number | string;
+  readonly miimon: number;
+  readonly updelay: number;
+  readonly downdelay: number;
+  readonly useCarrier: boolean;
+  readonly arpInterval: number;
+  readonly xmitHashPolicy: 'layer2' | 'layer3+4' | 'layer2+3' | 'encap2+3' | 'encap3+4' | 'vlan+srcmac';
+  readonly minLinks: number;
+  readonly lacpRate: 'slow' | 'fast';
+}
+
+/**
  * A tun or tap device (IFLA_TUN_*). Made by ioctl, not by rtnetlink: listed only.
  * @example
  * ```ts
@@ -443,6 +539,10 @@ export interface Link
     Partial<BridgeState>,
     Partial<Omit<MacvlanSettings, 'mode'>>,
     Partial<VlanSettings>,
+    Partial<Omit<IpvlanSettings, 'mode'>>,
+    Partial<Omit<BondSettings, 'mode'>>,
+    Partial<VrfSettings>,
+    Partial<GeneveSettings>,
     Partial<TunState> {
   readonly name: string;
   /** Interface index, unique in its namespace. */
@@ -473,8 +573,8 @@ export interface Link
   readonly alias?: string;
   readonly alternativeNames?: readonly string[];
   readonly operstate?: 'unknown' | 'notpresent' | 'down' | 'lowerlayerdown' | 'testing' | 'dormant' | 'up';
-  /** A macvlan's, or `tun` or `tap`. */
-  readonly mode?: MacvlanSettings['mode'] | 'tun' | 'tap';
+  /** A macvlan's, an ipvlan's or a bond's, or `tun` or `tap`. */
+  readonly mode?: MacvlanSettings['mode'] | IpvlanSettings['mode'] | BondSettings['mode'] | 'tun' | 'tap';
   readonly bcQueueLengthUsed?: number;
   readonly macCount?: number;
   readonly unknown?: readonly UnknownAttribute[];
@@ -550,7 +650,16 @@ export type LinkSpec =
   | (AnyLinkSpec & { readonly kind: 'vxlan' } & Given<VxlanSettings>)
   | (AnyLinkSpec & { readonly kind: 'macvlan' | 'macvtap' } & Given<MacvlanSettings>)
   | (AnyLinkSpec & { readonly kind: 'vlan' } & Given<VlanSettings>)
-  | (AnyLinkSpec & { readonly kind: 'dummy' | 'ifb' | 'vcan' | 'nlmon' });
+  | (AnyLinkSpec & { readonly kind: 'vrf' } & Given<VrfSettings>)
+  | (AnyLinkSpec & { readonly kind: 'ipvlan' | 'ipvtap' } & Given<IpvlanSettings>)
+  | (AnyLinkSpec & { readonly kind: 'geneve' } & Given<GeneveSettings>)
+  | (AnyLinkSpec & { readonly kind: 'bond' } & Given<BondSettings>)
+  | (AnyLinkSpec & { readonly kind: 'dummy' | 'ifb' | 'vcan' | 'nlmon' | 'wireguard' })
+  | (AnyLinkSpec & {
+      /** Any other kind that the kernel has; its attributes under `unknown`, as bytes. */
+      readonly kind: string & {};
+      readonly unknown?: readonly UnknownAttribute[] | undefined;
+    });
 
 /**
  * A change of an existing link; the attributes of a kind need its `kind`.

@@ -91,6 +91,10 @@ void parse_link(const Fields& fields, Command& command) {
   spec.addr_gen_mode = fields.word("addrGenMode", kAddrGenModes);
   fields.values(link_policies(), spec.attributes);
   fields.values(info_policies(spec.kind), spec.info);
+  // As it was listed, with what is told by the kernel only and passed over.
+  static constexpr const char* kNests[] = {"info", "slaveInfo", "linkinfo", "properties", "family", "inet6"};
+  spec.unknown = fields.unknown(kNests);
+  std::erase_if(spec.unknown, [](const UnknownAttribute& each) { return each.within != kNests[0]; });
   if (const auto port = fields.object("bridgePort")) port->values(bridge_port_policies(), spec.bridge_port);
   if (const auto peer = fields.object("peer")) spec.peer = parse_peer(*peer, command);
   if (!fields.failed() && spec.name.empty() && spec.index == 0) fields.wrong<Unit>("name", "a link's name or index");

@@ -125,9 +125,10 @@ void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags)
   if (!spec.kind.empty() || !spec.bridge_port.empty()) {
     const std::size_t linkinfo = writer.begin_nested(IFLA_LINKINFO);
     if (!spec.kind.empty()) writer.text(IFLA_INFO_KIND, spec.kind);
-    if (!spec.info.empty() || spec.peer) {
+    if (!spec.info.empty() || !spec.unknown.empty() || spec.peer) {
       const std::size_t data = writer.begin_nested(IFLA_INFO_DATA);
       encode_values(writer, spec.info);
+      encode_unknown(writer, spec.unknown, "info");
       if (spec.peer) {
         const std::size_t peer = writer.begin_nested(VETH_INFO_PEER);
         writer.header(ifinfomsg{});

@@ -38,6 +38,7 @@ struct LinkSpec {
   std::vector<AttributeValue> attributes;     // of link_policies()
   std::vector<AttributeValue> info;           // of info_policies(kind)
   std::vector<AttributeValue> bridge_port;    // of bridge_port_policies()
+  std::vector<UnknownAttribute> unknown;      // those within "info" are written, as they are
   std::optional<LinkPeer> peer;               // veth
 };
 

@@ -167,6 +167,52 @@ constexpr AttributePolicy kVlan[] = {
     {"bridgeBinding", IFLA_VLAN_FLAGS, kOption, 0x10},
 };
 
+constexpr AttributePolicy kVrf[] = {{"table", IFLA_VRF_TABLE, kU32}};
+
+constexpr Word kIpvlanModes[] = {{IPVLAN_MODE_L2, "l2"}, {IPVLAN_MODE_L3, "l3"}, {IPVLAN_MODE_L3S, "l3s"}};
+constexpr AttributePolicy kIpvlan[] = {
+    {"mode", IFLA_IPVLAN_MODE, kU16, 0, kIpvlanModes},
+    {"private", IFLA_IPVLAN_FLAGS, kBit16, IPVLAN_F_PRIVATE},
+    {"vepa", IFLA_IPVLAN_FLAGS, kBit16, IPVLAN_F_VEPA},
+};
+
+constexpr AttributePolicy kGeneve[] = {
+    {"vni", IFLA_GENEVE_ID, kU32},
+    {"remote", IFLA_GENEVE_REMOTE, kIp4},
+    {"remote", IFLA_GENEVE_REMOTE6, kIp6},
+    {"ttl", IFLA_GENEVE_TTL, kU8},
+    {"ttlInherit", IFLA_GENEVE_TTL_INHERIT, kBool},
+    {"tos", IFLA_GENEVE_TOS, kU8},
+    {"df", IFLA_GENEVE_DF, kU8, 0, kDf},
+    {"label", IFLA_GENEVE_LABEL, kBe32},
+    {"port", IFLA_GENEVE_PORT, kBe16},
+    {"collectMetadata", IFLA_GENEVE_COLLECT_METADATA, kFlag},
+    {"udpCsum", IFLA_GENEVE_UDP_CSUM, kBool},
+    {"udpZeroCsum6Tx", IFLA_GENEVE_UDP_ZERO_CSUM6_TX, kBool},
+    {"udpZeroCsum6Rx", IFLA_GENEVE_UDP_ZERO_CSUM6_RX, kBool},
+    {"innerProtoInherit", IFLA_GENEVE_INNER_PROTO_INHERIT, kFlag},
+};
+
+// BOND_MODE_*, BOND_XMIT_POLICY_*, include/uapi/linux/if_bonding.h, in the words of ip-link(8).
+constexpr Word kBondModes[] = {{0, "balance-rr"}, {1, "active-backup"}, {2, "balance-xor"}, {3, "broadcast"},
+                               {4, "802.3ad"},    {5, "balance-tlb"},   {6, "balance-alb"}};
+constexpr Word kHashPolicies[] = {{0, "layer2"},   {1, "layer3+4"}, {2, "layer2+3"},
+                                  {3, "encap2+3"}, {4, "encap3+4"}, {5, "vlan+srcmac"}};
+constexpr Word kLacpRates[] = {{0, "slow"}, {1, "fast"}};
+constexpr AttributePolicy kBond[] = {
+    {"mode", IFLA_BOND_MODE, kU8, 0, kBondModes},
+    {"activeSlave", IFLA_BOND_ACTIVE_SLAVE, kLink},
+    {"miimon", IFLA_BOND_MIIMON, kU32},
+    {"updelay", IFLA_BOND_UPDELAY, kU32},
+    {"downdelay", IFLA_BOND_DOWNDELAY, kU32},
+    {"useCarrier", IFLA_BOND_USE_CARRIER, kBool},
+    {"arpInterval", IFLA_BOND_ARP_INTERVAL, kU32},
+    {"primary", IFLA_BOND_PRIMARY, kLink},
+    {"xmitHashPolicy", IFLA_BOND_XMIT_HASH_POLICY, kU8, 0, kHashPolicies},
+    {"minLinks", IFLA_BOND_MIN_LINKS, kU32},
+    {"lacpRate", IFLA_BOND_AD_LACP_RATE, kU8, 0, kLacpRates},
+};
+
 constexpr AttributePolicy kBridgePort[] = {
     {"state", IFLA_BRPORT_STATE, kU8, 0, kPortStates},
     {"priority", IFLA_BRPORT_PRIORITY, kU16},
@@ -260,6 +306,10 @@ std::span<const AttributePolicy> info_policies(std::string_view kind) {
   if (kind == "macvlan" || kind == "macvtap") return kMacvlan;
   if (kind == "tun") return kTun;
   if (kind == "vlan") return kVlan;
+  if (kind == "vrf") return kVrf;
+  if (kind == "ipvlan" || kind == "ipvtap") return kIpvlan;
+  if (kind == "geneve") return kGeneve;
+  if (kind == "bond") return kBond;
   return {};
 }
 

@@ -1,0 +1,76 @@
+// Links of kinds that the kernel of the tests may lack: what iproute2 asks for, read and written again.
+#include "captures/links.h"
+#include "rtnl/link.h"
+#include "support.h"
+
+using namespace overns;
+
+namespace {
+
+Link asked(std::string_view capture) {
+  const support::ByteVector bytes = support::from_hex(capture);
+  MessageReader reader(bytes);
+  const auto message = reader.next();
+  REQUIRE(message);
+  auto link = decode_link(*message);
+  REQUIRE(link);
+  CHECK(link->unknown.empty());
+  // Our own request says the same.
+  LinkSpec spec;
+  spec.kind = link->kind;
+  spec.name = link->name;
+  spec.info = link->info;
+  if (link->link) spec.link = static_cast<std::uint32_t>(*link->link);
+  RequestBatch batch;
+  encode_link(batch, spec, 0);
+  MessageReader own(batch.request(0));
+  const auto again = decode_link(*own.next());
+  REQUIRE(again);
+  CHECK(again->kind == link->kind);
+  CHECK(again->info == link->info);
+  CHECK(again->link == link->link);
+  return *link;
+}
+
+std::uint64_t number(const Link& link, std::string_view name) {
+  for (const AttributeValue& each : link.info) {
+    if (each.policy->name == name) return std::get<std::uint64_t>(each.value);
+  }
+  return ~std::uint64_t{0};
+}
+
+}  // namespace
+
+TEST_CASE("kinds of links as iproute2 asks for them") {
+  CHECK(number(asked(captures::kAskVrf), "table") == 42);
+  const Link ipvlan = asked(captures::kAskIpvlan);
+  CHECK(number(ipvlan, "mode") == 1);
+  CHECK(number(ipvlan, "private") == 0);
+  CHECK(number(ipvlan, "vepa") == 1);
+  const Link geneve = asked(captures::kAskGeneve);
+  CHECK(number(geneve, "vni") == 42);
+  CHECK(number(geneve, "ttl") == 5);
+  CHECK(number(geneve, "port") == 6081);
+  const Link bond = asked(captures::kAskBond);
+  CHECK(number(bond, "mode") == 4);
+  CHECK(number(bond, "miimon") == 100);
+  CHECK(number(bond, "lacpRate") == 1);
+  CHECK(number(bond, "xmitHashPolicy") == 1);
+}
+
+TEST_CASE("attributes of any other kind are written as they are") {
+  LinkSpec spec;
+  spec.kind = "hsr";
+  spec.name = "hsr0";
+  spec.unknown = {{1, "info", {7, 0, 0, 0}}, {2, "info", {8, 0, 0, 0}}};
+  RequestBatch batch;
+  encode_link(batch, spec, 0);
+  MessageReader reader(batch.request(0));
+  const auto link = decode_link(*reader.next());
+  REQUIRE(link);
+  CHECK(link->kind == "hsr");
+  REQUIRE(link->unknown.size() == 2);
+  CHECK(link->unknown[1].type == 2);
+  CHECK(std::string_view(link->unknown[1].within) == "info");
+  CHECK(link->unknown[1].bytes == spec.unknown[1].bytes);
+}
