@@ -62,7 +62,46 @@ const ROUTE_FLAGS = [
   'unresolved',
   'rt_offload',
 ];
-const NEIGHBOR_FLAGS = ['router', 'proxy', 'extern_learn', 'offload', 'managed', 'locked'];
+const NEIGHBOR_FLAGS = ['router', 'proxy', 'managed', 'extern_learn', 'offload', 'locked', 'ext_validated'];
+/** RTAX_* in the kernel's order, as iproute2 calls them; a bit of `lock` is that number. */
+const METRICS: readonly (readonly [field: string, word: string, number: number])[] = [
+  ['mtu', 'mtu', 2],
+  ['window', 'window', 3],
+  ['rtt', 'rtt', 4],
+  ['rttvar', 'rttvar', 5],
+  ['ssthresh', 'ssthresh', 6],
+  ['cwnd', 'cwnd', 7],
+  ['advmss', 'advmss', 8],
+  ['reordering', 'reordering', 9],
+  ['hoplimit', 'hoplimit', 10],
+  ['initcwnd', 'initcwnd', 11],
+  ['features', 'features', 12],
+  ['rtoMin', 'rto_min', 13],
+  ['initrwnd', 'initrwnd', 14],
+  ['quickack', 'quickack', 15],
+  ['congestionControl', 'congctl', 16],
+  ['fastopenNoCookie', 'fastopen_no_cookie', 17],
+];
+/** How many parts of a millisecond iproute2 divides a time by. */
+const MILLISECONDS: Readonly<Record<string, number>> = { rtt: 8, rttvar: 4, rtoMin: 1 };
+const RTA_FLOW = 11;
+/** RTPROT_* of neighbours, which are told as numbers. */
+const PROTOCOLS: Readonly<Record<number, string>> = {
+  1: 'redirect',
+  2: 'kernel',
+  3: 'boot',
+  4: 'static',
+  9: 'ra',
+  11: 'zebra',
+  12: 'bird',
+  16: 'dhcp',
+  42: 'babel',
+  186: 'bgp',
+  187: 'isis',
+  188: 'ospf',
+  189: 'rip',
+  192: 'eigrp',
+};
 /** RT_TABLE_*; 254 is not shown. */
 const TABLES: Readonly<Record<number, string>> = { 253: 'default', 255: 'local' };
 
@@ -169,6 +208,7 @@ function addressLines(fields: Fields, links: LinkBook): string[] {
     `${link === undefined ? '' : `${link.index}: `}${field(fields, 'link')}   `,
     inet6 ? 'inet6' : 'inet',
     typeof fields.peer === 'string' ? `${ip} peer ${fields.peer}/${length}` : address,
+    pair('metric', fields.metric),
     pair('brd', fields.broadcast),
     pair('scope', fields.scope),
     ...flags,
@@ -211,17 +251,62 @@ function routeLines(fields: Fields): string[] {
     pair('src', fields.source),
     pair('metric', fields.metric ?? (inet6 && fields.type !== undefined ? 0 : undefined)),
     ...ROUTE_FLAGS.filter((flag) => set.includes(flag)),
+    ...realms(fields),
+    ...metricWords(fields.metrics),
     typeof fields.expires === 'number' ? `expires ${fields.expires}sec` : '',
     pair('pref', fields.preference),
+    ...unknownWords(fields),
   );
   const hops = Array.isArray(fields.nexthops) ? (fields.nexthops as readonly Fields[]) : [];
   return [
     first,
     ...hops.map(
       (hop) =>
-        `\t${words('nexthop', via(hop, inet6), pair('dev', hop.link), `weight ${hop.weight ?? 1}`, ...list(hop.flags))}`,
+        `\t${words('nexthop', ...unknownWords(hop), via(hop, inet6), ...realms(hop), pair('dev', hop.link), `weight ${hop.weight ?? 1}`, ...list(hop.flags))}`,
     ),
   ];
+}
+
+/** The attributes of a route or a way that are not read: number and bytes, with what iproute2 calls them. */
+function unknownWords({ unknown }: Fields): string[] {
+  if (!Array.isArray(unknown)) return [];
+  return unknown
+    .filter(({ type, within }: Fields) => within !== undefined || type !== RTA_FLOW)
+    .map(({ type, within, bytes }: Fields) => {
+      const hex = Buffer.from(bytes as Uint8Array).toString('hex');
+      return `${within === undefined ? 'attribute' : within} ${type}:${hex}`;
+    });
+}
+
+/** `realm 5`, `realms 3/4`: RTA_FLOW is the destination's in its low half, the source's in its high one. */
+function realms({ unknown }: Fields): string[] {
+  const flow = Array.isArray(unknown)
+    ? (unknown as Fields[]).find(({ type, within }) => within === undefined && type === RTA_FLOW)
+    : undefined;
+  const bytes = flow?.bytes as Uint8Array | undefined;
+  if (bytes?.length !== 4) return [];
+  const value = Buffer.from(bytes).readUInt32LE();
+  return [value > 0xffff ? `realms ${value >>> 16}/${value & 0xffff}` : `realm ${value}`];
+}
+
+function metricWords(metrics: unknown): string[] {
+  if (typeof metrics !== 'object' || metrics === null) return [];
+  const values = metrics as Fields;
+  const lock = Number(values.lock ?? 0);
+  return METRICS.flatMap(([name, word, number]) => {
+    const value = values[name];
+    if (value === undefined) return [];
+    const parts = MILLISECONDS[name];
+    const text =
+      parts !== undefined
+        ? `${Number(value) / parts}ms`
+        : name === 'features'
+          ? value === 1
+            ? 'ecn'
+            : `0x${Number(value).toString(16)}`
+          : String(value);
+    return [`${word} ${(lock & (1 << number)) === 0 ? '' : 'lock '}${text}`];
+  });
 }
 
 /** `192.168.0.3 dev vxlan1 lladdr 02:42:c0:a8:00:03 PERMANENT` */
@@ -233,6 +318,8 @@ export function neighborWords(fields: Fields): string {
     pair('lladdr', fields.mac),
     ...NEIGHBOR_FLAGS.filter((flag) => flags.includes(flag)),
     field(fields, 'state').toUpperCase(),
+    typeof fields.protocol === 'number' ? `proto ${PROTOCOLS[fields.protocol] ?? fields.protocol}` : '',
+    ...unknownWords(fields),
   );
 }
 
@@ -249,12 +336,20 @@ export function fdbWords(fields: Fields): string {
     field(fields, 'mac'),
     pair('dev', fields.link),
     pair('dst', fields.dst),
-    pair('vni', fields.vni),
+    pair('vlan', fields.vlan),
     pair('port', fields.port),
-    pair('via', fields.via),
-    pair('master', fields.master),
+    pair('vni', fields.vni),
+    pair('src_vni', fields.sourceVni),
+    // Of another namespace there is the index alone.
+    pair('via', fields.via ?? (fields.viaIndex === undefined ? undefined : `if${fields.viaIndex}`)),
+    pair('nhid', fields.nexthop),
+    pair('link-netnsid', fields.linkNetnsid),
     ...flags.filter((flag) => flag !== 'master'),
+    pair('master', fields.master),
+    fields.activity === undefined ? '' : fields.activity === 'notify' ? 'activity_notify' : 'activity_notify inactive',
+    pair('proto', fields.protocol),
     state,
+    ...unknownWords(fields),
   );
 }
 
