@@ -316,7 +316,7 @@ export function checkMtu(value: unknown, name = 'mtu', family: IpFamily = 4): nu
  */
 export function checkInterfaceName(value: unknown, name = 'ifname'): string {
   const given = text(value, name, 'the name of a network interface, a string');
-  const bytes = Buffer.from(given);
+  const bytes = nameBytes(given);
   if (bytes.length < 1 || bytes.length > 15) {
     throw invalidArgument(name, given, 'the name of a network interface: 1 to 15 bytes');
   }
@@ -324,8 +324,35 @@ export function checkInterfaceName(value: unknown, name = 'ifname'): string {
     throw invalidArgument(name, given, 'a name that the kernel gives to a network interface');
   }
   // 0xa0 is whitespace to the kernel's isspace(), also as a byte within a UTF-8 character.
-  if (/[/:%]/.test(given) || bytes.some((byte) => byte <= 0x20 || byte === 0x7f || byte === 0xa0)) {
+  if (
+    bytes.some((byte) => '/:%'.includes(String.fromCharCode(byte))) ||
+    bytes.some((byte) => byte <= 0x20 || byte === 0x7f || byte === 0xa0)
+  ) {
     throw invalidArgument(name, given, "the name of a network interface: whitespace, '/', ':' and '%' cannot be in it");
+  }
+  return given;
+}
+
+/** The bytes of a name as the addon writes it: `\\xff` stands for a byte that is no part of UTF-8. */
+export function nameBytes(name: string): Buffer {
+  const bytes: Buffer[] = [];
+  for (const [at, part] of name.split(/\\x([0-9a-fA-F]{2})/).entries()) {
+    bytes.push(at % 2 === 0 ? Buffer.from(part) : Buffer.of(Number.parseInt(part, 16)));
+  }
+  return Buffer.concat(bytes);
+}
+
+/**
+ * The name of a link that there is, or one of its alternative names: 1 to 127 bytes (ALTIFNAMSIZ), which the kernel
+ * chooses more freely than those that it takes (`a b` as an alternative name).
+ */
+export function checkLinkName(value: unknown, name = 'link'): string {
+  const given = text(value, name, 'the name of a link, a string');
+  // Nearly always ASCII and short.
+  if (/^[\w.@-]{1,127}$/.test(given)) return given;
+  const bytes = nameBytes(given);
+  if (bytes.length < 1 || bytes.length > 127 || bytes.includes(0)) {
+    throw invalidArgument(name, given, 'the name of a link: 1 to 127 bytes, without NUL');
   }
   return given;
 }

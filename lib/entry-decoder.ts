@@ -54,11 +54,12 @@ const ACTIVITIES: readonly (string | undefined)[] = Object.entries(FDB_ACTIVITIE
   [],
 );
 
-/** Bits without a word are one number, as the encoder takes them. */
+/** A bit without a word is its number. */
 function extendedFlagWords(flags: number): string[] {
   const named = Object.keys(EXTENDED_FLAGS).filter((word) => (flags & (EXTENDED_FLAGS[word] as number)) !== 0);
   const rest = named.reduce((bits, word) => bits & ~(EXTENDED_FLAGS[word] as number), flags) >>> 0;
-  return rest === 0 ? named : [...named, `ext:0x${rest.toString(16)}`];
+  const bits = Array.from({ length: 32 }, (_, at) => 2 ** at).filter((bit) => (rest & bit) !== 0);
+  return [...named, ...bits.map((bit) => `0x${bit.toString(16)}`)];
 }
 
 /** The words of every combination of flags: entries share them, frozen. */
@@ -137,7 +138,14 @@ export function decodeEntries(source: EntryRows, objects: readonly Item[] = [], 
           at,
         );
       else item = neighborEvent(action === DELETE ? 'delete' : 'new', link, linkIndex, ip, mac, word, at);
-      if (flags !== 0) item.flags = flagWords[flags];
+      if (flags !== 0) {
+        item.flags = flagWords[flags];
+        // A proxy may be on all links.
+        if (linkIndex === 0) {
+          delete item.link;
+          delete item.linkIndex;
+        }
+      }
     }
     if (((more >>> 24) & RARE) !== 0 && kind !== MISS) rare(item, words, row, source);
     items[i] = item;

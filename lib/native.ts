@@ -50,6 +50,7 @@ export interface NativeRtnl {
     table: 'neighbor' | 'fdb',
     records: Uint8Array,
     links: readonly string[],
+    indexes: readonly number[],
   ): Promise<(number | NativeFailure)[]>;
   list(table: 'neighbor' | 'fdb', filter: Readonly<Record<string, unknown>>): Promise<EntryRows & Interruptible>;
   list(

@@ -154,6 +154,9 @@ function words(value: unknown): string | undefined {
 }
 
 function noDevice({ failure, table, netns, request = {} }: Refused): string {
+  if (failure.attribute === 'linkIndex') {
+    return `${words(failure.message)} is not the link of index ${String(request.linkIndex)}: list again, or leave one of link and linkIndex out`;
+  }
   const name =
     failure.syscall === 'RTM_GETLINK'
       ? words(failure.message)

@@ -1,16 +1,20 @@
 /** Typed rtnetlink in any namespace (RFC 3549, rtnetlink(7)). */
 import { abortError, checkSignal, throwIfAborted } from './abort.js';
-import { canonicalIp, canonicalMac, checkInterfaceName } from './address.js';
+import { canonicalIp, checkInterfaceName, checkLinkName } from './address.js';
 import { decodeEntries } from './entry-decoder.js';
 import { encodeEntries } from './entry-encoder.js';
-import { invalidArgument, invalidType, type NetlinkError, OvernsError } from './errors.js';
+import { invalidArgument, invalidType, NetlinkError, OvernsError } from './errors.js';
+import { identityOf } from './identity.js';
 import { kernel, netlinkError } from './kernel-error.js';
+import { changesOf, whyUnchangeable } from './link-changes.js';
+import { isListedRoute, planReplacements } from './listed-routes.js';
 import { type InNetns, type MonitorOptions, monitorOptions, type RtnlEvent, type RtnlSyncEvent } from './monitor.js';
 import { type MonitorSource, monitorNamespaces } from './monitors.js';
 import { type NativeFailure, type NativeOp, type NativeRtnl, native, type TableName } from './native.js';
 import { netnsLabel, netnsPath, netnsReference } from './netns.js';
 import { checkNames, checkObject, checkOptions, type Shape, signalOf } from './options.js';
 import { contains, destination, prefixOf } from './prefix.js';
+import { canonicalFilter, filtered } from './rtnl-filter.js';
 import type {
   Address,
   AnyLinkSpec,
@@ -286,33 +290,36 @@ export interface NexthopTable extends Pick<Table<Nexthop>, 'add' | 'replace' | '
 type Verb = NativeOp['op'];
 type Item = Readonly<Record<string, unknown>>;
 
+/** What one of a table's is called, and several. */
+const WORDS: Readonly<Record<TableName, readonly [one: string, several: string]>> = {
+  link: ['link', 'links'],
+  address: ['address', 'addresses'],
+  route: ['route', 'routes'],
+  neighbor: ['neighbour', 'neighbours'],
+  fdb: ['FDB entry', 'FDB entries'],
+  rule: ['rule', 'rules'],
+  nexthop: ['nexthop', 'nexthops'],
+};
+
 /** "add fdb entry 02:42:... on vxlan1": what an operation was about, for errors. */
 function describe(table: TableName, verb: Verb, item: Item): string {
-  const words: Record<TableName, string> = {
-    link: 'link',
-    address: 'address',
-    route: 'route',
-    neighbor: 'neighbour',
-    fdb: 'FDB entry',
-    rule: 'rule',
-    nexthop: 'nexthop',
-  };
   const key = item.name ?? item.address ?? item.dst ?? item.ip ?? item.id ?? item.priority ?? '';
   const subject = table === 'fdb' ? String(item.mac) : String(key);
-  const on = table !== 'link' && item.link !== undefined ? ` on ${String(item.link)}` : '';
-  return [verb, words[table], subject].filter(Boolean).join(' ') + on;
+  const link = item.link ?? (item.linkIndex === undefined ? undefined : `link ${item.linkIndex}`);
+  const on = table !== 'link' && link !== undefined ? ` on ${String(link)}` : '';
+  return [verb, WORDS[table][0], subject].filter(Boolean).join(' ') + on;
 }
 
 class KernelTable<T, S> implements Table<T, S> {
   /** @internal */
   protected readonly open: () => NativeRtnl;
   protected readonly netns: string | undefined;
-  readonly #table: TableName;
+  protected readonly table: TableName;
 
   constructor(open: () => NativeRtnl, table: TableName, netns: string | undefined) {
     this.open = open;
     this.netns = netns;
-    this.#table = table;
+    this.table = table;
   }
 
   add(item: S, options?: Cancel): Promise<void> {
@@ -334,25 +341,23 @@ class KernelTable<T, S> implements Table<T, S> {
   async list(filter: Partial<T> = {}, options?: Cancel): Promise<readonly T[]> {
     if (filter === null || typeof filter !== 'object') throw invalidType('filter', filter, 'an object');
     throwIfAborted(signalOf(options));
-    const wanted = canonical(filter as Item);
+    const wanted = canonicalFilter(this.table, filter as Item);
     const { rows, interrupted } = await kernel(
-      { what: `list ${this.#table}s`, netns: this.netns, request: wanted, table: this.#table, op: 'list' },
+      { what: `list ${WORDS[this.table][1]}`, netns: this.netns, request: wanted, table: this.table, op: 'list' },
       this.#rows(wanted),
     );
-    // The addon has compared the link of an entry (run_list), of which there may be a hundred thousand.
-    const seen = this.#table === 'neighbor' || this.#table === 'fdb' ? 'link' : undefined;
-    const keys = Object.keys(wanted).filter((key) => wanted[key] !== undefined && key !== seen);
-    const found = keys.length === 0 ? rows : rows.filter((row) => keys.every((key) => matches(key, row, wanted[key])));
-    return settled(this.#table, found, interrupted) as readonly T[];
+    return settled(this.table, filtered(this.table, rows, wanted), interrupted) as readonly T[];
   }
 
   async #rows(filter: Item): Promise<{ rows: readonly Item[]; interrupted: boolean | undefined }> {
     const socket = this.open();
-    if (this.#table === 'neighbor' || this.#table === 'fdb') {
-      const entries = await socket.list(this.#table, filter);
+    if (this.table === 'neighbor' || this.table === 'fdb') {
+      // The kernel tells proxies when they are asked for, and then nothing else.
+      const proxies = this.table === 'neighbor' && Array.isArray(filter.flags) && filter.flags.includes('proxy');
+      const entries = await socket.list(this.table, proxies ? { ...filter, proxies } : filter);
       return { rows: decodeEntries(entries), interrupted: entries.interrupted };
     }
-    const rows = await socket.list(this.#table, filter);
+    const rows = await socket.list(this.table, filter);
     return { rows, interrupted: rows.interrupted };
   }
 
@@ -364,12 +369,12 @@ class KernelTable<T, S> implements Table<T, S> {
     if (operations.length > MAX_BATCH) {
       throw invalidArgument('operations', `${operations.length} of them`, `at most ${MAX_BATCH} operations`);
     }
-    return this.#send(operations as readonly { op: Verb; item: S }[], options);
+    return this.send(operations as readonly { op: Verb; item: S }[], options);
   }
 
   /** Deletes what has been listed, in one batch, and returns how many; `gone`: the code of what has gone by itself. */
   protected async deleteAll(rows: readonly T[], gone: string, options: Cancel | undefined): Promise<number> {
-    const answers = await this.#send(
+    const answers = await this.send(
       rows.map((item) => ({ op: 'delete', item: item as unknown as S })),
       options,
     );
@@ -382,28 +387,33 @@ class KernelTable<T, S> implements Table<T, S> {
   }
 
   async #one(op: Verb, item: S | Partial<S>, options: Cancel | undefined): Promise<void> {
-    const [answer] = await this.#send([{ op, item: item as S }], options);
+    const [answer] = await this.send([{ op, item: item as S }], options);
     if (answer && !answer.ok) throw answer.error;
   }
 
-  async #send(
+  protected async send(
     operations: readonly { op: Verb; item: S }[],
     options: Cancel | undefined,
   ): Promise<readonly BatchAnswer[]> {
     const signal = signalOf(options);
     throwIfAborted(signal);
-    if (this.#table === 'neighbor' || this.#table === 'fdb') return this.#sendEntries(this.#table, operations);
-    const prepared = await Promise.all(operations.map((operation) => prepare(this.#table, operation)));
+    if (this.table === 'neighbor' || this.table === 'fdb') return this.#sendEntries(this.table, operations);
+    const prepared = await Promise.all(operations.map((operation) => prepare(this.table, operation)));
+    return this.sendPrepared(prepared);
+  }
+
+  protected async sendPrepared(prepared: readonly NativeOp[]): Promise<readonly BatchAnswer[]> {
+    if (prepared.length === 0) return [];
     const socket = this.open();
     // A request that was sent cannot be taken back: the answer is waited for even when aborted meanwhile.
     const failures = await kernel(
-      { what: `send ${operations.length} ${this.#table} requests`, netns: this.netns },
-      socket.batch(this.#table, prepared),
+      { what: `send ${prepared.length} ${WORDS[this.table][0]} requests`, netns: this.netns },
+      socket.batch(this.table, prepared),
     );
     return failures.map((failure, at): BatchAnswer => {
       if (failure === null) return OK;
       const { op, item } = prepared[at] as NativeOp;
-      return this.#failed(failure, op, item);
+      return this.failed(failure, op, item);
     });
   }
 
@@ -411,22 +421,22 @@ class KernelTable<T, S> implements Table<T, S> {
     table: 'neighbor' | 'fdb',
     operations: readonly { op: Verb; item: S }[],
   ): Promise<readonly BatchAnswer[]> {
-    const { records, links } = encodeEntries(table, operations);
+    const { records, links, indexes } = encodeEntries(table, operations);
     const failures = await kernel(
-      { what: `send ${operations.length} ${table} requests`, netns: this.netns },
-      this.open().entries(table, records, links),
+      { what: `send ${operations.length} ${WORDS[table][0]} requests`, netns: this.netns },
+      this.open().entries(table, records, links, indexes),
     );
     const answers = new Array<BatchAnswer>(operations.length).fill(OK);
     for (let i = 0; i < failures.length; i += 2) {
       const at = failures[i] as number;
       const { op, item } = operations[at] as { op: Verb; item: Item };
-      answers[at] = this.#failed(failures[i + 1] as NativeFailure, op, item);
+      answers[at] = this.failed(failures[i + 1] as NativeFailure, op, item);
     }
     return answers;
   }
 
-  #failed(failure: NativeFailure, op: Verb, item: Item): BatchAnswer {
-    const attempt = { what: describe(this.#table, op, item), netns: this.netns, request: item, table: this.#table, op };
+  protected failed(failure: NativeFailure, op: Verb, item: Item): BatchAnswer {
+    const attempt = { what: describe(this.table, op, item), netns: this.netns, request: item, table: this.table, op };
     return { ok: false, error: netlinkError(failure, attempt) };
   }
 }
@@ -442,6 +452,101 @@ function settled(table: string, rows: readonly Item[], interrupted: boolean | un
 }
 
 class Links extends KernelTable<Link, LinkSpec> {
+  protected override async send(
+    operations: readonly { op: Verb; item: LinkSpec }[],
+    options: Cancel | undefined,
+  ): Promise<readonly BatchAnswer[]> {
+    if (operations.some((each) => each?.op === 'replace')) return this.#replace(operations, options);
+    const answers = await super.send(operations, options);
+    return Promise.all(answers.map((answer, at) => this.#explained(answer, operations[at]?.item as unknown as Item)));
+  }
+
+  /** One after the other, since each may be about what the one before it made. */
+  async #replace(
+    operations: readonly { op: Verb; item: LinkSpec }[],
+    options: Cancel | undefined,
+  ): Promise<readonly BatchAnswer[]> {
+    const answers: BatchAnswer[] = [];
+    for (const operation of operations) {
+      const { op, item } = operation;
+      const existing = op === 'replace' ? await this.#existing(item as unknown as Item) : undefined;
+      const answer =
+        existing === undefined
+          ? await super.send([operation], options)
+          : [await this.#change(existing, item as unknown as Item, options)];
+      answers.push(await this.#explained(answer[0] as BatchAnswer, item as unknown as Item));
+    }
+    return answers;
+  }
+
+  async #existing(item: Item): Promise<Link | undefined> {
+    if (item === null || typeof item !== 'object') return undefined;
+    if (typeof item.index === 'number' && item.index > 0) return (await this.list({ index: item.index }))[0];
+    if (typeof item.name !== 'string' || item.netns !== undefined) return undefined;
+    return (await this.list({ name: item.name }))[0];
+  }
+
+  /** The kernel replaces no link: what differs of one that there is, is changed. */
+  async #change(existing: Link, item: Item, options: Cancel | undefined): Promise<BatchAnswer> {
+    const { name, index, kind } = existing;
+    if (item.kind !== undefined && item.kind !== (kind ?? '')) {
+      const what = kind === undefined ? 'a device that is no virtual one' : `a ${kind}`;
+      return this.#refused(
+        'EEXIST',
+        item,
+        `it is ${what}, not a ${String(item.kind)}`,
+        'delete it, or choose another name',
+      );
+    }
+    const changes: Record<string, unknown> = { ...changesOf(existing, item) };
+    if (typeof item.link === 'string') {
+      const below = (await this.list({ name: item.link }))[0];
+      if (below !== undefined) changes.link = below.index;
+      if (changes.link === existing.link) delete changes.link;
+    }
+    if (kind === 'veth' && typeof item.peer === 'object' && (await this.#isPeer(existing, item.peer as Item | null)))
+      delete changes.peer;
+    const fixed = whyUnchangeable(existing, changes);
+    if (fixed !== undefined) {
+      const hint = `${fixed} is given at creation only: delete the link and make another`;
+      return this.#refused('EOPNOTSUPP', item, `${fixed} cannot be changed`, hint);
+    }
+    if (Object.keys(changes).length === 0) return OK;
+    const change = { name, index, ...(kind === undefined ? {} : { kind }), ...changes };
+    const [answer] = await super.send([{ op: 'set', item: change as unknown as LinkSpec }], options);
+    return answer as BatchAnswer;
+  }
+
+  async #isPeer(existing: Link, peer: Item | null): Promise<boolean> {
+    if (peer === null || existing.link === undefined || existing.linkNetnsid !== undefined) return false;
+    const other = (await this.list({ index: existing.link }))[0];
+    if (other === undefined || peer.netns !== undefined) return false;
+    return Object.keys(changesOf(other, peer)).length === 0 && (peer.name === undefined || peer.name === other.name);
+  }
+
+  #refused(code: string, request: Item, why: string, hint: string): BatchAnswer {
+    const errno = code === 'EEXIST' ? -17 : -95;
+    const message = `cannot replace link ${String(request.name ?? request.index)}${this.netns === undefined ? '' : ` in ${this.netns}`}: ${why}`;
+    const details = { errno, syscall: 'RTM_NEWLINK', netns: this.netns, request, hint };
+    return { ok: false, error: new NetlinkError(code, message, details) };
+  }
+
+  /** Names what cannot be changed, where the kernel says only that something cannot. */
+  async #explained(answer: BatchAnswer, item: Item): Promise<BatchAnswer> {
+    if (answer.ok || answer.error.code !== 'EOPNOTSUPP' || typeof item?.kind !== 'string') return answer;
+    const existing = await this.#existing(item).catch(() => undefined);
+    if (existing === undefined || existing.kind !== item.kind) return answer;
+    const fields = Object.keys(changesOf(existing, item));
+    if (fields.length === 0) return answer;
+    const { message, errno, syscall, kernelMessage, attribute, netns, request } = answer.error;
+    const hint = `a ${item.kind} cannot change ${fields.length === 1 ? '' : 'one of '}${fields.join(', ')} once it is made: delete it and make another`;
+    const text = message.split('\n')[0] as string;
+    return {
+      ok: false,
+      error: new NetlinkError('EOPNOTSUPP', text, { errno, syscall, kernelMessage, attribute, netns, request, hint }),
+    };
+  }
+
   async counters(filter: object = {}, options?: Cancel): Promise<readonly LinkCounters[]> {
     const wanted = checkOptions(filter, counterFilter, 'filter');
     throwIfAborted(signalOf(options));
@@ -457,6 +562,20 @@ function checkText(value: unknown, name: string): string {
   if (typeof value !== 'string') throw invalidType(name, value, 'a string');
   return value;
 }
+
+const ROUTE_QUERY = [
+  'dst',
+  'source',
+  'link',
+  'inputLink',
+  'mark',
+  'tos',
+  'uid',
+  'ipProtocol',
+  'sourcePort',
+  'destinationPort',
+  'match',
+] as const satisfies readonly (keyof RouteQuery)[];
 
 /** Neighbours: what matches is listed and deleted. */
 class Neighbors extends KernelTable<Neighbor, Neighbor> implements NeighborTable {
@@ -483,6 +602,22 @@ class Routes extends KernelTable<Route, Route> implements RouteTable {
     // The source that was asked for is told as `from` (RTA_SRC), and IPv6 tells there what it would have chosen itself.
     const { from: _, ...rest } = answer;
     return (source === undefined ? rest : { ...rest, source }) as unknown as RouteAnswer;
+  }
+
+  protected override async sendPrepared(prepared: readonly NativeOp[]): Promise<readonly BatchAnswer[]> {
+    const plans = await planReplacements(prepared, (table) => this.list({ family: 'inet6', table }));
+    const answers = await super.sendPrepared(plans.flat());
+    let at = 0;
+    return plans.map((requests, number): BatchAnswer => {
+      const own = answers.slice(at, at + requests.length);
+      at += requests.length;
+      const refused = own.find((each) => !each.ok);
+      if (refused === undefined) return OK;
+      // Of those that share a key it is there already, and not the first (fib_table_insert).
+      const { op, item } = prepared[number] as NativeOp;
+      const there = op === 'replace' && item.family === 'inet' && isListedRoute(item);
+      return there && !refused.ok && refused.error.code === 'EEXIST' ? OK : refused;
+    });
   }
 
   override async list(filter: RouteFilter = {}, options?: Cancel): Promise<readonly Route[]> {
@@ -529,45 +664,40 @@ class Fdb extends KernelTable<FdbEntry, FdbEntry> implements FdbTable {
   async flush(filter: FdbFlush, options?: Cancel): Promise<void> {
     if (filter === null || typeof filter !== 'object') throw invalidType('filter', filter, 'an object');
     throwIfAborted(signalOf(options));
-    const link = checkInterfaceName(filter.link, 'link');
     const request = filter as unknown as Item;
+    const listed = [request.mac, request.via, request.viaIndex].some((field) => field !== undefined);
+    if (listed) return this.#flushListed(request, options);
+    const link =
+      filter.link === undefined && request.linkIndex !== undefined
+        ? `link ${request.linkIndex}`
+        : checkLinkName(filter.link);
     await kernel(
       { what: `flush the FDB of ${link}`, netns: this.netns, request, table: 'fdb', op: 'flush' },
       this.open().flush(request),
     );
   }
-}
 
-const ROUTE_QUERY = [
-  'dst',
-  'source',
-  'link',
-  'inputLink',
-  'mark',
-  'tos',
-  'uid',
-  'ipProtocol',
-  'sourcePort',
-  'destinationPort',
-  'match',
-] as const satisfies readonly (keyof RouteQuery)[];
-
-/** Addresses in a filter in the form that they are listed in. */
-function canonical(filter: Item): Item {
-  const wanted: Record<string, unknown> = { ...filter };
-  if (wanted.mac !== undefined) wanted.mac = canonicalMac(wanted.mac);
-  for (const key of ['ip', 'gateway', 'local', 'group', 'peer', 'source']) {
-    if (wanted[key] !== undefined) wanted[key] = canonicalIp(wanted[key], key);
+  /** By what the kernel does not choose by: the MAC, and the device towards the remote (vxlan_fdb_delete_bulk). */
+  async #flushListed({ withoutFlags, ...filter }: Item, options: Cancel | undefined): Promise<void> {
+    const flags = Array.isArray(filter.flags) ? (filter.flags as readonly string[]) : [];
+    const bridge = flags.includes('master') || (filter.master !== undefined && !flags.includes('self'));
+    const wanted = { ...filter, flags: flags.filter((flag) => flag !== 'master') } as Partial<FdbEntry>;
+    // A row as it is listed is that row: a field that it has not is no "any".
+    const listed = filter.linkIndex !== undefined ? identityOf('fdb', filter) : undefined;
+    const gone = (await this.list(wanted, options)).filter(
+      (row) =>
+        (listed === undefined || identityOf('fdb', row) === listed) &&
+        bridge === (row.master !== undefined && row.flags?.includes('self') !== true) &&
+        !(Array.isArray(withoutFlags) && withoutFlags.some((flag) => row.flags?.includes(flag))),
+    );
+    for (const answer of await this.batch(
+      gone.map((item) => ({ op: 'delete', item })),
+      options,
+    )) {
+      // Gone by itself meanwhile.
+      if (!answer.ok && answer.error.code !== 'ENOENT') throw answer.error;
+    }
   }
-  return wanted;
-}
-
-/** Whether a row has what is wanted of it: an array those words at least, a route's link any of its ways'. */
-function matches(key: string, row: Item, wanted: unknown): boolean {
-  const value = row[key];
-  if (Array.isArray(wanted)) return Array.isArray(value) && wanted.every((each) => value.includes(each));
-  if (value === wanted) return true;
-  return key === 'link' && Array.isArray(row.nexthops) && row.nexthops.some((hop: Item) => hop.link === wanted);
 }
 
 /** Operations in one batch. */
@@ -582,6 +712,9 @@ function prepare(table: TableName, operation: { op: Verb; item: unknown }): Nati
   if (item === null || typeof item !== 'object') throw invalidType('item', item, 'an object');
   if (table !== 'link') return { op, item: item as Item };
   const spec = item as Partial<AnyLinkSpec> & { readonly alias?: unknown; readonly peer?: PeerSpec };
+  if (op !== 'delete' && op !== 'set' && spec.name !== undefined) checkInterfaceName(spec.name, 'name');
+  if (op === 'set' && 'newName' in spec && spec.newName !== undefined) checkInterfaceName(spec.newName, 'newName');
+  if (spec.peer?.name !== undefined) checkInterfaceName(spec.peer.name, 'peer.name');
   if (op === 'add' && spec.alias !== undefined) {
     throw invalidArgument('alias', spec.alias, 'taken at creation: the kernel ignores it there, set() gives one');
   }
@@ -748,7 +881,7 @@ export class Rtnl implements AsyncDisposable {
    * ```
    */
   async setNeighborQueue(link: string, bytes: number, options?: Cancel): Promise<void> {
-    checkInterfaceName(link, 'link');
+    checkLinkName(link);
     if (typeof bytes !== 'number') throw invalidType('bytes', bytes, 'a number');
     if (!Number.isInteger(bytes) || bytes < 0 || bytes > 0x7fff_ffff) {
       throw invalidArgument('bytes', bytes, 'an integer from 0 to 2147483647');

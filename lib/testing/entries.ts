@@ -24,6 +24,7 @@ export const NTF = { use: 0x01, self: 0x02, master: 0x04, proxy: 0x08 } as const
 export interface Entry {
   readonly verb: Verb;
   readonly link: string;
+  readonly linkIndex?: number;
   readonly via?: string;
   /** Of a neighbour its address, of an FDB entry the VTEP. */
   readonly ip?: string;
@@ -37,7 +38,7 @@ export interface Entry {
 }
 
 /** Reads back what lib/entry-encoder.ts has written. */
-export function readRecords(records: Uint8Array, links: readonly string[]): Entry[] {
+export function readRecords(records: Uint8Array, links: readonly string[], indexes: readonly number[]): Entry[] {
   const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
   const entries: Entry[] = [];
   for (let at = 0; at + RECORD_BYTES <= records.length; at += RECORD_BYTES) {
@@ -52,6 +53,7 @@ export function readRecords(records: Uint8Array, links: readonly string[]): Entr
       flags: records[at + 1] as number,
       state: view.getUint16(at + 2, true),
       link: links[view.getUint16(at + 36, true)] as string,
+      ...some('linkIndex', indexes[view.getUint16(at + 36, true)] as number),
       ...(ip === undefined ? {} : { ip }),
       ...(mac === undefined ? {} : { mac }),
       ...(vni === NO_VNI ? {} : { vni }),

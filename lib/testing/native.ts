@@ -73,8 +73,9 @@ class FakeRtnl implements NativeRtnl {
     table: 'neighbor' | 'fdb',
     records: Uint8Array,
     links: readonly string[],
+    indexes: readonly number[],
   ): Promise<(number | NativeFailure)[]> {
-    const decoded = readRecords(records, links);
+    const decoded = readRecords(records, links, indexes);
     return this.#queued(() =>
       decoded.flatMap((entry, at) => {
         const failure = attempt(() => this.#machine.requestEntry(this.#netns, table, entry, 'caller'));

@@ -167,6 +167,7 @@ export class FakeNetns {
   readonly links: FakeLink[] = [];
   readonly addresses: FakeAddress[] = [];
   readonly neighbors: FakeNeighbor[] = [];
+  readonly proxies: FakeNeighbor[] = [];
   readonly fdb: FakeFdbEntry[] = [];
   readonly sysctls = new Map<string, string>();
   readonly observers = new Set<Observer>();
@@ -339,12 +340,17 @@ export class FakeNetns {
 
   /** Neighbours or FDB entries, of one link if the filter names it. */
   entries(table: 'neighbor' | 'fdb', filter: Item): ListedEntry[] {
-    for (const each of [text(filter, 'link'), text(filter, 'master')]) if (each !== undefined) this.#named(each);
+    const link = this.#wanted(filter, 'link');
+    const master = this.#wanted(filter, 'master');
+    const neighbors = boolean(filter, 'proxies') === true ? this.proxies : this.neighbors;
     const all =
       table === 'fdb'
         ? this.fdb.map((entry) => this.#listedFdb(entry))
-        : this.neighbors.map((neighbor) => this.#listedNeighbor(neighbor));
-    return filter.link === undefined ? all : all.filter(({ link }) => link.name === filter.link);
+        : neighbors.map((neighbor) => this.#listedNeighbor(neighbor));
+    return all.filter((row) => {
+      const ofMaster = table !== 'fdb' || master === undefined || row.master === master;
+      return (link === undefined || row.link === link) && ofMaster;
+    });
   }
 
   /** As the addon lists: what the kernel filters by; lib compares the rest. */
@@ -352,18 +358,21 @@ export class FakeNetns {
     const name = text(filter, 'name');
     const wantedTable = number(filter, 'table', 0xffff_ffff);
     const kind = text(filter, 'kind');
-    const link = text(filter, 'link');
-    const master = text(filter, 'master');
-    if (!(table === 'link' && name !== undefined)) {
-      for (const each of [link, master]) if (each !== undefined) this.#named(each);
-    }
+    const link = table === 'link' ? undefined : this.#wanted(filter, 'link');
+    const master = this.#wanted(filter, 'master');
     return this.rows(table).filter(
       (row) =>
         (table !== 'link' || name === undefined || row.name === name) &&
         (table !== 'link' || kind === undefined || row.kind === kind) &&
         (table !== 'route' || wantedTable === undefined || row.table === wantedTable) &&
-        (table === 'link' || link === undefined || row.link === link),
+        (master === undefined || row.master === master.name) &&
+        (link === undefined || row.linkIndex === link.index),
     );
+  }
+
+  #wanted(filter: Item, field: 'link' | 'master'): FakeLink | undefined {
+    const [name, index] = [text(filter, field), number(filter, `${field}Index`, 0x7fff_ffff)];
+    return name === undefined && index === undefined ? undefined : this.#linkOf(name, index, false);
   }
 
   // --- news ---
@@ -403,6 +412,21 @@ export class FakeNetns {
     const link = this.link(name);
     if (link === undefined) throw new Refusal('ENODEV', 'RTM_GETLINK', { on: name });
     return link;
+  }
+
+  /** By its name, its index or both, which have to agree; for a deletion the index is enough once the name is gone. */
+  #linkOf(name: string | undefined, index: number | undefined, deletion: boolean): FakeLink {
+    const indexed = this.links.find((link) => link.index === index);
+    if (name === undefined || name === '') {
+      if (indexed === undefined) throw new Refusal('ENODEV', 'RTM_GETLINK', { on: String(index) });
+      return indexed;
+    }
+    const named = this.link(name);
+    if (named === undefined && deletion && indexed !== undefined) return indexed;
+    if (named === undefined) throw new Refusal('ENODEV', 'RTM_GETLINK', { on: name });
+    if (index !== undefined && named.index !== index)
+      throw new Refusal('ENODEV', 'RTM_GETLINK', { on: name, attribute: 'linkIndex' });
+    return named;
   }
 
   change(table: TableName, verb: Verb, item: Item): void {
@@ -452,8 +476,6 @@ export class FakeNetns {
     const there = destination === this ? found : destination.link(name);
     if (there !== undefined) {
       if (verb === 'add') throw new Refusal('EEXIST', 'RTM_NEWLINK');
-      // A link's own kind cannot be made anew over it.
-      if (make) throw new Refusal('EOPNOTSUPP', 'RTM_NEWLINK');
       this.#apply(there, settings, item);
       return;
     }
@@ -701,7 +723,7 @@ export class FakeNetns {
 
   /** NLM_F_BULK (vxlan_fdb_delete_bulk, br_fdb_delete_bulk): what matches goes, and nothing is no error. */
   flush(filter: Item): void {
-    const link = this.#named(text(filter, 'link') ?? '');
+    const link = this.#linkOf(text(filter, 'link'), number(filter, 'linkIndex', 0x7fff_ffff), false);
     const master = Array.isArray(filter.flags) && filter.flags.includes('master');
     if (!master && link.kind !== 'vxlan' && link.kind !== 'bridge') throw new Refusal('EOPNOTSUPP', 'RTM_DELNEIGH');
     if (master && link.master === undefined) throw new Refusal('EOPNOTSUPP', 'RTM_DELNEIGH');
@@ -738,7 +760,7 @@ export class FakeNetns {
   #changeAddress(verb: Verb, item: Item): void {
     const given = prefix(item, 'address');
     if (given === undefined) throw new TypeError('address: expected a string');
-    const link = this.#named(text(item, 'link') ?? '');
+    const link = this.#linkOf(text(item, 'link') ?? '', number(item, 'linkIndex', 0x7fff_ffff), verb === 'delete');
     const same = (each: FakeAddress): boolean => {
       return each.link === link && each.ip === given.ip && (each.family === 6 || each.length === given.length);
     };
@@ -778,7 +800,9 @@ export class FakeNetns {
     const to = text(item, 'dst');
     const dst = to === undefined || to === 'default' ? undefined : prefix(item, 'dst');
     const via = text(item, 'link');
-    let link = via === undefined || via === '' ? undefined : this.#named(via);
+    const index = number(item, 'linkIndex', 0x7fff_ffff);
+    const nowhere = (via === undefined || via === '') && index === undefined;
+    let link = nowhere ? undefined : this.#linkOf(via, index, verb === 'delete');
     const family = dst?.family ?? (gateway === undefined ? 4 : ipFamily(gateway));
     const table = number(item, 'table', 0xffff_ffff) ?? TABLE_MAIN;
     const given = number(item, 'metric', 0xffff_ffff);
@@ -914,7 +938,7 @@ export class FakeNetns {
   // --- neighbours and FDB entries ---
 
   changeEntry(table: 'neighbor' | 'fdb', entry: Entry): void {
-    const link = this.#named(entry.link);
+    const link = this.#linkOf(entry.link, entry.linkIndex, entry.verb === 'delete');
     if (entry.via !== undefined) this.#named(entry.via);
     if (table === 'neighbor') this.#changeNeighbor(entry, link);
     else this.#changeFdb(entry, link);
@@ -925,7 +949,18 @@ export class FakeNetns {
   }
 
   #changeNeighbor({ verb, ip: address = '', mac: hardware, state, flags }: Entry, link: FakeLink): void {
-    if ((flags & NTF.proxy) !== 0) return; // a table of its own, which is not listed
+    if ((flags & NTF.proxy) !== 0) {
+      // A table of its own, of which nothing is told.
+      const at = this.proxies.findIndex((each) => each.link === link && each.ip === address);
+      if (verb !== 'delete') {
+        if (at < 0) this.proxies.push({ link, ip: address, mac: undefined, state: NUD.none, flags: NTF.proxy });
+      } else if (at < 0) {
+        throw new Refusal('ENOENT', 'RTM_DELNEIGH');
+      } else {
+        this.proxies.splice(at, 1);
+      }
+      return;
+    }
     const there = this.neighbor(link, address);
     if (verb === 'delete') {
       if (there === undefined) throw new Refusal('ENOENT', 'RTM_DELNEIGH');

@@ -3,6 +3,7 @@
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
 
+#include "base/text.h"
 #include "binding/fields.h"
 
 namespace overns {
@@ -35,18 +36,18 @@ Napi::Object describe(Napi::Env env, const Failure& failure) {
   auto object = Napi::Object::New(env);
   object.Set("errno", -failure.error);
   object.Set("syscall", failure.call);
-  if (!failure.message.empty()) object.Set("message", failure.message);
-  if (!failure.kernel_message.empty()) object.Set("kernelMessage", failure.kernel_message);
+  if (!failure.message.empty()) object.Set("message", to_utf8(failure.message));
+  if (!failure.kernel_message.empty()) object.Set("kernelMessage", to_utf8(failure.kernel_message));
   if (!failure.attribute.empty()) object.Set("attribute", failure.attribute);
   return object;
 }
 
 Napi::Value to_js(Napi::Env env, const Failure& failure) {
-  const Napi::Error error = Napi::Error::New(env, failure.message.empty() ? failure.call : failure.message);
+  const Napi::Error error = Napi::Error::New(env, failure.message.empty() ? failure.call : to_utf8(failure.message));
   Napi::Object object = error.Value().As<Napi::Object>();
   object.Set("errno", -failure.error);
   object.Set("syscall", failure.call);
-  if (!failure.kernel_message.empty()) object.Set("kernelMessage", failure.kernel_message);
+  if (!failure.kernel_message.empty()) object.Set("kernelMessage", to_utf8(failure.kernel_message));
   if (!failure.attribute.empty()) object.Set("attribute", failure.attribute);
   return object;
 }
@@ -89,7 +90,7 @@ std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Obj
   if (listed_once && command.verb != Verb::kAdd && command.verb != Verb::kReplace && command.verb != Verb::kDelete)
     return outer.out_of_range<Command>("op", "add, replace or delete");
   const Fields fields(env, item->As<Napi::Object>());
-  if (table != Table::kLink) command.link = fields.link("link");
+  if (table != Table::kLink) command.link = fields.link("link", "linkIndex");
   switch (table) {
     case Table::kLink: parse_link(fields, command); break;
     case Table::kAddress: parse_address(fields, command); break;
@@ -108,9 +109,12 @@ std::optional<Filter> parse_filter(Napi::Env env, Table table, const Napi::Objec
   const Fields fields(env, object);
   Filter filter;
   filter.name = fields.text("name").value_or("");
-  filter.link = fields.link("link");
+  const bool elsewhere = table == Table::kLink || table == Table::kCounters;  // their `link` is no name
+  if (!elsewhere) filter.link = fields.link("link", "linkIndex");
   filter.kind = fields.text("kind").value_or("");
-  filter.master = fields.link("master");
+  filter.master = fields.link("master", "masterIndex");
+  if (table == Table::kFdb) filter.via = fields.link("via", "viaIndex");
+  filter.proxies = fields.boolean("proxies").value_or(false);
   const auto family = table == Table::kRule ? parse_rule_family(fields) : fields.family();
   filter.family = family.value_or(std::uint8_t{AF_UNSPEC});
   filter.table = static_cast<std::uint32_t>(fields.number("table", UINT32_MAX).value_or(0));
@@ -133,8 +137,8 @@ std::optional<FlushCommand> parse_flush(Napi::Env env, const Napi::Object& objec
   const Fields fields(env, object);
   FlushCommand command;
   NeighborEntry& match = command.flush.match;
-  command.link = fields.link("link");
-  command.via = fields.link("via");
+  command.link = fields.link("link", "linkIndex");
+  command.via = fields.link("via", "viaIndex");
   match.ip = fields.ip("dst").value_or(Ip{});
   if (const auto vni = fields.number("vni", 0xffffff)) match.vni = static_cast<std::uint32_t>(*vni);
   if (const auto vni = fields.number("sourceVni", 0xffffff)) match.source_vni = static_cast<std::uint32_t>(*vni);

@@ -38,12 +38,19 @@ std::optional<Table> parse_table(const std::string& name);
 enum class Verb : std::uint8_t { kAdd, kReplace, kAppend, kDelete, kSet };  // numbered in lib/entry-encoder.ts
 std::uint16_t creation_flags(Verb verb);                                    // NLM_F_*
 
+// A link as it was given: by its name, one of its alternative names, its index, or as it is listed with both.
+struct LinkRef {
+  std::string name;
+  std::int32_t index = 0;
+  bool empty() const { return name.empty() && index == 0; }
+};
+
 // One command as JavaScript wrote it. Names are resolved where the socket is, on the worker.
 struct Command {
   Verb verb = Verb::kAdd;
   std::variant<LinkSpec, InterfaceAddress, RouteEntry, RuleEntry, NexthopEntry> item;
-  std::string link;               // the device that an address or route is on; the old name of a link that gets another
-  std::vector<std::string> hops;  // of the route's ways
+  LinkRef link;               // the device that an address or route is on; the old name of a link that gets another
+  std::vector<LinkRef> hops;  // of the route's ways
   std::string master;             // a link's
   std::string parent;             // of a vlan or macvlan
   bool no_master = false;         // the link leaves its bridge
@@ -55,9 +62,11 @@ std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Obj
 
 struct Filter {
   std::string name;  // of a link
-  std::string link;
+  LinkRef link;
   std::string kind;
-  std::string master;
+  LinkRef master;
+  LinkRef via;  // of FDB entries
+  bool proxies = false;
   std::uint8_t family = 0;
   std::uint32_t table = 0;
   std::uint8_t protocol = 0;  // of routes
@@ -84,8 +93,8 @@ std::optional<RouteCommand> parse_route_query(Napi::Env env, const Napi::Object&
 // What a bulk deletion of FDB entries takes, the links by their names.
 struct FlushCommand {
   FdbFlush flush;
-  std::string link;
-  std::string via;
+  LinkRef link;
+  LinkRef via;
 };
 std::optional<FlushCommand> parse_flush(Napi::Env env, const Napi::Object& filter);
 

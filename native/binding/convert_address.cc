@@ -1,4 +1,5 @@
 // Interface addresses to and from JavaScript.
+#include "base/text.h"
 #include "binding/fields.h"
 
 #include <linux/if_addr.h>
@@ -61,7 +62,7 @@ Napi::Object to_js(Napi::Env env, const InterfaceAddress& address, const LinkNam
   if (!address.broadcast.empty()) object.Set("broadcast", address.broadcast.to_string());
   object.Set("scope", word_or_number(env, address.scope, kScopes));
   object.Set("flags", words_of(env, address.flags, kAddressFlags));
-  if (!address.label.empty()) object.Set("label", address.label);
+  if (!address.label.empty()) object.Set("label", to_utf8(address.label));
   if (address.preferred && *address.preferred != InterfaceAddress::kForever)
     object.Set("preferredLifetime", *address.preferred);
   if (address.valid && *address.valid != InterfaceAddress::kForever) object.Set("validLifetime", *address.valid);

@@ -1,4 +1,5 @@
 // Links to and from JavaScript.
+#include "base/text.h"
 #include "binding/fields.h"
 
 #include <linux/if.h>
@@ -47,7 +48,7 @@ LinkPeer parse_peer(const Fields& fields, Command& command) {
   peer.name = fields.text("name").value_or("");
   peer.mac = fields.mac("mac");
   if (const auto mtu = fields.number("mtu", UINT32_MAX)) peer.mtu = static_cast<std::uint32_t>(*mtu);
-  command.peer_netns = fields.text("netns").value_or("");
+  command.peer_netns = fields.path("netns");
   return peer;
 }
 
@@ -61,7 +62,7 @@ void parse_link(const Fields& fields, Command& command) {
   if (const auto name = fields.text("newName")) {
     // Named by its index in the request, which has room for one name.
     if (name->empty()) fields.out_of_range<Unit>("newName", "a link's name, which is not empty");
-    command.link = spec.name;
+    command.link.name = spec.name;
     spec.name = *name;
   }
   spec.up = fields.boolean("up");
@@ -87,7 +88,7 @@ void parse_link(const Fields& fields, Command& command) {
       spec.link = static_cast<std::uint32_t>(*index);
     }
   }
-  command.netns = fields.text("netns").value_or("");
+  command.netns = fields.path("netns");
   spec.addr_gen_mode = fields.word("addrGenMode", kAddrGenModes);
   fields.values(link_policies(), spec.attributes);
   fields.values(info_policies(spec.kind), spec.info);
@@ -105,9 +106,9 @@ Napi::Object to_js(Napi::Env env, const Link& link, const LinkNames& names) {
   static constexpr const char* kOperstates[] = {"unknown", "notpresent", "down", "lowerlayerdown",
                                                 "testing", "dormant",    "up"};
   auto object = Napi::Object::New(env);
-  object.Set("name", link.name);
+  object.Set("name", to_utf8(link.name));
   object.Set("index", link.index);
-  if (!link.kind.empty()) object.Set("kind", link.kind);
+  if (!link.kind.empty()) object.Set("kind", to_utf8(link.kind));
   if (link.mac) object.Set("mac", link.mac->to_string());
   object.Set("mtu", link.mtu);
   object.Set("up", (link.flags & IFF_UP) != 0);
@@ -116,14 +117,14 @@ Napi::Object to_js(Napi::Env env, const Link& link, const LinkNames& names) {
   object.Set("hardware", static_cast<double>(link.hardware));
   if (link.operstate < sizeof kOperstates / sizeof kOperstates[0]) object.Set("operstate", kOperstates[link.operstate]);
   set_link(object, "master", "masterIndex", names, static_cast<std::int32_t>(link.master));
-  if (!link.slave_kind.empty()) object.Set("slaveKind", link.slave_kind);
+  if (!link.slave_kind.empty()) object.Set("slaveKind", to_utf8(link.slave_kind));
   if (link.link) object.Set("link", *link.link);
   if (link.link_netnsid) object.Set("linkNetnsid", *link.link_netnsid);
-  if (!link.alias.empty()) object.Set("alias", link.alias);
+  if (!link.alias.empty()) object.Set("alias", to_utf8(link.alias));
   if (link.addr_gen_mode) object.Set("addrGenMode", word_of(*link.addr_gen_mode, kAddrGenModes));
   if (!link.alternative_names.empty()) {
     auto list = Napi::Array::New(env, link.alternative_names.size());
-    for (std::uint32_t i = 0; i < link.alternative_names.size(); ++i) list.Set(i, link.alternative_names[i]);
+    for (std::uint32_t i = 0; i < link.alternative_names.size(); ++i) list.Set(i, to_utf8(link.alternative_names[i]));
     object.Set("alternativeNames", list);
   }
   set_values(object, link.attributes);
@@ -139,7 +140,7 @@ Napi::Object to_js(Napi::Env env, const Link& link, const LinkNames& names) {
 
 Napi::Object to_js(Napi::Env env, const LinkCounters& counters, const LinkNames&) {
   auto object = Napi::Object::New(env);
-  object.Set("link", counters.name);
+  object.Set("link", to_utf8(counters.name));
   object.Set("index", counters.index);
   for (std::size_t i = 0; i < counters.count; ++i)
     object.Set(kCounterNames[i], Napi::BigInt::New(env, counters.values[i]));

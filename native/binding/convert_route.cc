@@ -1,4 +1,5 @@
 // Routes to and from JavaScript.
+#include "base/text.h"
 #include "binding/fields.h"
 
 #include <linux/in_route.h>
@@ -45,7 +46,8 @@ void parse_hops(const Fields& fields, RouteEntry& route, Command& command) {
     hop.gateway = each.ip("gateway").value_or(Ip{});
     hop.weight = static_cast<std::uint32_t>(each.number("weight", 256, 1).value_or(1));
     hop.flags = static_cast<std::uint8_t>(each.bits("flags", kRouteFlags).value_or(0) & kSettable);
-    command.hops.push_back(each.link("link"));
+    hop.unknown = each.unknown();
+    command.hops.push_back(each.link("link", "linkIndex"));
     route.hops.push_back(hop);
   }
 }
@@ -134,6 +136,11 @@ void parse_route(const Fields& fields, Command& command) {
   const auto seconds = fields.integer("expires", deletion ? INT32_MIN : 0, UINT32_MAX);
   if (seconds && *seconds >= 0) route.expires = *seconds;
   if (const auto metrics = fields.object("metrics")) metrics->values(route_metric_policies(), route.metrics);
+  static constexpr const char* kNests[] = {"metrics"};
+  route.unknown = fields.unknown(kNests);
+  // A request without a gateway deletes a route with one as well; an empty one means the route without (ip6_route_del).
+  const bool direct = route.gateway.empty() && route.hops.empty() && route.nexthop == 0;
+  if (deletion && direct && route.family == AF_INET6 && command.link.index != 0) route.gateway.family = AF_INET6;
   complete(fields, route, deletion);
   command.item = std::move(route);
 }

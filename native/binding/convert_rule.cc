@@ -1,4 +1,5 @@
 // What routing goes by besides routes: rules and nexthop objects, to and from JavaScript.
+#include "base/text.h"
 #include "binding/fields.h"
 
 #include <linux/fib_rules.h>

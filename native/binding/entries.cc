@@ -14,6 +14,7 @@ constexpr std::size_t kRound = 4096;  // records turned into requests at a time
 struct NamedLink {
   std::int32_t index = 0;
   std::optional<Failure> failure;
+  std::int32_t listed = 0;  // for a deletion, which goes on without the name
 };
 
 NeighborEntry entry_of(const EntryRecord& record, bool fdb, std::int32_t link, std::int32_t via) {
@@ -31,23 +32,36 @@ NeighborEntry entry_of(const EntryRecord& record, bool fdb, std::int32_t link, s
   if (record.source_vni != EntryRecord::kNoVni) entry.source_vni = record.source_vni;
   entry.protocol = record.protocol;
   entry.extended_flags = record.extended_flags;
+  entry.activity = record.activity;
   entry.via = static_cast<std::uint32_t>(via);
   return entry;
 }
 
 }  // namespace
 
+Result<std::int32_t> resolve_link(CommandSocket& socket, const LinkRef& link, bool deletion) {
+  if (link.name.empty()) return link.index;
+  auto found = link_index(socket, link.name);
+  if (!found) {
+    if (deletion && link.index != 0 && found.failure().error == ENODEV) return link.index;
+    return found;
+  }
+  if (link.index != 0 && *found != link.index) return Failure{ENODEV, "RTM_GETLINK", link.name, {}, "linkIndex"};
+  return found;
+}
+
 Result<std::vector<EntryFailure>> send_entries(CommandSocket& socket, bool fdb, Bytes records,
-                                               const std::vector<std::string>& links) {
+                                               const std::vector<LinkRef>& links) {
   std::vector<EntryFailure> failures;
   std::vector<NamedLink> named(links.size());
   for (std::size_t i = 0; i < links.size(); ++i) {
-    auto index = link_index(socket, links[i]);
+    auto index = resolve_link(socket, links[i], false);
     if (index) {
       named[i].index = *index;
-    } else {
-      named[i].failure = index.failure();
+      continue;
     }
+    named[i].failure = index.failure();
+    if (auto deleted = resolve_link(socket, links[i], true); deleted) named[i].listed = *deleted;
   }
   const std::size_t count = records.size() / sizeof(EntryRecord);
   RequestBatch batch;
@@ -66,13 +80,17 @@ Result<std::vector<EntryFailure>> send_entries(CommandSocket& socket, bool fdb, 
       const NamedLink& link = named[record.link];
       const NamedLink none;
       const NamedLink& via = has_via ? named[record.via] : none;
-      if (link.failure || via.failure) {
-        failures.push_back({i, link.failure ? *link.failure : *via.failure});
+      const auto verb = static_cast<Verb>(record.verb);
+      const auto refused = [&](const NamedLink& each) {
+        return each.failure && !(verb == Verb::kDelete && each.listed != 0);
+      };
+      if (refused(link) || refused(via)) {
+        failures.push_back({i, refused(link) ? *link.failure : *via.failure});
         continue;
       }
-      const auto verb = static_cast<Verb>(record.verb);
+      const auto index = [](const NamedLink& each) { return each.failure ? each.listed : each.index; };
       encode_neighbor(batch, verb == Verb::kDelete ? RTM_DELNEIGH : RTM_NEWNEIGH, creation_flags(verb),
-                      entry_of(record, fdb, link.index, via.index));
+                      entry_of(record, fdb, index(link), index(via)));
       positions.push_back(i);
     }
     if (positions.empty()) continue;

@@ -19,13 +19,14 @@ struct EntryRecord {   // little-endian, like every platform that Node's prebuil
   std::uint32_t vni;  // kNoVni
   std::uint16_t port;
   std::uint16_t vlan;
-  std::uint16_t link;  // number of a name
+  std::uint16_t link;  // number of a link
   std::uint16_t via;   // kNoLink
   std::uint32_t nexthop;
   std::uint32_t source_vni;  // kNoVni
   std::uint8_t protocol;
   std::uint8_t extended_flags;  // NTF_EXT_*
-  std::uint16_t unused;
+  std::uint8_t activity;  // FDB_NOTIFY_*
+  std::uint8_t unused;
 
   static constexpr std::uint32_t kNoVni = 0xffffffff;
   static constexpr std::uint16_t kNoLink = 0xffff;
@@ -37,8 +38,12 @@ struct EntryFailure {
   Failure failure;
 };
 
+// The index of a link that is given by its name, its index or both, which then have to agree: a row as it was listed
+// must not be written to another link. For a deletion the index is enough, once nothing has the name.
+Result<std::int32_t> resolve_link(CommandSocket& socket, const LinkRef& link, bool deletion);
+
 // Sends the records in order; the failures among them, by index.
 Result<std::vector<EntryFailure>> send_entries(CommandSocket& socket, bool fdb, Bytes records,
-                                               const std::vector<std::string>& links);
+                                               const std::vector<LinkRef>& links);
 
 }  // namespace overns

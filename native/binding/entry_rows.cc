@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "base/text.h"
 #include "binding/fields.h"
 
 namespace overns {
@@ -43,7 +44,9 @@ std::uint16_t EntryRows::number(std::int32_t index) {
 void EntryRows::name_links(const LinkNames& names) {
   for (std::size_t i = links_.size(); i < indexes_.size(); ++i) {
     const auto name = names.find(indexes_[i]);
-    links_.push_back(name != names.end() ? name->second : "if" + std::to_string(indexes_[i]));
+    // A proxy may be on no link.
+    const bool none = indexes_[i] == 0;
+    links_.push_back(name != names.end() ? name->second : none ? std::string() : "if" + std::to_string(indexes_[i]));
   }
   numbers_.clear();
   last_index_ = -1;
@@ -101,7 +104,7 @@ Napi::Object EntryRows::to_js(Napi::Env env) {
   auto links = Napi::Array::New(env, links_.size());
   auto indexes = Napi::Array::New(env, links_.size());
   for (std::uint32_t i = 0; i < links_.size(); ++i) {
-    links.Set(i, links_[i]);
+    links.Set(i, to_utf8(links_[i]));
     indexes.Set(i, indexes_[i]);
   }
   object.Set("rows", give(env, rows_));

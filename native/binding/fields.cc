@@ -5,6 +5,8 @@
 
 #include <cstring>
 
+#include "base/text.h"
+
 namespace overns {
 
 std::nullopt_t Fields::raise(const Napi::Error& error, const char* code) {
@@ -32,15 +34,33 @@ std::optional<std::string> Fields::text(const char* name) const {
   const auto value = get(name);
   if (!value) return std::nullopt;
   if (!value->IsString()) return wrong<std::string>(name, "a string");
-  std::string read = value->As<Napi::String>().Utf8Value();
+  std::string read = from_utf8(value->As<Napi::String>().Utf8Value());
   if (read.find('\0') != std::string::npos) return out_of_range<std::string>(name, "a string without NUL");
   return read;
 }
 
+std::string Fields::path(const char* name) const {
+  const auto value = get(name);
+  if (!value) return {};
+  if (!value->IsString()) return wrong<std::string>(name, "a string").value_or("");
+  std::string read = value->As<Napi::String>().Utf8Value();
+  if (read.find('\0') != std::string::npos) out_of_range<Unit>(name, "a string without NUL");
+  return read;
+}
+
 std::string Fields::link(const char* name) const {
+  constexpr std::size_t kLongest = 127;  // ALTIFNAMSIZ
   const auto given = text(name);
   if (given && given->empty()) out_of_range<Unit>(name, "a link's name, which is not empty");
+  if (given && given->size() > kLongest) out_of_range<Unit>(name, "a link's name: 1 to 127 bytes");
   return given.value_or("");
+}
+
+LinkRef Fields::link(const char* name, const char* index_name) const {
+  LinkRef ref;
+  ref.name = link(name);
+  ref.index = static_cast<std::int32_t>(number(index_name, INT32_MAX, 1).value_or(0));
+  return ref;
 }
 
 std::optional<bool> Fields::boolean(const char* name) const {
@@ -265,7 +285,7 @@ void Fields::values(std::span<const AttributePolicy> policies, std::vector<Attri
 
 Napi::Value name_of(Napi::Env env, const LinkNames& names, std::int32_t index) {
   const auto found = names.find(index);
-  return Napi::String::New(env, found != names.end() ? found->second : "if" + std::to_string(index));
+  return Napi::String::New(env, found != names.end() ? to_utf8(found->second) : "if" + std::to_string(index));
 }
 
 void set_link(Napi::Object object, const char* name, const char* index_name, const LinkNames& names,
@@ -340,7 +360,7 @@ void set_values(Napi::Object object, const std::vector<AttributeValue>& values) 
     } else if (const auto* mac = std::get_if<Mac>(&each.value)) {
       object.Set(policy.name, mac->to_string());
     } else if (const auto* text = std::get_if<std::string>(&each.value)) {
-      object.Set(policy.name, *text);
+      object.Set(policy.name, to_utf8(*text));
     } else if (const auto* bytes = std::get_if<std::vector<std::uint8_t>>(&each.value)) {
       object.Set(policy.name, bytes_to_js(env, *bytes));
     }

@@ -4,6 +4,7 @@
 #include "binding/convert.h"
 
 #include <cmath>
+#include <cstdlib>
 #include <string>
 
 #include "rtnl/attribute_policy.h"
@@ -35,9 +36,14 @@ class Fields {
   std::optional<Napi::Value> get(const char* name) const;
   // Given as null: taken away, where a field can be.
   bool is_null(const char* name) const;
+  // As the kernel has it: escapes become bytes (base/text.h).
   std::optional<std::string> text(const char* name) const;
-  // A link's name, or nothing where none is given; an empty one is none.
+  // Without escapes, as file names are given.
+  std::string path(const char* name) const;
+  // A link's name or one of its alternative ones, or nothing where none is given; an empty one is none.
   std::string link(const char* name) const;
+  // A link by its name, its index or both.
+  LinkRef link(const char* name, const char* index_name) const;
   std::optional<bool> boolean(const char* name) const;
   std::optional<std::uint64_t> number(const char* name, std::uint64_t max, std::uint64_t min = 0) const;
   std::optional<std::int64_t> integer(const char* name, std::int64_t min, std::int64_t max) const;
@@ -81,7 +87,11 @@ class Fields {
     Number all = 0;
     for (std::uint32_t i = 0; i < array.Length(); ++i) {
       const std::string each = text_of(array.Get(i));
-      bool known = false;
+      // A bit without a word, as words_of tells it.
+      char* end = nullptr;
+      const unsigned long long number = each.starts_with("0x") ? std::strtoull(each.c_str(), &end, 16) : 0;
+      bool known = number != 0 && *end == '\0' && number == static_cast<Number>(number);
+      if (known) all = static_cast<Number>(all | static_cast<Number>(number));
       for (const auto& bit : names) {
         if (each != bit.text) continue;
         all = static_cast<Number>(all | bit.value);

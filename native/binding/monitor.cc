@@ -8,6 +8,7 @@
 
 #include <cstring>
 
+#include "base/text.h"
 #include "binding/entry_rows.h"
 #include "binding/instance.h"
 #include "binding/signal.h"
@@ -271,7 +272,7 @@ std::optional<Napi::Object> Monitor::convert_link(Napi::Env env, const Message& 
   if ((groups_ & kLinkGroup) != 0) {
     know(static_cast<std::int32_t>(link->master), rest);
     object = to_js(env, *link, links_.names);
-    if (!link->kind.empty()) object->Set("linkKind", link->kind);
+    if (!link->kind.empty()) object->Set("linkKind", to_utf8(link->kind));
   }
   if (gone) forget(link->index);  // nothing more is told of it
   return object;

@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <memory>
 #include <mutex>
+#include <tuple>
 
+#include "base/text.h"
 #include "binding/entries.h"
 #include "binding/entry_rows.h"
 #include "binding/instance.h"
@@ -32,16 +34,19 @@ class NameResolver {
  public:
   explicit NameResolver(CommandSocket& socket) : socket_(socket), rules(socket) {}
 
-  Status index(const std::string& name, std::int32_t& index) {
-    if (name.empty()) return done();
-    const auto known = indexes_.find(name);
+  Status index(const std::string& name, std::int32_t& index) { return this->index(LinkRef{name}, index); }
+
+  Status index(const LinkRef& link, std::int32_t& index, bool deletion = false) {
+    if (link.empty()) return done();
+    const auto key = std::tuple(link.name, link.index, deletion);
+    const auto known = indexes_.find(key);
     if (known != indexes_.end()) {
       index = known->second;
       return done();
     }
-    auto found = link_index(socket_, name);
+    auto found = resolve_link(socket_, link, deletion);
     if (!found) return found.failure();
-    index = indexes_[name] = *found;
+    index = indexes_[key] = *found;
     return done();
   }
 
@@ -68,7 +73,7 @@ class NameResolver {
 
  private:
   CommandSocket& socket_;
-  std::map<std::string, std::int32_t> indexes_;
+  std::map<std::tuple<std::string, std::int32_t, bool>, std::int32_t> indexes_;
   std::vector<UniqueFd> descriptors_;
 
  public:
@@ -76,7 +81,7 @@ class NameResolver {
 };
 
 Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
-  const std::uint16_t flags = creation_flags(command.verb);
+  std::uint16_t flags = creation_flags(command.verb);
   const bool deletion = command.verb == Verb::kDelete;
   if (auto* link = std::get_if<LinkSpec>(&command.item)) {
     if (deletion) {
@@ -101,18 +106,20 @@ Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
     if (link->peer) {
       if (Status status = names.descriptor(command.peer_netns, link->peer->netns_fd); !status) return status;
     }
+    // Changed where it exists; asked to replace it, the kernel refuses (rtnl_newlink).
+    if (command.verb == Verb::kReplace) flags = NLM_F_CREATE;
     encode_link(batch, *link, flags);
     return done();
   }
   std::int32_t index = 0;
-  if (Status status = names.index(command.link, index); !status) return status;
+  if (Status status = names.index(command.link, index, deletion); !status) return status;
   if (auto* address = std::get_if<InterfaceAddress>(&command.item)) {
     address->index = index;
     encode_address(batch, deletion ? RTM_DELADDR : RTM_NEWADDR, flags, *address);
   } else if (auto* route = std::get_if<RouteEntry>(&command.item)) {
     route->index = index;
     for (std::size_t i = 0; i < route->hops.size(); ++i) {
-      if (Status status = names.index(command.hops[i], route->hops[i].index); !status) return status;
+      if (Status status = names.index(command.hops[i], route->hops[i].index, deletion); !status) return status;
     }
     encode_route(batch, deletion ? RTM_DELROUTE : RTM_NEWROUTE, flags, *route);
   } else if (const auto* rule = std::get_if<RuleEntry>(&command.item)) {
@@ -185,7 +192,8 @@ struct Listing {
 // link's carrier brings about (linkwatch_sync_dev), which a dump does not make it do.
 Result<Listing> list_link(CommandSocket& socket, const Filter& filter) {
   Listing listing;
-  if (filter.name.size() >= IFNAMSIZ) return listing;
+  std::int32_t wanted_master = 0;
+  if (Status status = NameResolver(socket).index(filter.master, wanted_master); !status) return status.failure();
   const auto get = [&](std::int32_t index, const std::string& name) -> Result<std::optional<Link>> {
     RequestBatch batch;
     encode_get_link(batch, index, name);
@@ -201,6 +209,7 @@ Result<Listing> list_link(CommandSocket& socket, const Filter& filter) {
   auto found = get(0, filter.name);
   if (!found) return found.failure();
   if (!*found || (!filter.kind.empty() && (*found)->kind != filter.kind)) return listing;
+  if (wanted_master != 0 && (*found)->master != static_cast<std::uint32_t>(wanted_master)) return listing;
   if (const auto master = static_cast<std::int32_t>((*found)->master); master != 0) {
     auto bridge = get(master, {});
     if (!bridge) return bridge.failure();
@@ -214,7 +223,6 @@ Result<Listing> list_link(CommandSocket& socket, const Filter& filter) {
 // Of one link by its name, for the same reasons.
 Result<Listing> list_counters(CommandSocket& socket, const Filter& filter) {
   Listing listing;
-  if (filter.name.size() >= IFNAMSIZ) return listing;
   RequestBatch batch;
   encode_get_counters(batch, filter.name, {}, 0);
   auto answer = socket.query(batch);
@@ -274,6 +282,8 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
   NameResolver names(channel.socket);
   if (Status status = names.index(filter.link, index); !status) return status.failure();
   if (Status status = names.index(filter.master, master); !status) return status.failure();
+  std::int32_t via = 0;
+  if (Status status = names.index(filter.via, via); !status) return status.failure();
 
   RequestBatch batch;
   switch (table) {
@@ -287,17 +297,25 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
       break;
     case Table::kRule: encode_get_rules(batch, filter.family); break;
     case Table::kNexthop: encode_get_nexthops(batch, filter.family, index, static_cast<std::uint32_t>(master)); break;
-    case Table::kNeighbor: encode_get_neighbors(batch, filter.family, index, static_cast<std::uint32_t>(master)); break;
+    case Table::kNeighbor:
+      encode_get_neighbors(batch, filter.family, index, static_cast<std::uint32_t>(master), filter.proxies);
+      break;
     case Table::kFdb: encode_get_neighbors(batch, AF_BRIDGE, index, static_cast<std::uint32_t>(master)); break;
   }
   const auto matches = [&](std::int32_t item) { return index == 0 || item == index; };
   const bool entries = table == Table::kNeighbor || table == Table::kFdb;
   const auto keep = [&](const Message& message) {
     if (entries) {
-      if (const auto entry = decode_neighbor(message); entry && matches(entry->index))
+      const auto entry = decode_neighbor(message);
+      // The kernel looks at the master of a device that it goes through, which has entries of its own as well.
+      const bool in_master =
+          !entry || table != Table::kFdb || master == 0 || entry->master == static_cast<std::uint32_t>(master);
+      if (entry && matches(entry->index) && in_master && (via == 0 || entry->via == static_cast<std::uint32_t>(via)))
         listing.rows.add(*entry, RowAction::kListed);
     } else if (table == Table::kLink) {
-      if (auto link = decode_link(message); link && (filter.kind.empty() || link->kind == filter.kind))
+      if (auto link = decode_link(message);
+          link && (filter.kind.empty() || link->kind == filter.kind) &&
+          (master == 0 || link->master == static_cast<std::uint32_t>(master)))
         listing.items.emplace_back(std::move(*link));
     } else if (table == Table::kCounters) {
       if (auto counters = decode_counters(message); counters && (filter.kind.empty() || counters->kind == filter.kind))
@@ -316,7 +334,7 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
     } else if (table == Table::kRule) {
       if (auto rule = decode_rule(message)) listing.items.emplace_back(std::move(*rule));
     } else if (table == Table::kNexthop) {
-      if (auto nexthop = decode_nexthop(message)) listing.items.emplace_back(std::move(*nexthop));
+      if (auto nexthop = decode_nexthop(message); nexthop && matches(nexthop->index)) listing.items.emplace_back(std::move(*nexthop));
     }
   };
   auto interrupted = channel.socket.dump(
@@ -413,20 +431,22 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
         });
   }
 
-  // entries(table, records, links): the failures as [index, failure, index, failure, ...]
+  // entries(table, records, links, indexes): the failures as [index, failure, index, failure, ...]
   Napi::Value entries(const Napi::CallbackInfo& info) {
     const Napi::Env env = info.Env();
     if (closed(env)) return env.Undefined();
-    if (!info[1].IsTypedArray() || !info[2].IsArray()) {
-      Napi::TypeError::New(env, "entries(table, records, links)").ThrowAsJavaScriptException();
+    if (!info[1].IsTypedArray() || !info[2].IsArray() || !info[3].IsArray()) {
+      Napi::TypeError::New(env, "entries(table, records, links, indexes)").ThrowAsJavaScriptException();
       return env.Undefined();
     }
     const bool fdb = text_of(info[0]) == "fdb";
     const auto array = info[1].As<Napi::Uint8Array>();
     const Bytes records(array.Data(), array.ByteLength());
     const auto names = info[2].As<Napi::Array>();
-    std::vector<std::string> links;
-    for (std::uint32_t i = 0; i < names.Length(); ++i) links.push_back(text_of(names.Get(i)));
+    const auto indexes = info[3].As<Napi::Array>();
+    std::vector<LinkRef> links;
+    for (std::uint32_t i = 0; i < names.Length(); ++i)
+      links.push_back({from_utf8(text_of(names.Get(i))), static_cast<std::int32_t>(number_of(indexes.Get(i)))});
     // The records are read where they lie; the reference keeps them there.
     auto keep = std::make_shared<Napi::ObjectReference>(Napi::Persistent(array.As<Napi::Object>()));
     return PromiseWorker<std::vector<EntryFailure>>::run(
@@ -546,7 +566,7 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
     if (closed(env)) return env.Undefined();
     return PromiseWorker<Unit>::run(
         env,
-        [channel = channel_, link = text_of(info[0]), bytes = number_of(info[1])]() -> Result<Unit> {
+        [channel = channel_, link = from_utf8(text_of(info[0])), bytes = number_of(info[1])]() -> Result<Unit> {
           const std::lock_guard lock(channel->mutex);
           auto index = link_index(channel->socket, link);
           if (!index) return index.failure();

@@ -100,6 +100,11 @@ void decode_families(Bytes payload, Link& link) {
 
 }  // namespace
 
+void write_link_name(MessageWriter& writer, const std::string& name) {
+  // The kernel finds a link by its alternative names under either attribute; only one has room for a long one.
+  writer.text(name.size() < IFNAMSIZ ? IFLA_IFNAME : IFLA_ALT_IFNAME, name);
+}
+
 void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags) {
   MessageWriter& writer = batch.begin(RTM_NEWLINK, flags);
   ifinfomsg header{};
@@ -107,7 +112,7 @@ void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags)
   header.ifi_flags = spec.flags | (spec.up.value_or(false) ? std::uint32_t{IFF_UP} : 0U);
   header.ifi_change = spec.change | (spec.up ? std::uint32_t{IFF_UP} : 0U);
   writer.header(header);
-  if (!spec.name.empty()) writer.text(IFLA_IFNAME, spec.name);
+  if (!spec.name.empty()) write_link_name(writer, spec.name);
   if (spec.mtu) writer.u32(IFLA_MTU, *spec.mtu);
   if (spec.mac) writer.attribute(IFLA_ADDRESS, spec.mac->bytes);
   if (spec.master) writer.u32(IFLA_MASTER, *spec.master);
@@ -156,7 +161,7 @@ void encode_delete_link(RequestBatch& batch, std::int32_t index, const std::stri
   ifinfomsg header{};
   header.ifi_index = index;
   writer.header(header);
-  if (index == 0) writer.text(IFLA_IFNAME, name);
+  if (index == 0) write_link_name(writer, name);
   batch.end();
 }
 
@@ -165,7 +170,7 @@ void encode_get_link(RequestBatch& batch, std::int32_t index, const std::string&
   ifinfomsg header{};
   header.ifi_index = index;
   writer.header(header);
-  if (index == 0 && !name.empty()) writer.text(IFLA_IFNAME, name);
+  if (index == 0 && !name.empty()) write_link_name(writer, name);
   writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
   batch.end();
 }

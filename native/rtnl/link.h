@@ -71,6 +71,8 @@ struct Link {
 void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags);
 void encode_delete_link(RequestBatch& batch, std::int32_t index, const std::string& name);
 // One link by index (0: by name), or with neither all of them (a dump).
+// The name of a link to be found, which may be one of its alternative names.
+void write_link_name(MessageWriter& writer, const std::string& name);
 void encode_get_link(RequestBatch& batch, std::int32_t index, const std::string& name);
 // A dump: all links, or those of one kind, or the ports of one master.
 void encode_get_links(RequestBatch& batch, const std::string& kind = {}, std::uint32_t master = 0);

@@ -65,10 +65,12 @@ void encode_flush_fdb(RequestBatch& batch, const FdbFlush& flush) {
   batch.end();
 }
 
-void encode_get_neighbors(RequestBatch& batch, std::uint8_t family, std::int32_t index, std::uint32_t master) {
+void encode_get_neighbors(RequestBatch& batch, std::uint8_t family, std::int32_t index, std::uint32_t master,
+                          bool proxies) {
   MessageWriter& writer = batch.begin(RTM_GETNEIGH, 0);
   ndmsg header{};
   header.ndm_family = family;
+  if (proxies) header.ndm_flags = NTF_PROXY;
   if (family == AF_BRIDGE) {
     // rtnl_fdb_dump: the device stands in the header, the bridge in NDA_MASTER.
     header.ndm_ifindex = index;

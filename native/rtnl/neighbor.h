@@ -42,7 +42,9 @@ struct NeighborEntry {
 
 void encode_neighbor(RequestBatch& batch, std::uint16_t type, std::uint16_t flags, const NeighborEntry& entry);
 // A dump: of one device when `index` is given; family AF_BRIDGE lists the FDB.
-void encode_get_neighbors(RequestBatch& batch, std::uint8_t family, std::int32_t index, std::uint32_t master);
+// `proxies`: those instead of the neighbours, which no other dump tells.
+void encode_get_neighbors(RequestBatch& batch, std::uint8_t family, std::int32_t index, std::uint32_t master,
+                          bool proxies = false);
 std::optional<NeighborEntry> decode_neighbor(const Message& message);
 
 // Which entries of a device's FDB a bulk deletion takes (vxlan_fdb_delete_bulk, br_fdb_delete_bulk): those that equal
