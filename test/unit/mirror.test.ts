@@ -39,7 +39,7 @@ test('a link that is renamed, changes, leaves or comes makes whatever names it d
     neighbors: [{ link: 'w0', linkIndex: 4, ip: '10.1.0.2', state: 'permanent' }],
     fdb: [],
   };
-  const [v0, , w0] = LINKS as [Item, Item, Item];
+  const [v0, , w0] = LINKS as readonly Item[] as [Item, Item, Item];
   expect(doubts(await mirrorOf(rows), linkEvent('new', { ...v0, name: 'uplink' }))).toEqual(['address', 'link']);
   expect(doubts(await mirrorOf(rows), linkEvent('new', { ...w0, up: false }))).toEqual(['neigh', 'route']);
   expect(doubts(await mirrorOf(rows), linkEvent('delete', w0))).toEqual(['neigh', 'route']);
