@@ -26,13 +26,8 @@ export function fitness(overlay: string, links: readonly Link[]): Fitness {
   if (bridge.kind !== 'bridge') {
     return refuse(`br0 is no bridge, but a ${bridge.kind ?? 'plain'} device`, 'delete the overlay and create it again');
   }
-  if (vxlan.collectMetadata === true || vxlan.vni === 0) {
-    return refuse('vxlan1 has no VNI of its own (external), so its misses bear none', remake(overlay));
-  }
-  const missing = FLAGS.filter((flag) => vxlan[flag] !== true);
-  if (missing.length > 0) {
-    return refuse(`vxlan1 asks for nothing: it was made without ${missing.join(' and ')}`, remake(overlay));
-  }
+  const never = neverAsks(vxlan);
+  if (never !== undefined) return refuse(never, remake(overlay));
   if (vxlan.master !== 'br0') {
     const where = vxlan.master === undefined ? 'in no bridge' : `in ${vxlan.master}`;
     return refuse(`vxlan1 is ${where}, so no container reaches it`, `${ip} vxlan1 master br0`);
@@ -66,6 +61,17 @@ export function fitness(overlay: string, links: readonly Link[]): Fitness {
   return { warnings };
 }
 
-function remake(overlay: string): string {
-  return `these cannot be changed: make it again with \`overns delete ${overlay}\` and \`overns create ${overlay}\`, or vxlan1 with \`ip link add vxlan1 type vxlan id VNI dstport 4789 local VTEP proxy learning l2miss l3miss\``;
+/** Why a vxlan device can never tell its misses, whatever is changed about it: the kernel takes these only at its making. */
+export function neverAsks(vxlan: Link): string | undefined {
+  if (vxlan.collectMetadata === true || vxlan.vni === 0)
+    return `${vxlan.name} has no VNI of its own (external), so its misses bear none`;
+  const missing = FLAGS.filter((flag) => vxlan[flag] !== true);
+  return missing.length === 0
+    ? undefined
+    : `${vxlan.name} asks for nothing: it was made without ${missing.join(' and ')}`;
+}
+
+/** How to make a vxlan device that can ask in the place of one that cannot. */
+export function remake(overlay: string): string {
+  return `these cannot be changed: remove it with \`ip netns del ${overlay}\` and make it with \`overns create ${overlay}\`, or vxlan1 with \`ip link add vxlan1 type vxlan id VNI dstport 4789 local VTEP proxy learning l2miss l3miss\``;
 }

@@ -33,6 +33,7 @@ import {
 import { askControl, followControl } from './control.js';
 import { parseDockerAddress } from './docker-address.js';
 import { invalidArgument, invalidType, OvernsError } from './errors.js';
+import { neverAsks, remake } from './fitness.js';
 import { kernel } from './kernel-error.js';
 import { openMonitor } from './monitor.js';
 import { lockNamespace } from './namespace-lock.js';
@@ -968,14 +969,9 @@ async function readState(
 ): Promise<State | undefined> {
   const vxlan = (await rtnl.links.list({ kind: 'vxlan' })).find((link) => link.name === VXLAN);
   if (!vxlan || typeof vxlan.vni !== 'number') return undefined;
-  if (vxlan.vni === 0) {
-    throw new OvernsError(
-      'EINVAL',
-      `namespace "${name}" is no overlay: its ${VXLAN} has no VNI of its own (external)`,
-      {
-        hint: `an overlay has a ${VXLAN} for one VNI, as \`overns create\` makes it`,
-      },
-    );
+  const never = neverAsks(vxlan);
+  if (never !== undefined) {
+    throw new OvernsError('EINVAL', `namespace "${name}" is no overlay: its ${never}`, { hint: remake(name) });
   }
   let vtep = typeof vxlan.local === 'string' ? vxlan.local : undefined;
   let hostPath = host === undefined ? undefined : await netnsPath(host, 'host');

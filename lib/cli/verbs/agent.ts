@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel';
 import { Follower, type FollowerEvent } from '../../follower.js';
 import { type NetnsRef, Overlay, OvernsError, openStore, Resolver, type UnderlayChange } from '../../index.js';
 import { UnderlayWatch } from '../../underlay-watch.js';
@@ -43,6 +44,9 @@ export const verb = defineVerb({
     const all = args.length === 0;
     const overlays: Overlay[] = [];
     const owned: (AsyncDisposable | Disposable)[] = [];
+    const warned = (message: unknown): void => log.warn((message as { readonly error: Error }).error.message);
+    const warnings = channel('overns:overlay:warning');
+    warnings.subscribe(warned);
     try {
       const store = await openStore(flags.store, { signal });
       owned.push(store);
@@ -92,6 +96,7 @@ export const verb = defineVerb({
       await resolver.closed;
       if (!signal.aborted) log.info('nothing is left to serve');
     } finally {
+      warnings.unsubscribe(warned);
       // Last opened, first closed: the resolver before what it uses.
       for (const each of owned.reverse()) {
         if (Symbol.asyncDispose in each) await each[Symbol.asyncDispose]();
