@@ -81,7 +81,7 @@ void decode_families(Bytes payload, Link& link) {
     }
     AttributeReader attributes(family->payload);
     while (const auto attribute = attributes.next()) {
-      const Bytes payload = attribute->payload;
+      const Bytes value = attribute->payload;
       bool known = true;
       switch (attribute->type) {
         case IFLA_INET6_ADDR_GEN_MODE: known = take(attribute->as<std::uint8_t>(), link.addr_gen_mode); break;
@@ -91,7 +91,7 @@ void decode_families(Bytes payload, Link& link) {
         case IFLA_INET6_CACHEINFO:
         case IFLA_INET6_ICMP6STATS: break;
         // Zeros where there is none.
-        default: known = std::all_of(payload.begin(), payload.end(), [](std::uint8_t byte) { return byte == 0; }); break;
+        default: known = std::all_of(value.begin(), value.end(), [](std::uint8_t byte) { return byte == 0; }); break;
       }
       if (!known) link.unknown.push_back(keep(*attribute, "inet6"));
     }

@@ -572,7 +572,7 @@ TEST_CASE("routes: several ways, gateways of the other family, metrics") {
   route.destination = ip("10.9.0.0");
   route.prefix = 16;
   route.table = RT_TABLE_MAIN;
-  route.hops = {{ip("10.0.0.2"), 3, 256, RTNH_F_ONLINK}, {ip("fe80::1"), 4, 1, 0}, {Ip{}, 5, 2, 0}};
+  route.hops = {{ip("10.0.0.2"), 3, 256, RTNH_F_ONLINK, {}}, {ip("fe80::1"), 4, 1, 0, {}}, {Ip{}, 5, 2, 0, {}}};
   for (const AttributePolicy& policy : route_metric_policies()) {
     if (policy.value == ValueType::kU32) route.metrics.push_back({&policy, std::uint64_t{1400}});
   }
