@@ -13,7 +13,7 @@ import { lists, sources } from './lib/sources.mjs';
 import { exclusively, files, fingerprint, forget, record, recorded, same } from './lib/stale.mjs';
 
 const require = createRequire(import.meta.url);
-export const addon = 'build/Release/overns.node';
+const addon = 'build/Release/overns.node';
 const addonStamp = 'build/.addon.json';
 const typesStamp = 'build/.dist.json';
 
@@ -24,7 +24,7 @@ function installed(name, file) {
 }
 
 /** One line for all that is missing, before a tool fails in its own many words. */
-function needCompiler() {
+export function needCompiler() {
   const cxx = process.env.CXX?.split(' ')[0] ?? 'g++';
   const missing = [
     [which(cxx) || existsSync(cxx), `a C++ compiler (${cxx})`, 'g++'],
