@@ -24,7 +24,10 @@ export function fitness(overlay: string, links: readonly Link[]): Fitness {
   });
   const ip = `ip -n ${overlay} link set`;
   if (bridge.kind !== 'bridge') {
-    return refuse(`br0 is no bridge, but a ${bridge.kind ?? 'plain'} device`, 'delete the overlay and create it again');
+    return refuse(
+      `br0 is no bridge, but ${bridge.kind === undefined ? 'a plain device' : `of kind ${bridge.kind}`}`,
+      'delete the overlay and create it again',
+    );
   }
   const never = neverAsks(vxlan);
   if (never !== undefined) return refuse(never, remake(overlay));

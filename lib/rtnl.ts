@@ -301,7 +301,12 @@ const WORDS: Readonly<Record<TableName, readonly [one: string, several: string]>
   nexthop: ['nexthop', 'nexthops'],
 };
 
-/** "add fdb entry 02:42:... on vxlan1": what an operation was about, for errors. */
+/** "1 request about addresses". */
+function counted(requests: number, table: TableName): string {
+  return `${requests} ${requests === 1 ? 'request' : 'requests'} about ${WORDS[table][1]}`;
+}
+
+/** "add FDB entry 02:42:... on vxlan1": what an operation was about, for errors. */
 function describe(table: TableName, verb: Verb, item: Item): string {
   const key = item.name ?? item.address ?? item.dst ?? item.ip ?? item.id ?? item.priority ?? '';
   const subject = table === 'fdb' ? String(item.mac) : String(key);
@@ -407,7 +412,7 @@ class KernelTable<T, S> implements Table<T, S> {
     const socket = this.open();
     // A request that was sent cannot be taken back: the answer is waited for even when aborted meanwhile.
     const failures = await kernel(
-      { what: `send ${prepared.length} ${WORDS[this.table][0]} requests`, netns: this.netns },
+      { what: `send ${counted(prepared.length, this.table)}`, netns: this.netns },
       socket.batch(this.table, prepared),
     );
     return failures.map((failure, at): BatchAnswer => {
@@ -423,7 +428,7 @@ class KernelTable<T, S> implements Table<T, S> {
   ): Promise<readonly BatchAnswer[]> {
     const { records, links, indexes } = encodeEntries(table, operations);
     const failures = await kernel(
-      { what: `send ${operations.length} ${WORDS[table][0]} requests`, netns: this.netns },
+      { what: `send ${counted(operations.length, table)}`, netns: this.netns },
       this.open().entries(table, records, links, indexes),
     );
     const answers = new Array<BatchAnswer>(operations.length).fill(OK);
@@ -490,11 +495,11 @@ class Links extends KernelTable<Link, LinkSpec> {
   async #change(existing: Link, item: Item, options: Cancel | undefined): Promise<BatchAnswer> {
     const { name, index, kind } = existing;
     if (item.kind !== undefined && item.kind !== (kind ?? '')) {
-      const what = kind === undefined ? 'a device that is no virtual one' : `a ${kind}`;
+      const what = kind === undefined ? 'no virtual device' : `of kind ${kind}`;
       return this.#refused(
         'EEXIST',
         item,
-        `it is ${what}, not a ${String(item.kind)}`,
+        `it is ${what}, not of kind ${String(item.kind)}`,
         'delete it, or choose another name',
       );
     }
@@ -539,7 +544,7 @@ class Links extends KernelTable<Link, LinkSpec> {
     const fields = Object.keys(changesOf(existing, item));
     if (fields.length === 0) return answer;
     const { message, errno, syscall, kernelMessage, attribute, netns, request } = answer.error;
-    const hint = `a ${item.kind} cannot change ${fields.length === 1 ? '' : 'one of '}${fields.join(', ')} once it is made: delete it and make another`;
+    const hint = `links of kind ${item.kind} cannot change ${fields.length === 1 ? '' : 'one of '}${fields.join(', ')} once they are made: delete this one and make another`;
     const text = message.split('\n')[0] as string;
     return {
       ok: false,

@@ -18,6 +18,18 @@ async function refusal(work: Promise<unknown>): Promise<NetlinkError> {
 }
 
 describeWith(['root', 'ip'], 'refusals of the kernel', () => {
+  test('name the kinds of two links, and what one cannot change', async () => {
+    const netns = await createNetns();
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    await rtnl.links.add({ kind: 'vxlan', name: 'vx0', vni: 7, port: 4789 });
+    const other = await refusal(rtnl.links.replace({ kind: 'ipvlan', name: 'vx0', link: 'lo' }));
+    expect(other.message).toMatch(/: it is of kind vxlan, not of kind ipvlan$/);
+    const fixed = await refusal(rtnl.links.replace({ kind: 'vxlan', name: 'vx0', vni: 8, port: 4789 }));
+    expect(fixed.hint).toBe(
+      'links of kind vxlan cannot change vni once they are made: delete this one and make another',
+    );
+  });
+
   test('name what exists, what is missing, and the feature that the kernel lacks', async () => {
     const netns = await createNetns();
     await using rtnl = await Rtnl.open({ netns: netns.name });
