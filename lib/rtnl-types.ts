@@ -1217,7 +1217,7 @@ export interface FdbEntry {
 }
 
 /**
- * Which FDB entries a bulk deletion takes: those that match in all that is given.
+ * Which FDB entries `flush` takes: those that match in all that is given.
  * @example
  * ```ts
  * import type { FdbFlush } from 'overns';
@@ -1228,6 +1228,7 @@ export interface FdbEntry {
  */
 export interface FdbFlush {
   readonly link: string;
+  readonly mac?: string | undefined;
   readonly dst?: string | undefined;
   readonly vni?: number | undefined;
   readonly sourceVni?: number | undefined;

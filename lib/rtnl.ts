@@ -50,8 +50,10 @@ import type { Cancel, NetnsRef, Subscription } from './types.js';
 export type BatchAnswer = { readonly ok: true } | { readonly ok: false; readonly error: NetlinkError };
 
 /**
- * One kind of thing in a namespace. Every method throws NetlinkError for what the kernel refuses, a TypeError or
- * RangeError that names a wrong field, and AbortError.
+ * One kind of thing in a namespace. A row as it is listed stands for itself: `replace` and `delete` go to exactly that one,
+ * also where the kernel would take another of the same key. Every method throws NetlinkError for what the kernel refuses, a
+ * TypeError or RangeError that names a wrong field, and AbortError when it is aborted before its requests are sent: what has
+ * been sent is not taken back.
  * @example
  * ```ts
  * import { Rtnl } from 'overns';
@@ -77,11 +79,15 @@ export interface Table<T, S = T> {
   /** Removes what has the given key: `ENOENT` when there is none (`ENODEV` for a link, `ESRCH` for a route). */
   delete(item: Partial<S>, options?: Cancel): Promise<void>;
   /**
-   * What there is, matching the filter field by field.
+   * What there is, matching the filter field by field; values are compared, not spellings (`fd00:0::1` is `fd00::1`).
+   * Neighbours with the flag `proxy` are listed only when `flags` asks for them.
    * @throws NetlinkError; OvernsError `EINTR` with the entries as `data` when the table changed at every attempt to read it
    */
   list(filter?: Partial<T>, options?: Cancel): Promise<readonly T[]>;
-  /** Sent together; answers `{ ok }` or `{ ok: false, error }` per item, in order. */
+  /**
+   * Sent together, at most 4,194,304 of them, and one after the other where links are replaced; answers `{ ok }` or
+   * `{ ok: false, error }` per item, in order.
+   */
   batch(
     operations: readonly { op: 'add' | 'replace' | 'append' | 'delete'; item: S }[],
     options?: Cancel,
@@ -101,6 +107,21 @@ export interface Table<T, S = T> {
  * ```
  */
 export interface LinkTable extends Table<Link, LinkSpec> {
+  /**
+   * Makes the link, or changes what differs of the one that has its `index` or `name`; where nothing differs, nothing is sent.
+   * The kernel by itself replaces no link.
+   * @throws NetlinkError `EEXIST` when the one that is there is of another kind; `EOPNOTSUPP`, with the fields named, when
+   *   something differs that is settled when a link is made (the `vni` of a vxlan, the `peer` of a veth)
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * for (const mtu of [1400, 1300]) await rtnl.links.replace({ kind: 'bridge', name: 'br1', mtu });
+   * console.log((await rtnl.links.list({ name: 'br1' }))[0]?.mtu); // 1300
+   * ```
+   */
+  replace(item: LinkSpec, options?: Cancel): Promise<void>;
   /**
    * Changes an existing link: up or down, `newName`, `mtu`, `mac`, `master`, `alias`, `netns`, and what its `kind` can
    * change.
@@ -149,7 +170,7 @@ export interface LinkTable extends Table<Link, LinkSpec> {
 export interface NeighborTable extends Table<Neighbor> {
   /**
    * Deletes all that match, and returns how many. The kernel deletes neighbours one by one only (Linux 6.18), so they
-   * are listed and deleted in batches. What the kernel itself made for multicast (`noarp`) stays unless `state` asks for it.
+   * are listed and deleted in one batch. What the kernel itself made for multicast (`noarp`) stays unless `state` asks for it.
    */
   flush(filter?: Partial<Neighbor>, options?: Cancel): Promise<number>;
 }
@@ -170,7 +191,9 @@ export interface NeighborTable extends Table<Neighbor> {
 export interface FdbTable extends Table<FdbEntry> {
   /**
    * Deletes all that match, in one request and in the kernel (NLM_F_BULK): a million in about a second. A vxlan takes
-   * every filter but `vlan` (Linux 6.7), a bridge (`flags: ['master']`) `vlan`, `state` and `flags` (Linux 5.19).
+   * every filter but `vlan` (Linux 6.7), a bridge (`flags: ['master']`) `vlan`, `state` and `flags` (Linux 5.19). By `mac` and
+   * `via` the kernel does not choose: there the entries are listed and deleted in one batch, and a whole row as it is listed
+   * takes that one entry.
    * @throws NetlinkError `EOPNOTSUPP` or `EINVAL` where the kernel or the device cannot
    */
   flush(filter: FdbFlush, options?: Cancel): Promise<void>;

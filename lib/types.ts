@@ -38,7 +38,8 @@ export type ContainerRef =
   | { readonly pid: number };
 
 /**
- * Cancellation: an aborted call rejects with the signal's reason (an `AbortError`) and leaves nothing half-done.
+ * Cancellation: an aborted call rejects with an `AbortError` whose cause is the signal's reason. What takes several steps, as
+ * making an overlay or attaching, is undone; a request that the kernel has been sent is not taken back.
  * @example
  * ```ts
  * import type { Cancel } from 'overns';
