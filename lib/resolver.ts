@@ -113,6 +113,11 @@ type Serving = NonNullable<ResolverOptions['overlays']>[number];
 
 function checkServings(value: unknown, name: string): readonly Serving[] {
   if (!Array.isArray(value)) throw invalidType(name, value, 'an array');
+  // All of them before the first is served; not forEach(), which passes over holes.
+  for (const [at, item] of value.entries()) {
+    if (!isOverlay(item) && !isOverlay(item?.overlay))
+      throw invalidType(`${name}[${at}]`, item, 'an Overlay, or one with its store: { overlay, store }');
+  }
   return value;
 }
 

@@ -494,6 +494,8 @@ class Links extends KernelTable<Link, LinkSpec> {
     operations: readonly { op: Verb; item: LinkSpec }[],
     options: Cancel | undefined,
   ): Promise<readonly BatchAnswer[]> {
+    // Of a link that is as wanted already nothing is sent, which would look at them.
+    throwIfAborted(signalOf(options));
     const answers: BatchAnswer[] = [];
     for (const operation of operations) {
       const { op, item } = operation;

@@ -308,7 +308,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
       symlinkSync(netns.path, join(directory, name));
       return netns;
     };
-    const vxlan = 'link add vxlan1 type vxlan dstport 4799';
+    const vxlan = 'link add vxlan1 type vxlan dstport 4799 proxy l2miss l3miss';
     const bridgeless = await strange((netns) => netns.ip(`${vxlan} id 77 local 10.0.0.10`), 'bridgeless');
     await strange((netns) => netns.ip(`${vxlan} external local 10.0.0.10`), 'external');
     await strange(async (netns) => {
@@ -336,8 +336,11 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     expect(shown).toContainEqual(expect.objectContaining({ overlay: 'served' }));
     expect(unreadable).toEqual([{ overlay: 'external', error: expect.stringContaining('external') }]);
     await bridgeless.ip('link add br0 type bridge');
+    await bridgeless.ip('link set br0 up');
+    await bridgeless.ip('link set vxlan1 master br0 up');
     await running.waitFor(logged('serving overlay bridgeless'));
-    expect(running.stderr.match(/ warn .*cannot be served/g)).toHaveLength(3);
+    // The other may have been tried half-way.
+    expect(running.stderr.match(/ warn overlay (external|my net) cannot be served/g)).toHaveLength(2);
     expect(await running.stop()).toBe(0);
   });
 

@@ -56,7 +56,10 @@ export const verb = defineVerb({
             ]),
           ),
         );
-        const warnings = [...faults].map(([overlay, fault]) => `warning: overlay ${overlay}: ${faultWords(fault)}`);
+        const warnings = [
+          ...[...faults].map(([overlay, fault]) => `warning: overlay ${overlay}: ${faultWords(fault)}`),
+          ...unreadable.map(({ overlay, error }) => printable(`warning: overlay ${overlay} cannot be read: ${error}`)),
+        ];
         if (warnings.length > 0) await out.lines(['', ...warnings]);
       }
       return undefined;
@@ -103,9 +106,8 @@ async function faultOf(name: string, signal: AbortSignal): Promise<OvernsError |
   try {
     await using overlay = await Overlay.open(name, { signal });
     return await overlay.underlayFault({ signal });
-  } catch (error) {
-    if (OvernsError.is(error)) return undefined;
-    throw error;
+  } catch {
+    return undefined;
   }
 }
 
