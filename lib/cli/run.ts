@@ -11,7 +11,7 @@ import { Log, Output } from './output.js';
 import { asks, type Parsed, parse, split, wants } from './parse.js';
 import { quoted, usageError } from './usage.js';
 import type { Context, Verb } from './verb.js';
-import { loadVerb, loadVerbs, verbNames } from './verbs/index.js';
+import { aliases, loadVerb, loadVerbs, verbNames } from './verbs/index.js';
 
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 type Signal = (typeof SIGNALS)[number];
@@ -86,11 +86,8 @@ async function dispatch(
   return perform(verb, parse(verb, rest, env), interruption, { out, stderr });
 }
 
-/** What other tools call a verb. */
-const ALIASES: Readonly<Record<string, string>> = { ls: 'show', list: 'show', rm: 'delete', remove: 'delete' };
-
 async function find(word: string): Promise<Verb> {
-  const verb = await loadVerb(Object.hasOwn(ALIASES, word) ? (ALIASES[word] as string) : word);
+  const verb = await loadVerb(Object.hasOwn(aliases, word) ? (aliases[word] as string) : word);
   if (verb !== undefined) return verb;
   const meant = nearest(word, [...verbNames, 'help', 'version']);
   throw usageError(

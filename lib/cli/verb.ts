@@ -67,11 +67,7 @@ const directory: Flag<string | undefined> = option(
 /** The flags of every verb. */
 export const commonFlags = {
   json: toggle('print JSON: one document, or JSON Lines where it streams; errors too'),
-  'log-level': option(
-    'LEVEL',
-    `what to tell on stderr: ${LEVELS.join(', ')}; default info, with --json warn`,
-    oneOf(...LEVELS),
-  ),
+  'log-level': option(LEVELS.join('|'), 'what to tell on stderr; default info, with --json warn', oneOf(...LEVELS)),
   'netns-dir': directory,
   debug: toggle('show the stack trace of an error'),
   help: toggle('show this'),

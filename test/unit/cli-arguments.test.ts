@@ -44,6 +44,7 @@ const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   records: ['list'],
   doctor: [],
   demo: [],
+  completion: ['bash'],
 };
 
 /** What verbs cannot do without. */

@@ -13,9 +13,13 @@ const loaders = {
   records: () => import('./records.js'),
   doctor: () => import('./doctor.js'),
   demo: () => import('./demo.js'),
+  completion: () => import('./completion.js'),
 } satisfies Record<string, () => Promise<{ verb: Verb }>>;
 
 export const verbNames = Object.keys(loaders);
+
+/** What other tools call a verb. */
+export const aliases: Readonly<Record<string, string>> = { ls: 'show', list: 'show', rm: 'delete', remove: 'delete' };
 
 export async function loadVerb(name: string): Promise<Verb | undefined> {
   return Object.hasOwn(loaders, name) ? (await loaders[name as keyof typeof loaders]()).verb : undefined;
