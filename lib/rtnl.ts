@@ -275,6 +275,7 @@ export interface RuleTable extends Pick<Table<Rule, Given<Rule>>, 'add' | 'list'
    * `kernel`: look in `local`, in `main`, in `default`) stay unless `protocol` or `priority` asks for them.
    */
   flush(filter?: Partial<Rule>, options?: Cancel): Promise<number>;
+  /** Sent together; answers `{ ok }` or `{ ok: false, error }` per item, in order. */
   batch(
     operations: readonly { op: 'add' | 'replace' | 'delete'; item: Given<Rule> }[],
     options?: Cancel,
@@ -304,6 +305,7 @@ export interface NexthopTable extends Pick<Table<Nexthop>, 'add' | 'replace' | '
    * counts all the same.
    */
   flush(filter?: Partial<Nexthop>, options?: Cancel): Promise<number>;
+  /** Sent together; answers `{ ok }` or `{ ok: false, error }` per item, in order. */
   batch(
     operations: readonly { op: 'add' | 'replace' | 'delete'; item: Nexthop }[],
     options?: Cancel,
