@@ -100,8 +100,7 @@ std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Obj
     default: return outer.wrong<Command>("table", "link, address, route, rule or nexthop");
   }
   if (fields.failed()) return std::nullopt;
-  if (command.link.empty() && table == Table::kAddress)
-    return fields.wrong<Command>("link", "a link's name");
+  if (command.link.empty() && table == Table::kAddress) return fields.wrong<Command>("link", "a link's name");
   return command;
 }
 

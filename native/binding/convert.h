@@ -51,10 +51,10 @@ struct Command {
   std::variant<LinkSpec, InterfaceAddress, RouteEntry, RuleEntry, NexthopEntry> item;
   LinkRef link;               // the device that an address or route is on; the old name of a link that gets another
   std::vector<LinkRef> hops;  // of the route's ways
-  std::string master;             // a link's
-  std::string parent;             // of a vlan or macvlan
-  bool no_master = false;         // the link leaves its bridge
-  std::string netns;              // path; where a link is to live
+  std::string master;         // a link's
+  std::string parent;         // of a vlan or macvlan
+  bool no_master = false;     // the link leaves its bridge
+  std::string netns;          // path; where a link is to live
   std::string peer_netns;
 };
 // Throws a JavaScript exception (and returns nothing) on a value of the wrong type or range.

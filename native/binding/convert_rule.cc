@@ -73,7 +73,8 @@ void parse_rule(const Fields& fields, Command& command) {
   parse_end(fields, "from", rule, rule.from, rule.from_prefix);
   parse_end(fields, "to", rule, rule.to, rule.to_prefix);
   if (rule.family == AF_UNSPEC) rule.family = AF_INET;
-  if (const auto priority = fields.number("priority", UINT32_MAX)) rule.priority = static_cast<std::uint32_t>(*priority);
+  if (const auto priority = fields.number("priority", UINT32_MAX))
+    rule.priority = static_cast<std::uint32_t>(*priority);
   rule.tos = static_cast<std::uint8_t>(fields.number("tos", UINT8_MAX).value_or(0));
   // The others are told by the kernel.
   rule.flags = fields.bits("flags", kRuleFlags).value_or(0) & FIB_RULE_INVERT;

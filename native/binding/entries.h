@@ -25,7 +25,7 @@ struct EntryRecord {   // little-endian, like every platform that Node's prebuil
   std::uint32_t source_vni;  // kNoVni
   std::uint8_t protocol;
   std::uint8_t extended_flags;  // NTF_EXT_*
-  std::uint8_t activity;  // FDB_NOTIFY_*
+  std::uint8_t activity;        // FDB_NOTIFY_*
   std::uint8_t unused;
 
   static constexpr std::uint32_t kNoVni = 0xffffffff;

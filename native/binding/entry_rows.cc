@@ -83,8 +83,8 @@ void EntryRows::add(const NeighborEntry& entry, RowAction action, bool vxlan) {
     unknown_.push_back(entry.unknown);
   }
   const bool rare = entry.via != 0 || entry.master != 0 || row.port != 0 || row.vlan != 0 || row.protocol != 0 ||
-                    row.extended_flags != 0 || row.activity != 0 || entry.link_netnsid || row.vni != EntryRow::kNone || row.source_vni != EntryRow::kNone ||
-                    row.nexthop != 0 || row.object != EntryRow::kNone;
+                    row.extended_flags != 0 || row.activity != 0 || entry.link_netnsid || row.vni != EntryRow::kNone ||
+                    row.source_vni != EntryRow::kNone || row.nexthop != 0 || row.object != EntryRow::kNone;
   row.marks = static_cast<std::uint8_t>((vxlan ? EntryRow::kVxlan : 0) | (rare ? EntryRow::kRare : 0) |
                                         (entry.link_netnsid ? EntryRow::kElsewhere : 0));
   rows_.push_back(row);

@@ -30,13 +30,13 @@ struct EntryRow {  // little-endian, like every platform that Node's prebuilds r
   std::uint8_t activity;  // FDB_NOTIFY_*
   std::uint32_t vni;
   std::uint32_t source_vni;
-  std::uint32_t nexthop;  // 0 = none
-  std::uint32_t object;   // number of the whole event, or of its unknown attributes
+  std::uint32_t nexthop;         // 0 = none
+  std::uint32_t object;          // number of the whole event, or of its unknown attributes
   std::int32_t link_netnsid;     // with kElsewhere
   std::uint32_t extended_flags;  // NTF_EXT_*
 
-  static constexpr std::uint8_t kVxlan = 1;  // a miss: asked by a vxlan device
-  static constexpr std::uint8_t kRare = 2;   // there is something in the fields behind `link`
+  static constexpr std::uint8_t kVxlan = 1;      // a miss: asked by a vxlan device
+  static constexpr std::uint8_t kRare = 2;       // there is something in the fields behind `link`
   static constexpr std::uint8_t kElsewhere = 4;  // `via` is a link of another namespace
   static constexpr std::uint16_t kNoLink = 0xffff;
   static constexpr std::uint32_t kNone = 0xffffffff;

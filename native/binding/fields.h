@@ -174,7 +174,8 @@ Napi::Array words_of(Napi::Env env, Number value, const Name<Number> (&names)[N]
 }
 
 // A link under its name, and beside it its index.
-void set_link(Napi::Object object, const char* name, const char* index_name, const LinkNames& names, std::int32_t index);
+void set_link(Napi::Object object, const char* name, const char* index_name, const LinkNames& names,
+              std::int32_t index);
 Napi::Value name_of(Napi::Env env, const LinkNames& names, std::int32_t index);
 std::string with_prefix(const Ip& ip, std::uint8_t prefix);
 const char* family_word(std::uint8_t family);

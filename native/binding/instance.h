@@ -21,8 +21,8 @@ struct Instance {
   std::shared_ptr<MonitorHub> hub;       // made with the first monitor
   std::shared_ptr<ProgramHub> programs;  // made with the first program
 
-  // Sockets and pipes given to JavaScript that have not become a handle of Node's yet, and their inodes. A worker may be
-  // terminated in between, and nobody else would close them.
+  // Sockets and pipes given to JavaScript that have not become a handle of Node's yet, and their inodes. A worker may
+  // be terminated in between, and nobody else would close them.
   std::map<int, std::uint64_t> lent;
 };
 

@@ -219,8 +219,8 @@ void Monitor::unref(const Napi::CallbackInfo&) {
   hub_->count_reference(-1);
 }
 
-// Finds the name of a link that an event is about. Some are told of before their link is (a new bridge's own FDB entry):
-// its name is in what comes next, or the kernel has it. Whoever hears of misses alone hears of no links.
+// Finds the name of a link that an event is about. Some are told of before their link is (a new bridge's own FDB
+// entry): its name is in what comes next, or the kernel has it. Whoever hears of misses alone hears of no links.
 void Monitor::know(std::int32_t index, const MessageReader& rest) {
   if (index <= 0 || index == known_) return;
   known_ = index;
@@ -366,7 +366,8 @@ Napi::Value open_monitor(const Napi::CallbackInfo& info) {
     for (std::uint32_t i = 0; i < list.Length(); ++i) {
       const auto group = parse_group(text_of(list.Get(i)));
       if (!group) {
-        Napi::RangeError::New(env, "groups: expected link, address, route, neigh, miss or nexthop").ThrowAsJavaScriptException();
+        Napi::RangeError::New(env, "groups: expected link, address, route, neigh, miss or nexthop")
+            .ThrowAsJavaScriptException();
         return env.Undefined();
       }
       groups |= *group;

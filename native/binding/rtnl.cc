@@ -288,9 +288,7 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
   RequestBatch batch;
   switch (table) {
     case Table::kLink: encode_get_links(batch, filter.kind, static_cast<std::uint32_t>(master)); break;
-    case Table::kCounters:
-      encode_get_counters(batch, {}, filter.kind, static_cast<std::uint32_t>(master));
-      break;
+    case Table::kCounters: encode_get_counters(batch, {}, filter.kind, static_cast<std::uint32_t>(master)); break;
     case Table::kAddress: encode_get_addresses(batch, index, filter.family); break;
     case Table::kRoute:
       encode_get_routes(batch, {filter.family, filter.table, index, filter.protocol, filter.type});
@@ -313,9 +311,8 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
       if (entry && matches(entry->index) && in_master && (via == 0 || entry->via == static_cast<std::uint32_t>(via)))
         listing.rows.add(*entry, RowAction::kListed);
     } else if (table == Table::kLink) {
-      if (auto link = decode_link(message);
-          link && (filter.kind.empty() || link->kind == filter.kind) &&
-          (master == 0 || link->master == static_cast<std::uint32_t>(master)))
+      if (auto link = decode_link(message); link && (filter.kind.empty() || link->kind == filter.kind) &&
+                                            (master == 0 || link->master == static_cast<std::uint32_t>(master)))
         listing.items.emplace_back(std::move(*link));
     } else if (table == Table::kCounters) {
       if (auto counters = decode_counters(message); counters && (filter.kind.empty() || counters->kind == filter.kind))
@@ -334,7 +331,8 @@ Result<Listing> run_list(Channel& channel, Table table, const Filter& filter) {
     } else if (table == Table::kRule) {
       if (auto rule = decode_rule(message)) listing.items.emplace_back(std::move(*rule));
     } else if (table == Table::kNexthop) {
-      if (auto nexthop = decode_nexthop(message); nexthop && matches(nexthop->index)) listing.items.emplace_back(std::move(*nexthop));
+      if (auto nexthop = decode_nexthop(message); nexthop && matches(nexthop->index))
+        listing.items.emplace_back(std::move(*nexthop));
     }
   };
   auto interrupted = channel.socket.dump(

@@ -153,7 +153,8 @@ Status start_here(const ProgramSpec& spec, const std::array<UniqueFd, 3>& stream
       return Failure{error, "posix_spawn", spec.file, {}, {}};
   }
   for (int i = 0; i < 3; ++i) {
-    if (const int error = posix_spawn_file_actions_adddup2(&options.actions, streams[static_cast<std::size_t>(i)].get(), i))
+    if (const int error =
+            posix_spawn_file_actions_adddup2(&options.actions, streams[static_cast<std::size_t>(i)].get(), i))
       return Failure{error, "posix_spawn", spec.file, {}, {}};
   }
   sigset_t none;

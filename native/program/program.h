@@ -20,13 +20,13 @@ struct ProgramSpec {
   static constexpr int kPipe = -1;  // a pipe, whose other end Program has
   static constexpr int kNull = -2;  // /dev/null
 
-  std::string file;                      // a path, or a name to look for in the PATH of `environment`
-  std::vector<std::string> arguments;    // with argv[0]
-  std::vector<std::string> environment;  // NAME=value
-  std::string directory;                 // empty: the caller's
+  std::string file;                                 // a path, or a name to look for in the PATH of `environment`
+  std::vector<std::string> arguments;               // with argv[0]
+  std::vector<std::string> environment;             // NAME=value
+  std::string directory;                            // empty: the caller's
   std::array<int, 3> streams{kPipe, kPipe, kPipe};  // kPipe, kNull or a descriptor
-  bool own_mounts = false;               // /sys of the namespace, in a mount namespace of its own
-  std::string etc;                       // with own_mounts: the files in this directory are bound on those in /etc
+  bool own_mounts = false;                          // /sys of the namespace, in a mount namespace of its own
+  std::string etc;  // with own_mounts: the files in this directory are bound on those in /etc
 };
 
 // A child of this process. Killed and reaped when it is let go without having been handed to a watcher.

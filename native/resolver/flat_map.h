@@ -85,7 +85,8 @@ class FlatMap {
   template <class Visit>
   bool walk(std::size_t slots, Visit visit) {
     for (; slots > 0 && walk_ < slots_.size(); --slots) {
-      if (!slots_[walk_].used() || !visit(slots_[walk_])) ++walk_;  // what moves to where one was erased is visited next
+      if (!slots_[walk_].used() || !visit(slots_[walk_]))
+        ++walk_;  // what moves to where one was erased is visited next
     }
     if (walk_ < slots_.size()) return true;
     walk_ = kNoWalk;

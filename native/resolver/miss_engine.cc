@@ -42,7 +42,6 @@ bool is_loopback(const Ip& ip) {
   return ip.is_v4() ? ip.bytes[0] == 127 : ip == Ip{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}, AF_INET6};
 }
 
-
 void count(std::atomic<std::uint64_t>& counter, std::uint64_t by = 1) {
   counter.fetch_add(by, std::memory_order_relaxed);
 }
@@ -76,7 +75,8 @@ const char* MissEngine::vtep_fault(const Ip& vtep) const {
 
 // The same of one that the table has.
 const char* MissEngine::known_fault(std::uint32_t vtep) {
-  while (faults_.size() < table_.vteps()) faults_.push_back(vtep_fault(table_.vtep(static_cast<std::uint32_t>(faults_.size()))));
+  while (faults_.size() < table_.vteps())
+    faults_.push_back(vtep_fault(table_.vtep(static_cast<std::uint32_t>(faults_.size()))));
   return faults_[vtep];
 }
 

@@ -77,8 +77,8 @@ class EngineOutput {
   // when `confirm` returns.
   virtual void program(std::span<const Programming> items, std::span<int> errors) = 0;
   virtual void confirm() {}
-  // Removes the neighbour entry of each IP, the FDB entry of each MAC. Absence is no error; errors[i] is 0 or a positive
-  // errno.
+  // Removes the neighbour entry of each IP, the FDB entry of each MAC. Absence is no error; errors[i] is 0 or a
+  // positive errno.
   virtual void withdraw(std::span<const AskKey> keys, std::span<int> errors) = 0;
   // Removes the FDB entries that lead to a VTEP.
   virtual void withdraw_vtep(const Ip& vtep) = 0;
@@ -286,7 +286,7 @@ class MissEngine {
   // What is to be deleted in the kernel: each once, in order, and again when the kernel has refused it.
   FlatMap<Leaving> leaving_;
   Ring<AskKey> leaving_order_;
-  std::vector<Due> refused_;      // a heap, with when to try again
+  std::vector<Due> refused_;     // a heap, with when to try again
   std::vector<AskKey> leavers_;  // scratch of withdraw_some
   std::vector<int> outcomes_;
   // Waiting for a free lookup: a queue for each asker, served in turn, so that one who scans delays nobody else.
@@ -311,7 +311,7 @@ class MissEngine {
   std::set<Ip> host_addresses_;
   std::set<Ip> nobodys_;
   std::vector<const char*> faults_;  // of the table's VTEPs, by number
-  std::vector<Programming> items_;  // scratch of flush
+  std::vector<Programming> items_;   // scratch of flush
   std::vector<int> errors_;
   std::vector<AskKey> flushed_;
   std::uint32_t next_token_ = 0;

@@ -524,8 +524,9 @@ void OverlayPort::see_link(const Link& link, bool gone) {
     (void)bind_tap(arp_tap_.get(), bridge_, ETH_P_ARP);
     (void)bind_tap(nd_tap_.get(), bridge_, ETH_P_IPV6);
   }
-  const bool own = !gone && link.mac && !link.mac->is_zero() &&
-                   (link.index == bridge_ || link.index == vxlan_ || link.master == static_cast<std::uint32_t>(bridge_));
+  const bool own =
+      !gone && link.mac && !link.mac->is_zero() &&
+      (link.index == bridge_ || link.index == vxlan_ || link.master == static_cast<std::uint32_t>(bridge_));
   if (own) own_links_[link.index] = *link.mac;
   if (own || own_links_.erase(link.index) > 0) tell_own(link.index);
   const auto endpoint = gone ? std::nullopt : parse_endpoint_alias(link.alias);
@@ -656,7 +657,8 @@ void OverlayPort::look_up(const AskKey& key, std::uint32_t token, Nanoseconds mi
 
 void OverlayPort::emit(const EngineEvent& event) {
   const auto bit = 1U << static_cast<unsigned>(event.kind);
-  if (turn_ != nullptr && (options_.wanted->load(std::memory_order_relaxed) & bit) != 0) turn_->events.push_back({id_, event});
+  if (turn_ != nullptr && (options_.wanted->load(std::memory_order_relaxed) & bit) != 0)
+    turn_->events.push_back({id_, event});
 }
 
 // --- aliases ---------------------------------------------------------------------------------------------------

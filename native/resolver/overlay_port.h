@@ -141,8 +141,8 @@ class OverlayPort final : public EngineOutput {
   std::uint16_t vxlan_port_ = 0;
   std::int32_t vxlan_ = 0;
   std::int32_t bridge_ = 0;
-  std::set<std::int32_t> local_links_;  // the veths of containers
-  std::map<std::int32_t, Mac> own_links_;  // br0, vxlan1 and the ports of br0
+  std::set<std::int32_t> local_links_;                  // the veths of containers
+  std::map<std::int32_t, Mac> own_links_;               // br0, vxlan1 and the ports of br0
   std::map<std::int32_t, std::set<Ip>> own_addresses_;  // by link
   bool lost_ = false;
   std::uint32_t drops_ = 0;  // of misses, by the kernel

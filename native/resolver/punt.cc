@@ -83,9 +83,12 @@ Result<std::uint16_t> bind_privileged(int fd, const std::string& netns, const Ip
   if (!first_unprivileged) return first_unprivileged.failure();
   const std::vector<std::uint16_t> ports = punt_ports(*first_unprivileged);
   if (ports.empty())
-    return Failure{EACCES, "bind",
+    return Failure{EACCES,
+                   "bind",
                    "everybody may bind every port here (net.ipv4.ip_unprivileged_port_start is " +
-                       std::to_string(*first_unprivileged) + ")", {}, {}};
+                       std::to_string(*first_unprivileged) + ")",
+                   {},
+                   {}};
   auto start = random_number();
   if (!start) return start.failure();
   for (std::size_t i = 0; i < ports.size(); ++i) {
@@ -93,8 +96,7 @@ Result<std::uint16_t> bind_privileged(int fd, const std::string& netns, const Ip
     sockaddr_storage name;
     const socklen_t length = socket_address(address, port, name);
     if (bind(fd, reinterpret_cast<sockaddr*>(&name), length) == 0) return port;
-    if (errno == EACCES)
-      return Failure{EACCES, "bind", "a port below 1024 needs CAP_NET_BIND_SERVICE", {}, {}};
+    if (errno == EACCES) return Failure{EACCES, "bind", "a port below 1024 needs CAP_NET_BIND_SERVICE", {}, {}};
     if (errno != EADDRINUSE) return system_failure("bind", address.to_string());
   }
   return Failure{EADDRINUSE, "bind", "all ports from 600 to 1023 are in use", {}, {}};

@@ -2,9 +2,9 @@
 // socket of ours on the host's loopback, instead of dropping it. From there it goes on to the right VTEP.
 //
 // The entry outlives a process that is killed, and lo is everybody's. So the port is one that only the privileged may
-// bind: who comes next to it is not just anyone. And what the entry sends bears a secret in the place of the VNI, without
-// which the kernel lets nothing into the socket's buffer (SO_ATTACH_FILTER): others can neither fill it nor send frames
-// into the overlay, and an entry that is left behind brings a later listener on its port nothing.
+// bind: who comes next to it is not just anyone. And what the entry sends bears a secret in the place of the VNI,
+// without which the kernel lets nothing into the socket's buffer (SO_ATTACH_FILTER): others can neither fill it nor
+// send frames into the overlay, and an entry that is left behind brings a later listener on its port nothing.
 // drivers/net/vxlan: VXLAN_F_LOCALBYPASS off (6.4 and later), else the kernel looks for a device instead of a socket.
 #pragma once
 

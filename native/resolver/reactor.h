@@ -17,8 +17,8 @@ struct Outbox {
   std::vector<OutEvent> events;
   std::vector<OutLookup> lookups;
   std::vector<std::uint32_t> finished;  // the overlay, for each of the works in steps that have ended
-  std::uint64_t overflow = 0;  // events dropped because nobody took them
-  int failure = 0;             // errno: the thread has ended by itself
+  std::uint64_t overflow = 0;           // events dropped because nobody took them
+  int failure = 0;                      // errno: the thread has ended by itself
 };
 
 class Reactor final : private EventLoop::Handler {
@@ -36,11 +36,11 @@ class Reactor final : private EventLoop::Handler {
   Status add(const std::shared_ptr<OverlayPort>& port);
   void remove(std::uint32_t id);
 
-  // Runs on the resolver thread, in the order given: at once, or when the overlay has been added. A task for one that is
-  // gone does nothing.
+  // Runs on the resolver thread, in the order given: at once, or when the overlay has been added. A task for one that
+  // is gone does nothing.
   void post(std::uint32_t id, std::function<void(OverlayPort&)> task);
-  // Work that takes long, in steps for as long as `step` returns true: between two of them misses are answered, and other
-  // tasks run. Its end is told as finished.
+  // Work that takes long, in steps for as long as `step` returns true: between two of them misses are answered, and
+  // other tasks run. Its end is told as finished.
   void post_steps(std::uint32_t id, std::function<bool(OverlayPort&)> step);
 
   // Swaps what has gathered into `into`, whose buffers are kept for reuse.
@@ -89,7 +89,7 @@ class Reactor final : private EventLoop::Handler {
   std::map<std::uint32_t, std::vector<std::function<void(OverlayPort&)>>> expected_;  // to be added, with their tasks
   std::vector<std::uint32_t> touched_;
   Ring<std::uint32_t> busy_;  // those with more to do, in turn
-  std::vector<Due> due_;  // a heap; what is no longer queued for that time is passed over
+  std::vector<Due> due_;      // a heap; what is no longer queued for that time is passed over
   Turn turn_;
   int read_ = 0;  // misses and requests, since counted_from_
   Nanoseconds counted_from_ = 0;

@@ -173,8 +173,8 @@ void encode_values(MessageWriter& writer, std::span<const AttributeValue> values
 void encode_unknown(MessageWriter& writer, std::span<const UnknownAttribute> unknown, const char* within,
                     std::uint16_t nested) {
   for (const UnknownAttribute& each : unknown) {
-    const bool here = within == nullptr ? each.within == nullptr
-                                        : each.within != nullptr && std::string_view(each.within) == within;
+    const bool here =
+        within == nullptr ? each.within == nullptr : each.within != nullptr && std::string_view(each.within) == within;
     const int bit = nested != 0 && each.type == nested ? NLA_F_NESTED : 0;
     if (here) writer.attribute(static_cast<std::uint16_t>(each.type | bit), each.bytes);
   }

@@ -77,8 +77,8 @@ struct UnknownAttribute {
 
 void encode_values(MessageWriter& writer, std::span<const AttributeValue> values);
 
-// Those of one nest, as they came; nullptr: of the message's own. `nested`: the type of one that is told without the bit
-// for nested ones, and that some readers insist on (ioam6_build_state).
+// Those of one nest, as they came; nullptr: of the message's own. `nested`: the type of one that is told without the
+// bit for nested ones, and that some readers insist on (ioam6_build_state).
 void encode_unknown(MessageWriter& writer, std::span<const UnknownAttribute> unknown, const char* within = nullptr,
                     std::uint16_t nested = 0);
 

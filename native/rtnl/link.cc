@@ -238,10 +238,10 @@ std::optional<Link> decode_link(const Message& message) {
           known = false;
         break;
       }
-      case IFLA_ADDRESS: known = take(Mac::from(attribute->payload), link.mac); break;  // of other hardware: other sizes
-      default:
-        known = is_left_out(*attribute) || decode_value(link_policies(), *attribute, link.attributes);
-        break;
+      case IFLA_ADDRESS:
+        known = take(Mac::from(attribute->payload), link.mac);
+        break;  // of other hardware: other sizes
+      default: known = is_left_out(*attribute) || decode_value(link_policies(), *attribute, link.attributes); break;
     }
     if (!known) link.unknown.push_back(keep(*attribute));
   }

@@ -12,11 +12,11 @@ namespace overns {
 
 // In the order of the struct, which grows at its end.
 inline constexpr std::array kCounterNames{
-    "rxPackets",       "txPackets",       "rxBytes",        "txBytes",           "rxErrors",
-    "txErrors",        "rxDropped",       "txDropped",      "multicast",         "collisions",
-    "rxLengthErrors",  "rxOverErrors",    "rxCrcErrors",    "rxFrameErrors",     "rxFifoErrors",
-    "rxMissedErrors",  "txAbortedErrors", "txCarrierErrors", "txFifoErrors",     "txHeartbeatErrors",
-    "txWindowErrors",  "rxCompressed",    "txCompressed",   "rxNohandler",       "rxOtherhostDropped",
+    "rxPackets",      "txPackets",       "rxBytes",         "txBytes",       "rxErrors",
+    "txErrors",       "rxDropped",       "txDropped",       "multicast",     "collisions",
+    "rxLengthErrors", "rxOverErrors",    "rxCrcErrors",     "rxFrameErrors", "rxFifoErrors",
+    "rxMissedErrors", "txAbortedErrors", "txCarrierErrors", "txFifoErrors",  "txHeartbeatErrors",
+    "txWindowErrors", "rxCompressed",    "txCompressed",    "rxNohandler",   "rxOtherhostDropped",
 };
 
 struct LinkCounters {

@@ -16,8 +16,8 @@ namespace overns {
 struct RouteHop {
   Ip gateway;
   std::int32_t index = 0;
-  std::uint32_t weight = 1;  // 1 to 256
-  std::uint8_t flags = 0;    // RTNH_F_*
+  std::uint32_t weight = 1;               // 1 to 256
+  std::uint8_t flags = 0;                 // RTNH_F_*
   std::vector<UnknownAttribute> unknown;  // written as they were told, such as realms and encapsulations
 
   bool operator==(const RouteHop&) const = default;

@@ -78,8 +78,8 @@ bool finds(const RuleEntry& given, const RuleEntry& rule) {
 bool is(const RuleEntry& given, const RuleEntry& rule) {
   std::vector<AttributeValue> values = rule.values;
   std::erase_if(values, is_full_mask);
-  return finds(given, rule) && given.action == rule.action && given.table == rule.table &&
-         given.from == rule.from && given.to == rule.to && given.tos == rule.tos &&
+  return finds(given, rule) && given.action == rule.action && given.table == rule.table && given.from == rule.from &&
+         given.to == rule.to && given.tos == rule.tos &&
          (given.flags & FIB_RULE_INVERT) == (rule.flags & FIB_RULE_INVERT) && has_all(given.values, values) &&
          given.unknown == rule.unknown;
 }

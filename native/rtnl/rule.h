@@ -38,8 +38,8 @@ void encode_get_rules(RequestBatch& batch, std::uint8_t family);
 std::optional<RuleEntry> decode_rule(const Message& message);
 
 // The rules as they are listed, for where the kernel does not tell one from another (rule_find, rule_exists,
-// net/core/fib_rules.c): what a request leaves out is anything, so that of two rules with one priority it takes the first,
-// which may be for fewer packets, to be the second.
+// net/core/fib_rules.c): what a request leaves out is anything, so that of two rules with one priority it takes the
+// first, which may be for fewer packets, to be the second.
 class RuleList {
  public:
   explicit RuleList(CommandSocket& socket) : socket_(socket) {}

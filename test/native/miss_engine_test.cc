@@ -1329,7 +1329,8 @@ TEST_CASE("engine: a reset leaves nothing behind, whatever comes and goes betwee
     std::uint32_t added = 100'000;
     while (world.engine.end_reset(world.clock)) {
       for (int i = 0; i < 40; ++i) world.engine.forget(support::numbered_ip(n = 1 + (n * 7919) % 3000), world.clock);
-      for (int i = 0; i < 50; ++i, ++added) world.put(support::numbered_ip(added), support::numbered_mac(added), kThere);
+      for (int i = 0; i < 50; ++i, ++added)
+        world.put(support::numbered_ip(added), support::numbered_mac(added), kThere);
     }
     world.turn();
     REQUIRE(world.neighbors.empty());

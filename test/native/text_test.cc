@@ -8,16 +8,18 @@
 using namespace overns;
 
 TEST_CASE("text: what is UTF-8 stays as it is") {
-  for (const char* text : {"", "eth0", "\xc3\xa9t\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "a\\b", "\\x", "\\xg0", "x41"}) {
+  for (const char* text :
+       {"", "eth0", "\xc3\xa9t\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80", "a\\b", "\\x", "\\xg0", "x41"}) {
     CHECK(to_utf8(text) == text);
     CHECK(from_utf8(text) == text);
   }
 }
 
 TEST_CASE("text: other bytes are escaped, and a backslash that would look like it") {
-  CHECK(to_utf8("a\xff" "b") == "a\\xffb");
+  CHECK(to_utf8("a\xff"
+                "b") == "a\\xffb");
   CHECK(to_utf8("\xc3") == "\\xc3");
-  CHECK(to_utf8("\xc0\x80") == "\\xc0\\x80");          // overlong
+  CHECK(to_utf8("\xc0\x80") == "\\xc0\\x80");           // overlong
   CHECK(to_utf8("\xed\xa0\x80") == "\\xed\\xa0\\x80");  // a surrogate
   CHECK(to_utf8("\xf4\x90\x80\x80") == "\\xf4\\x90\\x80\\x80");
   CHECK(to_utf8("\\xff") == "\\x5cxff");
