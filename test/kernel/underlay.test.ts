@@ -512,7 +512,7 @@ describeWith(['root', 'ip'], 'the underlay', () => {
       ['id 10 dstport 4791 group 239.1.1.1 dev eth1', '10.0.1.10'],
     ] as const) {
       const made = await createNetns();
-      await host.ip(`link add vxlan1 netns ${made.name} type vxlan ${words}`);
+      await host.ip(`link add vxlan1 netns ${made.name} type vxlan ${words} proxy l2miss l3miss`);
       await using overlay = await Overlay.open(made.name, { host: host.name });
       expect(overlay.vtep, words).toBe(vtep);
     }
