@@ -48,11 +48,14 @@ Status bind_etc(const std::string& directory) {
   if (directory.empty()) return done();
   const std::unique_ptr<DIR, int (*)(DIR*)> entries(opendir(directory.c_str()), closedir);
   if (!entries) return errno == ENOENT ? done() : system_failure("opendir", directory);
-  while (const dirent* entry = readdir(entries.get())) {
+  // The stream is this thread's own, as readdir() needs it.
+  while (const dirent* entry = readdir(entries.get())) {  // NOLINT(concurrency-mt-unsafe)
     const std::string name = entry->d_name;
     if (name == "." || name == "..") continue;
-    const std::string from = directory + "/" + name;
-    const std::string to = "/etc/" + name;
+    std::string from = directory;
+    from.append("/").append(name);
+    std::string to = "/etc/";
+    to.append(name);
     if (mount(from.c_str(), to.c_str(), "none", MS_BIND, nullptr) != 0)
       return system_failure("mount", from + " on " + to);
   }

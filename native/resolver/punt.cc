@@ -82,13 +82,14 @@ Result<std::uint16_t> bind_privileged(int fd, const std::string& netns, const Ip
   auto first_unprivileged = read_number_sysctl(netns, "ipv4/ip_unprivileged_port_start");
   if (!first_unprivileged) return first_unprivileged.failure();
   const std::vector<std::uint16_t> ports = punt_ports(*first_unprivileged);
-  if (ports.empty())
+  if (ports.empty()) {
     return Failure{EACCES,
                    "bind",
                    "everybody may bind every port here (net.ipv4.ip_unprivileged_port_start is " +
                        std::to_string(*first_unprivileged) + ")",
                    {},
                    {}};
+  }
   auto start = random_number();
   if (!start) return start.failure();
   for (std::size_t i = 0; i < ports.size(); ++i) {
