@@ -57,7 +57,7 @@ Status bind_etc(const std::string& directory) {
     std::string to = "/etc/";
     to.append(name);
     if (mount(from.c_str(), to.c_str(), "none", MS_BIND, nullptr) != 0)
-      return system_failure("mount", from + " on " + to);
+      return system_failure("mount", from.append(" on ").append(to));
   }
   return done();
 }
