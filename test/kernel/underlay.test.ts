@@ -164,7 +164,8 @@ describeWith(['root', 'ip'], 'the underlay', () => {
         ADDRESS,
         'address add 10.0.1.10/24 dev eth1',
         DEFAULT,
-        'rule add ipproto udp dport 4789 lookup 201',
+        // UDP, by its number: a bare machine has no /etc/protocols.
+        'rule add ipproto 17 dport 4789 lookup 201',
         'route add default via 10.0.1.1 table 201',
       ],
       '10.0.1.10',
@@ -317,7 +318,7 @@ describeWith(['root', 'ip'], 'the underlay', () => {
       const target = vtep.includes(':') ? '2001:503:ba3e::2:30' : '198.41.0.4';
       const oracle = await exec(
         'ip',
-        ['-n', host.name, '-j', 'route', 'get', target, 'ipproto', 'udp', 'dport', '4789'],
+        ['-n', host.name, '-j', 'route', 'get', target, 'ipproto', '17', 'dport', '4789'],
         { check: false },
       );
       if (oracle.code === 0 && !commands.some((each) => each.includes('weight')))
@@ -627,7 +628,7 @@ describeWith(['root', 'ip', 'ping'], 'a packet as large as the overlay says', ()
       (own) => [
         `address add 172.16.0.${own}/24 dev eth0`,
         `address add 172.16.1.${own}/24 dev eth1`,
-        'rule add ipproto udp dport 4789 lookup 201',
+        'rule add ipproto 17 dport 4789 lookup 201',
         `route add default via 172.16.1.${3 - own} table 201`,
       ],
     ],

@@ -33,7 +33,7 @@ const RULES: readonly [Given<Rule>, string][] = [
   ],
   [
     { priority: 103, ipProtocol: 6, sourcePorts: { low: 80, high: 80 }, destinationPorts: { low: 1000, high: 2000 } },
-    'pref 103 ipproto tcp sport 80 dport 1000-2000 lookup main',
+    'pref 103 ipproto 6 sport 80 dport 1000-2000 lookup main',
   ],
   [{ priority: 104, uids: { low: 1, high: 4_000_000_000 }, table: 9 }, 'pref 104 uidrange 1-4000000000 lookup 9'],
   [{ priority: 105, tunnel: 2n ** 63n + 5n, action: 'prohibit' }, 'pref 105 tun_id 9223372036854775813 prohibit'],

@@ -90,7 +90,7 @@ describeWith(['root', 'ip'], 'the route to an address', () => {
       'nexthop add id 7 via 10.1.1.9 dev eth1',
       'route add 10.61.0.0/16 nhid 7',
       // By mark, by UDP port, by user, by source.
-      ...['fwmark 7', 'ipproto udp dport 4789', 'uidrange 4242-4242', 'from 10.1.1.1'].map(
+      ...['fwmark 7', 'ipproto 17 dport 4789', 'uidrange 4242-4242', 'from 10.1.1.1'].map(
         (by, at) => `rule add ${by} lookup ${100 + at}`,
       ),
       ...[0, 1, 2, 3].map((at) => `route add default via 10.1.1.${100 + at} dev eth1 table ${100 + at}`),
