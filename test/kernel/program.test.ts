@@ -65,12 +65,13 @@ describeWith(['root', 'ip'], 'programs in a namespace', () => {
     const directory = `/etc/netns/${space.name}`;
     await mkdir(directory, { recursive: true });
     onCleanup(() => rm(directory, { recursive: true, force: true }));
-    await writeFile(`${directory}/hosts`, '192.0.2.7 only-here\n');
-    const hosts = await readFile('/etc/hosts', 'utf8');
-    expect((await netns.exec(space.name, 'cat', ['/etc/hosts'])).stdout).toBe('192.0.2.7 only-here\n');
-    expect((await netns.exec(space.path, 'cat', ['/etc/hosts'])).stdout).toBe('192.0.2.7 only-here\n');
-    expect((await netns.exec(space.name, 'cat', ['/etc/hosts'], { ownMounts: false })).stdout).toBe(hosts);
-    expect(await readFile('/etc/hosts', 'utf8')).toBe(hosts);
+    // A file that every machine has.
+    await writeFile(`${directory}/os-release`, '192.0.2.7 only-here\n');
+    const own = await readFile('/etc/os-release', 'utf8');
+    expect((await netns.exec(space.name, 'cat', ['/etc/os-release'])).stdout).toBe('192.0.2.7 only-here\n');
+    expect((await netns.exec(space.path, 'cat', ['/etc/os-release'])).stdout).toBe('192.0.2.7 only-here\n');
+    expect((await netns.exec(space.name, 'cat', ['/etc/os-release'], { ownMounts: false })).stdout).toBe(own);
+    expect(await readFile('/etc/os-release', 'utf8')).toBe(own);
     await writeFile(`${directory}/no-such-file`, '');
     await expect(netns.exec(space.name, 'true')).rejects.toMatchObject({
       code: 'ENOENT',
