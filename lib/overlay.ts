@@ -445,11 +445,7 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   static async list(options: Cancel = {}): Promise<readonly OverlayInfo[]> {
-    const { found, failed } = await surveyOverlays(signalOf(options));
-    // Without privileges none can be looked at, which is not to be taken for none.
-    const forbidden = failed.find(({ error }) => ['EPERM', 'EACCES'].includes((error as OvernsError).code));
-    if (found.length === 0 && forbidden) throw forbidden.error;
-    return found;
+    return refuseForbidden(await surveyOverlays(signalOf(options))).found;
   }
 
   /**
@@ -848,11 +844,14 @@ function readMiss({ mac, atNs }: Readonly<Record<string, unknown>>): { mac: stri
   }
 }
 
-/** All namespaces that have a vxlan1: those that are overlays, and why the others cannot be taken for one. */
-export async function surveyOverlays(signal: AbortSignal | undefined): Promise<{
+/** The overlays among the named namespaces, and what looks like one and cannot be read as one. */
+export interface Survey {
   readonly found: readonly OverlayInfo[];
   readonly failed: readonly { readonly overlay: string; readonly error: Error }[];
-}> {
+}
+
+/** All namespaces that have a vxlan1: those that are overlays, and why the others cannot be taken for one. */
+export async function surveyOverlays(signal: AbortSignal | undefined): Promise<Survey> {
   const found: OverlayInfo[] = [];
   const failed: { overlay: string; error: Error }[] = [];
   for (const name of await listNetns()) {
@@ -870,6 +869,13 @@ export async function surveyOverlays(signal: AbortSignal | undefined): Promise<{
     }
   }
   return { found, failed };
+}
+
+/** Throws where none could be looked at for want of privileges, which is not to be taken for none. */
+export function refuseForbidden(survey: Survey): Survey {
+  const forbidden = survey.failed.find(({ error }) => ['EPERM', 'EACCES'].includes((error as OvernsError).code));
+  if (survey.found.length === 0 && forbidden) throw forbidden.error;
+  return survey;
 }
 
 const noOverlays = new WeakSet<Error>();

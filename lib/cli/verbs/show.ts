@@ -1,7 +1,7 @@
 import { givenAddresses } from '../../attach.js';
 import { OvernsError } from '../../errors.js';
 import { type Attachment, Overlay, type OverlayInfo, Rtnl } from '../../index.js';
-import { isNoOverlay, surveyOverlays } from '../../overlay.js';
+import { isNoOverlay, refuseForbidden, surveyOverlays } from '../../overlay.js';
 import { queryResolver, type RemoteResolver, troubles } from '../../remote-resolver.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { printable, table } from '../output.js';
@@ -31,9 +31,8 @@ export const verb = defineVerb({
   streams: false,
   async run({ args: [name], flags: { host } }, { signal, out, json }) {
     if (name === undefined) {
-      const overlays = await Overlay.list({ signal });
       // What looks like an overlay and cannot be read as one is shown as well, since somebody will look for it.
-      const { failed } = await surveyOverlays(signal);
+      const { found: overlays, failed } = refuseForbidden(await surveyOverlays(signal));
       const unreadable = failed.map(({ overlay, error }) => ({ overlay, error: error.message }));
       const faults = new Map<string, OvernsError>();
       for (const { overlay } of overlays) {
