@@ -14,6 +14,7 @@
 #include "binding/signal.h"
 #include "netlink/event_reader.h"
 #include "netlink/socket.h"
+#include "rtnl/miss_filter.h"
 
 namespace overns {
 namespace {
@@ -94,7 +95,7 @@ Result<Opened> open_events(const std::string& netns, unsigned groups, int receiv
   if ((groups & kRouteGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE});
   if ((groups & (kNeighGroup | kMissGroup)) != 0) numbers.push_back(RTNLGRP_NEIGH);
   if ((groups & kNexthopGroup) != 0) numbers.push_back(RTNLGRP_NEXTHOP);
-  EventSocketOptions options{numbers, receive_buffer, misses_only ? EventFilter::kMisses : EventFilter::kNone};
+  EventSocketOptions options{numbers, receive_buffer, misses_only ? miss_filter() : std::span<const sock_filter>{}};
   auto socket = open_event_socket(netns, options);
   if (!socket) return socket.failure();
   auto command = CommandSocket::open(netns);

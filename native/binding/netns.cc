@@ -6,8 +6,10 @@
 
 #include "binding/instance.h"
 #include "binding/worker.h"
-#include "netlink/ip_socket.h"
-#include "netlink/namespace.h"
+#include "netns/ip_socket.h"
+#include "netns/namespace.h"
+#include "netns/proc_files.h"
+#include "netns/unix_socket.h"
 
 namespace overns {
 namespace {

@@ -14,7 +14,7 @@
 #include "binding/entry_rows.h"
 #include "binding/instance.h"
 #include "binding/worker.h"
-#include "netlink/namespace.h"
+#include "netns/namespace.h"
 #include "rtnl/neighbor_table.h"
 
 namespace overns {

@@ -1,16 +1,11 @@
 #include "netlink/socket.h"
 
-#include <linux/filter.h>
-#include <linux/neighbour.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <linux/sock_diag.h>
 #include <sys/socket.h>
 
-#include <bit>
-#include <cstddef>
-
-#include "netlink/namespace.h"
+#include "netns/socket.h"
 
 #ifndef SO_MEMINFO
 #define SO_MEMINFO 55
@@ -21,40 +16,6 @@ namespace {
 
 Status set_option(int fd, int level, int name, int value, const char* what) {
   if (setsockopt(fd, level, name, &value, sizeof value) != 0) return system_failure("setsockopt", what);
-  return done();
-}
-
-// Classic BPF runs on the first message of each datagram; multicast notifications come one to a datagram. Its loads are
-// big-endian where netlink is host order, so a type is compared as the bytes lie: `wire` swaps on a little-endian host.
-constexpr std::uint32_t wire(std::uint16_t value) {
-  return std::endian::native == std::endian::little ? static_cast<std::uint32_t>((value & 0xff) << 8 | value >> 8)
-                                                    : value;
-}
-
-Status attach_miss_filter(int fd) {
-  constexpr std::uint32_t kAttributes = NLMSG_HDRLEN + sizeof(ndmsg);
-  constexpr std::uint32_t kNetnsid = NLA_HDRLEN + sizeof(std::int32_t);
-  sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(nlmsghdr, nlmsg_type)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, wire(RTM_GETNEIGH), 11, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, wire(RTM_DELNEIGH), 0, 11),
-      // NDA_LLADDR comes first, or behind NDA_LINK_NETNSID; X = where.
-      BPF_STMT(BPF_LDX | BPF_W | BPF_IMM, 0),
-      BPF_STMT(BPF_LD | BPF_H | BPF_ABS, kAttributes + offsetof(nlattr, nla_type)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, wire(NDA_LINK_NETNSID), 0, 1),
-      BPF_STMT(BPF_LDX | BPF_W | BPF_IMM, kNetnsid),
-      BPF_STMT(BPF_LD | BPF_H | BPF_IND, kAttributes + offsetof(nlattr, nla_type)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, wire(NDA_LLADDR), 0, 5),
-      BPF_STMT(BPF_LD | BPF_W | BPF_IND, kAttributes + NLA_HDRLEN),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 3),
-      BPF_STMT(BPF_LD | BPF_H | BPF_IND, kAttributes + NLA_HDRLEN + 4),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
-      BPF_STMT(BPF_RET | BPF_K, 0),
-  };
-  sock_fprog program{sizeof code / sizeof code[0], code};
-  if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
-    return system_failure("setsockopt", "SO_ATTACH_FILTER");
   return done();
 }
 
@@ -86,8 +47,11 @@ Result<UniqueFd> open_event_socket(const std::string& netns, const EventSocketOp
   auto fd = open_socket(netns, AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK, NETLINK_ROUTE);
   if (!fd) return fd;
   set_receive_buffer(fd->get(), options.receive_buffer);
-  if (options.filter == EventFilter::kMisses) {
-    if (Status status = attach_miss_filter(fd->get()); !status) return status.failure();
+  if (!options.filter.empty()) {
+    const sock_fprog program{static_cast<unsigned short>(options.filter.size()),
+                             const_cast<sock_filter*>(options.filter.data())};
+    if (setsockopt(fd->get(), SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program) != 0)
+      return system_failure("setsockopt", "SO_ATTACH_FILTER");
   }
   sockaddr_nl local{};
   local.nl_family = AF_NETLINK;
@@ -105,13 +69,6 @@ std::uint32_t socket_drops(int fd) {
   socklen_t length = sizeof info;
   if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length) != 0) return 0;
   return info[SK_MEMINFO_DROPS];
-}
-
-void set_receive_buffer(int fd, int bytes) {
-  // The kernel doubles what it is given. Without CAP_NET_ADMIN in the initial user namespace the plain option
-  // applies, silently capped at net.core.rmem_max.
-  if (setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &bytes, sizeof bytes) != 0)
-    setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof bytes);
 }
 
 }  // namespace overns

@@ -2,6 +2,8 @@
 // track of what the kernel dropped. include/uapi/linux/netlink.h.
 #pragma once
 
+#include <linux/filter.h>
+
 #include <cstdint>
 #include <span>
 #include <string>
@@ -17,24 +19,15 @@ Result<UniqueFd> open_command_socket(const std::string& netns);
 // The same in a new namespace, which lives as long as the socket.
 Result<UniqueFd> open_scratch_command_socket();
 
-enum class EventFilter : std::uint8_t {
-  kNone,
-  // Only RTM_GETNEIGH, and RTM_DELNEIGH of the all-zero MAC (somebody has removed an FDB's default entry).
-  kMisses,
-};
-
 struct EventSocketOptions {
-  std::span<const std::uint32_t> groups;    // RTNLGRP_*
-  int receive_buffer = 16 << 20;            // bytes; SO_RCVBUFFORCE, else as much as rmem_max gives
-  EventFilter filter = EventFilter::kNone;  // in the kernel (BPF)
+  std::span<const std::uint32_t> groups;     // RTNLGRP_*
+  int receive_buffer = 16 << 20;             // bytes; SO_RCVBUFFORCE, else as much as rmem_max gives
+  std::span<const sock_filter> filter = {};  // run by the kernel on each message (classic BPF); empty: all pass
 };
 // Non-blocking, and never used for requests: a dump and notifications on one socket disturb each other.
 Result<UniqueFd> open_event_socket(const std::string& netns, const EventSocketOptions& options);
 
 // How many messages the kernel has dropped on this socket so far (SO_MEMINFO, SK_MEMINFO_DROPS).
 std::uint32_t socket_drops(int fd);
-
-// Sets the receive buffer, beyond rmem_max where the capability allows it.
-void set_receive_buffer(int fd, int bytes);
 
 }  // namespace overns

@@ -13,7 +13,7 @@
 #include <cstddef>
 #include <cstring>
 
-#include "netlink/namespace.h"
+#include "netns/socket.h"
 
 namespace overns {
 namespace {

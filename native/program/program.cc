@@ -17,7 +17,7 @@
 #include <memory>
 #include <string_view>
 
-#include "netlink/namespace.h"
+#include "netns/namespace.h"
 
 namespace overns {
 namespace {

@@ -12,9 +12,10 @@
 #include <algorithm>
 #include <cstring>
 
-#include "netlink/namespace.h"
 #include "netlink/socket.h"
+#include "netns/socket.h"
 #include "rtnl/address.h"
+#include "rtnl/miss_filter.h"
 #include "rtnl/neighbor.h"
 
 namespace overns {
@@ -100,11 +101,11 @@ Status OverlayPort::start() {
 
   // Events before the dumps: what changes meanwhile is then told.
   const std::uint32_t groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR};
-  auto link_events = open_event_socket(options_.netns, {groups, 1 << 20, EventFilter::kNone});
+  auto link_events = open_event_socket(options_.netns, {groups, 1 << 20, {}});
   if (!link_events) return link_events.failure();
   link_events_ = std::move(*link_events);
   const std::uint32_t neigh_group[] = {RTNLGRP_NEIGH};
-  auto miss = open_event_socket(options_.netns, {neigh_group, options_.receive_buffer, EventFilter::kMisses});
+  auto miss = open_event_socket(options_.netns, {neigh_group, options_.receive_buffer, miss_filter()});
   if (!miss) return miss.failure();
   miss_ = std::move(*miss);
   auto arp = open_arp_tap(options_.netns, bridge_);
@@ -134,7 +135,7 @@ Status OverlayPort::start() {
 Status OverlayPort::watch_host() {
   if (!options_.punt && options_.host_netns.empty()) return done();
   const std::uint32_t groups[] = {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR};
-  auto host_events = open_event_socket(options_.host_netns, {groups, 1 << 20, EventFilter::kNone});
+  auto host_events = open_event_socket(options_.host_netns, {groups, 1 << 20, {}});
   if (!host_events) return host_events.failure();
   auto host = CommandSocket::open(options_.host_netns);
   if (!host) return host.failure();

@@ -12,9 +12,9 @@
 
 #include "base/result.h"
 #include "base/unique_fd.h"
+#include "engine/miss_engine.h"
 #include "netlink/command_socket.h"
 #include "resolver/datagram_batch.h"
-#include "resolver/miss_engine.h"
 #include "resolver/punt.h"
 #include "rtnl/link.h"
 

@@ -10,8 +10,8 @@
 #include <algorithm>
 #include <cstring>
 
-#include "netlink/namespace.h"
-#include "netlink/socket.h"
+#include "netns/proc_files.h"
+#include "netns/socket.h"
 #include "rtnl/link.h"
 #include "rtnl/link_attributes.h"
 #include "rtnl/neighbor.h"

@@ -15,6 +15,7 @@
 #include "rtnl/address.h"
 #include "rtnl/link.h"
 #include "rtnl/link_attributes.h"
+#include "rtnl/miss_filter.h"
 #include "rtnl/neighbor.h"
 #include "support.h"
 
@@ -448,8 +449,8 @@ TEST_CASE("event sockets: the groups asked for, filtered in the kernel") {
   CommandSocket socket = open_socket_in(*netns);
   const std::int32_t bridge = support::add_bridge(socket, "br0");
   const std::uint32_t groups[] = {RTNLGRP_NEIGH};
-  auto events = open_event_socket(netns->path(), {groups, 1 << 20, EventFilter::kMisses});
-  auto all = open_event_socket(netns->path(), {groups, 1 << 20, EventFilter::kNone});
+  auto events = open_event_socket(netns->path(), {groups, 1 << 20, miss_filter()});
+  auto all = open_event_socket(netns->path(), {groups, 1 << 20, {}});
   REQUIRE(events.ok());
   REQUIRE(all.ok());
   add_neighbors(socket, bridge, 100);
@@ -468,7 +469,7 @@ TEST_CASE("event sockets: what the kernel drops is counted") {
   CommandSocket socket = open_socket_in(*netns);
   const std::int32_t bridge = support::add_bridge(socket, "br0");
   const std::uint32_t groups[] = {RTNLGRP_NEIGH};
-  auto events = open_event_socket(netns->path(), {groups, 4096, EventFilter::kNone});
+  auto events = open_event_socket(netns->path(), {groups, 4096, {}});
   REQUIRE(events.ok());
   CHECK(socket_drops(events->get()) == 0);
   add_neighbors(socket, bridge, 500);

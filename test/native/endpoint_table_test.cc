@@ -1,5 +1,5 @@
-// resolver/flat_map.h and resolver/endpoint_table.h against the standard containers.
-#include "resolver/endpoint_table.h"
+// engine/flat_map.h and engine/endpoint_table.h against the standard containers.
+#include "engine/endpoint_table.h"
 
 #include <sys/socket.h>
 
@@ -7,7 +7,7 @@
 #include <deque>
 #include <map>
 
-#include "resolver/flat_map.h"
+#include "engine/flat_map.h"
 #include "support.h"
 
 using namespace overns;

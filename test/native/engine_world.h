@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "resolver/miss_engine.h"
+#include "engine/miss_engine.h"
 #include "support.h"
 
 namespace support {

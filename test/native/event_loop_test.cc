@@ -241,7 +241,7 @@ struct Gathered {
 
 UniqueFd neighbor_events(const support::Namespace& netns, int buffer = 1 << 20) {
   const std::uint32_t groups[] = {RTNLGRP_NEIGH};
-  auto socket = open_event_socket(netns.path(), {groups, buffer, EventFilter::kNone});
+  auto socket = open_event_socket(netns.path(), {groups, buffer, {}});
   REQUIRE(socket.ok());
   return std::move(*socket);
 }

@@ -1,5 +1,5 @@
-// resolver/frame.h: which frames are requests that a vxlan device with `proxy` swallows.
-#include "resolver/frame.h"
+// engine/frame.h: which frames are requests that a vxlan device with `proxy` swallows.
+#include "engine/frame.h"
 
 #include <memory>
 

@@ -1,4 +1,4 @@
-// resolver/miss_engine.h in random stories: engine_story.h says what holds in all of them.
+// engine/miss_engine.h in random stories: engine_story.h says what holds in all of them.
 #include "engine_story.h"
 #include "support.h"
 

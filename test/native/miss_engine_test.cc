@@ -1,5 +1,5 @@
-// resolver/miss_engine.h: what is done about a miss, in every order of events.
-#include "resolver/miss_engine.h"
+// engine/miss_engine.h: what is done about a miss, in every order of events.
+#include "engine/miss_engine.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -1,5 +1,5 @@
-// netlink/namespace.h: named namespaces, and sockets in other ones.
-#include "netlink/namespace.h"
+// netns/: named namespaces, files and sockets in other ones.
+#include "netns/namespace.h"
 
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
@@ -18,6 +18,9 @@
 #include <thread>
 
 #include "netlink/command_socket.h"
+#include "netns/proc_files.h"
+#include "netns/socket.h"
+#include "netns/unix_socket.h"
 #include "rtnl/link.h"
 #include "support.h"
 

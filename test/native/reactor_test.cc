@@ -16,8 +16,10 @@
 #include <mutex>
 #include <thread>
 
-#include "netlink/namespace.h"
 #include "netlink/socket.h"
+#include "netns/namespace.h"
+#include "netns/proc_files.h"
+#include "netns/socket.h"
 #include "rtnl/address.h"
 #include "rtnl/link.h"
 #include "rtnl/link_attributes.h"
@@ -619,7 +621,7 @@ TEST_CASE("reactor: the punt is there while the host's lo is up, and not made ag
   CHECK(site->punt_rows() == 1);
   // From here on nothing changes any more.
   const std::uint32_t groups[] = {RTNLGRP_NEIGH};
-  auto news = open_event_socket(site->overlay.path(), {groups, 1 << 20, EventFilter::kNone});
+  auto news = open_event_socket(site->overlay.path(), {groups, 1 << 20, {}});
   REQUIRE(news.ok());
   std::this_thread::sleep_for(50ms);
   int changes = 0;

@@ -1,5 +1,5 @@
 // What comes from the network: requests that were swallowed, punted packets, echo replies.
-#include "resolver/frame.h"
+#include "engine/frame.h"
 
 #include <sys/socket.h>
 

@@ -1,4 +1,4 @@
-// resolver/miss_engine.h: a story told by the fuzzer, with all that holds in every one of them.
+// engine/miss_engine.h: a story told by the fuzzer, with all that holds in every one of them.
 #include "engine_story.h"
 #include "input.h"
 

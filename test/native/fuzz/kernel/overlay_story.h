@@ -7,7 +7,7 @@
 
 #include "../input.h"
 #include "fake_kernel.h"
-#include "resolver/frame.h"
+#include "engine/frame.h"
 #include "resolver/overlay_port.h"
 
 namespace fuzz {

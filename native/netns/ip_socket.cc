@@ -1,4 +1,4 @@
-#include "netlink/ip_socket.h"
+#include "netns/ip_socket.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -6,7 +6,7 @@
 
 #include <cstring>
 
-#include "netlink/namespace.h"
+#include "netns/socket.h"
 
 namespace overns {
 

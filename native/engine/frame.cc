@@ -1,4 +1,4 @@
-#include "resolver/frame.h"
+#include "engine/frame.h"
 
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>

@@ -1,4 +1,4 @@
-#include "resolver/endpoint_table.h"
+#include "engine/endpoint_table.h"
 
 #include <sys/random.h>
 #include <time.h>

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/address.h"
-#include "resolver/flat_map.h"
+#include "engine/flat_map.h"
 
 namespace overns {
 

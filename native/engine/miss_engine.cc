@@ -1,4 +1,4 @@
-#include "resolver/miss_engine.h"
+#include "engine/miss_engine.h"
 
 #include <sys/socket.h>
 

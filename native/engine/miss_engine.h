@@ -16,9 +16,9 @@
 #include <vector>
 
 #include "base/address.h"
-#include "resolver/endpoint_table.h"
-#include "resolver/flat_map.h"
-#include "resolver/frame.h"
+#include "engine/endpoint_table.h"
+#include "engine/flat_map.h"
+#include "engine/frame.h"
 
 namespace overns {
 
