@@ -1,9 +1,37 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
-export type { Attachment } from './attachment.js';
-export type { ContainerRoute } from './container-network.js';
-export { type Counter, counters, type ResolverStats } from './counters.js';
-export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './errors.js';
-export { type IdentityKind, identityOf } from './identity.js';
+
+export type { Cancel } from './core/abort.js';
+export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './core/errors.js';
+export type { QueueOptions, Subscription } from './core/subscription.js';
+export type {
+  NetnsAbstractOptions,
+  NetnsConnectOptions,
+  NetnsDgramOptions,
+  NetnsListenOptions,
+  OpenNetns,
+} from './netns/namespace.js';
+export * as netns from './netns/namespace.js';
+export {
+  type NetnsExecOptions,
+  type NetnsExit,
+  type NetnsOutput,
+  type NetnsProcess,
+  type NetnsSpawnOptions,
+  type NetnsStream,
+  ProgramError,
+} from './netns/program.js';
+export type { NetnsRef } from './netns/references.js';
+export type { NetnsEvent } from './netns/watch.js';
+export type { Attachment } from './overlay/attachment.js';
+export type { ContainerRoute } from './overlay/container-network.js';
+export type { Miss } from './overlay/miss.js';
+export { type AttachOptions, Overlay, type OverlayInfo, type OverlayOptions } from './overlay/overlay.js';
+export type { ContainerRef } from './overlay/targets/container.js';
+export type { UnderlayChange } from './overlay/underlay-watch.js';
+export { type Counter, counters, type ResolverStats } from './resolver/counters.js';
+export type { OverlayStatus, ResolverEvent } from './resolver/events.js';
+export { Resolver, type ResolverOptions } from './resolver/resolver.js';
+export { type IdentityKind, identityOf } from './rtnl/identity.js';
 export type {
   InNetns,
   MonitorGroup,
@@ -14,28 +42,8 @@ export type {
   RtnlOverrun,
   RtnlSyncEvent,
   SnapshotEvent,
-  Told,
-} from './monitor.js';
-export type {
-  NetnsAbstractOptions,
-  NetnsConnectOptions,
-  NetnsDgramOptions,
-  NetnsEvent,
-  NetnsListenOptions,
-  OpenNetns,
-} from './namespace.js';
-export * as netns from './namespace.js';
-export { type AttachOptions, Overlay, type OverlayInfo, type OverlayOptions } from './overlay.js';
-export {
-  type NetnsExecOptions,
-  type NetnsExit,
-  type NetnsOutput,
-  type NetnsProcess,
-  type NetnsSpawnOptions,
-  type NetnsStream,
-  ProgramError,
-} from './program.js';
-export { Resolver, type ResolverOptions } from './resolver.js';
+  Timestamped,
+} from './rtnl/monitor/events.js';
 export {
   type BatchAnswer,
   type FdbTable,
@@ -46,7 +54,7 @@ export {
   Rtnl,
   type RuleTable,
   type Table,
-} from './rtnl.js';
-export type * from './rtnl-types.js';
+} from './rtnl/rtnl.js';
+export type * from './rtnl/types.js';
+export type { Answer, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from './store/contract.js';
 export { type OpenStoreOptions, openStore } from './store/index.js';
-export type * from './types.js';

@@ -10,7 +10,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { pairs } from '../lib/cli/demo/pings.js';
-import type { Container } from '../lib/cli/demo/scene.js';
+import type { Container } from '../lib/cli/demo/subjects.js';
 import { Story } from '../lib/cli/demo/story.js';
 import { environment, MAIN } from './cli/cli.js';
 import { onCleanup } from './support/cleanup.js';

@@ -83,7 +83,7 @@ describe('the package', () => {
     expect(packed).toContain(`prebuilds/${process.platform}-${process.arch}/overns.glibc.node`);
     expect(packed).toContain('dist/index.js');
     expect(packed).toContain('dist/index.d.ts');
-    expect(packed).toContain('dist/testing.d.ts');
+    expect(packed).toContain('dist/testing/index.d.ts');
     expect(packed).toContain('dist/cli/main.js');
   });
 

@@ -1,5 +1,5 @@
 /** An error, as one line or as one JSON object. */
-import { OvernsError } from '../errors.js';
+import { OvernsError } from '../core/errors.js';
 import { describe, printable, toJson } from './output.js';
 
 /** Exit statuses. */

@@ -1,5 +1,5 @@
 /** Flags as values: what a verb declares is what it is given, typed, checked and documented. */
-import { nearest } from '../suggest.js';
+import { nearest } from '../core/suggest.js';
 import { quoted, usageError } from './usage.js';
 
 export interface Flag<T = unknown> {

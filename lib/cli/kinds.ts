@@ -1,8 +1,8 @@
 /** The arguments and flags that several verbs share. */
-import { checkOverlayName, formatCidr, interfaceAddress } from '../address.js';
-import { checkContainer } from '../container.js';
-import { parseDockerAddress } from '../docker-address.js';
-import { parseNetns } from '../netns.js';
+import { checkOverlayName, formatCidr, interfaceAddress } from '../core/address.js';
+import { parseNetns } from '../netns/references.js';
+import { checkContainer } from '../overlay/targets/container.js';
+import { parseDockerAddress } from '../overlay/targets/docker-address.js';
 import { parseStoreUrl } from '../store/index.js';
 import { option } from './flags.js';
 import { usageError } from './usage.js';

@@ -1,6 +1,6 @@
 /** From the words of a command line to a verb's arguments and flags. */
 import { parseArgs } from 'node:util';
-import { nearest } from '../suggest.js';
+import { nearest } from '../core/suggest.js';
 import type { Flags } from './flags.js';
 import { quoted, usageError } from './usage.js';
 import { type CommonValues, commonFlags, flagsOf, type Invocation, type Verb, variableOf } from './verb.js';

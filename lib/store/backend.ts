@@ -1,5 +1,5 @@
 /** What a kind of store implements; {@link openStore} puts the public face on it. */
-import type { Answer, Change, Endpoint, Query } from '../types.js';
+import type { Answer, Change, Endpoint, Query } from './contract.js';
 import type { RecordStore } from './records.js';
 
 /** How a watch is run. */

@@ -1,14 +1,15 @@
 /** Stores by URL. */
 import { tracingChannel } from 'node:diagnostics_channel';
-import { checkSignal, throwIfAborted } from '../abort.js';
-import { canonicalIp, canonicalMac, checkVni } from '../address.js';
-import { invalidArgument, invalidType, OvernsError } from '../errors.js';
-import { boolean, checkOptions, type Shape, signalOf } from '../options.js';
-import type { Answer, Cancel, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from '../types.js';
+import type { Cancel } from '../core/abort.js';
+import { checkSignal, throwIfAborted } from '../core/abort.js';
+import { canonicalIp, canonicalMac, checkVni } from '../core/address.js';
+import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
+import { boolean, checkOptions, type Shape, signalOf } from '../core/options.js';
 import type { Backend, Network } from './backend.js';
-import { ConsulBackend } from './consul.js';
-import { headers, readTls, refuseTls, tokenSource } from './consul-env.js';
-import { MemoryBackend } from './memory.js';
+import { ConsulBackend } from './consul/consul.js';
+import { headers, readTls, refuseTls, tokenSource } from './consul/env.js';
+import type { Answer, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from './contract.js';
+import { MemoryBackend } from './memory/memory.js';
 import { checkEndpoint, type RecordStore } from './records.js';
 import { records, type ScopedStore, scope, sharedScope } from './scope.js';
 import { parseStoreUrl, prefixFor, type StoreHost, type StoreUrl } from './url.js';

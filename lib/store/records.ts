@@ -5,9 +5,11 @@
  * What a store says is untrusted: anyone who can reach it can have written it, by hand too. Reading tolerates what a
  * shell adds (white space at the end, upper case in a MAC address) and refuses the rest with `OVERNS_RECORD`.
  */
-import { canonicalIp, canonicalMac, unicastIp, unicastMac, vtepIp } from '../address.js';
-import { invalidArgument, invalidType, OvernsError } from '../errors.js';
-import type { Cancel, Endpoint } from '../types.js';
+
+import type { Cancel } from '../core/abort.js';
+import { canonicalIp, canonicalMac, unicastIp, unicastMac, vtepIp } from '../core/address.js';
+import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
+import type { Endpoint } from './contract.js';
 
 /** `arp`: IP to MAC. `fib`: MAC to VTEP. */
 export type RecordKind = 'arp' | 'fib';

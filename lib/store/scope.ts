@@ -2,8 +2,8 @@
  * What the stores of {@link openStore} can do beyond the public Store: say which records an overlay's are, and hand them
  * out raw. Keyed by symbols, since a consumer's own store has none of it.
  */
-import { OvernsError } from '../errors.js';
-import type { Store, Where } from '../types.js';
+import { OvernsError } from '../core/errors.js';
+import type { Store, Where } from './contract.js';
 import type { RecordStore } from './records.js';
 
 // Symbol.for: two loaded copies of the package understand each other's stores.

@@ -4,9 +4,9 @@
  * serves many networks without mixing them.
  */
 import { isIPv4 } from 'node:net';
-import { canonicalIp, checkOverlayName, checkVni } from '../address.js';
-import { invalidArgument, invalidType, OvernsError } from '../errors.js';
-import type { Where } from '../types.js';
+import { canonicalIp, checkOverlayName, checkVni } from '../core/address.js';
+import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
+import type { Where } from './contract.js';
 
 /** One server of a store. */
 export interface StoreHost {

@@ -1,9 +1,9 @@
 /** Neighbours and FDB entries to and from what passes between lib and the addon. */
 
-import { ip6Text } from '../address.js';
-import type { EntryRows } from '../entry-decoder.js';
-import { NO_LINK, NO_VNI, RECORD_BYTES } from '../entry-encoder.js';
-import { FLAGS, NEIGHBOR_STATES } from '../entry-words.js';
+import { ip6Text } from '../core/address.js';
+import { NO_LINK, NO_VNI, RECORD_BYTES } from '../rtnl/entry-encoder.js';
+import { FLAGS, NEIGHBOR_STATES } from '../rtnl/entry-words.js';
+import type { EntryRows } from '../system/native.js';
 
 export type Verb = 'add' | 'replace' | 'append' | 'delete' | 'set';
 const VERBS: readonly Verb[] = ['add', 'replace', 'append', 'delete', 'set'];
@@ -37,7 +37,7 @@ export interface Entry {
   readonly nexthop?: number;
 }
 
-/** Reads back what lib/entry-encoder.ts has written. */
+/** Reads back what lib/rtnl/entry-encoder.ts has written. */
 export function readRecords(records: Uint8Array, links: readonly string[], indexes: readonly number[]): Entry[] {
   const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
   const entries: Entry[] = [];
@@ -111,7 +111,7 @@ const ROW_BYTES = 48;
 const RARE = 2;
 const KIND = { neighbor: 1, fdb: 2 } as const;
 
-/** Writes a listing as lib/entry-decoder.ts reads it. */
+/** Writes a listing as lib/rtnl/entry-decoder.ts reads it. */
 export function writeRows(table: 'neighbor' | 'fdb', entries: readonly ListedEntry[]): EntryRows {
   const rows = Buffer.alloc(entries.length * ROW_BYTES);
   const links = [...new Set(entries.flatMap(({ link, master }) => (master === undefined ? [link] : [link, master])))];

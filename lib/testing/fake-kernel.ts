@@ -1,9 +1,9 @@
-import { canonicalIp, canonicalMac, checkMtu } from '../address.js';
-import { invalidType, OvernsError } from '../errors.js';
-import { netlinkError } from '../kernel-error.js';
-import type { TableName } from '../native.js';
-import { checkOptions, integer, type Shape } from '../options.js';
-import { setSubstitute, substitute } from '../substitute.js';
+import { canonicalIp, canonicalMac, checkMtu } from '../core/address.js';
+import { invalidType, OvernsError } from '../core/errors.js';
+import { checkOptions, integer, type Shape } from '../core/options.js';
+import { netlinkError } from '../system/kernel-error.js';
+import type { TableName } from '../system/native.js';
+import { machine as realMachine, setSystem, system } from '../system/system.js';
 import { type FakeRefusal, type FakeRequest, type Interceptor, Machine } from './machine.js';
 import { fakeNative, type Handles } from './native.js';
 import type { FakeNetns } from './netns.js';
@@ -146,7 +146,7 @@ export class FakeKernel implements AsyncDisposable {
    * ```
    */
   static install(options: FakeHostOptions = {}): FakeKernel {
-    if (substitute() !== undefined) {
+    if (system() !== realMachine) {
       throw new OvernsError('EBUSY', 'a fake kernel is installed in this process already', {
         hint: 'close it first: `await using` does, or afterEach(() => kernel.close())',
       });
@@ -154,10 +154,10 @@ export class FakeKernel implements AsyncDisposable {
     const kernel = new FakeKernel(checkOptions(options, hostOptions));
     const machine = kernel.#machine;
     const gone = (path: string): Error => Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
-    setSubstitute({
+    setSystem({
       native: fakeNative(machine, kernel.#handles),
       unixSockets: fakeUnixSockets(machine),
-      watchNetns(changed) {
+      watchNetns(_directory, changed) {
         const own: typeof changed = (action, name) => changed(action, name);
         machine.watchers.add(own);
         return { close: () => void machine.watchers.delete(own) };
@@ -199,7 +199,7 @@ export class FakeKernel implements AsyncDisposable {
   async close(): Promise<void> {
     if (!this.#installed) return;
     this.#installed = false;
-    setSubstitute(undefined);
+    setSystem(realMachine);
     await this.#machine.idle();
   }
 

@@ -1,6 +1,6 @@
 /** Reads the fields of a request as strictly as the addon does (native/binding/convert.cc). */
-import { canonicalIp, canonicalMac, type IpFamily, ipFamily, networkOf } from '../address.js';
-import { invalidArgument, invalidType } from '../errors.js';
+import { canonicalIp, canonicalMac, type IpFamily, ipFamily, networkOf } from '../core/address.js';
+import { invalidArgument, invalidType } from '../core/errors.js';
 
 export type Item = Readonly<Record<string, unknown>>;
 

@@ -1,6 +1,6 @@
 /** The machine around the fake kernel: its namespaces by path and process, its clock, and the way requests take. */
 import { basename, dirname, join, resolve } from 'node:path';
-import { netnsDirectory } from '../netns.js';
+import { netnsDirectory } from '../netns/references.js';
 import { Clock, soon, turn } from './clock.js';
 import { type Entry, fdbState, flagNames, neighborState } from './entries.js';
 import type { Item } from './fields.js';

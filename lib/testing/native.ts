@@ -1,7 +1,8 @@
 /** The addon's face over the fake kernel. */
-import type { EntryRows } from '../entry-decoder.js';
-import { invalidArgument, OvernsError } from '../errors.js';
+
+import { invalidArgument, OvernsError } from '../core/errors.js';
 import type {
+  EntryRows,
   Native,
   NativeBatch,
   NativeEcho,
@@ -14,7 +15,7 @@ import type {
   NativeRtnl,
   TableName,
   ViewName,
-} from '../native.js';
+} from '../system/native.js';
 import { readRecords, writeObjects, writeRows } from './entries.js';
 import type { Item } from './fields.js';
 import type { Machine } from './machine.js';

@@ -2,10 +2,10 @@
  * One network namespace of the fake kernel: links, addresses, routes, neighbours and FDB entries, and rtnetlink's
  * answers to requests about them. test/kernel/fake-kernel.test.ts holds the answers to those of the real kernel.
  */
-import { defaultMac, ipFamily } from '../address.js';
-import { decodeEntries } from '../entry-decoder.js';
-import { invalidArgument, OvernsError } from '../errors.js';
-import type { TableName } from '../native.js';
+import { defaultMac, ipFamily } from '../core/address.js';
+import { invalidArgument, OvernsError } from '../core/errors.js';
+import { decodeEntries } from '../rtnl/entry-decoder.js';
+import type { TableName } from '../system/native.js';
 import { type Entry, fdbState, type ListedEntry, NTF, NUD, type Verb, writeRows } from './entries.js';
 import { boolean, contains, type Item, ip, mac, network, number, type Prefix, prefix, text } from './fields.js';
 import { Refusal } from './refusal.js';

@@ -10,9 +10,9 @@ import {
   isLinkLocal6,
   whyNotUnicastIp,
   whyNotUnicastMac,
-} from '../address.js';
-import { parseAlias } from '../endpoint-alias.js';
-import { EVENT_BITS, type NativeEvent, type NativeLookup, type NativeReactor } from '../native.js';
+} from '../core/address.js';
+import { parseAlias } from '../overlay/alias.js';
+import { EVENT_BITS, type NativeEvent, type NativeLookup, type NativeReactor } from '../system/native.js';
 import { soon } from './clock.js';
 import { type Entry, NTF, NUD } from './entries.js';
 import type { Machine } from './machine.js';

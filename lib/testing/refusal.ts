@@ -1,6 +1,6 @@
 /** What the fake kernel says no with: shaped as the addon's failures are. */
 import { getSystemErrorMap } from 'node:util';
-import type { NativeFailure } from '../native.js';
+import type { NativeFailure } from '../system/native.js';
 
 /** From names to numbers as this platform has them, so that the name comes out again everywhere. */
 const numbers = new Map([...getSystemErrorMap()].map(([errno, [name]]) => [name, errno]));

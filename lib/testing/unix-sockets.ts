@@ -1,6 +1,6 @@
 /** Abstract unix sockets without a kernel: pairs of streams. */
 import { Duplex } from 'node:stream';
-import type { UnixServer, UnixSockets } from '../unix-socket.js';
+import type { UnixServer, UnixSockets } from '../system/unix-sockets.js';
 import { soon } from './clock.js';
 import type { Machine } from './machine.js';
 import type { FakeNetns } from './netns.js';

@@ -1,4 +1,4 @@
-// The addon's face: what lib/native.ts types.
+// The addon's face: what lib/system/native.ts types.
 #include "binding/instance.h"
 #include "binding/monitor.h"
 #include "binding/netns.h"

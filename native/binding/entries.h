@@ -1,4 +1,4 @@
-// Neighbour and FDB commands as records of fixed size, written by lib/entry-encoder.ts.
+// Neighbour and FDB commands as records of fixed size, written by lib/rtnl/entry-encoder.ts.
 #pragma once
 
 #include <string>

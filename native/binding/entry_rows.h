@@ -1,5 +1,5 @@
 // Neighbours, FDB entries and misses on their way to JavaScript: rows of fixed size and one text with all their
-// strings, read by lib/entry-decoder.ts. A property set through Node-API costs more than the whole row.
+// strings, read by lib/rtnl/entry-decoder.ts. A property set through Node-API costs more than the whole row.
 #pragma once
 
 #include <string>
@@ -9,7 +9,7 @@
 
 namespace overns {
 
-enum class RowKind : std::uint8_t { kObject, kNeighbor, kFdb, kMiss };  // numbered in lib/entry-decoder.ts
+enum class RowKind : std::uint8_t { kObject, kNeighbor, kFdb, kMiss };  // numbered in lib/rtnl/entry-decoder.ts
 enum class RowAction : std::uint8_t { kListed, kNew, kDelete, kL2Miss, kL3Miss };
 
 struct EntryRow {  // little-endian, like every platform that Node's prebuilds run on

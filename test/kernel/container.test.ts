@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { resolveContainer } from '../../lib/container.js';
-import { listNetns, netnsIdentity, netnsPath, parseNetns } from '../../lib/netns.js';
+import { listNetns, netnsIdentity, netnsPath, parseNetns } from '../../lib/netns/references.js';
+import { resolveContainer } from '../../lib/overlay/targets/container.js';
 import { onCleanup } from '../support/cleanup.js';
 import { Docker } from '../support/docker.js';
 import { createNetns, exec, spawn } from '../support/netns.js';

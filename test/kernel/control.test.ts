@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { beforeAll, expect, test } from 'vitest';
 import { netns, Resolver } from '../../lib/index.js';
-import { queryResolver } from '../../lib/remote-resolver.js';
+import { queryResolver } from '../../lib/resolver/remote.js';
 import { onCleanup } from '../support/cleanup.js';
 import { twoHosts } from '../support/netns.js';
 import { Site, startResolver, until } from '../support/overlay.js';

@@ -10,8 +10,8 @@ import {
   type RtnlSyncEvent,
   type Subscription,
 } from '../../lib/index.js';
-import { openMonitor } from '../../lib/monitor.js';
-import { type MonitorSource, monitorNamespaces } from '../../lib/monitors.js';
+import { openMonitor } from '../../lib/rtnl/monitor/events.js';
+import { type MonitorSource, monitorNamespaces } from '../../lib/rtnl/monitor/monitor.js';
 import { createNetns, exec, type Netns, uniqueName } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
 import { seedOf } from '../support/seed.js';

@@ -1,7 +1,7 @@
 /** ICMP echo from inside a namespace: who answers, who does not, and what cannot even leave. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
-import { ping } from '../../lib/probe.js';
+import { ping } from '../../lib/netns/ping.js';
 import { createNetns, type Netns, twoHosts } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
 

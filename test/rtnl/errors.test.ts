@@ -2,9 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { expect, test } from 'vitest';
-import { doctor } from '../../lib/doctor.js';
+import { doctor } from '../../lib/doctor/doctor.js';
 import { type FdbEntry, type NetlinkError, Rtnl } from '../../lib/index.js';
-import { atLeast, BECOME_PRIVILEGED, remedyFor } from '../../lib/remedies.js';
+import { atLeast, BECOME_PRIVILEGED, remedyFor } from '../../lib/system/remedies.js';
 import { createNetns } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
 
@@ -149,7 +149,7 @@ describeWith(['root', 'ip'], 'refusals of the kernel', () => {
 
 test('doctor gives the same remedies', async () => {
   const texts = (await doctor()).checks.map(({ remedy }) => remedy ?? '').join('\n');
-  const source = readFileSync(new URL('../../lib/doctor.ts', import.meta.url), 'utf8');
+  const source = readFileSync(new URL('../../lib/doctor/doctor.ts', import.meta.url), 'utf8');
   expect(source).not.toMatch(/modprobe|gc_thresh3=|unshare --user/);
   expect(texts).not.toContain('undefined');
 });

@@ -3,8 +3,8 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { Change, Endpoint, OwnedStore, Query } from '../../lib/store/contract.js';
 import { openStore, recordsOf } from '../../lib/store/index.js';
-import type { Change, Endpoint, OwnedStore, Query } from '../../lib/types.js';
 
 const IP = '192.168.0.2';
 const MAC = '02:42:c0:a8:00:02';

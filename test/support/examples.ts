@@ -74,7 +74,7 @@ export function typeErrors(folder: string, names: readonly string[]): string[] {
 export function withoutExample(): string[] {
   const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT);
-  const entries = ['lib/index.ts', 'lib/testing.ts'].map((path) => join(ROOT, path));
+  const entries = ['lib/index.ts', 'lib/testing/index.ts'].map((path) => join(ROOT, path));
   const program = ts.createProgram(entries, { ...options, noEmit: true });
   const checker = program.getTypeChecker();
   const fenced = (tag: ts.JSDocTag): boolean => tag.tagName.text === 'example' && tag.getText().includes('```ts');

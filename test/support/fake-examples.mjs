@@ -5,7 +5,7 @@
 import { pathToFileURL } from 'node:url';
 import { format } from 'node:util';
 
-const { FakeKernel } = await import(new URL('../../dist/testing.js', import.meta.url));
+const { FakeKernel } = await import(new URL('../../dist/testing/index.js', import.meta.url));
 const print = console.log;
 
 for (const argument of process.argv.slice(2)) {

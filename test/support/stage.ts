@@ -1,6 +1,6 @@
 /** The same scene on the fake kernel and on the real one: namespaces by name, and packets between them. */
-import { ping } from '../../lib/probe.js';
-import { FakeKernel } from '../../lib/testing.js';
+import { ping } from '../../lib/netns/ping.js';
+import { FakeKernel } from '../../lib/testing/index.js';
 import { onCleanup } from './cleanup.js';
 import { createNetns, removeNetns, twoHosts, uniqueName } from './netns.js';
 

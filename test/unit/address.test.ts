@@ -16,7 +16,7 @@ import {
   unicastIp,
   unicastMac,
   vtepIp,
-} from '../../lib/address.js';
+} from '../../lib/core/address.js';
 
 /** Calls and returns what was thrown, as the caller sees it. */
 function refusal(call: () => unknown): { name: string; code: unknown; message: string } {

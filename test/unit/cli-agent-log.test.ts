@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { AgentLog } from '../../lib/cli/agent-log.js';
 import { Log } from '../../lib/cli/output.js';
-import { OvernsError } from '../../lib/errors.js';
+import { OvernsError } from '../../lib/core/errors.js';
 import type { ResolverEvent } from '../../lib/index.js';
 
 const down = (overlay: string, message = 'refused'): ResolverEvent => ({

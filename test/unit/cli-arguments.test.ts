@@ -3,8 +3,8 @@ import { PassThrough } from 'node:stream';
 import { describe, expect, test } from 'vitest';
 import { run } from '../../lib/cli/run.js';
 import { verbNames } from '../../lib/cli/verbs/index.js';
-import { nearest } from '../../lib/suggest.js';
-import { FakeKernel } from '../../lib/testing.js';
+import { nearest } from '../../lib/core/suggest.js';
+import { FakeKernel } from '../../lib/testing/index.js';
 
 interface Call {
   readonly status: number;

@@ -2,7 +2,7 @@
 import { PassThrough } from 'node:stream';
 import { expect, test } from 'vitest';
 import { run } from '../../lib/cli/run.js';
-import { FakeKernel } from '../../lib/testing.js';
+import { FakeKernel } from '../../lib/testing/index.js';
 
 async function call(words: string): Promise<{ status: number; stdout: string; stderr: string }> {
   const said = { stdout: '', stderr: '' };

@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest';
 import { errorJson, errorLine } from '../../lib/cli/failure.js';
 import { printable, table, toJson } from '../../lib/cli/output.js';
 import { answerLines, eventLines, missLine } from '../../lib/cli/words.js';
-import { NetlinkError, OvernsError } from '../../lib/errors.js';
-import type { RtnlEvent } from '../../lib/monitor.js';
-import type { Miss } from '../../lib/types.js';
+import { NetlinkError, OvernsError } from '../../lib/core/errors.js';
+import type { Miss } from '../../lib/overlay/miss.js';
+import type { RtnlEvent } from '../../lib/rtnl/monitor/events.js';
 
 const where = { overlay: 'overns', vni: 42, link: 'vxlan1', atNs: 9_007_199_254_740_993n } as const;
 const l3: Miss = { ...where, kind: 'l3', ip: '192.168.0.3' };

@@ -1,6 +1,6 @@
 /** Which tables a monitor with `resync` looks at again, and what it tells of a listing that differs. */
 import { expect, test } from 'vitest';
-import { type Item, indexed, Mirror } from '../../lib/mirror.js';
+import { type Item, indexed, Mirror } from '../../lib/rtnl/monitor/mirror.js';
 
 const LINKS = [
   { name: 'v0', index: 2, kind: 'veth', mtu: 1500, up: true, link: 3 },

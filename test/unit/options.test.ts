@@ -1,8 +1,8 @@
 /** Options as callers write them: misspelt, inherited, undefined, null; of every function that takes some. */
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { boolean, checkOptions, integer, signalOf } from '../../lib/core/options.js';
 import { netns, Overlay, openStore, Resolver, Rtnl } from '../../lib/index.js';
-import { boolean, checkOptions, integer, signalOf } from '../../lib/options.js';
-import { FakeKernel } from '../../lib/testing.js';
+import { FakeKernel } from '../../lib/testing/index.js';
 
 const shape = { name: [(value: unknown) => String(value)], size: integer(1, 9), loud: boolean } as const;
 const read = (options: unknown) => checkOptions(options, shape);

@@ -1,7 +1,7 @@
 /** Overlays without a kernel: whatever step fails or is interrupted, nothing is left behind. */
 import { describe, expect, test } from 'vitest';
 import { type Endpoint, Overlay, Rtnl, type Store } from '../../lib/index.js';
-import { FakeKernel } from '../../lib/testing.js';
+import { FakeKernel } from '../../lib/testing/index.js';
 
 /** What a program sees of the kernel, for comparison. */
 function traces(kernel: FakeKernel): unknown {

@@ -13,7 +13,7 @@ import {
   Rtnl,
   type Store,
 } from '../../lib/index.js';
-import { FakeKernel } from '../../lib/testing.js';
+import { FakeKernel } from '../../lib/testing/index.js';
 import { record, until } from '../support/overlay.js';
 
 const REMOTE: Answer = { mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11' };

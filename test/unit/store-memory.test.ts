@@ -2,8 +2,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { getEventListeners } from 'node:events';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import type { Change, Endpoint, OwnedStore, Query } from '../../lib/store/contract.js';
 import { openStore, recordsOf } from '../../lib/store/index.js';
-import type { Change, Endpoint, OwnedStore, Query } from '../../lib/types.js';
 
 const where = { overlay: 'blue', vni: 42 };
 const l3 = (ip: string): Query => ({ ...where, kind: 'l3', ip });

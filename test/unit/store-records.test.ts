@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { Snapshot } from '../../lib/store/consul/snapshot.js';
+import type { Endpoint } from '../../lib/store/contract.js';
 import {
   checkEndpoint,
   checkKey,
@@ -11,8 +13,6 @@ import {
   readRecord,
   recordEntry,
 } from '../../lib/store/records.js';
-import { Snapshot } from '../../lib/store/snapshot.js';
-import type { Endpoint } from '../../lib/types.js';
 
 const IP = '192.168.0.2';
 const MAC = '02:42:c0:a8:00:02';

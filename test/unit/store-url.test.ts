@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import { afterEach, describe, expect, test, vi } from 'vitest';
+import type { Endpoint, Store } from '../../lib/store/contract.js';
 import {
   expandStoreUrl,
   type OpenStoreOptions,
@@ -9,7 +10,6 @@ import {
   scopeOf,
 } from '../../lib/store/index.js';
 import { prefixFor } from '../../lib/store/url.js';
-import type { Endpoint, Store } from '../../lib/types.js';
 
 const endpoint: Endpoint = { ip: '192.168.0.2', ips: ['192.168.0.2'], mac: '02:42:c0:a8:00:02', vtep: '10.0.0.1' };
 const where = { overlay: 'blue', vni: 42 };

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
-import { type BoundedQueue, createSubscription } from '../../lib/subscription.js';
-import type { QueueOptions, Subscription } from '../../lib/types.js';
+import type { QueueOptions, Subscription } from '../../lib/core/subscription.js';
+import { type BoundedQueue, createSubscription } from '../../lib/core/subscription.js';
 
 function open<E = number>(
   options?: QueueOptions,

@@ -1,19 +1,13 @@
 /** What `overns demo` does: it shows overns at work on this machine, and leaves the machine as it was. */
 import { constants } from 'node:os';
-import { throwIfAborted } from '../../abort.js';
+import { throwIfAborted } from '../../core/abort.js';
 import { DONE, REFUSED } from '../failure.js';
 import type { Context } from '../verb.js';
-import { type Pings, pairs, pingCold, type Resolution } from './pings.js';
+import { type Pings, pairs, pingCold } from './pings.js';
 import { insideUserNamespace, privileged, runRootless } from './rootless.js';
 import { Scene } from './scene.js';
 import { Story } from './story.js';
-
-export interface DemoOptions {
-  /** A store URL; undefined = a store inside the demo. */
-  readonly store: string | undefined;
-  /** Test hosts, 2 or more. */
-  readonly hosts: number;
-}
+import type { DemoOptions, Resolution } from './subjects.js';
 
 /** What --json prints. */
 interface Report {

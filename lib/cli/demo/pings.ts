@@ -1,10 +1,11 @@
 /** Pings across, each way with nothing known of the other end, and what the kernel asks meanwhile. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { raceAbort } from '../../abort.js';
+import { raceAbort } from '../../core/abort.js';
 import { type Miss, type ResolverEvent, Rtnl } from '../../index.js';
-import { ping } from '../../probe.js';
-import type { Container, Scene } from './scene.js';
+import { ping } from '../../netns/ping.js';
+import type { Scene } from './scene.js';
 import type { Story } from './story.js';
+import type { Container, Resolution, Result } from './subjects.js';
 
 const COUNT = 4;
 const INTERVAL_MS = 100;
@@ -12,28 +13,6 @@ const INTERVAL_MS = 100;
 const TIMEOUT_MS = 3000;
 /** More than that would only take longer. */
 const MOST_PAIRS = 32;
-
-/** One way from a container to another. */
-export interface Result {
-  readonly from: Container;
-  readonly to: Container;
-  readonly sent: number;
-  readonly lost: number;
-  /** From the first request to the first reply, milliseconds; null = there was none. */
-  readonly firstMs: number | null;
-  /** Of each request, milliseconds; null = lost. */
-  readonly rtts: readonly (number | null)[];
-}
-
-/** A question of the kernel's, answered. */
-export interface Resolution {
-  readonly host: string;
-  readonly ip?: string;
-  readonly mac: string;
-  readonly vtep: string;
-  readonly by: 'table' | 'store';
-  readonly tookUs: number;
-}
 
 export interface Pings {
   readonly results: readonly Result[];

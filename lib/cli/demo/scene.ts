@@ -1,35 +1,18 @@
 /** What the demo is played on: hosts, overlays and containers, made from nothing and removed again. */
 import { join } from 'node:path';
-import { throwIfAborted } from '../../abort.js';
+import { throwIfAborted } from '../../core/abort.js';
 import { Overlay, type OwnedStore, openStore, Resolver, Rtnl } from '../../index.js';
-import { kernel } from '../../kernel-error.js';
-import { native } from '../../native.js';
-import { netnsDirectory } from '../../netns.js';
+import { netnsDirectory } from '../../netns/references.js';
 import { expandStoreUrl } from '../../store/index.js';
-import type { DemoOptions } from './demo.js';
+import { kernel } from '../../system/kernel-error.js';
+import { system } from '../../system/system.js';
 import type { Story } from './story.js';
+import type { Container, DemoOptions, Host } from './subjects.js';
 
 const VNI = 42;
 const MEMORY = 'memory:';
 /** How long taking back what was published may take altogether, milliseconds: the store may be gone by then. */
 const WITHDRAW_MS = 5000;
-
-export interface Host {
-  /** As the story calls it. Its namespaces have longer names. */
-  readonly name: string;
-  /** Its underlay address. */
-  readonly ip: string;
-  readonly netns: string;
-}
-
-export interface Container {
-  readonly name: string;
-  readonly ip: string;
-  readonly mac: string;
-  readonly netns: string;
-  readonly host: Host;
-  readonly overlay: Overlay;
-}
 
 interface Removal {
   readonly what: string;
@@ -90,8 +73,8 @@ export class Scene {
   async #namespace(name: string): Promise<string> {
     throwIfAborted(this.#signal);
     const path = join(netnsDirectory(), this.#prefix + name);
-    await kernel({ what: `make namespace ${path}` }, native().createNetns(path));
-    this.#made(`namespace ${path}`, () => native().deleteNetns(path));
+    await kernel({ what: `make namespace ${path}` }, system().native.createNetns(path));
+    this.#made(`namespace ${path}`, () => system().native.deleteNetns(path));
     await using rtnl = await Rtnl.open({ netns: path });
     await rtnl.links.set({ name: 'lo', up: true });
     return path;

@@ -1,8 +1,7 @@
 /** How the demo is told: stages, steps with their time, misses, pings, and a table at the end. */
 import type { ResolverEvent } from '../../index.js';
 import { printable } from '../output.js';
-import type { Resolution, Result } from './pings.js';
-import type { Container } from './scene.js';
+import type { Container, Resolution, Result } from './subjects.js';
 
 type Asked = Extract<ResolverEvent, { kind: 'resolved' | 'unresolved' | 'rejected' }>;
 

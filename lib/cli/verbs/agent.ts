@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel';
-import { Follower, type FollowerEvent } from '../../follower.js';
+import { Follower, type FollowerEvent } from '../../agent/follower.js';
 import { type NetnsRef, Overlay, OvernsError, openStore, Resolver, type UnderlayChange } from '../../index.js';
-import { UnderlayWatch } from '../../underlay-watch.js';
+import { UnderlayWatch } from '../../overlay/underlay-watch.js';
 import { AgentLog } from '../agent-log.js';
 import { needed, toggle } from '../flags.js';
 import { hostFlag, overlayArgument, STORE_HELP, storeUrl } from '../kinds.js';

@@ -1,6 +1,12 @@
-import { checkInterfaceName, unicastIp, unicastMac } from '../../address.js';
-import { checkAddresses, checkGateways, checkRoutes, containerNetwork, routeTarget } from '../../container-network.js';
+import { checkInterfaceName, unicastIp, unicastMac } from '../../core/address.js';
 import { type ContainerRoute, Overlay, openStore } from '../../index.js';
+import {
+  checkAddresses,
+  checkGateways,
+  checkRoutes,
+  containerNetwork,
+  routeTarget,
+} from '../../overlay/container-network.js';
 import { list, many, option, optionOr, toggle } from '../flags.js';
 import {
   cidr,

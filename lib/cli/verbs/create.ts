@@ -1,4 +1,4 @@
-import { checkMtu, checkPort, checkVni, VXLAN_PORT, vtepIp } from '../../address.js';
+import { checkMtu, checkPort, checkVni, VXLAN_PORT, vtepIp } from '../../core/address.js';
 import { Overlay } from '../../index.js';
 import { list, needed, option, optionOr, toggle, whole } from '../flags.js';
 import { cidr, hostFlag, overlayArgument, refuseDuplicates } from '../kinds.js';

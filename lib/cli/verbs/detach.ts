@@ -1,4 +1,4 @@
-import { unicastIp } from '../../address.js';
+import { unicastIp } from '../../core/address.js';
 import { Overlay, openStore } from '../../index.js';
 import { option } from '../flags.js';
 import { containerArgument, dockerFlag, hostFlag, overlayArgument, STORE_HELP, storeUrl } from '../kinds.js';

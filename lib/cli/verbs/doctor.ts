@@ -1,4 +1,4 @@
-import { type Check, doctor } from '../../doctor.js';
+import { type Check, doctor } from '../../doctor/doctor.js';
 import { DONE, REFUSED } from '../failure.js';
 import { dockerFlag } from '../kinds.js';
 import { table } from '../output.js';

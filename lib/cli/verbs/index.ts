@@ -13,7 +13,7 @@ const loaders = {
   records: () => import('./records.js'),
   doctor: () => import('./doctor.js'),
   demo: () => import('./demo.js'),
-  completion: () => import('./completion.js'),
+  completion: async () => ({ verb: (await import('./completion.js')).completion(loadVerbs, aliases) }),
 } satisfies Record<string, () => Promise<{ verb: Verb }>>;
 
 export const verbNames = Object.keys(loaders);

@@ -1,6 +1,6 @@
 import { Rtnl, type RtnlEvent } from '../../index.js';
-import { netnsLabel, parseNetns } from '../../netns.js';
-import type { NetnsRef } from '../../types.js';
+import type { NetnsRef } from '../../netns/references.js';
+import { netnsLabel, parseNetns } from '../../netns/references.js';
 import { list, oneOf } from '../flags.js';
 import { defineVerb } from '../verb.js';
 import { eventLines, LinkBook } from '../words.js';

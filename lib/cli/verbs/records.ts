@@ -1,4 +1,4 @@
-import { OvernsError } from '../../errors.js';
+import { OvernsError } from '../../core/errors.js';
 import { openStore } from '../../index.js';
 import { checkKey, checkKind, checkValue, parseStoreUrl, type RecordKind, recordsOf } from '../../store/index.js';
 import { needed, oneOf } from '../flags.js';

@@ -1,8 +1,8 @@
-import { givenAddresses } from '../../attach.js';
-import { OvernsError } from '../../errors.js';
+import { OvernsError } from '../../core/errors.js';
 import { type Attachment, Overlay, type OverlayInfo, Rtnl } from '../../index.js';
-import { isNoOverlay, refuseForbidden, surveyOverlays } from '../../overlay.js';
-import { queryResolver, type RemoteResolver, troubles } from '../../remote-resolver.js';
+import { givenAddresses } from '../../overlay/attach.js';
+import { isNoOverlay, refuseForbidden, surveyOverlays } from '../../overlay/overlay.js';
+import { queryResolver, type RemoteResolver, troubles } from '../../resolver/remote.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { printable, table } from '../output.js';
 import { defineVerb } from '../verb.js';

@@ -1,0 +1,102 @@
+/**
+ * One after the other, across processes: an abstract unix socket in a namespace, whose name the kernel gives to one holder
+ * at a time and releases with it. So what is found half-made while it is held was left by one that has died.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { raceAbort, throwIfAborted } from '../core/abort.js';
+import { OvernsError } from '../core/errors.js';
+import { kernel } from '../system/kernel-error.js';
+import { system } from '../system/system.js';
+import type { UnixSocket } from '../system/unix-sockets.js';
+import { netnsIdentity } from './references.js';
+
+const NAME = 'overns-change';
+/** Longer no holder takes that still works, milliseconds. */
+const PATIENCE_MS = 10_000;
+/** How soon it is tried again where nobody can be waited for, milliseconds. */
+const RETRY_MS = 2;
+
+/** By namespace: the end of the last one of this process that has asked. */
+const queues = new Map<string, Promise<void>>();
+
+/**
+ * Waits for the turn in the namespace at `path`. The result gives it up; it may be called more than once.
+ * @throws OvernsError `EBUSY` when another holds it for too long; AbortError; NetlinkError
+ */
+export async function lockNamespace(path: string, signal: AbortSignal | undefined): Promise<() => void> {
+  const key = await netnsIdentity(path);
+  const before = queues.get(key) ?? Promise.resolve();
+  let pass = (): void => {};
+  const turn = before.then(() => new Promise<void>((resolve) => (pass = resolve)));
+  // Those of this process wait for each other here, so that one of them at a time tries for the name.
+  const own = turn.then(() => {
+    if (queues.get(key) === own) queues.delete(key);
+  });
+  queues.set(key, own);
+  try {
+    await raceAbort(before, signal);
+    const release = await claim(path, signal);
+    return () => {
+      release();
+      pass();
+    };
+  } catch (error) {
+    before.then(() => pass());
+    throw error;
+  }
+}
+
+async function claim(path: string, signal: AbortSignal | undefined): Promise<() => void> {
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    throwIfAborted(signal);
+    const waiting = new Set<UnixSocket>();
+    try {
+      const server = await kernel(
+        { what: 'take the turn', netns: path },
+        system().unixSockets.listen(path, NAME, (socket) => {
+          waiting.add(socket);
+          socket.on('error', () => {});
+          socket.on('close', () => waiting.delete(socket));
+        }),
+      );
+      server.unref();
+      const release = (): void => {
+        void server.close();
+        for (const socket of waiting) socket.destroy();
+      };
+      if (!signal?.aborted) return release;
+      release();
+    } catch (error) {
+      if (!OvernsError.is(error) || error.code !== 'EADDRINUSE') throw error;
+      if (performance.now() > deadline) {
+        throw new OvernsError('EBUSY', `another process has been changing ${path} for ${PATIENCE_MS / 1000} s`, {
+          hint: 'it is stopped or stuck: end it',
+          cause: error,
+        });
+      }
+      await untilReleased(path, deadline, signal);
+    }
+  }
+}
+
+/** Waits until whoever holds the name gives it up or dies. */
+async function untilReleased(path: string, deadline: number, signal: AbortSignal | undefined): Promise<void> {
+  let socket: UnixSocket;
+  try {
+    socket = await system().unixSockets.connect(path, NAME);
+  } catch {
+    // Given up meanwhile, or too many wait already.
+    await sleep(RETRY_MS);
+    return;
+  }
+  const late = setTimeout(() => socket.destroy(), Math.max(0, deadline - performance.now()));
+  try {
+    socket.on('error', () => {});
+    socket.resume(); // a socket that nobody reads from does not tell of its end
+    await raceAbort(new Promise<void>((resolve) => void socket.once('close', () => resolve())), signal);
+  } finally {
+    clearTimeout(late);
+    socket.destroy();
+  }
+}

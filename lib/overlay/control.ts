@@ -1,0 +1,247 @@
+/**
+ * The resolver of an overlay, as other processes find it: an abstract unix socket in the overlay's namespace. Holding
+ * the name is the lock that makes it the only one; the kernel releases it with its holder. Behind it, JSON lines.
+ */
+import { StringDecoder } from 'node:string_decoder';
+import { OvernsError } from '../core/errors.js';
+import { isNativeFailure, kernel, netlinkError } from '../system/kernel-error.js';
+import { system } from '../system/system.js';
+import type { Peer, UnixServer, UnixSocket } from '../system/unix-sockets.js';
+
+const NAME = 'overns';
+const ANSWER_TIMEOUT_MS = 5000;
+/** How long a peer may take to read what it was told, once the socket is to be closed. */
+const CLOSE_MS = 1000;
+/** Longest line that either side reads, bytes. */
+const LINE_MAX = 1 << 20;
+
+/** What may be asked of a resolver. */
+export type ControlRequest = { readonly op: 'stats' | 'release' | 'deleted' | 'misses' };
+export type ControlAnswer = { readonly ok: boolean; readonly error?: string; readonly [key: string]: unknown };
+
+/** Who asked: for requests that are answered with a stream of lines. */
+export interface ControlPeer {
+  send(line: object): void;
+  onClose(listener: () => void): void;
+}
+
+export type ControlServer = UnixServer;
+
+/**
+ * Becomes the resolver of the overlay in the namespace at `path`.
+ * @throws NetlinkError `EADDRINUSE` when another holds it
+ */
+export async function serveControl(
+  path: string,
+  answer: (request: ControlRequest, peer: ControlPeer) => Promise<ControlAnswer> | ControlAnswer,
+): Promise<ControlServer> {
+  const sockets = new Set<UnixSocket>();
+  const onConnection = (socket: UnixSocket): void => {
+    sockets.add(socket);
+    socket.on('close', () => sockets.delete(socket));
+    socket.on('error', () => socket.destroy());
+    const peer: ControlPeer = {
+      send: (line) => {
+        // A peer that does not read is cut off: it must not make this process hold what it misses.
+        if (socket.writableLength > LINE_MAX) socket.destroy();
+        else if (!socket.destroyed) socket.write(`${JSON.stringify(line)}\n`);
+      },
+      onClose: (listener) => void socket.once('close', listener),
+    };
+    const refuse = (error: string): void => void socket.end(`${JSON.stringify({ ok: false, error })}\n`);
+    if (!trusted(socket.peer)) {
+      refuse('for root, and for the user that the resolver runs as');
+      return;
+    }
+    lines(socket, (line) => {
+      const request = parse(line) as Partial<ControlRequest> | undefined;
+      if (typeof request?.op !== 'string') {
+        refuse('not a request, which is an object with op, as JSON');
+        return;
+      }
+      Promise.resolve()
+        .then(() => answer(request as ControlRequest, peer))
+        .catch((error: Error) => ({ ok: false, error: error.message }))
+        .then((said) => {
+          if (!socket.destroyed) socket.write(`${JSON.stringify(said)}\n`);
+        });
+    });
+  };
+  const server = await kernel(
+    { what: 'claim the overlay', netns: path },
+    system().unixSockets.listen(path, NAME, onConnection),
+  );
+  return {
+    ref: () => server.ref(),
+    unref: () => server.unref(),
+    close: async () => {
+      const closed = server.close();
+      for (const socket of sockets) socket.destroySoon();
+      // One that is stopped reads nothing, for ever.
+      const late = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, CLOSE_MS);
+      await closed;
+      clearTimeout(late);
+    },
+  };
+}
+
+/**
+ * Asks the resolver that serves the overlay in the namespace at `path`. What answers is checked: somebody else may hold
+ * the name.
+ * @returns undefined when there is none
+ * @throws OvernsError `ETIMEDOUT`, `EPROTO` (it is no resolver, or one of another version), `EACCES` (it is another
+ *   user's process); NetlinkError
+ */
+export async function askControl(path: string, request: ControlRequest): Promise<ControlAnswer | undefined> {
+  const socket = await connect(path);
+  if (!socket) return undefined;
+  try {
+    return await new Promise<ControlAnswer | undefined>((resolve, reject) => {
+      const timer = setTimeout(() => reject(silent(path, socket)), ANSWER_TIMEOUT_MS);
+      const said = (line: string): void => {
+        clearTimeout(timer);
+        const answer = parseAnswer(line);
+        if (answer) resolve(answer);
+        else reject(nonsense(path, socket));
+      };
+      lines(socket, said, () => said(''));
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        clearTimeout(timer);
+        resolve(undefined); // it has ended meanwhile
+      });
+      socket.write(`${JSON.stringify(request)}\n`);
+    });
+  } finally {
+    socket.destroy();
+  }
+}
+
+/** What a follower does with what it is told. */
+export interface ControlFollower {
+  /** Takes a line behind the first answer. False: it makes no sense. */
+  line(line: Readonly<Record<string, unknown>>): boolean;
+  /** It has ended, or there is none: called once. With an error where what answers cannot be used. */
+  end(error?: Error): void;
+}
+
+/** Follows what the resolver of an overlay tells. Returns what stops it. */
+export function followControl(path: string, request: ControlRequest, follower: ControlFollower): () => void {
+  let socket: UnixSocket | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let stopped = false;
+  const stop = (): void => {
+    stopped = true;
+    clearTimeout(timer);
+    socket?.destroy();
+  };
+  const end = (error?: Error): void => {
+    if (stopped) return;
+    stop();
+    follower.end(error);
+  };
+  connect(path).then((connected) => {
+    socket = connected;
+    if (!connected || stopped) {
+      connected?.destroy();
+      end();
+      return;
+    }
+    connected.unref(); // what it belongs to keeps the process alive, or does not
+    connected.on('error', () => {});
+    connected.on('close', () => end());
+    timer = setTimeout(() => end(silent(path, connected)), ANSWER_TIMEOUT_MS);
+    timer.unref();
+    let first = true;
+    const bad = (): void => end(nonsense(path, connected));
+    lines(
+      connected,
+      (line) => {
+        const said = parse(line);
+        if (!first) {
+          if (said === undefined || !follower.line(said)) bad();
+          return;
+        }
+        first = false;
+        clearTimeout(timer);
+        if (parseAnswer(line)?.ok !== true) bad();
+      },
+      bad,
+    );
+    connected.write(`${JSON.stringify(request)}\n`);
+  }, end);
+  return stop;
+}
+
+/** An object, of a line of JSON; undefined for any other text. */
+function parse(line: string): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const said: unknown = JSON.parse(line);
+    return typeof said === 'object' && said !== null ? (said as Record<string, unknown>) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function parseAnswer(line: string): ControlAnswer | undefined {
+  const said = parse(line);
+  return typeof said?.ok === 'boolean' ? (said as ControlAnswer) : undefined;
+}
+
+/** Root, and the user that this process runs as: in an overlay's namespace others may hold the name, and connect. */
+function trusted(peer: Peer | undefined): boolean {
+  return peer !== undefined && (peer.uid === 0 || peer.uid === process.geteuid?.());
+}
+
+function who({ peer }: UnixSocket): string {
+  return peer === undefined ? '' : ` (pid ${peer.pid})`;
+}
+
+function silent(path: string, socket: UnixSocket): OvernsError {
+  return new OvernsError('ETIMEDOUT', `the resolver of ${path}${who(socket)} does not answer`, {
+    hint: 'its process is stopped or blocked: end it, which releases the overlay',
+  });
+}
+
+function nonsense(path: string, socket: UnixSocket): OvernsError {
+  return new OvernsError('EPROTO', `what answers as the resolver of ${path}${who(socket)} makes no sense`, {
+    hint: 'it is no overns, or one of another version: end it, or use the same version',
+  });
+}
+
+/** A connection to the resolver, or undefined when there is none. */
+async function connect(path: string): Promise<UnixSocket | undefined> {
+  let socket: UnixSocket;
+  try {
+    socket = await system().unixSockets.connect(path, NAME);
+  } catch (error) {
+    if (!isNativeFailure(error)) throw error;
+    const failed = netlinkError(error, { what: 'reach the resolver', netns: path });
+    if (failed.code === 'ECONNREFUSED') return undefined;
+    throw failed;
+  }
+  const { peer } = socket;
+  if (trusted(peer)) return socket;
+  socket.destroy();
+  const owner = peer === undefined ? 'an unknown process' : `pid ${peer.pid} of user ${peer.uid}`;
+  throw new OvernsError('EACCES', `the name of the resolver of ${path} is held by ${owner}`, {
+    hint: 'only root, and the user who asks, is believed: end that process',
+  });
+}
+
+/** Calls `onLine` for each line, until one is longer than LINE_MAX: then `onOversize`, and the socket is closed. */
+function lines(socket: UnixSocket, onLine: (line: string) => void, onOversize?: () => void): void {
+  const decoder = new StringDecoder('utf8');
+  let rest = '';
+  socket.on('data', (chunk: Buffer) => {
+    const parts = (rest + decoder.write(chunk)).split('\n');
+    rest = parts.pop() as string;
+    for (const part of parts) if (!socket.destroyed) onLine(part);
+    if (rest.length <= LINE_MAX) return;
+    rest = '';
+    onOversize?.();
+    socket.destroy();
+  });
+}

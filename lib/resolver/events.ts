@@ -1,0 +1,83 @@
+/** What a resolver tells, and how it says that an overlay is served. */
+import type { Miss } from '../overlay/miss.js';
+import type { Answer, Where } from '../store/contract.js';
+import type { ResolverStats } from './counters.js';
+
+/**
+ * What a resolver tells. `store-down`, `punt-off` and `overlay-lost` hold until they are taken back: who listens from then
+ * on is told of them first, with the time when it happened.
+ * @example
+ * ```ts
+ * import type { ResolverEvent } from 'overns';
+ *
+ * function line(event: ResolverEvent): string {
+ *   if (event.kind === 'resolved') return `${event.endpoint.mac} by ${event.by} in ${event.tookUs} µs`;
+ *   if (event.kind === 'unresolved') return event.cause;
+ *   return event.kind;
+ * }
+ * const where = { overlay: 'overns', vni: 42, atNs: process.hrtime.bigint() };
+ * console.log(line({ ...where, kind: 'overrun', dropped: 3 })); // overrun
+ * ```
+ */
+export type ResolverEvent = Where & { readonly atNs: bigint } & (
+    | {
+        readonly kind: 'resolved';
+        readonly miss: Miss;
+        readonly endpoint: Answer;
+        /** `table`: answered by the native thread alone; `store`: after a lookup. */
+        readonly by: 'table' | 'store';
+        /** From reading the miss to the kernel's acknowledgement, microseconds. */
+        readonly tookUs: number;
+      }
+    | {
+        readonly kind: 'unresolved';
+        readonly miss: Miss;
+        readonly cause: 'absent' | 'timeout' | 'store-error';
+        readonly error?: Error;
+      }
+    /**
+     * The answer cannot be used (multicast MAC, a VTEP that is of the other family or another address of this host, ...):
+     * nothing was programmed. Of a record that the store's watch gave, `miss` is its address, which nobody need have asked for.
+     */
+    | { readonly kind: 'rejected'; readonly miss: Miss; readonly reason: string }
+    /** The kernel dropped misses. */
+    | { readonly kind: 'overrun'; readonly dropped: number }
+    /** This consumer was slow. */
+    | { readonly kind: 'overflow'; readonly dropped: number }
+    /** The store cannot be used; what is known is served on. */
+    | { readonly kind: 'store-down'; readonly error?: Error }
+    | { readonly kind: 'store-up'; readonly error?: Error }
+    /** Packets for a MAC that the kernel has no VTEP for are lost until they are answered, since nothing catches them. */
+    | { readonly kind: 'punt-off'; readonly reason: string }
+    /** vxlan1 has been removed, or the overlay is served by another resolver. */
+    | { readonly kind: 'overlay-lost' }
+    | { readonly kind: 'overlay-back' }
+  );
+
+/**
+ * How an overlay is served.
+ * @example
+ * ```ts
+ * import type { OverlayStatus } from 'overns';
+ *
+ * const healthy = ({ store, punt, lost }: OverlayStatus): boolean => store === 'up' && punt && !lost;
+ * console.log(healthy.length); // 1
+ * ```
+ */
+export interface OverlayStatus extends Where {
+  /** `down` from its first failure to the next thing that it answers; `up` also where nothing was asked yet. */
+  readonly store: 'up' | 'down';
+  /** Since when the store is up or down. */
+  readonly since: Date;
+  /** What the store said last, while it is down. */
+  readonly error?: Error;
+  /** Whether packets are caught that go to a MAC which the kernel has no VTEP for; else they are lost until its answer. */
+  readonly punt: boolean;
+  /** Why they are not. */
+  readonly noPunt?: string;
+  /** True while vxlan1 is gone. */
+  readonly lost: boolean;
+  /** Since when it is gone. */
+  readonly lostSince?: Date;
+  readonly stats: ResolverStats;
+}

@@ -1,0 +1,68 @@
+/** The resolver of an overlay as other processes see it, over the overlay's control socket. */
+
+import { OvernsError } from '../core/errors.js';
+import { netnsPath } from '../netns/references.js';
+import { askControl } from '../overlay/control.js';
+import { noStats, type ResolverStats } from './counters.js';
+
+/** The resolver of an overlay, as it answers other processes. */
+export interface RemoteResolver {
+  readonly pid: number;
+  readonly stats: ResolverStats;
+  /** How the overlay is served; undefined: it is of a version that does not say. */
+  readonly status: RemoteStatus | undefined;
+}
+
+/** An {@link OverlayStatus} as JSON has it. */
+export interface RemoteStatus {
+  readonly store: 'up' | 'down';
+  readonly since?: string;
+  readonly error?: string;
+  readonly noPunt?: string;
+  readonly lost: boolean;
+  readonly lostSince?: string;
+}
+
+/**
+ * The resolver that serves an overlay, wherever it runs: its process and counters.
+ * @returns undefined when nobody serves it
+ * @throws OvernsError `EPROTO`, `ETIMEDOUT`, `EACCES`: something holds its place that cannot be used; NetlinkError
+ */
+export async function queryResolver(overlay: string): Promise<RemoteResolver | undefined> {
+  const path = await netnsPath(overlay, 'overlay');
+  const answer = await askControl(path, { op: 'stats' });
+  if (answer === undefined) return undefined;
+  const { ok, error, pid, stats, status } = answer;
+  if (!ok || !Number.isSafeInteger(pid) || typeof stats !== 'object' || stats === null) {
+    const words = typeof error === 'string' ? `: ${error.slice(0, 200)}` : '';
+    throw new OvernsError('EPROTO', `the resolver of ${path} does not say how it is${words}`, {
+      hint: 'it is no overns, or one of another version',
+    });
+  }
+  const counted = Object.entries(stats).filter(([, value]) => typeof value === 'number' && Number.isFinite(value));
+  return { pid: pid as number, stats: { ...noStats(), ...Object.fromEntries(counted) }, status: readStatus(status) };
+}
+
+function readStatus(told: unknown): RemoteStatus | undefined {
+  if (typeof told !== 'object' || told === null) return undefined;
+  const { store, lost, ...rest } = told as Record<string, unknown>;
+  const texts = ['since', 'error', 'noPunt', 'lostSince'].flatMap((key) => {
+    const text = rest[key];
+    return typeof text === 'string' ? [[key, text.slice(0, 1000)] as const] : [];
+  });
+  return { store: store === 'down' ? 'down' : 'up', lost: lost === true, ...Object.fromEntries(texts) };
+}
+
+/** What is wrong with how an overlay is served, as its resolver says. */
+export function troubles(status: RemoteStatus | undefined): string[] {
+  if (status === undefined) return [];
+  const since = (at: string | undefined): string => (at === undefined ? '' : ` since ${at}`);
+  const { store, error, noPunt, lost } = status;
+  return [
+    ...(store === 'down'
+      ? [`the store cannot be used${since(status.since)}${error === undefined ? '' : `: ${error}`}`]
+      : []),
+    ...(noPunt === undefined ? [] : [`packets to a MAC address that is not known yet are lost until it is: ${noPunt}`]),
+    ...(lost ? [`vxlan1 is gone${since(status.lostSince)}`] : []),
+  ];
+}

@@ -1,0 +1,53 @@
+/** What holds of an overlay until it is taken back: told to whoever listens or asks later. */
+import type { OverlayStatus, ResolverEvent } from './events.js';
+
+type Kind = ResolverEvent['kind'];
+
+/** Each begins a state. */
+const BEGINS = ['store-down', 'punt-off', 'overlay-lost'] as const satisfies readonly Kind[];
+type Begin = (typeof BEGINS)[number];
+
+/** What ends it. */
+const ENDS: Partial<Record<Kind, Begin>> = { 'store-up': 'store-down', 'overlay-back': 'overlay-lost' };
+
+interface State {
+  readonly event: ResolverEvent;
+  readonly since: Date;
+}
+
+/** The states of one overlay, as its events make them. */
+export class Standing {
+  readonly #states = new Map<Kind, State>();
+  /** When the store came up. */
+  #up = new Date();
+  /** What the store said last. */
+  error: Error | undefined;
+
+  note(event: ResolverEvent): void {
+    const ended = ENDS[event.kind];
+    if (ended !== undefined) this.#states.delete(ended);
+    if (event.kind === 'store-up') this.#up = new Date();
+    if ((BEGINS as readonly Kind[]).includes(event.kind)) this.#states.set(event.kind, { event, since: new Date() });
+  }
+
+  /** What holds, as it was told, the oldest first. */
+  events(): ResolverEvent[] {
+    return Array.from(this.#states.values(), ({ event }) => event);
+  }
+
+  status(): Omit<OverlayStatus, 'overlay' | 'vni' | 'stats'> {
+    const down = this.#states.get('store-down');
+    const off = this.#states.get('punt-off')?.event;
+    const lost = this.#states.get('overlay-lost');
+    const said = down && (this.error ?? (down.event.kind === 'store-down' ? down.event.error : undefined));
+    return {
+      store: down ? 'down' : 'up',
+      since: down?.since ?? this.#up,
+      ...(said && { error: said }),
+      punt: off === undefined,
+      ...(off?.kind === 'punt-off' && { noPunt: off.reason }),
+      lost: lost !== undefined,
+      ...(lost && { lostSince: lost.since }),
+    };
+  }
+}

@@ -1,0 +1,224 @@
+/**
+ * Neighbour and FDB commands as records of fixed size for the addon (native/binding/entries.h): a property of an object
+ * costs a call there, and a batch of 100,000 entries has a million of them.
+ */
+import { canonicalIp, checkLinkName, ipBytes, ipFamily } from '../core/address.js';
+import { invalidArgument, invalidType } from '../core/errors.js';
+import { EXTENDED_FLAGS, FDB_ACTIVITIES, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
+import { isSeveral } from './identity.js';
+
+export const RECORD_BYTES = 52;
+
+const VERBS: Readonly<Record<string, number>> = { add: 0, replace: 1, append: 2, delete: 3, set: 4 };
+const REPLACE = 1;
+const APPEND = 2;
+const DELETE = 3;
+const NTF_SELF = 0x02;
+const NTF_MASTER = 0x04;
+const NTF_PROXY = 0x08;
+export const NO_VNI = 0xffff_ffff;
+export const NO_LINK = 0xffff;
+
+export interface Encoded {
+  readonly records: Uint8Array;
+  /** What the link fields number: names and indexes, '' and 0 where one is not given. */
+  readonly links: readonly string[];
+  readonly indexes: readonly number[];
+}
+
+type Item = Readonly<Record<string, unknown>>;
+
+/**
+ * @throws TypeError, RangeError that name the field
+ */
+export function encodeEntries(
+  table: 'neighbor' | 'fdb',
+  operations: readonly { readonly op: string; readonly item: unknown }[],
+): Encoded {
+  const records = new Uint8Array(operations.length * RECORD_BYTES);
+  const view = new DataView(records.buffer);
+  const links = new Links();
+  for (let i = 0; i < operations.length; i++) {
+    const operation = operations[i];
+    if (operation === null || typeof operation !== 'object') throw invalidType('operation', operation, 'an object');
+    const { op, item } = operation;
+    if (item === null || typeof item !== 'object') throw invalidType('item', item, 'an object');
+    const verb = word(VERBS, op);
+    if (verb === undefined) throw invalidArgument('op', op, 'add, replace, append or delete');
+    encode(table, verb, item as Item, records, view, i * RECORD_BYTES, links);
+  }
+  return { records, links: links.names, indexes: links.indexes };
+}
+
+/** Links to numbers; nearly always the same link again. */
+class Links {
+  readonly names: string[] = [];
+  readonly indexes: number[] = [];
+  readonly #numbers = new Map<string, number>();
+  #lastName: unknown;
+  #lastIndex: unknown;
+  #lastNumber = NO_LINK;
+
+  /** By name, index or both; an entry that needs no link may have neither. */
+  number(name: unknown, index: unknown, field: string, needed = true): number {
+    if (name === this.#lastName && index === this.#lastIndex && this.#lastNumber !== NO_LINK) return this.#lastNumber;
+    const checkedIndex = index === undefined ? 0 : integer(index, `${field}Index`, 0x7fff_ffff);
+    const checked = name === undefined && (checkedIndex > 0 || !needed) ? '' : checkLinkName(name, field);
+    const key = `${checkedIndex} ${checked}`;
+    let number = this.#numbers.get(key);
+    if (number === undefined) {
+      number = this.names.length;
+      if (number >= NO_LINK) throw invalidArgument(field, name, 'among the 65534 links that one batch may name');
+      this.names.push(checked);
+      this.indexes.push(checkedIndex);
+      this.#numbers.set(key, number);
+    }
+    this.#lastName = name;
+    this.#lastIndex = index;
+    this.#lastNumber = number;
+    return number;
+  }
+}
+
+function encode(
+  table: 'neighbor' | 'fdb',
+  verb: number,
+  item: Item,
+  out: Uint8Array,
+  view: DataView,
+  at: number,
+  links: Links,
+): void {
+  const fdb = table === 'fdb';
+  const states = fdb ? FDB_STATES : NEIGHBOR_STATES;
+  let flags = 0;
+  let extended = 0;
+  if (item.flags !== undefined) {
+    if (!Array.isArray(item.flags)) throw invalidType('flags', item.flags, 'an array');
+    for (const flag of item.flags) {
+      const bit = word(FLAGS, flag);
+      const extendedBit = bit === undefined ? (word(EXTENDED_FLAGS, flag) ?? unnamedBit(flag)) : 0;
+      if (extendedBit === undefined) {
+        throw invalidArgument('flags', flag, `one of ${Object.keys({ ...FLAGS, ...EXTENDED_FLAGS }).join(', ')}`);
+      }
+      flags |= bit ?? 0;
+      extended |= extendedBit;
+    }
+  }
+  if (fdb && (flags & (NTF_SELF | NTF_MASTER)) === 0) flags |= isOfBridge(item) ? NTF_MASTER : NTF_SELF;
+  // A deletion goes by its key alone.
+  const state =
+    item.state === undefined || verb === DELETE ? 0x80 : (word(states, item.state) ?? unnamedState(item.state));
+  if (state === undefined) throw invalidArgument('state', item.state, `one of ${Object.keys(states).join(', ')}`);
+  // The kernel replaces only what there can be one of (vxlan_fdb_update_existing). As it is listed, one of several is
+  // put in its own place.
+  const beside = verb === REPLACE && fdb && (flags & NTF_SELF) !== 0 && item.linkIndex !== undefined;
+  out[at] = beside && isSeveral(String(item.mac)) ? APPEND : verb;
+  out[at + 1] = flags;
+  // What has aged, which nobody can ask for, is as good as new when it is written as it is listed.
+  const aged = fdb && state === FDB_STATES.stale && item.linkIndex !== undefined;
+  view.setUint16(at + 2, aged ? (FDB_STATES.dynamic as number) : state, true);
+  const ip = fdb ? item.dst : item.ip;
+  if (ip !== undefined) out[at + 4] = writeIp(ip, fdb ? 'dst' : 'ip', out, at + 12);
+  else if (!fdb) throw invalidType('ip', ip, 'a string');
+  if (item.mac !== undefined) {
+    writeMac(item.mac, out, at + 6);
+    out[at + 5] = 1;
+  } else if (fdb) throw invalidType('mac', item.mac, 'a string');
+  view.setUint32(at + 28, item.vni === undefined ? NO_VNI : integer(item.vni, 'vni', 0xff_ffff), true);
+  if (item.port !== undefined) view.setUint16(at + 32, integer(item.port, 'port', 0xffff), true);
+  if (item.vlan !== undefined) view.setUint16(at + 34, integer(item.vlan, 'vlan', 4094), true);
+  const needed = fdb || (flags & NTF_PROXY) === 0;
+  view.setUint16(at + 36, links.number(item.link, item.linkIndex, 'link', needed), true);
+  const via = item.via !== undefined || item.viaIndex !== undefined;
+  view.setUint16(at + 38, via ? links.number(item.via, item.viaIndex, 'via') : NO_LINK, true);
+  if (item.nexthop !== undefined) view.setUint32(at + 40, integer(item.nexthop, 'nexthop', 0xffff_ffff), true);
+  const source = item.sourceVni === undefined ? NO_VNI : integer(item.sourceVni, 'sourceVni', 0xff_ffff);
+  view.setUint32(at + 44, source, true);
+  if (item.protocol !== undefined) out[at + 48] = integer(item.protocol, 'protocol', 0xff);
+  out[at + 49] = extended;
+  if (item.activity !== undefined) {
+    const activity = word(FDB_ACTIVITIES, item.activity);
+    if (activity === undefined) throw invalidArgument('activity', item.activity, 'notify or inactive');
+    out[at + 50] = activity;
+  }
+}
+
+/**
+ * True for an entry of a bridge's own table, as it is listed: behind a port the bridge is its master; an entry of the
+ * bridge itself goes to the bridge's own device.
+ */
+function isOfBridge({ link, linkIndex, master, masterIndex }: Item): boolean {
+  if (master === undefined && masterIndex === undefined) return false;
+  return linkIndex !== undefined && masterIndex !== undefined ? linkIndex !== masterIndex : link !== master;
+}
+
+/** A bit that has no word, as it is listed. */
+function unnamedBit(flag: unknown): number | undefined {
+  const bit = typeof flag === 'string' && /^0x[0-9a-f]{1,2}$/.test(flag) ? Number(flag) : 0;
+  return bit > 0 ? bit : undefined;
+}
+
+/** A state that has no word, as it is listed. */
+function unnamedState(state: unknown): number | undefined {
+  const value = typeof state === 'string' && /^[0-9]{1,3}$/.test(state) ? Number(state) : 256;
+  return value < 256 ? value : undefined;
+}
+
+/** What a table has for a word, and nothing for what is no word of it. */
+function word(table: Readonly<Record<string, number>>, value: unknown): number | undefined {
+  return typeof value === 'string' && Object.hasOwn(table, value) ? table[value] : undefined;
+}
+
+function integer(value: unknown, name: string, max: number): number {
+  if (typeof value !== 'number') throw invalidType(name, value, 'a number');
+  if (!Number.isInteger(value) || value < 0 || value > max)
+    throw invalidArgument(name, value, `an integer from 0 to ${max}`);
+  return value;
+}
+
+/** The value of a hexadecimal digit by its character code; 255 = none. A sum above 255 tells that one was none. */
+const HEX = Uint8Array.from({ length: 128 }, (_, code) => {
+  const digit = '0123456789abcdef'.indexOf(String.fromCharCode(code).toLowerCase());
+  return digit < 0 ? 255 : digit;
+});
+
+function writeMac(value: unknown, out: Uint8Array, at: number): void {
+  if (typeof value !== 'string') throw invalidType('mac', value, 'a string');
+  let good = value.length === 17;
+  for (let i = 0, char = 0; good && i < 6; i++, char += 3) {
+    const high = HEX[value.charCodeAt(char)] as number;
+    const low = HEX[value.charCodeAt(char + 1)] as number;
+    good = high + low < 32 && (i === 5 || value.charCodeAt(char + 2) === 58);
+    out[at + i] = (high << 4) | low;
+  }
+  if (!good) throw invalidArgument('mac', value, 'a MAC address like 02:42:c0:a8:00:02');
+}
+
+/** Returns the family, 4 or 6. */
+function writeIp(value: unknown, name: string, out: Uint8Array, at: number): number {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+  if (writeIp4(value, out, at)) return 4;
+  const ip = canonicalIp(value, name);
+  out.set(ipBytes(ip), at);
+  return ipFamily(ip);
+}
+
+function writeIp4(text: string, out: Uint8Array, at: number): boolean {
+  let part = 0;
+  let number = -1;
+  for (let i = 0; i <= text.length; i++) {
+    const code = i === text.length ? 46 : text.charCodeAt(i);
+    if (code === 46) {
+      if (number < 0 || part > 3) return false;
+      out[at + part++] = number;
+      number = -1;
+    } else {
+      // No leading zeros: elsewhere they mean octal.
+      if (code < 48 || code > 57 || number === 0) return false;
+      number = (number < 0 ? 0 : number * 10) + code - 48;
+      if (number > 255) return false;
+    }
+  }
+  return part === 4;
+}

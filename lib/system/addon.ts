@@ -1,0 +1,127 @@
+/** Finds and loads the addon: in a checkout, in the package, or where OVERNS_ADDON says. */
+import { existsSync, statSync } from 'node:fs';
+// Not by its name: bundlers' users put an `import { createRequire }` of their own before everything.
+import * as nodeModule from 'node:module';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { OvernsError } from '../core/errors.js';
+
+/** Which C library: of a machine that may not be looked at, the usual one. */
+function libc(): string {
+  const alpine = '/etc/alpine-release';
+  return mayRead(alpine) && existsSync(alpine) ? 'musl' : 'glibc';
+}
+
+/** Below the package's root. What is built here goes before what was packed. */
+function places(): readonly [built: string, packed: string] {
+  return ['build/Release/overns.node', `prebuilds/${process.platform}-${process.arch}/overns.${libc()}.node`];
+}
+
+const BUILD = 'run `npm run build` in a checkout; a package ships prebuilds for the platforms it was packed on';
+const NAMED = "set it to the path of overns.glibc.node (or overns.musl.node) in the package's prebuilds, or unset it";
+
+/** There in CommonJS, which a bundler may have made of this. */
+declare const __filename: string | undefined;
+
+/** Path of the file that this code is in: of this one, or of a bundle. */
+function here(): string | undefined {
+  const { url } = import.meta as { url?: string };
+  if (url?.startsWith('file:')) return fileURLToPath(url);
+  return typeof __filename === 'string' ? __filename : undefined;
+}
+
+/** Roots of the package: this file's own, and of one that is installed where a bundle of it runs. */
+function roots(file: string): string[] {
+  const above = dirname(dirname(file));
+  // This file lies in dist/system of the package, a bundle wherever it was put.
+  const found = [file.endsWith(join('dist', 'system', 'addon.js')) ? dirname(above) : above];
+  try {
+    found.push(dirname(nodeModule.createRequire(file).resolve('overns/package.json')));
+  } catch {
+    // not installed there
+  }
+  return found;
+}
+
+/** What Node's permission model says; a process without one may all. */
+function mayRead(path: string): boolean {
+  const { permission } = process as { permission?: { has(scope: string, reference?: string): boolean } };
+  return permission?.has('fs.read', path) ?? true;
+}
+
+function unreadable(folder: string): OvernsError {
+  return new OvernsError('OVERNS_PLATFORM', `Node's permission model does not let ${folder} be read`, {
+    hint: `start node with --allow-fs-read=${folder}/* and --allow-addons`,
+  });
+}
+
+/** Path of the addon. Throws OVERNS_PLATFORM where there is none. */
+function find(): string {
+  const given = process.env.OVERNS_ADDON;
+  if (given) {
+    const path = resolve(given);
+    if (!mayRead(path)) throw unreadable(dirname(path));
+    if (statSync(path, { throwIfNoEntry: false })?.isFile()) return path;
+    throw new OvernsError('OVERNS_PLATFORM', `OVERNS_ADDON: ${path} is not a file`, {
+      hint: NAMED,
+    });
+  }
+  const file = here();
+  const all = file === undefined ? [] : roots(file);
+  let denied: string | undefined;
+  for (const root of all) {
+    for (const place of places()) {
+      const path = join(root, place);
+      if (!mayRead(path)) denied ??= root;
+      else if (existsSync(path)) return path;
+    }
+  }
+  if (denied !== undefined) throw unreadable(denied);
+  const own = file !== undefined && /^addon\.[jt]s$/.test(file.slice(dirname(file).length + 1));
+  if (own) {
+    throw new OvernsError('OVERNS_PLATFORM', `${all[0]} has no native addon for this machine: no ${places()[1]}`, {
+      hint: BUILD,
+    });
+  }
+  throw bundled('its native addon was left behind');
+}
+
+/** For what only works outside a bundle. */
+export function bundled(what: string, cause?: unknown): OvernsError {
+  const where = here();
+  return new OvernsError(
+    'OVERNS_PLATFORM',
+    `overns was bundled${where === undefined ? '' : ` into ${where}`}, and ${what}`,
+    {
+      hint: 'mark overns external (esbuild --external:overns) and install it beside the bundle, or set OVERNS_ADDON to the path of its addon',
+      cause,
+    },
+  );
+}
+
+/** The addon's exports. Throws OVERNS_PLATFORM. */
+export function loadAddon(): unknown {
+  const path = find();
+  try {
+    // Not require(), which takes a file of any kind for what its name says.
+    const module: { exports?: unknown } = { exports: {} };
+    process.dlopen(module, path);
+    return module.exports;
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'ERR_DLOPEN_DISABLED') {
+      throw new OvernsError('OVERNS_PLATFORM', "Node's permission model refuses overns' native addon", {
+        hint: 'start node with --allow-addons',
+        cause,
+      });
+    }
+    throw new OvernsError(
+      'OVERNS_PLATFORM',
+      `${process.env.OVERNS_ADDON ? 'OVERNS_ADDON: ' : "overns' native addon "}${path} cannot be loaded: ${message.split('\n')[0]}`,
+      {
+        hint: process.env.OVERNS_ADDON ? NAMED : BUILD,
+        cause,
+      },
+    );
+  }
+}
