@@ -295,7 +295,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
         served.engine().put(item.ip, item.mac, item.vtep, now);
       }
       if (end < work->triples.size()) return true;
-      return served.engine().end_reset(now);
+      return served.engine().end_reset();
     });
     return {env, promise};
   }
@@ -312,9 +312,9 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     if (!key) return;
     post(info, [key = *key](OverlayPort& served) {
       if (key.is_l3()) {
-        served.engine().forget(key.ip(), monotonic_now());
+        served.engine().forget(key.ip());
       } else {
-        served.engine().forget(key.mac(), monotonic_now());
+        served.engine().forget(key.mac());
       }
     });
   }
@@ -327,14 +327,14 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     if (!key) return read;
     const std::uint32_t token = number_of(info[1]);
     const std::string word = text_of(info[3]);
-    MissEngine::Said said = MissEngine::Said::kError;
-    if (word == "found") said = MissEngine::Said::kFound;
-    if (word == "absent") said = MissEngine::Said::kAbsent;
-    if (word == "timeout") said = MissEngine::Said::kTimeout;
+    LookupResult result = LookupResult::kError;
+    if (word == "found") result = LookupResult::kFound;
+    if (word == "absent") result = LookupResult::kAbsent;
+    if (word == "timeout") result = LookupResult::kTimeout;
     Mac mac;
     Ip vtep;
     std::uint32_t ttl_ms = 0;
-    if (said == MissEngine::Said::kFound) {
+    if (result == LookupResult::kFound) {
       const auto given_mac = Mac::parse(text_of(info[4]));
       const auto given_vtep = Ip::parse(text_of(info[5]));
       if (!given_mac || !given_vtep || given_vtep->is_v4_mapped()) return Napi::Boolean::New(info.Env(), false);
@@ -343,7 +343,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
       if (info[6].IsNumber()) ttl_ms = info[6].As<Napi::Number>().Uint32Value();
     }
     post(info, [=, key = *key](OverlayPort& served) {
-      served.engine().on_answer(token, key, said, mac, vtep, ttl_ms, monotonic_now());
+      served.engine().on_answer(token, key, result, mac, vtep, ttl_ms, monotonic_now());
     });
     return read;
   }
@@ -365,27 +365,8 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   static Napi::Object counters(Napi::Env env, const OverlayPort* port) {
     auto object = Napi::Object::New(env);
     if (port == nullptr) return object;
-    const EngineStats& stats = port->stats();
-    const auto set = [&](const char* name, const std::atomic<std::uint64_t>& value) {
-      object.Set(name, static_cast<double>(value.load(std::memory_order_relaxed)));
-    };
-    set("misses", stats.misses);
-    set("answers", stats.answers);
-    set("coalesced", stats.coalesced);
-    set("negative", stats.negative);
-    set("rejected", stats.rejected);
-    set("overruns", stats.overruns);
-    set("lookups", stats.lookups);
-    set("local", stats.local);
-    set("replayed", stats.replayed);
-    set("shed", stats.shed);
-    set("dropped", stats.dropped);
-    set("endpoints", stats.endpoints);
-    set("forwarded", stats.forwarded);
-    set("packetsDropped", stats.packets_dropped);
-    set("floodDropped", stats.flood_dropped);
-    set("withdrawalsRefused", stats.withdrawals_refused);
-    set("lookupsAbandoned", stats.lookups_abandoned);
+    for (const CounterRow& row : kCounterRows)
+      object.Set(row.name, static_cast<double>((port->counters().*row.value).load(std::memory_order_relaxed)));
     return object;
   }
 

@@ -1,51 +1,77 @@
 #include "engine/endpoint_table.h"
 
-#include <sys/random.h>
-#include <time.h>
+#include <algorithm>
 
 namespace overns {
 namespace {
 
-std::uint64_t process_key() {
-  std::uint64_t key = 0;
-  if (getrandom(&key, sizeof key, GRND_NONBLOCK) != sizeof key) {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    key = static_cast<std::uint64_t>(now.tv_nsec) * 0x9e3779b97f4a7c15U;
-  }
-  return key;
-}
-
-std::uint64_t mix(std::uint64_t x) {
-  x ^= x >> 30;
-  x *= 0xbf58476d1ce4e5b9U;
-  x ^= x >> 27;
-  x *= 0x94d049bb133111ebU;
-  return x ^ (x >> 31);
-}
+// How long an endpoint is known beyond its TTL, for when the store fails.
+constexpr Deciseconds kStaleKept = 6000;
 
 }  // namespace
 
-std::uint64_t hash_bytes(const void* data, std::size_t size) {
-  static const std::uint64_t key = process_key();
-  const auto* bytes = static_cast<const std::uint8_t*>(data);
-  std::uint64_t hash = key;
-  while (size >= 8) {
-    std::uint64_t word;
-    std::memcpy(&word, bytes, 8);
-    hash = mix(hash ^ word);
-    bytes += 8;
-    size -= 8;
+void EndpointTable::put(const Ip& ip, const Mac& mac, const Ip& vtep, Deciseconds expires, bool watched) {
+  const std::uint32_t number = vteps_.number_of(vtep);
+  const auto flags = static_cast<std::uint8_t>(watched ? kWatched | mark_ : 0);
+  const auto fill = [&](auto& slot) {
+    vteps_.point(slot.vtep, number);
+    slot.expires = expires;
+    slot.flags = static_cast<std::uint8_t>((slot.flags & kProgrammed) | flags);
+  };
+  if (!ip.empty()) {
+    IpSlot& slot = *ips_.insert(ip).first;
+    slot.mac = mac;
+    fill(slot);
+    if (expires != 0) look_again(ip, expires);
   }
-  std::uint64_t rest = size;
-  std::memcpy(reinterpret_cast<std::uint8_t*>(&rest) + 1, bytes, size < 7 ? size : 7);
-  return mix(hash ^ rest);
+  MacSlot& slot = *macs_.insert(mac).first;
+  // A record of the watch does not become one with a TTL because a lookup of another address has met it.
+  if ((slot.flags & kWatched) != 0 && !watched && slot.vtep == number) return;
+  fill(slot);
 }
 
-std::uint32_t EndpointTable::intern(const Ip& vtep) {
-  const auto [place, added] = numbers_.try_emplace(vtep, static_cast<std::uint32_t>(vteps_.size()));
-  if (added) vteps_.push_back(vtep);
-  return place->second;
+void EndpointTable::put_programmed(const Ip& ip, const Mac& mac, Deciseconds expires) {
+  IpSlot& slot = *ips_.insert(ip).first;
+  slot.mac = mac;
+  slot.flags = kProgrammed;
+  slot.expires = expires;
+}
+
+void EndpointTable::clear_programmed() {
+  ips_.for_each([](IpSlot& slot) { set_programmed(&slot, false); });
+  macs_.for_each([](MacSlot& slot) { set_programmed(&slot, false); });
+}
+
+void EndpointTable::begin_reset(std::size_t count) {
+  ips_.reserve(count);
+  macs_.reserve(count);
+  mark_ ^= kMarked;
+  ips_.begin_walk();
+  macs_.begin_walk();
+  reset_has_walked_ips_ = false;
+}
+
+void EndpointTable::forget_stale(Deciseconds now) {
+  constexpr std::size_t kSlots = 8;
+  const auto stale = [&](auto& slot, bool in_kernel) {
+    if (slot.expires == 0 || slot.expires + kStaleKept > now || in_kernel) return false;
+    vteps_.point(slot.vtep, 0);
+    return true;
+  };
+  ips_.sweep(swept_ips_, kSlots, [&](IpSlot& slot) { return stale(slot, is_programmed(&slot)); });
+  macs_.sweep(swept_macs_, kSlots, [&](MacSlot& slot) { return stale(slot, false); });
+}
+
+void EndpointTable::look_again(const Ip& ip, Deciseconds at) {
+  due_.push_back({at, ip});
+  std::push_heap(due_.begin(), due_.end());
+}
+
+IpSlot* EndpointTable::take_due() {
+  const Ip ip = due_.front().ip;
+  std::pop_heap(due_.begin(), due_.end());
+  due_.pop_back();
+  return find(ip);
 }
 
 }  // namespace overns

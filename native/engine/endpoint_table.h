@@ -2,23 +2,20 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
-#include <string>
 #include <vector>
 
 #include "base/address.h"
 #include "engine/flat_map.h"
+#include "engine/remote_vteps.h"
+#include "engine/time.h"
 
 namespace overns {
-
-// Tenths of a second on the table's own clock; 0 = does not expire. Thirteen years fit.
-using Deciseconds = std::uint32_t;
 
 struct IpSlot {
   Ip key;
   Mac mac;
   std::uint8_t flags = 0;
-  std::uint32_t vtep = 0;
+  std::uint32_t vtep = 0;  // number of a RemoteVtep, 0 = not known
   Deciseconds expires = 0;
   bool used() const { return !key.empty(); }
 };
@@ -36,22 +33,94 @@ static_assert(sizeof(MacSlot) == 16);
 enum SlotFlag : std::uint8_t {
   kProgrammed = 1,  // the kernel has an entry made from it
   kWatched = 2,     // from the store's watch: good until the watch says otherwise
-  kMarked = 4,      // equal to the reset's own: seen by it
+  kMarked = 4,      // put since the last reset began, when it equals the reset's own mark
 };
+
+template <class Slot>
+bool is_programmed(const Slot* slot) {
+  return slot != nullptr && (slot->flags & kProgrammed) != 0;
+}
+template <class Slot>
+void set_programmed(Slot* slot, bool on) {
+  if (slot == nullptr) return;
+  slot->flags = static_cast<std::uint8_t>((slot->flags & ~kProgrammed) | (on ? kProgrammed : 0));
+}
 
 class EndpointTable {
  public:
-  FlatMap<IpSlot> ips;
-  FlatMap<MacSlot> macs;
+  std::size_t size() const { return ips_.size(); }
+  IpSlot* find(const Ip& ip) { return ips_.find(ip); }
+  MacSlot* find(const Mac& mac) { return macs_.find(mac); }
+  const RemoteVtep& vtep(std::uint32_t number) const { return vteps_[number]; }
+  RemoteVteps& vteps() { return vteps_; }
 
-  // VTEPs are few and repeat: a slot holds a number.
-  std::uint32_t intern(const Ip& vtep);
-  std::uint32_t vteps() const { return static_cast<std::uint32_t>(vteps_.size()); }
-  const Ip& vtep(std::uint32_t number) const { return vteps_[number]; }
+  // Adds or replaces; an empty IP adds the MAC alone. `watched`: the watch has given it.
+  void put(const Ip& ip, const Mac& mac, const Ip& vtep, Deciseconds expires, bool watched);
+  // Adds an address of which the kernel has a neighbour, and nothing else is known.
+  void put_programmed(const Ip& ip, const Mac& mac, Deciseconds expires);
+  template <class Key>
+  void erase(const Key& key) {
+    auto* slot = find(key);
+    if (slot == nullptr) return;
+    vteps_.point(slot->vtep, 0);
+    map_of(slot).erase(key);
+  }
+  // Nothing is programmed any more.
+  void clear_programmed();
+
+  // Makes room at once, since growing on the way moves everything again and again, and lets what has been put before
+  // bear the other mark without being looked at.
+  void begin_reset(std::size_t count);
+  // Calls `forget` with the key of what the watch gave before the reset began, for a piece of the table at a time.
+  // True: there is more.
+  template <class Forget>
+  bool end_reset_piece(Forget forget) {
+    const auto gone = [&](std::uint8_t flags) { return (flags & kWatched) != 0 && (flags & kMarked) != mark_; };
+    const auto forget_gone = [&](const auto& slot) {
+      if (!gone(slot.flags)) return false;
+      const auto key = slot.key;
+      forget(key);
+      return true;
+    };
+    if (!reset_has_walked_ips_) {
+      reset_has_walked_ips_ = !ips_.walk(kWalkSlots, forget_gone);
+      return true;
+    }
+    return macs_.walk(kWalkSlots, forget_gone);
+  }
+
+  // Looks at a few slots and forgets those that expired long ago: done with each put, the table is cleaned as fast as
+  // it can grow.
+  void forget_stale(Deciseconds now);
+
+  // Has take_due() return the address's slot when that time has come.
+  void look_again(const Ip& ip, Deciseconds at);
+  // Takes out what is due first; null when the address is known no more.
+  IpSlot* take_due();
+  bool is_due(Deciseconds now) const { return !due_.empty() && due_.front().at <= now; }
+  Deciseconds next_due() const { return due_.empty() ? 0 : due_.front().at; }
+
+  std::size_t bytes() const { return ips_.capacity() * sizeof(IpSlot) + macs_.capacity() * sizeof(MacSlot); }
 
  private:
-  std::vector<Ip> vteps_{Ip{}};
-  std::map<Ip, std::uint32_t> numbers_;
+  struct Due {
+    Deciseconds at;
+    Ip ip;
+    bool operator<(const Due& other) const { return at > other.at; }  // a heap with the earliest on top
+  };
+  static constexpr std::size_t kWalkSlots = 1024;  // in a piece of a reset's end
+
+  FlatMap<IpSlot>& map_of(const IpSlot*) { return ips_; }
+  FlatMap<MacSlot>& map_of(const MacSlot*) { return macs_; }
+
+  FlatMap<IpSlot> ips_;
+  FlatMap<MacSlot> macs_;
+  RemoteVteps vteps_;
+  std::vector<Due> due_;
+  std::size_t swept_ips_ = 0;  // where forget_stale goes on
+  std::size_t swept_macs_ = 0;
+  std::uint8_t mark_ = 0;  // kMarked as the watch's endpoints have it since the last reset began
+  bool reset_has_walked_ips_ = false;
 };
 
 }  // namespace overns

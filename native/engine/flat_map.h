@@ -3,14 +3,12 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <utility>
 #include <vector>
 
-namespace overns {
+#include "engine/hash.h"
 
-// Mixes with a key of the process's own, so that addresses cannot be chosen to collide (splitmix64 finalizer).
-std::uint64_t hash_bytes(const void* data, std::size_t size);
+namespace overns {
 
 // A Slot has `Key key`, and `bool used() const`; a default-made slot is unused.
 template <class Slot>
@@ -136,35 +134,6 @@ class FlatMap {
   std::vector<Slot> slots_;
   std::size_t size_ = 0;
   std::size_t walk_ = kNoWalk;  // where it goes on
-};
-
-// A first-in, first-out queue in one block that doubles; the steady state allocates nothing.
-template <class Item>
-class Ring {
- public:
-  bool empty() const { return head_ == tail_; }
-  std::size_t size() const { return static_cast<std::size_t>(tail_ - head_); }
-  Item& front() { return items_[head_ & (items_.size() - 1)]; }
-  void pop() { ++head_; }
-  void push(const Item& item) {
-    if (size() == items_.size()) grow();
-    items_[tail_++ & (items_.size() - 1)] = item;
-  }
-  void clear() { head_ = tail_ = 0; }
-
- private:
-  void grow() {
-    std::vector<Item> larger(items_.empty() ? 64 : items_.size() * 2);
-    const std::size_t count = size();
-    for (std::size_t i = 0; i < count; ++i) larger[i] = items_[(head_ + i) & (items_.size() - 1)];
-    items_.swap(larger);
-    head_ = 0;
-    tail_ = count;
-  }
-
-  std::vector<Item> items_;
-  std::uint64_t head_ = 0;
-  std::uint64_t tail_ = 0;
 };
 
 }  // namespace overns

@@ -161,7 +161,7 @@ bool OverlayPort::see_host_address(const Message& message) {
   if (!address || address->ip.empty()) return false;
   const auto key = std::tuple(address->index, address->ip, address->prefix);
   if (message.header.nlmsg_type == RTM_DELADDR) return host_addresses_.erase(key) > 0;
-  std::vector<Ip> nobodys;
+  std::vector<Ip> reserved;
   constexpr unsigned kNoNetwork = 31;  // RFC 3021: from here on both ends are hosts
   if (address->ip.is_v4() && address->prefix < kNoNetwork) {
     Ip network = address->peer.is_v4() ? address->peer : address->ip;
@@ -171,20 +171,20 @@ bool OverlayPort::see_host_address(const Message& message) {
       network.bytes[bit / 8] &= static_cast<std::uint8_t>(~mask);
       broadcast.bytes[bit / 8] |= mask;
     }
-    nobodys = {network, broadcast};
+    reserved = {network, broadcast};
   }
-  if (address->broadcast.is_v4()) nobodys.push_back(address->broadcast);
-  return host_addresses_.insert_or_assign(key, std::move(nobodys)).second;
+  if (address->broadcast.is_v4()) reserved.push_back(address->broadcast);
+  return host_addresses_.insert_or_assign(key, std::move(reserved)).second;
 }
 
 void OverlayPort::tell_host() {
   std::set<Ip> addresses;
-  std::set<Ip> nobodys;
+  std::set<Ip> reserved;
   for (const auto& [key, more] : host_addresses_) {
     addresses.insert(std::get<Ip>(key));
-    nobodys.insert(more.begin(), more.end());
+    reserved.insert(more.begin(), more.end());
   }
-  engine_->set_host(std::move(addresses), std::move(nobodys));
+  engine_->set_host(std::move(addresses), std::move(reserved));
 }
 
 Status OverlayPort::open_punt() {
@@ -541,7 +541,7 @@ void OverlayPort::see_link(const Link& link, bool gone) {
 
 // --- EngineOutput ----------------------------------------------------------------------------------------------
 
-void OverlayPort::program(std::span<const Programming> items, std::span<int> errors) {
+void OverlayPort::program(std::span<const KernelEntry> items, std::span<int> errors) {
   // All but the last chunk are seen through here; its answers can wait until the requests have been replayed.
   constexpr std::size_t kChunk = CommandSocket::kDeferred / 2;
   for (std::size_t at = 0; at < items.size(); at += kChunk) {
@@ -551,9 +551,9 @@ void OverlayPort::program(std::span<const Programming> items, std::span<int> err
   }
 }
 
-void OverlayPort::submit(std::span<const Programming> items, std::span<int> errors) {
+void OverlayPort::submit(std::span<const KernelEntry> items, std::span<int> errors) {
   batch_.clear();
-  for (const Programming& item : items) {
+  for (const KernelEntry& item : items) {
     NeighborEntry entry;
     entry.index = vxlan_;
     if (!item.ip.empty()) {

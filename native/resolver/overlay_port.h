@@ -60,7 +60,7 @@ class OverlayPort final : public EngineOutput {
 
   std::uint32_t id() const { return id_; }
   MissEngine& engine() { return *engine_; }
-  const EngineStats& stats() const { return engine_->stats(); }
+  const EngineCounters& counters() const { return engine_->counters(); }
   std::atomic<std::uint32_t>& wanted() { return *options_.wanted; }
   // What there is to read, as bits: which descriptor is which.
   enum Source : std::uint8_t { kLinks = 1, kMisses = 2, kArp = 4, kNd = 8, kPackets = 16, kHost = 32 };
@@ -82,7 +82,7 @@ class OverlayPort final : public EngineOutput {
   bool busy() const { return engine_->busy(); }
 
   // EngineOutput
-  void program(std::span<const Programming> items, std::span<int> errors) override;
+  void program(std::span<const KernelEntry> items, std::span<int> errors) override;
   void confirm() override;
   void withdraw(std::span<const AskKey> keys, std::span<int> errors) override;
   void withdraw_vtep(const Ip& vtep) override;
@@ -97,7 +97,7 @@ class OverlayPort final : public EngineOutput {
   OverlayPort(std::uint32_t id, OverlayPortOptions options, CommandSocket command)
       : id_(id), options_(std::move(options)), command_(std::move(command)) {}
 
-  void submit(std::span<const Programming> items, std::span<int> errors);
+  void submit(std::span<const KernelEntry> items, std::span<int> errors);
   Status start();
   Status read_links();
   Status read_addresses();
@@ -150,7 +150,7 @@ class OverlayPort final : public EngineOutput {
   Turn* turn_ = nullptr;
   RequestBatch batch_;
   std::vector<std::optional<Failure>> answers_;
-  std::span<const Programming> submitted_;  // whose answers have not been read yet
+  std::span<const KernelEntry> submitted_;  // whose answers have not been read yet
   std::span<int> outcome_;                  // where they go
   std::unique_ptr<MissEngine> engine_;
 };

@@ -11,7 +11,6 @@ namespace {
 // whole CPU: what comes within this time is then read together.
 constexpr int kFlood = 32;
 constexpr std::chrono::microseconds kRest{100};
-constexpr Nanoseconds kMillisecond = 1'000'000;
 constexpr Nanoseconds kSlice = kMillisecond / 2;
 
 }  // namespace

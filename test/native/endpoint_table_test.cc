@@ -1,4 +1,4 @@
-// engine/flat_map.h and engine/endpoint_table.h against the standard containers.
+// engine/flat_map.h, engine/ring.h and engine/endpoint_table.h against the standard containers.
 #include "engine/endpoint_table.h"
 
 #include <sys/socket.h>
@@ -8,6 +8,7 @@
 #include <map>
 
 #include "engine/flat_map.h"
+#include "engine/ring.h"
 #include "support.h"
 
 using namespace overns;
@@ -122,32 +123,69 @@ TEST_CASE("a table of a million endpoints takes less than 100 bytes for each") {
   EndpointTable table;
   std::size_t worst = 0;
   for (std::uint32_t i = 0; i < kCount; ++i) {
-    table.ips.insert(address(i + 1)).first->vtep = table.intern(address(0x0a000000U + i % 300));
-    table.macs.insert(hardware(i));
-    const std::size_t bytes = table.ips.capacity() * sizeof(IpSlot) + table.macs.capacity() * sizeof(MacSlot);
-    if (i > 100'000) worst = std::max(worst, bytes / (i + 1));
+    table.put(address(i + 1), hardware(i), address(0x0a000000U + i % 300), 0, true);
+    if (i > 100'000) worst = std::max(worst, table.bytes() / (i + 1));
   }
-  CHECK(table.ips.size() == kCount);
-  CHECK(table.macs.size() == kCount);
+  CHECK(table.size() == kCount);
   MESSAGE("bytes an endpoint: " << worst << " at worst");
   CHECK(worst < 100);
   std::size_t wrong = 0;
   for (std::uint32_t i = 0; i < kCount; i += 97) {
-    const IpSlot* slot = table.ips.find(address(i + 1));
-    wrong += slot == nullptr || table.vtep(slot->vtep) != address(0x0a000000U + i % 300);
+    const IpSlot* slot = table.find(address(i + 1));
+    const MacSlot* mac = table.find(hardware(i));
+    wrong += slot == nullptr || mac == nullptr || slot->vtep != mac->vtep ||
+             table.vtep(slot->vtep).ip != address(0x0a000000U + i % 300);
   }
   CHECK(wrong == 0);
 }
 
-TEST_CASE("VTEPs are numbered once; number 0 is none") {
+TEST_CASE("a remote VTEP lasts as long as endpoints lead to it, and its number is used again") {
   EndpointTable table;
-  const std::uint32_t first = table.intern(support::ip("10.0.0.1"));
-  const std::uint32_t second = table.intern(support::ip("fd00::1"));
-  CHECK(first != 0);
-  CHECK(first != second);
-  CHECK(table.intern(support::ip("10.0.0.1")) == first);
-  CHECK(table.vtep(second) == support::ip("fd00::1"));
-  CHECK(table.vtep(0).empty());
+  const Ip first = support::ip("10.0.0.1");
+  const Ip second = support::ip("fd00::1");
+  CHECK(table.vtep(0).ip.empty());  // number 0 is none
+  table.put(address(1), hardware(1), first, 0, true);
+  table.put(address(2), hardware(2), first, 0, true);
+  table.put(address(3), hardware(3), second, 0, true);
+  const std::uint32_t number = table.find(address(1))->vtep;
+  CHECK(table.vteps().size() == 2);
+  CHECK(table.vtep(number).users == 4);
+  CHECK(table.vtep(table.find(hardware(3))->vtep).ip == second);
+  table.put(address(2), hardware(2), second, 0, true);  // it moves
+  CHECK(table.vtep(number).users == 2);
+  table.put(address(1), hardware(4), first, 0, true);  // a new MAC; the old one's record stays
+  CHECK(table.vtep(number).users == 3);
+  table.erase(address(1));
+  table.erase(hardware(1));
+  CHECK(table.vtep(number).users == 1);
+  table.erase(hardware(4));
+  CHECK(table.vteps().size() == 1);
+  CHECK(table.vtep(number).ip.empty());
+  table.put(address(5), hardware(5), support::ip("10.0.0.9"), 0, true);
+  CHECK(table.find(address(5))->vtep == number);
+  CHECK(table.vtep(number).users == 2);
+}
+
+TEST_CASE("a remote VTEP goes with the endpoints that a reset or their age takes") {
+  EndpointTable table;
+  constexpr std::uint32_t kCount = 2000;
+  for (std::uint32_t i = 1; i <= kCount; ++i)
+    table.put(address(i), hardware(i), address(0x0a000000U + i % 50), 0, true);
+  CHECK(table.vteps().size() == 50);
+  table.begin_reset(1);
+  table.put(address(1), hardware(1), support::ip("10.9.9.9"), 0, true);
+  while (table.end_reset_piece([&](const auto& key) { table.erase(key); })) {
+  }
+  CHECK(table.size() == 1);
+  CHECK(table.vteps().size() == 1);
+  // Answers of lookups, long over their TTL.
+  for (std::uint32_t i = 1; i <= kCount; ++i)
+    table.put(address(i + 1), hardware(i + 1), address(0x0a000000U + i % 50), 10, false);
+  CHECK(table.vteps().size() == 51);
+  for (std::uint32_t i = 0; i < kCount; ++i) table.forget_stale(1'000'000);
+  CHECK(table.size() == 1);
+  CHECK(table.vteps().size() == 1);
+  CHECK(table.vtep(table.find(address(1))->vtep).users == 2);
 }
 
 TEST_CASE("a ring is a queue") {

@@ -10,7 +10,6 @@
 namespace support {
 
 using namespace overns;
-using Said = MissEngine::Said;
 
 namespace {
 
@@ -89,13 +88,13 @@ class Story {
       case 10:
       case 11: answer(); break;
       case 12: world_.put(some_ip(), some_mac(), some_vtep()); break;
-      case 13: world_.engine.forget(some_ip(), world_.clock); break;
-      case 14: world_.engine.forget(some_mac(), world_.clock); break;
+      case 13: world_.engine.forget(some_ip()); break;
+      case 14: world_.engine.forget(some_mac()); break;
       case 15:
         if (!one_in(4)) break;
         world_.engine.begin_reset(0);
         for (std::uint32_t i = below(5); i > 0; --i) world_.put(some_ip(), some_mac(), some_vtep());
-        while (world_.engine.end_reset(world_.clock)) {
+        while (world_.engine.end_reset()) {
         }
         break;
       case 16: attach(); break;
@@ -111,8 +110,8 @@ class Story {
         break;
       case 20: {
         const std::uint32_t kind = below(8);
-        if (kind == 0) world_.refuse = [](const Programming&) { return ENOSPC; };
-        if (kind == 1) world_.refuse = [](const Programming& item) { return item.ip.empty() ? EINVAL : 0; };
+        if (kind == 0) world_.refuse = [](const KernelEntry&) { return ENOSPC; };
+        if (kind == 1) world_.refuse = [](const KernelEntry& item) { return item.ip.empty() ? EINVAL : 0; };
         if (kind > 1) world_.refuse = nullptr;
         if (kind == 7) {
           world_.neighbors.clear();
@@ -144,9 +143,9 @@ class Story {
     const World::Lookup lookup = pending_[which];
     pending_.erase(pending_.begin() + static_cast<std::ptrdiff_t>(which));
     switch (below(8)) {
-      case 0: world_.said(lookup, Said::kAbsent); break;
-      case 1: world_.said(lookup, Said::kTimeout); break;
-      case 2: world_.said(lookup, Said::kError); break;
+      case 0: world_.answer(lookup, LookupResult::kAbsent); break;
+      case 1: world_.answer(lookup, LookupResult::kTimeout); break;
+      case 2: world_.answer(lookup, LookupResult::kError); break;
       case 3: world_.found(lookup, Mac{}, some_vtep()); break;
       default: {
         const std::uint32_t ttls[] = {0, 100, 900, 5000};
@@ -194,14 +193,14 @@ class Story {
       if (vtep == kHere) wrong_ = "a packet was sent to this host";
     }
     world_.forwarded.clear();
-    const auto& stats = world_.engine.stats();
+    const auto& stats = world_.engine.counters();
     if (stats.forwarded + stats.packets_dropped > packets_) wrong_ = "a packet was counted twice";
     std::erase_if(frames_, [&](const auto& frame) { return world_.clock - frame.second.at > 2000 * kMs; });
   }
 
-  void check_program(const std::vector<Programming>& items) {
+  void check_program(const std::vector<KernelEntry>& items) {
     std::set<std::pair<Ip, Mac>> seen;
-    for (const Programming& item : items) {
+    for (const KernelEntry& item : items) {
       if (!seen.insert({item.ip, item.ip.empty() ? item.mac : Mac{}}).second) wrong_ = "programmed twice in a round";
       if (item.vtep == kHere || is_local(item.mac) || (!item.ip.empty() && is_local(item.ip)))
         wrong_ = "programmed what is here";
@@ -230,7 +229,7 @@ class Story {
     world_.refuse = nullptr;
     world_.engine.set_store_down(false);
     come_to_rest();
-    const auto& stats = world_.engine.stats();
+    const auto& stats = world_.engine.counters();
     if (stats.forwarded + stats.packets_dropped != packets_) wrong_ = "packets are kept though nothing is asked for";
     // Each address can be asked for and is answered, or the store is asked.
     for (std::uint32_t i = 1; i <= kIps && wrong_.empty(); ++i) {
@@ -247,7 +246,7 @@ class Story {
     turn();
     // When the watch has nothing any more and all TTLs are over, no neighbour is left.
     world_.engine.begin_reset(0);
-    while (world_.engine.end_reset(world_.clock)) {
+    while (world_.engine.end_reset()) {
     }
     come_to_rest();
     if (wrong_.empty() && !world_.neighbors.empty()) wrong_ = "a neighbour was left behind";

@@ -61,11 +61,11 @@ void World::packet(const Mac& destination, std::uint32_t serial) {
 }
 
 void World::found(const Lookup& lookup, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms) {
-  engine.on_answer(lookup.token, lookup.key, MissEngine::Said::kFound, mac, vtep, ttl_ms, clock);
+  engine.on_answer(lookup.token, lookup.key, LookupResult::kFound, mac, vtep, ttl_ms, clock);
 }
 
-void World::said(const Lookup& lookup, MissEngine::Said said) {
-  engine.on_answer(lookup.token, lookup.key, said, {}, {}, 0, clock);
+void World::answer(const Lookup& lookup, LookupResult result) {
+  engine.on_answer(lookup.token, lookup.key, result, {}, {}, 0, clock);
 }
 
 World::Lookup World::last_lookup([[maybe_unused]] const Ip& ip) const {
@@ -95,7 +95,7 @@ std::vector<std::uint32_t> World::take_forwarded() {
   return serials;
 }
 
-void World::program(std::span<const Programming> items, std::span<int> errors) {
+void World::program(std::span<const KernelEntry> items, std::span<int> errors) {
   programs.emplace_back(items.begin(), items.end());
   for (std::size_t i = 0; i < items.size(); ++i) {
     errors[i] = refuse ? refuse(items[i]) : 0;

@@ -50,7 +50,7 @@ class World final : public overns::EngineOutput {
   void tap(const overns::Ip& target, std::uint32_t asker, std::uint32_t serial);
   void packet(const overns::Mac& destination, std::uint32_t serial);
   void found(const Lookup& lookup, const overns::Mac& mac, const overns::Ip& vtep, std::uint32_t ttl_ms = 0);
-  void said(const Lookup& lookup, overns::MissEngine::Said said);
+  void answer(const Lookup& lookup, overns::LookupResult result);
   void put(const overns::Ip& ip, const overns::Mac& mac, const overns::Ip& vtep) { engine.put(ip, mac, vtep, clock); }
 
   // The lookup asked for last, which must be of this key.
@@ -61,7 +61,7 @@ class World final : public overns::EngineOutput {
   std::vector<std::uint32_t> take_forwarded();
 
   // overns::EngineOutput
-  void program(std::span<const overns::Programming> items, std::span<int> errors) override;
+  void program(std::span<const overns::KernelEntry> items, std::span<int> errors) override;
   void withdraw(std::span<const overns::AskKey> keys, std::span<int> errors) override;
   void withdraw_vtep(const overns::Ip& vtep) override;
   void replay(overns::Bytes frame) override;
@@ -79,12 +79,12 @@ class World final : public overns::EngineOutput {
   std::map<overns::Ip, overns::Mac> neighbors;
   std::map<overns::Mac, overns::Ip> fdb;
   // Which errno the kernel has for an item; none: 0.
-  std::function<int(const overns::Programming&)> refuse;
+  std::function<int(const overns::KernelEntry&)> refuse;
   std::function<void()> on_program;
   // The same for what is to be deleted.
   std::function<int(const overns::AskKey&)> refuse_withdrawal;
 
-  std::vector<std::vector<overns::Programming>> programs;
+  std::vector<std::vector<overns::KernelEntry>> programs;
   std::vector<std::uint32_t> replayed;
   std::vector<std::pair<std::uint32_t, overns::Ip>> forwarded;
   std::vector<Lookup> lookups;

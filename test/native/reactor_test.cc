@@ -292,7 +292,7 @@ class Serving {
   }
   void found(const OutLookup& lookup, const Mac& hardware, const Ip& vtep) {
     reactor.post(port->id(), [=](OverlayPort& served) {
-      served.engine().on_answer(lookup.token, lookup.key, MissEngine::Said::kFound, hardware, vtep, 0, monotonic_now());
+      served.engine().on_answer(lookup.token, lookup.key, LookupResult::kFound, hardware, vtep, 0, monotonic_now());
     });
   }
   void take() {
@@ -388,7 +388,7 @@ TEST_CASE("reactor: what is not known is asked for once, and answered when the s
   CHECK(site->asked(target) == 1);
   serving.take();
   CHECK(serving.lookups.size() == 1);
-  CHECK(serving.port->stats().lookups == 1);
+  CHECK(serving.port->counters().lookups == 1);
 }
 
 TEST_CASE("reactor: a container here is never programmed, and known as soon as its alias says so") {
@@ -553,7 +553,7 @@ TEST_CASE("reactor: threads that start, add, post, take, remove and stop, all at
       });
       threads.emplace_back([&] {
         for (std::uint32_t id = 1; !over; id = id % 64 + 1) {
-          reactor.post(id, [&](OverlayPort& one) { ran += one.stats().misses < 1'000'000 ? 1U : 0U; });
+          reactor.post(id, [&](OverlayPort& one) { ran += one.counters().misses < 1'000'000 ? 1U : 0U; });
           if (id == 64) std::this_thread::sleep_for(100us);  // or the thread would have nothing else to do
         }
       });
@@ -764,8 +764,7 @@ TEST_CASE("reactor: a packet for an unknown MAC goes on to its host, also when t
   for (const char* name : {"vxlan1", "br0", "c1"}) mtu(*site->in_overlay, name, 8900);
   mtu(*site->in_container, "eth0", 8900);
   std::this_thread::sleep_for(20ms);
-  serving.reactor.post(serving.port->id(),
-                       [&](OverlayPort& served) { served.engine().forget(hardware, monotonic_now()); });
+  serving.reactor.post(serving.port->id(), [&](OverlayPort& served) { served.engine().forget(hardware); });
   serving.know(ip("192.168.0.3"), hardware, kThere);
   send(8000);
   CHECK(received(8000));

@@ -6,8 +6,8 @@
 #include <set>
 
 #include "../input.h"
-#include "fake_kernel.h"
 #include "engine/frame.h"
+#include "fake_kernel.h"
 #include "resolver/overlay_port.h"
 
 namespace fuzz {
@@ -80,7 +80,7 @@ class OverlayStory {
         server_.add(port);
         while (!input_.empty()) step();
         server_.pump(overns::OverlayPort::kAllSources);
-        const auto& stats = port->stats();
+        const auto& stats = port->counters();
         require(stats.forwarded + stats.packets_dropped <= packets_, "no packet is counted twice");
         server_.remove();
       }
@@ -184,7 +184,7 @@ class OverlayStory {
     const std::size_t which = input_.u8() % lookups_.size();
     const overns::OutLookup lookup = lookups_[which];
     lookups_.erase(lookups_.begin() + static_cast<std::ptrdiff_t>(which));
-    const auto said = static_cast<overns::MissEngine::Said>(input_.u8() % 4);
+    const auto said = static_cast<overns::LookupResult>(input_.u8() % 4);
     const overns::Mac hardware = mac(input_.u8());
     const overns::Ip where = vtep(input_.u8());
     const std::uint32_t ttl = input_.u16() * 10U;
@@ -246,9 +246,9 @@ class OverlayStory {
         const bool address = (input_.u8() & 1) != 0;
         server_.run([=](overns::OverlayPort& port) {
           if (address) {
-            port.engine().forget(ip(number), overns::monotonic_now());
+            port.engine().forget(ip(number));
           } else {
-            port.engine().forget(mac(number), overns::monotonic_now());
+            port.engine().forget(mac(number));
           }
         });
         break;
@@ -256,7 +256,7 @@ class OverlayStory {
       case kReset:
         server_.run([](overns::OverlayPort& port) {
           port.engine().begin_reset(200);
-          while (port.engine().end_reset(overns::monotonic_now())) {
+          while (port.engine().end_reset()) {
           }
         });
         break;

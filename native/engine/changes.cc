@@ -1,0 +1,143 @@
+// What the store's watch says, and what is on this host.
+#include "engine/miss_engine.h"
+
+namespace overns {
+
+void MissEngine::count_endpoints() { counters_.endpoints.store(table_.size(), std::memory_order_relaxed); }
+
+void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, bool watched,
+                       Nanoseconds now) {
+  if (!store_down_) table_.forget_stale(clock(now));
+  const std::uint32_t ttl = ttl_ms != 0 ? ttl_ms : options_.answer_ttl_ms;
+  table_.put(ip, mac, vtep, watched || ttl == 0 ? 0 : clock(now) + (ttl + 99) / 100, watched);
+  count_endpoints();
+}
+
+void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now) {
+  const char* fault = ip.is_unicast() ? nullptr : "the address is not a unicast one";
+  if (fault == nullptr && !mac.is_unicast()) fault = local_.mac_fault(mac);
+  if (fault == nullptr) fault = local_.vtep_fault(vtep);
+  if (fault != nullptr) {
+    Ask record;
+    record.key = AskKey::of(ip);
+    record.miss_at = now;
+    reject(record, fault, 0, mac, vtep);
+    return;
+  }
+  const IpSlot* ip_before = table_.find(ip);
+  const bool programmed = is_programmed(ip_before);
+  const bool moved = programmed && (ip_before->mac != mac || table_.vtep(ip_before->vtep).ip != vtep);
+  const MacSlot* mac_before = table_.find(mac);
+  const bool mac_moved = is_programmed(mac_before) && table_.vtep(mac_before->vtep).ip != vtep;
+  learn(ip, mac, vtep, 0, true, now);
+  if (vtep == options_.vtep) {
+    come_here(ip, mac, programmed, mac_moved);
+    return;
+  }
+  if (local_.contains(AskKey::of(ip))) return;
+  Ask* ask = moved ? asks_.insert(AskKey::of(ip)) : asks_.find(AskKey::of(ip));
+  if (ask != nullptr) {
+    const bool waiting = ask->waits();
+    const bool owed = frames_.fresh_until(ask->last_frame, now) != 0;
+    if (waiting) asks_.settle(*ask, AskState::kTapped, now + kRecent);
+    if (waiting || (owed && (moved || ask->state != AskState::kAnswered))) {
+      make_ready(*ask);
+    } else if (moved) {
+      make_ready_unhurried(*ask);
+    }
+    if (ask->state == AskState::kAbsent) asks_.settle(*ask, AskState::kTapped, now + kRecent);
+  }
+  ask = mac_moved && !moved ? asks_.insert(AskKey::of(mac)) : asks_.find(AskKey::of(mac));
+  if (ask != nullptr) {
+    if (ask->waits()) {
+      asks_.settle(*ask, AskState::kTapped, now + kRecent);
+      make_ready(*ask);
+    } else if (mac_moved && !moved) {
+      make_ready_unhurried(*ask);
+    }
+    if (ask->state == AskState::kAbsent) ask->expires = now;
+  }
+}
+
+// Withdraws what leads elsewhere, since the endpoint is on this host now.
+void MissEngine::come_here(const Ip& ip, const Mac& mac, bool programmed, bool mac_moved) {
+  if (programmed) withdrawals_.add(AskKey::of(ip));
+  if (programmed || mac_moved) withdrawals_.add(AskKey::of(mac));
+  set_programmed(table_.find(ip), false);
+  set_programmed(table_.find(mac), false);
+  unanswer(AskKey::of(ip));
+  unanswer(AskKey::of(mac));
+}
+
+template <class Address>
+void MissEngine::forget_address(const Address& address) {
+  const AskKey key = AskKey::of(address);
+  // The store's answer to a lookup that is under way may be from before.
+  if (Ask* ask = asks_.find(key); ask != nullptr && ask->state == AskState::kLooking) ask->lookup_outdated = true;
+  const auto* slot = table_.find(address);
+  if (slot == nullptr) return;
+  if (is_programmed(slot)) withdrawals_.add(key);
+  table_.erase(address);
+  unanswer(key);
+  count_endpoints();
+}
+
+void MissEngine::forget(const Ip& ip) { forget_address(ip); }
+void MissEngine::forget(const Mac& mac) { forget_address(mac); }
+
+bool MissEngine::end_reset() {
+  return table_.end_reset_piece([&](const auto& key) { forget(key); });
+}
+
+// --- this host ---------------------------------------------------------------------------------------------------
+
+// Withdraws what leads elsewhere: the address may have been remote until now, by an entry of ours or by one that the
+// kernel learned.
+template <class Address>
+void MissEngine::claim(const Address& address) {
+  withdrawals_.add(AskKey::of(address));
+  set_programmed(table_.find(address), false);
+  unanswer(AskKey::of(address));
+}
+
+void MissEngine::set_local(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac) {
+  if (!local_.set_link(LocalAddresses::Owner::kEndpoint, link, ips, ips.empty() ? Mac{} : mac)) return;
+  claim(mac);
+  for (const Ip& ip : ips) claim(ip);
+}
+
+void MissEngine::set_own(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac) {
+  if (!local_.set_link(LocalAddresses::Owner::kOverlay, link, ips, mac)) return;
+  claim(mac);
+  for (const Ip& ip : ips) claim(ip);
+}
+
+void MissEngine::set_host(std::set<Ip> addresses, std::set<Ip> reserved) {
+  if (!local_.set_host(std::move(addresses), std::move(reserved))) return;
+  table_.vteps().for_each([&](RemoteVtep& remote) {
+    const bool usable_before = remote.fault == nullptr;
+    remote.fault = local_.vtep_fault(remote.ip);
+    // What the kernel has to it would loop back, or go to all: who still asks is told that it is refused.
+    if (usable_before && remote.fault != nullptr) output_.withdraw_vtep(remote.ip);
+  });
+}
+
+void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {
+  if (table_.find(ip) != nullptr) return;
+  if (local_.contains(AskKey::of(ip)) || local_.mac_fault(mac) != nullptr) {
+    withdrawals_.add(AskKey::of(ip));
+    return;
+  }
+  table_.put_programmed(ip, mac, clock(now));
+  if (options_.answer_ttl_ms != 0) table_.look_again(ip, clock(now) + options_.answer_ttl_ms / 100);
+}
+
+void MissEngine::forget_programmed() {
+  table_.clear_programmed();
+  asks_.for_each([](Ask& ask) {
+    if (ask.state == AskState::kAnswered) ask.state = AskState::kTapped;
+  });
+  withdrawals_.clear();
+}
+
+}  // namespace overns

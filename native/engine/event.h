@@ -1,0 +1,38 @@
+// What happens to misses, as a resolver's consumer hears of it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "base/address.h"
+#include "engine/ask_key.h"
+#include "engine/time.h"
+
+namespace overns {
+
+// kMiss: an L2 miss that came as a punted packet, of which the kernel notifies nobody.
+enum class EventKind : std::uint8_t { kResolved, kUnresolved, kRejected, kOverrun, kOverlayLost, kOverlayBack, kMiss };
+enum class Cause : std::uint8_t { kAbsent, kTimeout, kStoreError };
+
+// Their names in JavaScript, by number.
+inline constexpr std::array kEventKindNames{"resolved",     "unresolved",   "rejected", "overrun",
+                                            "overlay-lost", "overlay-back", "miss"};
+inline constexpr std::array kCauseNames{"absent", "timeout", "store-error"};
+
+struct EngineEvent {
+  EventKind kind = EventKind::kResolved;
+  bool by_store = false;
+  Cause cause = Cause::kAbsent;
+  int error = 0;                 // of the kernel, for a rejection; positive errno
+  const char* reason = nullptr;  // static text, for a rejection
+  AskKey key;
+  Mac mac;
+  Ip vtep;
+  std::uint32_t token = 0;  // of the lookup, 0 = none was made
+  std::uint32_t ttl_ms = 0;
+  std::uint32_t dropped = 0;
+  Nanoseconds miss_at = 0;
+  Nanoseconds at = 0;
+};
+
+}  // namespace overns

@@ -1,0 +1,43 @@
+// How the engine acts on the world. Calls come from the thread that drives the engine.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "base/address.h"
+#include "engine/ask_key.h"
+#include "engine/event.h"
+#include "engine/time.h"
+
+namespace overns {
+
+// What the kernel is to have for one endpoint: a neighbour, ip -> mac, when there is an IP, and an FDB entry, mac ->
+// vtep.
+struct KernelEntry {
+  Ip ip;
+  Mac mac;
+  Ip vtep;
+};
+
+class EngineOutput {
+ public:
+  virtual ~EngineOutput() = default;
+  // Programs all entries at once: they are there when it returns. errors[i] (0, or a positive errno) is known when
+  // `confirm` returns.
+  virtual void program(std::span<const KernelEntry> entries, std::span<int> errors) = 0;
+  virtual void confirm() {}
+  // Removes the neighbour entry of each IP, the FDB entry of each MAC. Absence is no error; errors[i] is 0 or a
+  // positive errno.
+  virtual void withdraw(std::span<const AskKey> keys, std::span<int> errors) = 0;
+  // Removes the FDB entries that lead to a VTEP.
+  virtual void withdraw_vtep(const Ip& vtep) = 0;
+  virtual void replay(Bytes frame) = 0;
+  // Sends a punted packet on to a VTEP, at the latest when `send_forwarded` is called; until then its bytes stay.
+  virtual void forward(Bytes packet, const Ip& vtep) = 0;
+  virtual void send_forwarded() = 0;
+  virtual void look_up(const AskKey& key, std::uint32_t token, Nanoseconds miss_at) = 0;
+  virtual void emit(const EngineEvent& event) = 0;
+  virtual Nanoseconds now() = 0;
+};
+
+}  // namespace overns

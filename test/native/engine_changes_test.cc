@@ -1,0 +1,447 @@
+// engine/changes.cc: what the store's watch says, and what is on this host.
+#include "engine/miss_engine.h"
+
+#include <algorithm>
+#include <cerrno>
+
+#include "engine_world.h"
+
+using namespace overns;
+using support::ip;
+using support::kMs;
+using support::mac;
+using support::numbered_ip;
+using support::numbered_mac;
+using support::World;
+using Serials = std::vector<std::uint32_t>;
+
+namespace {
+
+const Ip kTarget = ip("192.168.0.3");
+const Mac kMac = mac("02:42:c0:a8:00:03");
+const Ip kHere = ip("172.16.0.1");
+const Ip kThere = ip("172.16.0.2");
+const Ip kElsewhere = ip("172.16.0.3");
+
+}  // namespace
+
+// --- TTL ---------------------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: an entry goes at its TTL, and the next miss asks again") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 2000);
+  world.turn();
+  REQUIRE(world.wake != 0);
+  world.advance(1900 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  // The engine says when: a driver that sleeps until then is never early, and late by a tick at most.
+  Nanoseconds woken = world.clock;
+  for (int i = 0; i < 20 && world.neighbors.contains(kTarget); ++i) {
+    REQUIRE(world.wake > world.clock);
+    woken = world.clock = world.wake;
+    world.turn();
+  }
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+  CHECK(woken - 5'000'000 * kMs <= 2300 * kMs);
+  CHECK(world.fdb.contains(kMac));  // `dynamic`: the kernel's own to age
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 100);
+  CHECK(world.lookups.size() == 2);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 2000);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.take_replayed() == Serials{100});
+}
+
+TEST_CASE("engine: an answer without a TTL has the engine's; 0 keeps it") {
+  EngineOptions options = World::defaults();
+  options.answer_ttl_ms = 0;
+  World world(options);
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  world.advance(100'000'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  world.miss(kTarget);
+  CHECK(world.lookups.size() == 1);
+}
+
+TEST_CASE("engine: what the watch gave stays until the watch says otherwise") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.advance(100'000'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  world.engine.forget(kTarget);
+  world.turn();
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+  CHECK(world.engine.counters().endpoints == 0);
+  world.engine.forget(kMac);
+  world.turn();
+  CHECK_FALSE(world.fdb.contains(kMac));
+  world.miss(kTarget);
+  CHECK(world.lookups.size() == 1);
+}
+
+// --- changes -----------------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: a put while a lookup is under way answers it") {
+  World world;
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  const World::Lookup lookup = world.last_lookup(kTarget);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.neighbors[kTarget] == kMac);
+  CHECK(world.take_replayed() == Serials{100});
+  world.answer(lookup, LookupResult::kAbsent);  // too late to matter
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.count(EventKind::kUnresolved) == 0);
+}
+
+TEST_CASE("engine: a put answers what queues, and what was absent") {
+  EngineOptions options = World::defaults();
+  options.max_lookups = 1;
+  World world(options);
+  world.miss(numbered_ip(1));
+  world.miss(kTarget);  // queues
+  world.tap(kTarget, 1, 100);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{100});
+  world.answer(world.lookups[0], LookupResult::kAbsent);
+  CHECK(world.lookups.size() == 1);  // nothing is left to look up
+  world.tap(numbered_ip(1), 1, 101);
+  world.put(numbered_ip(1), numbered_mac(1), kThere);
+  world.turn();
+  CHECK(world.neighbors.contains(numbered_ip(1)));
+  CHECK(world.take_replayed() == Serials{101});
+}
+
+TEST_CASE("engine: a put of what nobody asks for programs nothing") {
+  World world;
+  for (std::uint32_t i = 1; i <= 100; ++i) world.put(numbered_ip(i), numbered_mac(i), kThere);
+  world.turn();
+  CHECK(world.programs.empty());
+  CHECK(world.engine.counters().endpoints == 100);
+}
+
+TEST_CASE("engine: an endpoint that moved is programmed anew at once") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.advance(5000 * kMs);
+  SUBCASE("to another host") {
+    world.put(kTarget, kMac, kElsewhere);
+    world.turn();
+    CHECK(world.fdb[kMac] == kElsewhere);
+  }
+  SUBCASE("to another MAC") {
+    const Mac other = mac("02:00:00:00:00:07");
+    world.put(kTarget, other, kThere);
+    world.turn();
+    CHECK(world.neighbors[kTarget] == other);
+    CHECK(world.fdb[other] == kThere);
+  }
+  SUBCASE("or not at all") {
+    world.put(kTarget, kMac, kThere);
+    world.turn();
+    CHECK(world.programs.size() == 1);
+  }
+  CHECK(world.count(EventKind::kResolved) == 1);  // nobody had asked the second time
+}
+
+TEST_CASE("engine: a MAC that moved without its IP having been asked for") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kMac);
+  world.turn();
+  REQUIRE(world.fdb[kMac] == kThere);
+  world.put(kTarget, kMac, kElsewhere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+  CHECK(world.neighbors.empty());
+}
+
+TEST_CASE("engine: an endpoint that moved to this host is withdrawn") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.put(kTarget, kMac, kHere);
+  world.turn();
+  CHECK(world.neighbors.empty());
+  CHECK(world.fdb.empty());
+  world.miss(kTarget);
+  world.miss(kMac);
+  world.turn();
+  CHECK(world.programs.size() == 1);
+  CHECK(world.lookups.empty());
+  // And away again.
+  world.put(kTarget, kMac, kElsewhere);
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  world.advance(1000 * kMs);
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+}
+
+TEST_CASE("engine: a reset forgets what it does not name") {
+  World world;
+  for (std::uint32_t i = 1; i <= 3; ++i) {
+    world.put(numbered_ip(i), numbered_mac(i), kThere);
+    world.miss(numbered_ip(i));
+  }
+  world.turn();
+  world.engine.begin_reset(0);
+  world.put(numbered_ip(1), numbered_mac(1), kThere);
+  world.put(numbered_ip(2), numbered_mac(2), kElsewhere);
+  world.put(numbered_ip(4), numbered_mac(4), kThere);
+  while (world.engine.end_reset()) {
+  }
+  world.turn();
+  CHECK(world.neighbors.size() == 2);
+  CHECK(world.fdb[numbered_mac(1)] == kThere);
+  CHECK(world.fdb[numbered_mac(2)] == kElsewhere);
+  CHECK_FALSE(world.fdb.contains(numbered_mac(3)));
+  CHECK(world.engine.counters().endpoints == 3);
+  CHECK(world.programs.size() == 2);  // of the one that moved
+}
+
+TEST_CASE("engine: a reset leaves alone what the store answered by itself") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  world.engine.begin_reset(0);
+  while (world.engine.end_reset()) {
+  }
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+}
+
+// --- what is here ------------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: an endpoint attached here is never programmed, asked for or replayed to") {
+  World world;
+  world.put(kTarget, kMac, kThere);  // a record left behind
+  world.engine.set_local(7, {kTarget}, kMac);
+  world.miss(kTarget);
+  world.miss(kMac);
+  world.tap(kTarget, 1, 100);
+  world.turn();
+  CHECK(world.programs.empty());
+  CHECK(world.lookups.empty());
+  CHECK(world.replayed.empty());
+  CHECK(world.engine.counters().local == 2);
+  world.engine.set_local(7, {}, Mac{});
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+}
+
+TEST_CASE("engine: what is programmed goes when its endpoint is attached here") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.engine.set_local(7, {kTarget}, kMac);
+  world.turn();
+  CHECK(world.neighbors.empty());
+  CHECK(world.fdb.empty());
+}
+
+TEST_CASE("engine: an answer that names this host is not programmed") {
+  World world;
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 100);
+  world.found(world.last_lookup(kTarget), kMac, kHere);
+  world.turn();
+  CHECK(world.programs.empty());
+  CHECK(world.replayed.empty());
+  world.miss(kTarget);
+  CHECK(world.lookups.size() == 1);  // not asked again at once
+  CHECK(world.engine.counters().local == 1);
+}
+
+TEST_CASE("engine: answers that make no sense are rejected, with a reason, and not asked again at once") {
+  World world;
+  const std::pair<Mac, Ip> answers[] = {{mac("01:00:5e:00:00:01"), kThere},
+                                        {mac("ff:ff:ff:ff:ff:ff"), kThere},
+                                        {Mac{}, kThere},
+                                        {kMac, ip("fd00::2")},
+                                        {kMac, ip("239.1.1.1")},
+                                        {kMac, ip("0.0.0.0")},
+                                        {kMac, ip("255.255.255.255")},
+                                        {kMac, Ip{}}};
+  std::uint32_t number = 0;
+  for (const auto& [answer_mac, answer_vtep] : answers) {
+    const Ip target = numbered_ip(++number);
+    world.miss(target);
+    world.found(world.last_lookup(target), answer_mac, answer_vtep);
+    world.turn();
+    CHECK(world.count(EventKind::kRejected) == number);
+    CHECK(world.events.back().reason != nullptr);
+    CHECK(world.events.back().key == AskKey::of(target));
+    world.miss(target);
+    CHECK(world.lookups.size() == number);
+  }
+  CHECK(world.programs.empty());
+  CHECK(world.engine.counters().rejected == number);
+}
+
+TEST_CASE("engine: over IPv6 an IPv4 VTEP is the one that makes no sense") {
+  EngineOptions options = World::defaults();
+  options.vtep = ip("fd00:10::1");
+  World world(options);
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);
+  world.turn();
+  CHECK(world.count(EventKind::kRejected) == 1);
+  world.miss(numbered_ip(1));
+  world.found(world.last_lookup(numbered_ip(1)), kMac, ip("fd00:10::2"));
+  world.turn();
+  CHECK(world.fdb[kMac] == ip("fd00:10::2"));
+}
+
+TEST_CASE("engine: puts that make no sense change nothing") {
+  World world;
+  world.put(ip("224.0.0.1"), kMac, kThere);
+  world.put(kTarget, Mac{}, kThere);
+  world.put(kTarget, kMac, ip("fd00::2"));
+  world.put(kTarget, kMac, Ip{});
+  CHECK(world.engine.counters().endpoints == 0);
+  CHECK(world.engine.counters().rejected == 4);
+}
+
+TEST_CASE("engine: an entry that the kernel refuses is told, and tried again after a while") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.refuse = [](const KernelEntry&) { return ENOBUFS; };
+  world.tap(kTarget, 1, 100);
+  world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.count(EventKind::kRejected) == 1);
+  CHECK(world.events.back().error == ENOBUFS);
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.programs.size() == 1);
+  world.refuse = nullptr;
+  world.advance(1000 * kMs);
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 101);
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  const Serials replayed = world.take_replayed();
+  CHECK(std::ranges::count(replayed, 101U) == 1);
+}
+
+TEST_CASE("engine: entries found at the start get a TTL like any other") {
+  World world;
+  world.neighbors[kTarget] = kMac;
+  world.engine.adopt(kTarget, kMac, world.clock);
+  world.advance(30'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  world.advance(31'000 * kMs);
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+}
+
+TEST_CASE("engine: an entry found at the start and confirmed by the watch stays, with its VTEP") {
+  World world;
+  world.neighbors[kTarget] = kMac;
+  world.engine.adopt(kTarget, kMac, world.clock);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+  world.advance(100'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+}
+
+TEST_CASE("engine: a new device has nothing programmed") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  world.neighbors.clear();
+  world.fdb.clear();
+  world.engine.forget_programmed();
+  const std::size_t before = world.withdrawals;
+  world.put(kTarget, kMac, kElsewhere);
+  world.turn();
+  CHECK(world.withdrawals == before);
+  CHECK(world.neighbors.empty());
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+}
+
+// --- records that lead to this host ------------------------------------------------------------------------------
+
+TEST_CASE("engine: records that would loop back, or go to all, are refused and told") {
+  World world;
+  const Ip other = support::ip("10.1.0.10");
+  const Ip broadcast = support::ip("10.0.0.255");
+  const Mac bridge = support::numbered_mac(77);
+  world.engine.set_host({support::ip("172.16.0.1"), other}, {broadcast});
+  world.engine.set_own(5, {support::ip("10.9.0.1")}, bridge);
+  world.turn();
+  std::uint32_t n = 500;
+  const std::pair<Mac, Ip> records[] = {{kMac, other},
+                                        {kMac, broadcast},
+                                        {kMac, support::ip("224.0.0.1")},
+                                        {kMac, support::ip("127.0.0.9")},
+                                        {kMac, support::ip("fd00::1")},
+                                        {bridge, kThere},
+                                        {support::mac("01:00:5e:00:00:01"), kThere}};
+  for (const auto& [mac, vtep] : records) {
+    CAPTURE(n);
+    world.events.clear();
+    const Ip asked = support::numbered_ip(++n);
+    world.miss(asked);
+    world.found(world.last_lookup(asked), mac, vtep);
+    world.turn();
+    CHECK(world.count(EventKind::kRejected) == 1);
+    CHECK_FALSE(world.neighbors.contains(asked));
+    // The same, pushed by a watch.
+    const Ip pushed = support::numbered_ip(++n);
+    world.put(pushed, mac, vtep);
+    world.miss(pushed);
+    world.turn();
+    if (mac != bridge) world.found(world.last_lookup(pushed), mac, vtep);
+    world.turn();
+    CHECK(world.count(EventKind::kRejected) >= 2);
+    CHECK_FALSE(world.neighbors.contains(pushed));
+  }
+  CHECK(world.fdb.empty());
+  // The bridge's own address is nobody else's.
+  const std::size_t lookups = world.lookups.size();
+  world.miss(support::ip("10.9.0.1"));
+  CHECK(world.lookups.size() == lookups);
+}
+
+TEST_CASE("engine: an address that becomes this host's takes what leads to it along, and gives it back") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.fdb.contains(kMac));
+  world.engine.set_host({kThere}, {});
+  world.turn();
+  CHECK(world.fdb.empty());
+  world.advance(2000 * kMs);
+  world.packet(kMac, 1);
+  world.turn();
+  CHECK(world.take_forwarded().empty());
+  CHECK(world.fdb.empty());
+  CHECK(world.count(EventKind::kRejected) == 1);
+  world.engine.set_host({}, {});
+  world.advance(2000 * kMs);
+  world.packet(kMac, 2);
+  world.turn();
+  CHECK(world.fdb.contains(kMac));
+}
