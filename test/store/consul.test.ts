@@ -638,6 +638,29 @@ describeWith(['consul'], 'Consul with access control', () => {
     await expect(store.withdraw(endpoint(MAC, VTEP, IP))).rejects.toMatchObject(denied('Permission denied'));
   });
 
+  test('the policies that docs/operations.md gives are enough: one to serve, one to attach', async () => {
+    const text = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8');
+    const policies = [...text.matchAll(/^key_prefix "demo\/" \{ policy = "(\w+)" \}$/gm)];
+    expect(policies.map(([, kind]) => kind)).toEqual(['read', 'write']);
+    for (const [rules, kind] of policies) {
+      const make = async (path: string, body: unknown) =>
+        JSON.parse((await agent.request('PUT', path, JSON.stringify(body))).body) as { SecretID: string };
+      await make('/v1/acl/policy', { Name: `documented-${kind}`, Rules: rules });
+      const { SecretID } = await make('/v1/acl/token', { Policies: [{ Name: `documented-${kind}` }] });
+      await using store = await openStore(url, { token: SecretID });
+      const one = endpoint('02:42:c0:a8:00:77', VTEP, '192.168.0.119');
+      if (kind === 'read') {
+        await expect(store.publish(one)).rejects.toMatchObject(denied('Permission denied'));
+        continue;
+      }
+      await store.publish(one);
+      expect(await store.lookup(l3(one.ip), never)).toEqual({ mac: one.mac, vtep: VTEP });
+      await store.withdraw(one);
+      await recordsOf(store).put('arp', one.ip, one.mac);
+      await recordsOf(store).delete('arp', one.ip);
+    }
+  });
+
   test('what the token may not read is refused rather than empty', async () => {
     await agent.putEndpoint('hidden', { ip: IP, mac: MAC, vtep: VTEP });
     // Consul itself answers with an empty list, as if everything had been withdrawn.
