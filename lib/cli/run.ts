@@ -70,19 +70,24 @@ async function dispatch(
     await out.lines([text]);
     return { status: DONE };
   };
+  const printVersion = async (): Promise<End> => {
+    if (!wants('json', argv, env)) return print(version());
+    await out.json({ version: version() });
+    return { status: DONE };
+  };
   if (word === undefined) {
     if (help || argv.length === 0) return print(generalHelp(await loadVerbs(), version()));
-    if (asksVersion) return print(version());
+    if (asksVersion) return printVersion();
     throw noVerb(rest);
   }
-  if (word === 'version') return print(version());
+  if (word === 'version') return printVersion();
   if (word === 'help') {
     const topic = rest.find((each) => !each.startsWith('-'));
     return print(topic === undefined ? generalHelp(await loadVerbs(), version()) : verbHelp(await find(topic)));
   }
   const verb = await find(word);
   if (asks('help', rest, verb)) return print(verbHelp(verb));
-  if (asks('version', rest, verb)) return print(version());
+  if (asks('version', rest, verb)) return printVersion();
   return perform(verb, parse(verb, rest, env), interruption, { out, stderr });
 }
 

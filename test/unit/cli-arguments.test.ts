@@ -94,6 +94,10 @@ describe('help and version', () => {
     for (const words of ['--version', '-V', 'create --version']) {
       expect(await call(words)).toMatchObject({ status: 0, stdout: '0.1.0\n', stderr: '' });
     }
+    for (const words of ['version --json', '--json --version', 'create --version --json']) {
+      const { status, stdout } = await call(words);
+      expect({ status, printed: JSON.parse(stdout) }, words).toEqual({ status: 0, printed: { version: '0.1.0' } });
+    }
   });
 });
 
