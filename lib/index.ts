@@ -22,10 +22,13 @@ export {
 } from './netns/program.js';
 export type { NetnsRef } from './netns/references.js';
 export type { NetnsEvent } from './netns/watch.js';
-export type { Attachment } from './overlay/attachment.js';
-export type { ContainerRoute } from './overlay/container-network.js';
+export type { OverlayOptions } from './overlay/create.js';
 export type { Miss } from './overlay/miss.js';
-export { type AttachOptions, Overlay, type OverlayInfo, type OverlayOptions } from './overlay/overlay.js';
+export { Overlay } from './overlay/overlay.js';
+export type { Attachment } from './overlay/ports/attachment.js';
+export type { ContainerRoute } from './overlay/ports/container-network.js';
+export type { AttachOptions, DetachTarget } from './overlay/ports/options.js';
+export type { OverlayInfo } from './overlay/state.js';
 export type { ContainerRef } from './overlay/targets/container.js';
 export type { UnderlayChange } from './overlay/underlay-watch.js';
 export { type Counter, counters, type ResolverStats } from './resolver/counters.js';

@@ -6,7 +6,9 @@
 import type { NetnsRef } from '../netns/references.js';
 import { netnsIdentity } from '../netns/references.js';
 import { watchNetns } from '../netns/watch.js';
-import { isNoOverlay, Overlay, surveyOverlays } from '../overlay/overlay.js';
+import { Overlay } from '../overlay/overlay.js';
+import { isNoOverlay } from '../overlay/state.js';
+import { surveyOverlays } from '../overlay/survey.js';
 import { queryResolver } from '../resolver/remote.js';
 import type { Resolver } from '../resolver/resolver.js';
 

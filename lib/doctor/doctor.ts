@@ -7,7 +7,7 @@ import { ipFamily, VXLAN_OVERHEAD, VXLAN_PORT } from '../core/address.js';
 import { OvernsError } from '../core/errors.js';
 import { listNetns } from '../netns/references.js';
 import { Overlay } from '../overlay/overlay.js';
-import { Docker, type DockerOptions } from '../overlay/targets/docker.js';
+import { Docker, type DockerOptions } from '../overlay/targets/docker-api.js';
 import { findUnderlay } from '../overlay/underlay.js';
 import { queryResolver, troubles } from '../resolver/remote.js';
 import { Rtnl } from '../rtnl/rtnl.js';

@@ -3,6 +3,7 @@
  * the name is the lock that makes it the only one; the kernel releases it with its holder. Behind it, JSON lines.
  */
 import { StringDecoder } from 'node:string_decoder';
+import { raceAbort } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { isNativeFailure, kernel, netlinkError } from '../system/kernel-error.js';
 import { system } from '../system/system.js';
@@ -94,11 +95,15 @@ export async function serveControl(
  * @throws OvernsError `ETIMEDOUT`, `EPROTO` (it is no resolver, or one of another version), `EACCES` (it is another
  *   user's process); NetlinkError
  */
-export async function askControl(path: string, request: ControlRequest): Promise<ControlAnswer | undefined> {
+export async function askControl(
+  path: string,
+  request: ControlRequest,
+  signal?: AbortSignal | undefined,
+): Promise<ControlAnswer | undefined> {
   const socket = await connect(path);
   if (!socket) return undefined;
   try {
-    return await new Promise<ControlAnswer | undefined>((resolve, reject) => {
+    const answered = new Promise<ControlAnswer | undefined>((resolve, reject) => {
       const timer = setTimeout(() => reject(silent(path, socket)), ANSWER_TIMEOUT_MS);
       const said = (line: string): void => {
         clearTimeout(timer);
@@ -114,6 +119,7 @@ export async function askControl(path: string, request: ControlRequest): Promise
       });
       socket.write(`${JSON.stringify(request)}\n`);
     });
+    return await raceAbort(answered, signal);
   } finally {
     socket.destroy();
   }

@@ -1,9 +1,10 @@
-/** What an overlay that exists has otherwise than the one that is wanted. */
+/** Comparing an overlay that exists with the one that is wanted. */
 import { type Cidr, formatCidr } from '../core/address.js';
 import { OvernsError } from '../core/errors.js';
 import type { Rtnl } from '../rtnl/rtnl.js';
 import type { Link } from '../rtnl/types.js';
-import { BRIDGE, givenAddresses } from './attach.js';
+import { BRIDGE } from './devices.js';
+import { givenAddresses } from './ports/container-network.js';
 
 export interface WantedOverlay {
   readonly name: string;

@@ -11,7 +11,7 @@ import {
   whyNotUnicastIp,
   whyNotUnicastMac,
 } from '../core/address.js';
-import { parseAlias } from '../overlay/alias.js';
+import { parseAlias } from '../overlay/ports/alias.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup, type NativeReactor } from '../system/native.js';
 import { soon } from './clock.js';
 import { type Entry, NTF, NUD } from './entries.js';

@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { checkContainer, resolveContainer } from '../../lib/overlay/targets/container.js';
-import { Docker } from '../../lib/overlay/targets/docker.js';
 import { dockerConnection, parseDockerAddress } from '../../lib/overlay/targets/docker-address.js';
+import { Docker } from '../../lib/overlay/targets/docker-api.js';
 import { onCleanup } from '../support/cleanup.js';
 
 const ID = 'a'.repeat(64);

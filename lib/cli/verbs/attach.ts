@@ -6,7 +6,7 @@ import {
   checkRoutes,
   containerNetwork,
   routeTarget,
-} from '../../overlay/container-network.js';
+} from '../../overlay/ports/container-network.js';
 import { list, many, option, optionOr, toggle } from '../flags.js';
 import {
   cidr,

@@ -1,7 +1,8 @@
 import { OvernsError } from '../../core/errors.js';
 import { type Attachment, Overlay, type OverlayInfo, Rtnl } from '../../index.js';
-import { givenAddresses } from '../../overlay/attach.js';
-import { isNoOverlay, refuseForbidden, surveyOverlays } from '../../overlay/overlay.js';
+import { givenAddresses } from '../../overlay/ports/container-network.js';
+import { isNoOverlay } from '../../overlay/state.js';
+import { refuseForbidden, surveyOverlays } from '../../overlay/survey.js';
 import { queryResolver, type RemoteResolver, troubles } from '../../resolver/remote.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { printable, table } from '../output.js';

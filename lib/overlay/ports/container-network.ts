@@ -10,11 +10,11 @@ import {
   networkOf,
   sameNetwork,
   unicastIp,
-} from '../core/address.js';
-import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
-import { checkNames, checkObject } from '../core/options.js';
-import type { Rtnl } from '../rtnl/rtnl.js';
-import type { Route } from '../rtnl/types.js';
+} from '../../core/address.js';
+import { invalidArgument, invalidType, OvernsError } from '../../core/errors.js';
+import { checkNames, checkObject } from '../../core/options.js';
+import type { Rtnl } from '../../rtnl/rtnl.js';
+import type { Route } from '../../rtnl/types.js';
 
 /**
  * A route that a container is given.
@@ -201,4 +201,12 @@ function lastOf({ ip, prefix }: Cidr): string {
   return ipBytes(ip)
     .map((byte, at) => byte | (0xff >> Math.min(8, Math.max(0, prefix - at * 8))))
     .join('.');
+}
+
+/**
+ * The addresses that somebody gave an interface, sorted: without the link-local addresses that the kernel adds by itself.
+ * @param wanted what was asked for, kept even if it is link-local
+ */
+export function givenAddresses(addresses: readonly string[], wanted: readonly string[] = []): string[] {
+  return addresses.filter((address) => !isLinkLocal6(address) || wanted.includes(address)).sort();
 }

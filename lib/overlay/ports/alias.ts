@@ -1,10 +1,10 @@
 /**
- * Where a host's endpoints are kept: in the alias (IFLA_IFALIAS, 255 bytes) of each container's veth, as
+ * A host's endpoints are kept in the alias (IFLA_IFALIAS, 255 bytes) of each container's veth, as
  * `overns MAC IP/LEN[,IP/LEN...] [IFNAME] [CONTAINER]`. The kernel forgets it with the veth, so there is no state to go
  * stale. The addon reads the same text (native/resolver/overlay_port.cc).
  */
-import { canonicalIp } from '../core/address.js';
-import { OvernsError } from '../core/errors.js';
+import { canonicalIp } from '../../core/address.js';
+import { OvernsError } from '../../core/errors.js';
 
 const ALIAS_MAX = 255;
 
@@ -18,23 +18,30 @@ export interface EndpointAlias {
   readonly container: string;
 }
 
-/** A container whose name does not fit is left out: cut short it could be another's. */
-export function formatAlias({ mac, addresses, ifname, container }: EndpointAlias): string {
+/**
+ * Writes an alias. A container whose name does not fit is left out: cut short it could be another's.
+ * @throws OvernsError `E2BIG`
+ */
+export function formatAlias({ mac, addresses, ifname, container, required = false }: AliasText): string {
   const alias = ['overns', mac, addresses.join(','), ifname].filter((word) => word !== '').join(' ');
-  if (Buffer.byteLength(alias) > ALIAS_MAX) {
+  const named = `${alias} ${container}`;
+  const fits = Buffer.byteLength(named) <= ALIAS_MAX;
+  if (Buffer.byteLength(alias) > ALIAS_MAX || (required && !fits)) {
     throw new OvernsError(
       'E2BIG',
       `${addresses.length} addresses do not fit into the alias of a veth (${ALIAS_MAX} bytes)`,
-      {
-        hint: 'attach with fewer addresses',
-      },
+      { hint: 'attach with fewer addresses' },
     );
   }
-  const named = `${alias} ${container}`;
-  return Buffer.byteLength(named) <= ALIAS_MAX ? named : alias;
+  return fits ? named : alias;
 }
 
-/** Undefined for an alias of somebody else. */
+interface AliasText extends EndpointAlias {
+  /** Refuses a container whose name does not fit. Default: it is left out. */
+  readonly required?: boolean | undefined;
+}
+
+/** Reads an alias; undefined for one of somebody else. */
 export function parseAlias(alias: string | undefined): EndpointAlias | undefined {
   // A container's words have a colon or a slash in them, which no interface's name has.
   const match =

@@ -1,9 +1,9 @@
 /** The containers attached to an overlay, as the kernel has them: veths whose alias says so. */
-
-import { OvernsError } from '../core/errors.js';
-import type { Rtnl } from '../rtnl/rtnl.js';
-import type { Link } from '../rtnl/types.js';
-import type { Endpoint } from '../store/contract.js';
+import type { Cancel } from '../../core/abort.js';
+import { OvernsError } from '../../core/errors.js';
+import type { Rtnl } from '../../rtnl/rtnl.js';
+import type { Link } from '../../rtnl/types.js';
+import type { Endpoint } from '../../store/contract.js';
 import { type EndpointAlias, parseAlias } from './alias.js';
 
 /**
@@ -35,7 +35,7 @@ export interface Attached {
   readonly attachment: Attachment;
 }
 
-/** What a link's alias says of a container; undefined for a link of another kind. */
+/** Reads from a link's alias which container it belongs to; undefined for a link of another kind. */
 export function attachmentOf(link: Pick<Link, 'name' | 'alias'>, vtep: string): Attachment | undefined {
   const alias = parseAlias(link.alias);
   if (!alias) return undefined;
@@ -47,16 +47,16 @@ function endpointOf({ mac, addresses, container }: EndpointAlias, vtep: string):
   return { ip: ips[0] as string, ips, mac, vtep, container };
 }
 
-export async function listAttached(rtnl: Rtnl, vtep: string): Promise<Attached[]> {
+export async function listAttached(rtnl: Rtnl, vtep: string, cancel: Cancel = {}): Promise<Attached[]> {
   const found: Attached[] = [];
-  for (const link of await rtnl.links.list({ kind: 'veth' })) {
+  for (const link of await rtnl.links.list({ kind: 'veth' }, cancel)) {
     const attachment = attachmentOf(link, vtep);
     if (attachment) found.push({ link, attachment });
   }
   return found;
 }
 
-/** What an endpoint is to a store: without what this host alone knows. */
+/** An endpoint as stores have it: without what this host alone knows. */
 export function publicEndpoint({ ip, ips, mac, vtep }: Endpoint): Endpoint {
   return { ip, ips, mac, vtep };
 }
@@ -67,7 +67,7 @@ export function nameOf({ container, ip }: Attachment): string {
 }
 
 /**
- * Name of a container's veth in the overlay: made of its whole MAC address, which is unique there. 14 bytes of the 15 that
+ * Names a container's veth in the overlay: made of its whole MAC address, which is unique there. 14 bytes of the 15 that
  * a name may have.
  */
 export function vethName(mac: string): string {

@@ -1,0 +1,333 @@
+/** Making an overlay: its namespace, its bridge and its vxlan device, or finding the one that is there. */
+import { randomBytes } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Cancel } from '../core/abort.js';
+import { checkSignal, throwIfAborted } from '../core/abort.js';
+import {
+  type Cidr,
+  checkMtu,
+  checkOverlayName,
+  checkPort,
+  checkVni,
+  formatCidr,
+  ipFamily,
+  MTU_MIN,
+  VXLAN_OVERHEAD,
+  VXLAN_PORT,
+  vtepIp,
+} from '../core/address.js';
+import { invalidArgument, OvernsError } from '../core/errors.js';
+import { checkOptions, type Shape, type Values } from '../core/options.js';
+import { type Transaction, transaction } from '../core/transaction.js';
+import { lockNamespace } from '../netns/lock.js';
+import type { NetnsRef } from '../netns/references.js';
+import { netnsDirectory, netnsIdentity, netnsPath, netnsReference } from '../netns/references.js';
+import { Rtnl } from '../rtnl/rtnl.js';
+import { kernel } from '../system/kernel-error.js';
+import { system } from '../system/system.js';
+import { removeNamespace } from './delete.js';
+import { BRIDGE, VXLAN } from './devices.js';
+import { refuseDifferences } from './differences.js';
+import { sayWhoHasIt } from './port-holder.js';
+import { checkAddresses } from './ports/container-network.js';
+import { type OpenedOverlay, readState } from './state.js';
+import { findUnderlay } from './underlay.js';
+
+/** How long a namespace may be on its way, and how often it is looked at, milliseconds. */
+const PATIENCE_MS = 2000;
+const PASSING_MS = 2;
+
+/**
+ * How an overlay is made.
+ * @example
+ * ```ts
+ * import type { OverlayOptions } from 'overns';
+ *
+ * const options: OverlayOptions = { name: 'overns', vni: 42, address: ['192.168.0.1/24', 'fd00::1/64'] };
+ * console.log(options.vni); // 42
+ * ```
+ */
+export interface OverlayOptions extends Cancel {
+  /** The overlay's name, which becomes a namespace in /run/netns. */
+  readonly name: string;
+  /** VXLAN network identifier, 1 to 2^24-1 (RFC 7348). */
+  readonly vni: number;
+  /** Addresses of br0 with prefix lengths: the gateway's, the same on every host. Default: none. */
+  readonly address?: string | readonly string[] | undefined;
+  /** UDP port, 1 to 65535. Default 4789 (IANA). */
+  readonly port?: number | undefined;
+  /** Bytes. Default `auto`: the underlay's less the VXLAN overhead (50; 70 over IPv6). */
+  readonly mtu?: number | 'auto' | undefined;
+  /** The host's underlay address. Default: that of the route out of the host, else its only global one. */
+  readonly vtep?: string | undefined;
+  /** The namespace that is the host. Default: the caller's. */
+  readonly host?: NetnsRef | undefined;
+}
+
+const createOptions = {
+  name: [checkOverlayName],
+  vni: [checkVni],
+  address: checkAddresses,
+  port: checkPort,
+  mtu: (value, name) => (value === 'auto' ? value : checkMtu(value, name)),
+  vtep: vtepIp,
+  host: netnsReference,
+  signal: checkSignal,
+} satisfies Shape;
+
+type Creation = Values<typeof createOptions>;
+
+function checkCreation(options: OverlayOptions): Creation {
+  const checked = checkOptions(options, createOptions);
+  const { address = [], mtu } = checked;
+  if (typeof mtu === 'number' && address.some(({ family }) => family === 6)) checkMtu(mtu, 'mtu', 6);
+  return checked;
+}
+
+/** Makes an overlay: all of it, or nothing. */
+export async function createOverlay(options: OverlayOptions): Promise<OpenedOverlay> {
+  return make(checkCreation(options), false);
+}
+
+/** Makes an overlay, or finds the one that is there if it is the same. */
+export async function ensureOverlay(options: OverlayOptions): Promise<OpenedOverlay> {
+  const checked = checkCreation(options);
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    try {
+      return await make(checked, true);
+    } catch (error) {
+      // Somebody is just making or removing the namespace: a name is a file first, and a namespace a moment later.
+      if (!(error instanceof Passing)) throw error;
+      if (performance.now() > deadline) throw error.cause ?? nameTaken(checked.name);
+      await sleep(PASSING_MS);
+    }
+  }
+}
+
+async function make(wanted: Creation, ensure: boolean): Promise<OpenedOverlay> {
+  const { signal, name, vni, port = VXLAN_PORT, address = [] } = wanted;
+  throwIfAborted(signal);
+  const hostPath = await netnsPath(wanted.host, 'host');
+  const host = await Rtnl.open({ netns: wanted.host, signal });
+  try {
+    const path = join(netnsDirectory(), name);
+    const before = await netnsIdentity(path).catch(() => undefined);
+    // One that is there needs no underlay: it may have changed since.
+    let underlay = ensure && before !== undefined ? undefined : await measure(host, wanted);
+    return await transaction(signal, async (t) => {
+      const claim = await claimNamespace(t, path, name, ensure, signal);
+      const { rtnl } = claim;
+      const existing = await existingOverlay(claim, path, hostPath, wanted, ensure);
+      if (existing !== undefined) {
+        claim.unlock();
+        return existing;
+      }
+      underlay ??= await measure(host, wanted);
+      const { vtep, mtu, vrf } = underlay;
+      const bridge = await addBridge(t, rtnl, address);
+      await t.step(
+        VXLAN,
+        () =>
+          // One message on a socket of the host: made in the overlay, linked to the host's sockets and routes.
+          host.links
+            .add({
+              kind: 'vxlan',
+              name: VXLAN,
+              netns: { path },
+              masterIndex: bridge,
+              up: true,
+              mtu,
+              vni,
+              port,
+              local: vtep,
+              device: vrf,
+              proxy: true,
+              learning: true,
+              l2miss: true,
+              l3miss: true,
+            })
+            .catch(async (error) => {
+              throw await sayWhoHasIt(error, { host, hostPath, vni, port, own: path });
+            }),
+        () => rtnl.links.delete({ name: VXLAN }),
+      );
+      claim.unlock();
+      return { state: { overlay: name, vni, vtep, port, mtu, path, host: hostPath }, rtnl };
+    });
+  } finally {
+    await host.close();
+  }
+}
+
+/** A namespace that this process alone changes for now. */
+interface Claim {
+  readonly rtnl: Rtnl;
+  unlock(): void;
+  /** Leaves the namespace alone when the transaction is undone: it is somebody else's. */
+  disown(): void;
+}
+
+/** Makes the namespace, or takes the one that is there if it may be, and waits for the turn to change it. */
+async function claimNamespace(
+  t: Transaction,
+  path: string,
+  name: string,
+  ensure: boolean,
+  signal: AbortSignal | undefined,
+): Promise<Claim> {
+  let mine = false;
+  const remove = async (): Promise<void> => {
+    if (!mine) return;
+    mine = false;
+    await removeNamespace(path, name);
+  };
+  await t.step(
+    'namespace',
+    async () => {
+      try {
+        await makeNamespace(path, name);
+        mine = true;
+      } catch (error) {
+        if (!ensure || (error as OvernsError).code !== 'EEXIST') throw error;
+      }
+    },
+    remove,
+  );
+  const identity = await netnsIdentity(path).catch(() => undefined);
+  const rtnl = await t.step(
+    'socket',
+    () => there(mine, () => Rtnl.open({ netns: { path } })),
+    (socket) => socket.close(),
+  );
+  const unlock = await t.step(
+    'turn',
+    () => there(mine, () => lockNamespace(path, signal)),
+    // Before the next one's turn: it would work in a namespace that is losing its name.
+    async (release) => {
+      await remove().finally(release);
+    },
+  );
+  if (!mine && identity !== (await netnsIdentity(path).catch(() => undefined))) throw new Passing('gone');
+  return {
+    rtnl,
+    unlock,
+    disown: () => {
+      mine = false;
+    },
+  };
+}
+
+/**
+ * The overlay that is in the namespace already, if `ensure` allows one. The rest of one whose maker has died is removed.
+ * @throws OvernsError `EEXIST` where the namespace is taken otherwise
+ */
+async function existingOverlay(
+  { rtnl, disown }: Claim,
+  path: string,
+  hostPath: string,
+  wanted: Creation,
+  ensure: boolean,
+): Promise<OpenedOverlay | undefined> {
+  const { name, vni, port = VXLAN_PORT, address: addresses, mtu = 'auto', vtep } = wanted;
+  const links = await rtnl.links.list();
+  if (links.every((link) => link.name === 'lo')) return undefined;
+  // Somebody's since before, or one that has ensured it was quicker.
+  disown();
+  if (!ensure) throw nameTaken(name);
+  if (links.some((link) => link.name === VXLAN && link.kind === 'vxlan')) {
+    await refuseDifferences(rtnl, links, { name, vni, port, addresses, mtu, vtep, host: hostPath });
+    const state = await readState(name, path, rtnl, wanted.host);
+    if (!state) throw nameTaken(name);
+    return { state, rtnl };
+  }
+  if (links.some((link) => link.name !== 'lo' && link.name !== BRIDGE)) throw nameTaken(name);
+  // Whoever made it has died: nobody else is at work.
+  await rtnl.links.delete({ name: BRIDGE });
+  return undefined;
+}
+
+/** Makes br0 with its addresses; gives its index. */
+async function addBridge(t: Transaction, rtnl: Rtnl, addresses: readonly Cidr[]): Promise<number | undefined> {
+  await t.step(
+    BRIDGE,
+    () =>
+      // Without snooping: IPv6 solicitations must reach vxlan1 (an MLD querier would keep them from it).
+      rtnl.links.add({ kind: 'bridge', name: BRIDGE, mac: randomMac(), mcastSnooping: false, up: true }),
+    () => rtnl.links.delete({ name: BRIDGE }),
+  );
+  if (addresses.length > 0) {
+    await t.step('addresses', async () => {
+      for (const address of addresses) {
+        await rtnl.addresses.add({ link: BRIDGE, address: formatCidr(address), nodad: true });
+      }
+    });
+  }
+  const [bridge] = await rtnl.links.list({ kind: 'bridge', name: BRIDGE });
+  return bridge?.index;
+}
+
+/** Measures what the underlay leaves for an overlay. */
+async function measure(host: Rtnl, { address = [], mtu: asked = 'auto', vtep, port = VXLAN_PORT, signal }: Creation) {
+  const carries6 = address.some(({ family }) => family === 6);
+  const underlay = await findUnderlay(host, { vtep, port, signal });
+  const overhead = VXLAN_OVERHEAD[ipFamily(underlay.vtep)];
+  const mtu = asked === 'auto' ? underlay.mtu - overhead : asked;
+  const most = underlay.most - overhead;
+  if (mtu > most) {
+    throw invalidArgument(
+      'mtu',
+      mtu,
+      `at most ${most}: ${underlay.limit} carries ${underlay.most} bytes less ${overhead} of VXLAN`,
+    );
+  }
+  if (mtu < MTU_MIN[carries6 ? 6 : 4]) {
+    throw new OvernsError(
+      'EMSGSIZE',
+      `${underlay.limit} carries ${underlay.mtu} bytes: ${mtu} are left for the overlay, too few for IP`,
+      { hint: `raise the MTU of ${underlay.limit}` },
+    );
+  }
+  return { vtep: underlay.vtep, vrf: underlay.vrf, mtu };
+}
+
+/** The namespace that was found is on its way to something else. */
+class Passing extends Error {}
+
+/** Runs something in a namespace that somebody else may have made, and that may be gone or not yet be one. */
+async function there<T>(mine: boolean, run: () => Promise<T>): Promise<T> {
+  try {
+    return await run();
+  } catch (cause) {
+    const passing = !mine && ['ENOENT', 'EINVAL'].includes((cause as NodeJS.ErrnoException).code ?? '');
+    throw passing ? new Passing('gone', { cause }) : cause;
+  }
+}
+
+function nameTaken(name: string, cause?: unknown): OvernsError {
+  return new OvernsError('EEXIST', `a namespace "${name}" exists already`, {
+    hint: `choose another name, or remove it: overns delete ${name}`,
+    cause,
+  });
+}
+
+/** Makes a namespace under its name; a name that is taken is told apart from other failures. */
+async function makeNamespace(path: string, name: string): Promise<void> {
+  try {
+    await kernel({ what: `make namespace ${path}`, request: { name } }, system().native.createNetns(path));
+  } catch (error) {
+    if (!OvernsError.is(error) || error.code !== 'EEXIST') throw error;
+    throw nameTaken(name, error);
+  }
+}
+
+/**
+ * Makes an address for br0 of its own. Without one it would take that of its lowest port, and change as containers come
+ * and go.
+ */
+function randomMac(): string {
+  const bytes = randomBytes(6);
+  bytes[0] = ((bytes[0] as number) & 0xfc) | 0x02; // unicast, locally administered
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join(':');
+}

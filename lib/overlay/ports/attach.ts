@@ -1,0 +1,81 @@
+/** Attaching a container to an overlay: the steps of a port, all of them, into the container's own namespace. */
+import type { Cancel } from '../../core/abort.js';
+import { OvernsError } from '../../core/errors.js';
+import { type Transaction, transaction } from '../../core/transaction.js';
+import { lockNamespace } from '../../netns/lock.js';
+import { Rtnl } from '../../rtnl/rtnl.js';
+import type { ContainerTarget } from '../targets/target.js';
+import type { Attachment } from './attachment.js';
+import type { ContainerNetwork } from './container-network.js';
+import {
+  announcePort,
+  configurePort,
+  makePort,
+  type PortOverlay,
+  type PortRequest,
+  planPort,
+  removeLeftovers,
+} from './port.js';
+import { type Publisher, publishPort } from './publish.js';
+import { findSame } from './same.js';
+
+/** A container as it is to be attached. */
+export interface AttachRequest extends PortRequest, ContainerNetwork {
+  readonly target: ContainerTarget;
+  readonly ifname: string;
+  /** Takes the same container, attached in the same way, for done. */
+  readonly ensure: boolean;
+  readonly publisher: Publisher | undefined;
+}
+
+/** Attaches a container: all of it, or nothing. */
+export function attach(
+  rtnl: Rtnl,
+  overlay: PortOverlay,
+  request: AttachRequest,
+  { signal }: Cancel,
+): Promise<Attachment> {
+  return transaction(signal, async (t) => {
+    const { target, publisher, ensure } = request;
+    const inside = await t.step(
+      'socket',
+      () => Rtnl.open({ netns: { path: target.path } }),
+      (socket) => socket.close(),
+    );
+    const unlock = await t.step(
+      'turn',
+      () => lockNamespace(overlay.netns, signal),
+      (release) => release(),
+    );
+    const same = ensure ? await findSame(rtnl, inside, overlay, request) : undefined;
+    const attachment = same ?? (await addPort(t, rtnl, inside, overlay, request));
+    // When that fails the turn ends with the undoing of it. A store can take its time.
+    unlock();
+    if (publisher) await publishPort(t, publisher, attachment, { fresh: same === undefined, signal });
+    await inside.close();
+    return attachment;
+  });
+}
+
+async function addPort(
+  t: Transaction,
+  rtnl: Rtnl,
+  inside: Rtnl,
+  overlay: PortOverlay,
+  request: AttachRequest,
+): Promise<Attachment> {
+  const { target, ifname, routes } = request;
+  const { path, description: container } = target;
+  const port = await planPort(rtnl, overlay, request);
+  const peer = { path, ifname };
+  await removeLeftovers(rtnl, port.veth, peer);
+  if ((await inside.links.list({ name: ifname })).length > 0) {
+    throw new OvernsError('EEXIST', `${container} has an interface "${ifname}" already`, {
+      hint: 'detach it first, or choose another name with ifname (--ifname)',
+    });
+  }
+  await makePort(t, rtnl, overlay, port, peer);
+  const attachment = await announcePort(t, rtnl, overlay, port, { container, ifname });
+  await configurePort(t, rtnl, inside, port, { path, container, ifname, routes });
+  return attachment;
+}

@@ -1,0 +1,103 @@
+/** How callers say what is to be attached and detached. */
+import type { Cancel } from '../../core/abort.js';
+import { checkSignal } from '../../core/abort.js';
+import { canonicalIp, checkInterfaceName, unicastMac } from '../../core/address.js';
+import { invalidType } from '../../core/errors.js';
+import { boolean, type Shape, unchecked } from '../../core/options.js';
+import type { Store } from '../../store/contract.js';
+import { type ContainerRef, resolveContainer } from '../targets/container.js';
+import { parseDockerAddress } from '../targets/docker-address.js';
+import type { TargetOptions } from '../targets/target.js';
+import { type ContainerRoute, checkAddresses, checkGateways, checkRoutes } from './container-network.js';
+import type { PortQuery } from './detach.js';
+
+/**
+ * How a container is attached.
+ * @example
+ * ```ts
+ * import type { AttachOptions } from 'overns';
+
+ *
+ * const options: AttachOptions = { address: ['192.168.0.2/24', 'fd00::2/64'], ifname: 'eth1' };
+ * console.log(options.ifname); // eth1
+ * ```
+ */
+export interface AttachOptions extends Cancel {
+  /** The container's addresses, with prefix lengths; at least one. */
+  readonly address: string | readonly string[];
+  /** Default: `02:42:` and the IPv4 address (IPv6 only: and the first 4 bytes of the address's SHA-256). */
+  readonly mac?: string | undefined;
+  /** Name of the interface in the container. Default `eth0`. */
+  readonly ifname?: string | undefined;
+  /**
+   * The default route's gateway, in a network of `address`: br0's address as a rule. One, or one of each family.
+   * Default: no default route.
+   */
+  readonly gateway?: string | readonly string[] | undefined;
+  /** Further routes through the interface. */
+  readonly routes?: readonly ContainerRoute[] | undefined;
+  /** Fulfil as well when the container is attached already in the same way, and publish it anew. Default false: `EEXIST`. */
+  readonly ensure?: boolean | undefined;
+  /**
+   * Take an address that br0's own speak against: br0's, its network's or broadcast address, or one outside its network.
+   * Default false: `EADDRNOTAVAIL`.
+   */
+  readonly anyAddress?: boolean | undefined;
+  /** Where the endpoint is published once it works. */
+  readonly store?: Store | undefined;
+  /** Docker's API, as DOCKER_HOST has it. Default: DOCKER_HOST, else `unix:///var/run/docker.sock`. */
+  readonly docker?: string | undefined;
+}
+
+/**
+ * A container that is attached: as it was to {@link Overlay.attach}, by one of its addresses, or by the words that
+ * {@link Overlay.endpoints} has for it, which takes no Docker to ask.
+ * @example
+ * ```ts
+ * import type { DetachTarget } from 'overns';
+ *
+ * const targets: DetachTarget[] = ['docker:demo', { ip: '192.168.0.2' }, { container: 'docker:demo' }];
+ * console.log(targets.length); // 3
+ * ```
+ */
+export type DetachTarget = ContainerRef | { readonly ip: string } | { readonly container: string };
+
+export const attachOptions = {
+  address: [checkAddresses],
+  mac: unicastMac,
+  ifname: checkInterfaceName,
+  gateway: checkGateways,
+  routes: checkRoutes,
+  ensure: boolean,
+  anyAddress: boolean,
+  store: unchecked<Store>(),
+  docker: dockerOption,
+  signal: checkSignal,
+} satisfies Shape;
+
+export const detachOptions = { store: unchecked<Store>(), docker: dockerOption, signal: checkSignal } satisfies Shape;
+
+function dockerOption(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+  parseDockerAddress(value, name);
+  return value;
+}
+
+/** Reads which port is to be detached: by address, by its words, or by where it is; with the words for messages. */
+export async function portQuery(
+  target: DetachTarget,
+  options: TargetOptions,
+): Promise<readonly [words: string, query: PortQuery]> {
+  if (typeof target === 'object' && target !== null && 'ip' in target) {
+    const ip = canonicalIp(target.ip, 'ip');
+    return [ip, { ip }];
+  }
+  if (typeof target === 'object' && target !== null && 'container' in target) {
+    const { container } = target;
+    if (typeof container !== 'string' || container === '')
+      throw invalidType('container', container, 'the words of an attachment');
+    return [container, { container }];
+  }
+  const found = await resolveContainer(target, options);
+  return [found.description, { target: found }];
+}

@@ -1,0 +1,121 @@
+/** An overlay as it stands in the kernel, read back from its devices. */
+import { join } from 'node:path';
+import { throwIfAborted } from '../core/abort.js';
+import { ipFamily } from '../core/address.js';
+import { OvernsError } from '../core/errors.js';
+import type { NetnsRef } from '../netns/references.js';
+import { listNetns, netnsDirectory, netnsPath } from '../netns/references.js';
+import { Rtnl } from '../rtnl/rtnl.js';
+import type { Link } from '../rtnl/types.js';
+import type { Where } from '../store/contract.js';
+import { VXLAN } from './devices.js';
+import { neverAsks, remake } from './fitness.js';
+import { findSource, type UnderlayQuestion } from './underlay.js';
+
+/**
+ * An overlay as it stands in the kernel.
+ * @example
+ * ```ts
+ * import type { OverlayInfo } from 'overns';
+ *
+ * const info: OverlayInfo = { overlay: 'overns', vni: 42, vtep: '10.0.0.10', port: 4789, mtu: 1450 };
+ * console.log(info.mtu); // 1450
+ * ```
+ */
+export interface OverlayInfo extends Where {
+  /** The host's underlay address. */
+  readonly vtep: string;
+  /** UDP port of the VXLAN packets. */
+  readonly port: number;
+  /** Largest IP packet that crosses, bytes. */
+  readonly mtu: number;
+}
+
+/** An overlay, and where its namespaces are. */
+export interface OverlayState extends OverlayInfo {
+  /** Path of its namespace. */
+  readonly path: string;
+  /** Path of the host's namespace, as far as it is known yet. */
+  readonly host?: string | undefined;
+}
+
+/** An overlay that was made or found, and a socket in its namespace, which the receiver closes. */
+export interface OpenedOverlay {
+  readonly state: OverlayState;
+  readonly rtnl: Rtnl;
+}
+
+/** The overlay in a namespace, or undefined where there is none. */
+export async function readState(
+  name: string,
+  path: string,
+  rtnl: Rtnl,
+  host: NetnsRef | undefined,
+): Promise<OverlayState | undefined> {
+  const vxlan = (await rtnl.links.list({ kind: 'vxlan' })).find((link) => link.name === VXLAN);
+  if (!vxlan || typeof vxlan.vni !== 'number') return undefined;
+  const never = neverAsks(vxlan);
+  if (never !== undefined) {
+    throw new OvernsError('EINVAL', `namespace "${name}" is no overlay: its ${never}`, { hint: remake(name) });
+  }
+  let vtep = typeof vxlan.local === 'string' ? vxlan.local : undefined;
+  let hostPath = host === undefined ? undefined : await netnsPath(host, 'host');
+  if (vtep === undefined) {
+    // Made by hand, without `local`: the kernel chooses the source by route, packet by packet.
+    hostPath ??= await findHost(name, rtnl, vxlan);
+    const underlay = await Rtnl.open({ netns: { path: hostPath } });
+    try {
+      vtep = await findSource(underlay, await questionOf(underlay, vxlan));
+    } finally {
+      await underlay.close();
+    }
+  }
+  return { overlay: name, vni: vxlan.vni, vtep, port: Number(vxlan.port), mtu: vxlan.mtu, path, host: hostPath };
+}
+
+/** Asks for the source of what a vxlan device without a local address sends. */
+async function questionOf(host: Rtnl, { group, port, device }: Link): Promise<UnderlayQuestion> {
+  const lower = device === undefined ? undefined : (await host.links.list()).find(({ index }) => index === device);
+  // Without a remote it is a device of IPv4 (vxlan_nl2conf).
+  return { port: Number(port), peer: group, family: group === undefined ? 4 : ipFamily(group), link: lower?.name };
+}
+
+/**
+ * The namespace that the vxlan device is linked to, by its id: the caller's, pid 1's, or a named one.
+ * @throws OvernsError `OVERNS_HOST` when none matches
+ */
+export async function findHost(
+  name: string,
+  rtnl: Rtnl,
+  vxlan: Link,
+  signal?: AbortSignal | undefined,
+): Promise<string> {
+  const wanted = vxlan.linkNetnsid;
+  const named = (await listNetns()).map((each) => join(netnsDirectory(), each));
+  for (const path of ['/proc/self/ns/net', '/proc/1/ns/net', ...named]) {
+    throwIfAborted(signal);
+    const id = await rtnl.nsid({ path }).catch(() => -1);
+    if (wanted !== undefined && id === wanted) return path;
+  }
+  throw new OvernsError(
+    'OVERNS_HOST',
+    `the host of overlay "${name}" cannot be found: its ${VXLAN} is linked to a namespace without a name`,
+    { hint: 'name it with host (--host)' },
+  );
+}
+
+const noOverlays = new WeakSet<Error>();
+
+/** The error of a namespace that has no vxlan1. */
+export function notAnOverlay(name: string): OvernsError {
+  const error = new OvernsError('EINVAL', `namespace "${name}" is no overlay: it has no ${VXLAN}`, {
+    hint: 'make one with `overns create`, after removing this one',
+  });
+  noOverlays.add(error);
+  return error;
+}
+
+/** True for the error of a namespace that has no vxlan1 at all. */
+export function isNoOverlay(error: unknown): boolean {
+  return noOverlays.has(error as Error);
+}
