@@ -5,17 +5,18 @@
  */
 import { createSocket, type Socket as DgramSocket, type SocketOptions } from 'node:dgram';
 import { createServer, type Server, type ServerOpts, Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cancel } from '../core/abort.js';
 import { abortError, checkSignal, onAbort, throwIfAborted } from '../core/abort.js';
 import { canonicalIp, ipFamily } from '../core/address.js';
-import { invalidArgument, invalidType } from '../core/errors.js';
+import { invalidArgument, invalidType, type OvernsError } from '../core/errors.js';
 import { boolean, checkObject, checkOptions, integer, type Shape, signalOf } from '../core/options.js';
 import type { QueueOptions, Subscription } from '../core/subscription.js';
 import { createSubscription, queueOptions } from '../core/subscription.js';
 import { kernel } from '../system/kernel-error.js';
 import { system } from '../system/system.js';
 import type { NetnsRef } from './references.js';
-import { checkNetnsName, listNetns, netnsFile, netnsPath } from './references.js';
+import { checkNetnsName, listNetns, netnsFile, netnsPath, netnsReference } from './references.js';
 import { type NetnsEvent, netnsChange, watchNetns } from './watch.js';
 
 /**
@@ -155,6 +156,51 @@ export async function create(name: string, options?: Cancel): Promise<void> {
   throwIfAborted(signalOf(options));
   const path = netnsFile(name);
   await kernel({ what: `make namespace ${path}`, request: { name } }, system().native.createNetns(path));
+}
+
+/** Longer nobody takes who is just making or removing a namespace, milliseconds. */
+const PATIENCE_MS = 1000;
+/** How soon it is looked at again, milliseconds. */
+const RETRY_MS = 2;
+
+/**
+ * Makes a named namespace unless it is there already.
+ * @param name as of {@link create}
+ * @returns true when this call has made it
+ * @throws NetlinkError `EPERM`, ...; OvernsError `EINVAL` for a file of that name that is no namespace; RangeError, TypeError
+ * @example
+ * ```ts
+ * import { netns } from 'overns';
+ *
+ * console.log(await netns.ensure('blue'), await netns.ensure('blue')); // true false
+ * ```
+ */
+export async function ensure(name: string, options?: Cancel): Promise<boolean> {
+  checkName(name);
+  const signal = signalOf(options);
+  const deadline = performance.now() + PATIENCE_MS;
+  for (;;) {
+    throwIfAborted(signal);
+    let refusal: OvernsError;
+    try {
+      await netnsPath(name, 'name');
+      return false;
+    } catch (error) {
+      refusal = error as OvernsError;
+    }
+    if (refusal.code === 'ENOENT') {
+      try {
+        await create(name, { signal });
+        return true;
+      } catch (error) {
+        refusal = error as OvernsError;
+      }
+    }
+    // Somebody is just making or removing it: a name is a file first, and a namespace a moment later.
+    const passing = refusal.code === 'EEXIST' || refusal.code === 'EINVAL';
+    if (!passing || performance.now() > deadline) throw refusal;
+    await sleep(RETRY_MS);
+  }
 }
 
 /**
@@ -363,7 +409,7 @@ export async function dgram(ref: NetnsRef, options: NetnsDgramOptions = {}): Pro
 }
 
 async function inNetns(ref: NetnsRef, what: string, make: (path: string) => Promise<number>): Promise<number> {
-  const path = await netnsPath(ref);
+  const path = await netnsPath(netnsReference(ref, 'netns'));
   return kernel({ what, netns: path }, make(path));
 }
 

@@ -11,7 +11,7 @@ import { kernel, kernelNow } from '../system/kernel-error.js';
 import type { Native, NativeProgram } from '../system/native.js';
 import { system } from '../system/system.js';
 import type { NetnsRef } from './references.js';
-import { netnsDirectory, netnsPath } from './references.js';
+import { netnsDirectory, netnsPath, netnsReference } from './references.js';
 
 /**
  * How a program ended.
@@ -207,6 +207,7 @@ async function start(
   options: Values<typeof spawnOptions>,
 ): Promise<Running> {
   const { signal, timeout, killSignal = constants.signals.SIGTERM } = options;
+  netnsReference(ref, 'netns');
   const program = toNative(ref, command, args, options);
   throwIfAborted(signal);
   const path = await netnsPath(ref);

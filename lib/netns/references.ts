@@ -55,6 +55,8 @@ export function checkNetnsName(name: string, argument = 'netns'): string {
   return name;
 }
 
+const NETNS_WORDS = 'a namespace name, an absolute path, { path } or { pid }';
+
 function checkPid(pid: unknown, argument: string): number {
   if (typeof pid !== 'number') throw invalidType(`${argument}.pid`, pid, 'a number');
   if (!Number.isInteger(pid) || pid < 1 || pid > PID_MAX) {
@@ -89,7 +91,7 @@ function named(ref: NetnsRef | undefined, argument: string): Named {
       return { path, description: path };
     }
   }
-  throw invalidType(argument, ref, 'a namespace name, an absolute path, { path } or { pid }');
+  throw invalidType(argument, ref, NETNS_WORDS);
 }
 
 /**
@@ -100,8 +102,9 @@ export function checkNetns(ref: NetnsRef | undefined, argument = 'netns'): void 
   named(ref, argument);
 }
 
-/** The reference itself, as an option of a call. */
+/** The reference itself, where one must be given: the caller's own namespace is not meant by a mistake. */
 export function netnsReference(value: unknown, argument: string): NetnsRef {
+  if (value === undefined) throw invalidType(argument, value, NETNS_WORDS);
   named(value as NetnsRef, argument);
   return value as NetnsRef;
 }

@@ -228,7 +228,7 @@ function exists({ failure, table, netns, request = {} }: Refused): string {
     case 'fdb':
       return `there is an entry for ${words(request.mac)} on ${link}: replace() changes it, append() adds another destination`;
     default:
-      return 'remove what is there, or use replace';
+      return 'use ensure(), which takes a namespace that is there as done, or choose another name';
   }
 }
 

@@ -1,6 +1,6 @@
 /** netns: named namespaces, and sockets that live in one. */
 import { once } from 'node:events';
-import { existsSync, readdirSync, readlinkSync } from 'node:fs';
+import { existsSync, readdirSync, readlinkSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -182,7 +182,10 @@ describeWith(['root', 'ip'], 'named namespaces', () => {
     expect(await next()).toBe('new');
     expect((await exec('ip', ['netns', 'list'])).stdout).toMatch(new RegExp(`^${name}\\b`, 'm'));
     expect(await netns.list()).toContain(name);
-    await expect(netns.create(name)).rejects.toMatchObject({ code: 'EEXIST' });
+    await expect(netns.create(name)).rejects.toMatchObject({
+      code: 'EEXIST',
+      hint: expect.stringContaining('ensure()'),
+    });
     await using held = await netns.open(name);
     await netns.delete(name);
     expect(await next()).toBe('delete');
@@ -197,9 +200,60 @@ describeWith(['root', 'ip'], 'named namespaces', () => {
     expect((await here.links.list()).length).toBeGreaterThan(0);
   });
 
+  test('made unless it is there, by however many at once', async () => {
+    const name = uniqueName();
+    const made = await Promise.all(Array.from({ length: 8 }, () => netns.ensure(name)));
+    expect(made.filter(Boolean)).toEqual([true]);
+    const identity = statSync(`/run/netns/${name}`).ino;
+    expect(await netns.ensure(name)).toBe(false);
+    expect(statSync(`/run/netns/${name}`).ino).toBe(identity);
+    // One that is being made just then: a file first.
+    const half = uniqueName();
+    writeFileSync(`/run/netns/${half}`, '');
+    try {
+      const waiting = netns.ensure(half);
+      await sleep(20);
+      unlinkSync(`/run/netns/${half}`);
+      expect(await waiting).toBe(true);
+    } finally {
+      await netns.remove(half);
+    }
+    await expect(netns.ensure(half, { signal: AbortSignal.abort() })).rejects.toMatchObject({ code: 'ABORT_ERR' });
+    expect(existsSync(`/run/netns/${half}`)).toBe(false);
+  });
+
+  test('a leftover file is no namespace, and stays', async () => {
+    const name = uniqueName();
+    writeFileSync(`/run/netns/${name}`, '');
+    try {
+      await expect(netns.ensure(name)).rejects.toMatchObject({
+        code: 'EINVAL',
+        hint: expect.stringMatching(/^a leftover/),
+      });
+      expect(existsSync(`/run/netns/${name}`)).toBe(true);
+    } finally {
+      unlinkSync(`/run/netns/${name}`);
+    }
+  });
+
   test('what is no argument is refused by name', async () => {
     // biome-ignore lint/suspicious/noExplicitAny: what callers without types pass
-    const { connect, listen, dgram, create } = netns as any;
+    const { connect, listen, dgram, create, ensure, exec, spawn, open } = netns as any;
+    // Left out by mistake, it is not the caller's own.
+    for (const nowhere of [undefined, null, {}, 5]) {
+      const message = expect.stringMatching(/^netns: expected a namespace name/);
+      const refused = { code: 'ERR_INVALID_ARG_TYPE', message };
+      await expect(connect(nowhere, { host: '::1', port: 1 })).rejects.toMatchObject(refused);
+      await expect(connect(nowhere, { abstract: 'x' })).rejects.toMatchObject(refused);
+      await expect(listen(nowhere, {})).rejects.toMatchObject(refused);
+      await expect(listen(nowhere, { abstract: 'x' })).rejects.toMatchObject(refused);
+      await expect(dgram(nowhere, {})).rejects.toMatchObject(refused);
+      await expect(exec(nowhere, 'true')).rejects.toMatchObject(refused);
+      await expect(spawn(nowhere, 'true')).rejects.toMatchObject(refused);
+      if (nowhere !== undefined) await expect(open(nowhere)).rejects.toMatchObject(refused);
+    }
+    await expect(ensure('a/b')).rejects.toThrow(/^name: /);
+    await expect(ensure()).rejects.toThrow(/^name: /);
     await expect(connect('x', { host: 'localhost', port: 1 })).rejects.toThrow(/^host: "localhost" is not an IP/);
     await expect(connect('x', { host: '::1', port: 0 })).rejects.toThrow(/^port: 0 is not an integer from 1/);
     await expect(connect('x', { host: '::1', port: 1, localAddress: '1.2.3.4' })).rejects.toThrow(/^localAddress: /);
