@@ -13,8 +13,8 @@ import { Refusal } from './refusal.js';
 export type Row = Record<string, unknown>;
 
 export interface FakeLink {
-  readonly index: number;
-  readonly name: string;
+  index: number;
+  name: string;
   readonly kind: string | undefined;
   netns: FakeNetns;
   mac: string;
@@ -35,7 +35,7 @@ interface FakeAddress extends Prefix {
   readonly link: FakeLink;
   readonly scope: string;
   readonly flags: number;
-  readonly label: string | undefined;
+  label: string | undefined;
   readonly prefixRoute: boolean;
 }
 
@@ -456,9 +456,6 @@ export class FakeNetns {
     let master: FakeLink | undefined | null;
     if (masterName !== undefined) master = masterName === '' ? null : this.#named(masterName);
     const make = verb === 'add' || verb === 'replace' || verb === 'append';
-    if (!make && (item.newName !== undefined || destination !== this)) {
-      throw new OvernsError('EOPNOTSUPP', "the fake kernel does not change a link's name or namespace");
-    }
     checkName(name);
     checkAlias(text(item, 'alias'));
     if (make && masterIndex !== undefined) {
@@ -473,6 +470,14 @@ export class FakeNetns {
       alias: text(item, 'alias'),
       master,
     };
+    if (verb === 'set') {
+      if (found === undefined) throw new Refusal('ENODEV', item.newName === undefined ? 'RTM_NEWLINK' : 'RTM_GETLINK');
+      const newName = text(item, 'newName') ?? found.name;
+      if (destination !== this) this.#move(found, destination, newName);
+      destination.#rename(found, newName);
+      destination.#apply(found, settings, item);
+      return;
+    }
     const there = destination === this ? found : destination.link(name);
     if (there !== undefined) {
       if (verb === 'add') throw new Refusal('EEXIST', 'RTM_NEWLINK');
@@ -481,6 +486,43 @@ export class FakeNetns {
     }
     if (!make) throw new Refusal('ENODEV', 'RTM_NEWLINK');
     this.#create(name, item, settings, destination);
+  }
+
+  #rename(link: FakeLink, name: string): void {
+    if (name === link.name) return;
+    checkName(name);
+    if (this.link(name) !== undefined) throw new Refusal('EEXIST', 'RTM_NEWLINK');
+    // Labels follow (inetdev_changename).
+    for (const address of this.addresses) {
+      if (address.link === link && address.label === link.name) address.label = name;
+    }
+    link.name = name;
+  }
+
+  /** Moves a link. There it is down, without addresses, routes and master (__dev_change_net_namespace). */
+  #move(link: FakeLink, destination: FakeNetns, newName: string): void {
+    if (link.kind !== 'veth') throw new OvernsError('EOPNOTSUPP', 'the fake kernel moves no links but those of a veth');
+    // The new name counts where the old one is taken, else when the link is there already.
+    if (destination.link(link.name) !== undefined && destination.link(newName) !== undefined) {
+      const kernelMessage = `Unable to use '${newName}' for the new interface name in the target netns`;
+      throw new Refusal('EEXIST', 'RTM_NEWLINK', { kernelMessage });
+    }
+    this.#leave(link);
+    link.netns = destination;
+    link.master = undefined;
+    if (destination.links.some(({ index }) => index === link.index)) link.index = destination.#freeIndex();
+    destination.links.push(link);
+    const { peer } = link;
+    if (peer === undefined) return;
+    destination.#introduce(peer.netns);
+    peer.netns.#introduce(destination);
+    peer.netns.#tellLink(peer);
+  }
+
+  #freeIndex(): number {
+    do this.#lastIndex++;
+    while (this.links.some(({ index }) => index === this.#lastIndex));
+    return this.#lastIndex;
   }
 
   #create(name: string, item: Item, settings: Settings, destination: FakeNetns): void {
@@ -563,7 +605,7 @@ export class FakeNetns {
     host?: FakeNetns | undefined;
   }): FakeLink {
     const link: FakeLink = {
-      index: ++this.#lastIndex,
+      index: this.#freeIndex(),
       name: of.name,
       kind: of.kind,
       netns: this,
@@ -687,6 +729,17 @@ export class FakeNetns {
   /** A link goes, and with it all that hangs on it. */
   remove(link: FakeLink): void {
     const peer = link.peer;
+    this.#leave(link);
+    link.peer = undefined;
+    if (peer !== undefined) {
+      peer.peer = undefined;
+      peer.netns.remove(peer);
+    }
+  }
+
+  /** A link leaves this namespace, and what hangs on it stays behind gone. */
+  #leave(link: FakeLink): void {
+    const peer = link.peer;
     link.peer = undefined;
     link.up = false;
     this.#down(link);
@@ -705,11 +758,6 @@ export class FakeNetns {
     this.links.splice(this.links.indexOf(link), 1);
     if (link.master !== undefined) this.#fitMtu(link.master);
     this.#tellLink(link, true);
-    link.peer = undefined;
-    if (peer !== undefined) {
-      peer.peer = undefined;
-      peer.netns.remove(peer);
-    }
   }
 
   #drop<T>(list: T[], table: TableName, row: (item: T) => Row, gone: (item: T) => boolean): T[] {

@@ -265,6 +265,41 @@ function scenarios(stage: () => Stage): void {
     await until(async () => (await a.links.list({ name: 'v0' })).length === 0, 'the end of the veth');
   });
 
+  test('links: renamed, and a veth moved into another namespace', async () => {
+    const [here, there] = [await stage().netns(), await stage().netns()];
+    const [a, b] = [await openRtnl(here), await openRtnl(there)];
+    await a.links.add({ kind: 'bridge', name: 'br0', up: true });
+    await a.links.add({ kind: 'veth', name: 'v0', up: true, peer: { name: 'w0' } });
+    await a.links.set({ name: 'w0', alias: 'mine', up: true, master: 'br0' });
+    await a.addresses.add({ link: 'w0', address: '192.168.7.1/24', label: 'w0' });
+    await b.links.add({ kind: 'veth', name: 'w0', peer: { name: 'w1' } });
+    await dialogue([
+      [() => a.links.set({ name: 'w0', newName: 'br0' }), 'EEXIST RTM_NEWLINK'],
+      [() => a.links.set({ name: 'none', newName: 'w9' }), 'ENODEV RTM_GETLINK'],
+      [() => a.links.set({ name: 'none', netns: there }), 'ENODEV RTM_NEWLINK'],
+      [() => a.links.set({ name: 'w0', newName: 'w2' }), 'ok'],
+      // It is there by then.
+      [() => a.links.set({ name: 'w2', netns: there, newName: 'w0' }), 'EEXIST RTM_NEWLINK'],
+      [() => a.links.set({ name: 'w2', netns: there, newName: 'eth0' }), 'ENODEV RTM_GETLINK'],
+      [() => b.links.set({ name: 'w2', newName: 'eth0', mtu: 1400 }), 'ok'],
+      [() => a.links.set({ name: 'v0', newName: 'w0' }), 'ok'],
+      [
+        () => a.links.set({ name: 'w0', netns: there }),
+        'EEXIST RTM_NEWLINK "Unable to use \'w0\' for the new interface name in the target netns"',
+      ],
+    ]);
+    expect((await stateOf(a)).addresses).not.toContainEqual(expect.objectContaining({ link: 'eth0' }));
+    expect((await stateOf(b)).addresses).not.toContainEqual(expect.objectContaining({ link: 'eth0' }));
+    const look = async (rtnl: Rtnl, name: string): Promise<object> =>
+      pick((await rtnl.links.list({ name }))[0] ?? {}, 'up', 'running', 'master', 'mtu', 'alias', 'linkNetnsid');
+    expect(await look(b, 'eth0')).toEqual({ up: false, running: false, mtu: 1400, alias: 'mine', linkNetnsid: 0 });
+    expect(await look(a, 'w0')).toEqual({ up: true, running: false, mtu: 1500, linkNetnsid: 0 });
+    const indexes = (await b.links.list()).map(({ index }) => index);
+    expect(new Set(indexes).size).toBe(indexes.length);
+    await b.links.delete({ name: 'eth0' });
+    expect(await a.links.list({ name: 'w0' })).toEqual([]);
+  });
+
   test("links: a bridge's MTU is its ports' until it is changed", async () => {
     const a = await openRtnl(await stage().netns());
     const mtu = async (): Promise<number | undefined> => (await a.links.list({ name: 'br0' }))[0]?.mtu;
