@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { release } from 'node:os';
+import { nearest } from '../core/suggest.js';
 import type { NativeFailure } from './native.js';
 
 /** Bits of /proc/PID/status' Cap lines (include/uapi/linux/capability.h). */
@@ -57,6 +58,24 @@ export function atLeast(version: string, running = release()): boolean {
   return Number(major) > wantedMajor || (Number(major) === wantedMajor && Number(minor) >= wantedMinor);
 }
 
+/** Kinds of links there are (`rtnl_link_ops`), so that one is not taken for another that is misspelt. */
+const LINK_KINDS = (
+  'amt bareudp batadv bond bridge can dummy erspan geneve gre gretap gtp hsr ifb ip6erspan ip6gre ip6gretap ip6tnl ipip ' +
+  'ipoib ipvlan ipvtap lowpan macsec macvlan macvtap netdevsim netkit nlmon ovpn rmnet sit team tun vcan veth virt_wifi ' +
+  'vlan vrf vsockmon vti vti6 vxcan vxlan wireguard wwan xfrm'
+).split(' ');
+
+/** What a link of a kind cannot be made without: one of the fields in each. */
+const NEEDED: Readonly<Record<string, readonly (readonly string[])[]>> = {
+  vxlan: [['vni', 'collectMetadata']],
+  vlan: [['link'], ['vlanId']],
+  macvlan: [['link']],
+  macvtap: [['link']],
+  ipvlan: [['link']],
+  ipvtap: [['link']],
+  vrf: [['table']],
+};
+
 /** What is known of a refused request beyond the kernel's answer. */
 export interface Refused {
   readonly code: string;
@@ -84,7 +103,10 @@ export function remedyFor(refused: Refused, machine: Machine = REAL): string | u
     case 'EOPNOTSUPP':
       return unsupported(refused, machine);
     case 'EINVAL':
-      return tooNew(refused, machine);
+      return tooNew(refused, machine) ?? missing(refused);
+    case 'EADDRNOTAVAIL':
+    case 'ESRCH':
+      return refused.op === 'delete' ? noEntry(refused) : undefined;
     case 'ENOBUFS':
       return full(refused, machine);
     case 'ENOSPC':
@@ -203,6 +225,11 @@ function noEntry({ failure, table, request = {} }: Refused): string {
     const where = Array.isArray(request.flags) && request.flags.includes('master') ? "its bridge's FDB" : 'its own FDB';
     return `${words(request.link)} has no such entry for ${words(request.mac)} in ${where}`;
   }
+  if (table === 'address') return `there is no ${words(request.address)} on ${words(request.link)}`;
+  if (table === 'route')
+    return `there is no such route to ${words(request.dst)}: routes.list({ dst }) shows those there are`;
+  if (table === 'rule') return 'there is no such rule: rules.list() shows those there are';
+  if (table === 'nexthop') return `there is no nexthop ${String(request.id)}`;
   return 'name something that exists';
 }
 
@@ -236,9 +263,14 @@ function unsupported(refused: Refused, machine: Machine): string {
   const { failure, table, op, request = {} } = refused;
   const running = `this is Linux ${machine.release}`;
   const kind = words(request.kind);
+  const unknownKind = op !== 'set' && failure.kernelMessage?.includes('type') === true;
+  if (table === 'link' && kind === undefined && unknownKind)
+    return 'there is no such link, and to make one takes its kind';
   if (table === 'link' && kind !== undefined) {
     if (op === 'add' || op === 'replace') {
-      if (failure.kernelMessage?.includes('type')) {
+      if (unknownKind) {
+        const meant = LINK_KINDS.includes(kind) ? undefined : nearest(kind, LINK_KINDS);
+        if (meant !== undefined) return `there is no kind ${JSON.stringify(kind)}: did you mean ${meant}?`;
         return `${running}, without ${JSON.stringify(kind)} devices: ${loadModule(kind)}`;
       }
     } else if (failure.kernelMessage === undefined) {
@@ -254,6 +286,15 @@ function unsupported(refused: Refused, machine: Machine): string {
     return `${words(request.link)} has no such FDB: a vxlan has one of its own (flags: ['self']), a port has its bridge's (flags: ['master'])`;
   }
   return tooNew(refused, machine) ?? `${running}, which lacks the feature: \`overns doctor\` tells which`;
+}
+
+/** What a link of its kind takes and was not given. */
+function missing({ table, op, request = {} }: Refused): string | undefined {
+  const kind = words(request.kind);
+  if (table !== 'link' || op === 'set' || kind === undefined || !Object.hasOwn(NEEDED, kind)) return undefined;
+  const fields = NEEDED[kind]?.filter((some) => some.every((field) => request[field] === undefined)) ?? [];
+  if (fields.length === 0) return undefined;
+  return `a link of kind ${kind} takes ${fields.map((some) => some.join(' or ')).join(' and ')}`;
 }
 
 /** An attribute that a later kernel brought. */

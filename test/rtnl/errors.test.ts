@@ -87,6 +87,30 @@ describeWith(['root', 'ip'], 'refusals of the kernel', () => {
         `this is Linux ${release()}, without "nlmon-not-there" devices: load the module: modprobe nlmon-not-there`,
       ],
       [
+        () => rtnl.links.add({ kind: 'Bridge', name: 'x0' }),
+        'EOPNOTSUPP',
+        'there is no kind "Bridge": did you mean bridge?',
+      ],
+      [() => rtnl.links.replace({ name: 'x0', up: true } as never), 'EOPNOTSUPP', 'to make one takes its kind'],
+      [
+        () => rtnl.links.add({ kind: 'vxlan', name: 'x0' }),
+        'EINVAL',
+        'a link of kind vxlan takes vni or collectMetadata',
+      ],
+      [() => rtnl.links.add({ kind: 'macvlan', name: 'x0' }), 'EINVAL', 'a link of kind macvlan takes link'],
+      [
+        () => rtnl.addresses.delete({ link: 'br0', address: '10.0.0.9/24' }),
+        'EADDRNOTAVAIL',
+        'there is no 10.0.0.9/24 on br0',
+      ],
+      [() => rtnl.routes.delete({ dst: '10.99.0.0/16' }), 'ESRCH', 'there is no such route to 10.99.0.0/16'],
+      [
+        () => rtnl.rules.delete({ priority: 99 }),
+        'ENOENT',
+        'there is no such rule: rules.list() shows those there are',
+      ],
+      [() => rtnl.nexthops.delete({ id: 99 }), 'ENOENT', 'there is no nexthop 99'],
+      [
         () => rtnl.links.set({ name: 'br0', kind: 'vxlan', ageing: 5 }),
         'EOPNOTSUPP',
         'br0 is no vxlan, or vxlan devices cannot be changed',
@@ -172,7 +196,13 @@ test('a full neighbour table: the threshold and its sysctl', () => {
 
 test('what an older kernel lacks is named with the release that has it', () => {
   const failure = { errno: -22, syscall: 'RTM_NEWLINK' };
-  const refused = { code: 'EINVAL', failure, table: 'link', op: 'add', request: { kind: 'vxlan', localbypass: false } };
+  const refused = {
+    code: 'EINVAL',
+    failure,
+    table: 'link',
+    op: 'add',
+    request: { kind: 'vxlan', vni: 7, localbypass: false },
+  };
   expect(remedyFor(refused, { release: '6.1.0-28-amd64', read: () => undefined })).toBe(
     'localbypass takes Linux 6.4, this is 6.1.0-28-amd64',
   );
