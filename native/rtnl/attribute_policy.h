@@ -5,6 +5,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -72,7 +73,10 @@ struct UnknownAttribute {
   const char* within = nullptr;  // of which nest; nullptr: the message's own
   std::vector<std::uint8_t> bytes;
 
-  bool operator==(const UnknownAttribute&) const = default;
+  bool operator==(const UnknownAttribute& other) const {
+    const auto nest = [](const char* name) { return std::string_view(name == nullptr ? "" : name); };
+    return type == other.type && nest(within) == nest(other.within) && bytes == other.bytes;
+  }
 };
 
 void encode_values(MessageWriter& writer, std::span<const AttributeValue> values);

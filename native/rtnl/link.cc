@@ -201,7 +201,11 @@ std::optional<Link> decode_link(const Message& message) {
   while (const auto attribute = attributes.next()) {
     bool known = true;
     switch (attribute->type) {
-      case IFLA_IFNAME: link.name = attribute->text(); break;
+      case IFLA_IFNAME:
+        // A longer one is no name: it would be written as another attribute (write_link_name).
+        known = attribute->text().size() < IFNAMSIZ;
+        if (known) link.name = attribute->text();
+        break;
       case IFLA_IFALIAS: link.alias = attribute->text(); break;
       case IFLA_MTU: known = take(attribute->as<std::uint32_t>(), link.mtu); break;
       case IFLA_MASTER: known = take(attribute->as<std::uint32_t>(), link.master); break;

@@ -1,6 +1,8 @@
 // Links of kinds that the kernel of the tests may lack: what iproute2 asks for, read and written again.
 #include "captures/links.h"
+#include "round_trip.h"
 #include "rtnl/link.h"
+#include "rtnl/link_attributes.h"
 #include "support.h"
 
 using namespace overns;
@@ -73,4 +75,71 @@ TEST_CASE("attributes of any other kind are written as they are") {
   CHECK(link->unknown[1].type == 2);
   CHECK(std::string_view(link->unknown[1].within) == "info");
   CHECK(link->unknown[1].bytes == spec.unknown[1].bytes);
+}
+
+namespace {
+
+// Lengths of payload that a row cannot read.
+std::vector<std::size_t> wrong_lengths(const AttributePolicy& policy) {
+  switch (policy.value) {
+    case ValueType::kIp4: return {0, 3, 5, 16};
+    case ValueType::kIp6: return {0, 4, 15, 17};
+    case ValueType::kMac: return {0, 5, 7};
+    case ValueType::kFlag:
+    case ValueType::kText:
+    case ValueType::kBytes: return {};  // read whatever their length
+    case ValueType::kBool:
+    case ValueType::kU8: return {0};
+    case ValueType::kU64:
+    case ValueType::kBe64:
+    case ValueType::kOption:
+    case ValueType::kBridgeId:
+    case ValueType::kRange32: return {0, 7};
+    default: return {0, 1};
+  }
+}
+
+}  // namespace
+
+TEST_CASE("an attribute of the wrong length is kept as bytes, and written as it came") {
+  int tried = 0;
+  for (const char* kind : {"vxlan", "bridge", "macvlan", "tun", "vlan", "vrf", "ipvlan", "geneve", "bond"}) {
+    for (const AttributePolicy& policy : info_policies(kind)) {
+      for (const std::size_t length : wrong_lengths(policy)) {
+        INFO(kind << " " << policy.name << ", " << length << " bytes");
+        LinkSpec spec;
+        spec.kind = kind;
+        spec.name = "link0";
+        spec.unknown = {{policy.type, "info", std::vector<std::uint8_t>(length, 0xa5)}};
+        RequestBatch batch;
+        encode_link(batch, spec, 0);
+        MessageReader reader(batch.request(0));
+        const auto message = reader.next();
+        REQUIRE(message);
+        const auto link = decode_link(*message);
+        REQUIRE(link);
+        CHECK(link->info.empty());
+        CHECK(link->unknown == spec.unknown);
+        CHECK(support::codecs().front().round_trip(*message) == support::RoundTrip::kSame);
+        ++tried;
+      }
+    }
+  }
+  CHECK(tried > 200);
+}
+
+TEST_CASE("a name that is too long for a link is none") {
+  // RTM_NEWLINK, an ifinfomsg, IFLA_IFNAME of 20 bytes without an end, and what no attribute is.
+  const support::ByteVector bytes = support::from_hex(
+      "3c00000010000506000000000000000000007e0000000000000000020000000018000300780303030303030303030303"
+      "030303030303030330000044");
+  MessageReader reader(bytes);
+  const auto message = reader.next();
+  REQUIRE(message);
+  const auto link = decode_link(*message);
+  REQUIRE(link);
+  CHECK(link->name.empty());
+  REQUIRE(link->unknown.size() == 1);
+  CHECK(link->unknown[0].bytes.size() == 20);
+  CHECK(support::codecs().front().round_trip(*message) == support::RoundTrip::kSame);
 }

@@ -4,6 +4,7 @@
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "rtnl/address.h"
 #include "rtnl/link.h"
@@ -48,7 +49,10 @@ RoundTrip link(const Message& message) {
   link->link.reset();
   link->link_netnsid.reset();
   link->operstate = 0;
-  link->unknown.clear();
+  // Of what is not read, the attributes of the kind are written as they are.
+  std::erase_if(link->unknown, [&](const UnknownAttribute& each) {
+    return link->kind.empty() || each.within == nullptr || std::string_view(each.within) != "info";
+  });
   for (auto* values : {&link->attributes, &link->info, &link->bridge_port}) {
     std::erase_if(*values, [](const AttributeValue& item) {
       // A flag that is not set is left out.
@@ -71,6 +75,7 @@ RoundTrip link(const Message& message) {
   spec.attributes = link->attributes;
   spec.info = link->info;
   spec.bridge_port = link->bridge_port;
+  spec.unknown = link->unknown;
   RequestBatch batch;
   encode_link(batch, spec, 0);
   return compare(*link, batch, decode_link);
