@@ -48,11 +48,15 @@ export function checkOptions<const S extends Shape>(given: unknown, shape: S, ar
 export function checkNames(given: object, known: readonly string[], what = 'option'): void {
   for (const name of foreignNames(given, known)) {
     const meant = nearest(name, known);
-    const words = meant === undefined ? `there are ${known.join(', ')}` : `did you mean ${meant}?`;
-    throw Object.assign(new RangeError(`unknown ${what} ${JSON.stringify(name.slice(0, 80))}: ${words}`), {
-      code: 'ERR_INVALID_ARG_VALUE',
-    });
+    throw unknownName(what, name, meant === undefined ? `there are ${known.join(', ')}` : `did you mean ${meant}?`);
   }
+}
+
+/** The error for a name that means nothing. */
+export function unknownName(what: string, name: string, remedy: string): RangeError {
+  return Object.assign(new RangeError(`unknown ${what} ${JSON.stringify(name.slice(0, 80))}: ${remedy}`), {
+    code: 'ERR_INVALID_ARG_VALUE',
+  });
 }
 
 /** An object that holds values by name: no array, no function. */
@@ -66,7 +70,7 @@ export function checkObject(value: unknown, argument: string): Readonly<Record<s
  * Names of properties that are not known, also those that come from a prototype: but not methods, which an
  * AbortController given for its signal has, nor what somebody has added to all objects there are.
  */
-function* foreignNames(given: object, known: readonly string[]): Iterable<string> {
+export function* foreignNames(given: object, known: Pick<readonly string[], 'includes'>): Iterable<string> {
   for (let at: object | null = given; at !== null; at = Object.getPrototypeOf(at) as object | null) {
     if (at !== given && Object.hasOwn(at, 'hasOwnProperty')) return;
     for (const name of Object.keys(at)) {

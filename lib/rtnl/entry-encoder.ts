@@ -5,6 +5,7 @@
 import { canonicalIp, checkLinkName, ipBytes, ipFamily } from '../core/address.js';
 import { invalidArgument, invalidType } from '../core/errors.js';
 import { EXTENDED_FLAGS, FDB_ACTIVITIES, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
+import { checkFields, checkOperation } from './fields.js';
 import { isSeveral } from './identity.js';
 
 export const RECORD_BYTES = 52;
@@ -41,8 +42,10 @@ export function encodeEntries(
   for (let i = 0; i < operations.length; i++) {
     const operation = operations[i];
     if (operation === null || typeof operation !== 'object') throw invalidType('operation', operation, 'an object');
+    checkOperation(operation);
     const { op, item } = operation;
     if (item === null || typeof item !== 'object') throw invalidType('item', item, 'an object');
+    checkFields(table, op, item);
     const verb = word(VERBS, op);
     if (verb === undefined) throw invalidArgument('op', op, 'add, replace, append or delete');
     encode(table, verb, item as Item, records, view, i * RECORD_BYTES, links);

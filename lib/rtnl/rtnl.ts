@@ -14,6 +14,7 @@ import type { NativeFailure, NativeOp, NativeRtnl, TableName } from '../system/n
 import { system } from '../system/system.js';
 import { decodeEntries } from './entry-decoder.js';
 import { encodeEntries } from './entry-encoder.js';
+import { checkFields, checkFilterFields, checkFlushFields, checkOperation } from './fields.js';
 import { canonicalFilter, filtered } from './filter.js';
 import { identityOf } from './identity.js';
 import { changesOf, whyUnchangeable } from './link-changes.js';
@@ -379,7 +380,7 @@ class KernelTable<T, S> implements Table<T, S> {
   }
 
   async list(filter: Partial<T> = {}, options?: Cancel): Promise<readonly T[]> {
-    if (filter === null || typeof filter !== 'object') throw invalidType('filter', filter, 'an object');
+    checkFilterFields(this.table, checkObject(filter, 'filter'));
     throwIfAborted(signalOf(options));
     const wanted = canonicalFilter(this.table, filter as Item);
     const { rows, interrupted } = await kernel(
@@ -663,7 +664,8 @@ class Routes extends KernelTable<Route, Route> implements RouteTable {
   }
 
   override async list(filter: RouteFilter = {}, options?: Cancel): Promise<readonly Route[]> {
-    const { root, match, ...fields } = checkObject(filter, 'filter') as RouteFilter;
+    checkFilterFields('route', checkObject(filter, 'filter'));
+    const { root, match, ...fields } = filter;
     const within = root === undefined ? undefined : prefixOf(root, 'root');
     const around = match === undefined ? undefined : prefixOf(match, 'match');
     const found = await super.list(fields as Partial<Route>, options);
@@ -704,7 +706,7 @@ const LOCAL_TABLE = 255;
 
 class Fdb extends KernelTable<FdbEntry, FdbEntry> implements FdbTable {
   async flush(filter: FdbFlush, options?: Cancel): Promise<void> {
-    if (filter === null || typeof filter !== 'object') throw invalidType('filter', filter, 'an object');
+    checkFlushFields(checkObject(filter, 'filter'));
     throwIfAborted(signalOf(options));
     const request = filter as unknown as Item;
     const listed = [request.mac, request.via, request.viaIndex].some((field) => field !== undefined);
@@ -750,8 +752,10 @@ const OK: BatchAnswer = Object.freeze({ ok: true });
 /** Namespaces in a link's spec become paths. */
 function prepare(table: TableName, operation: { op: Verb; item: unknown }): NativeOp | Promise<NativeOp> {
   if (operation === null || typeof operation !== 'object') throw invalidType('operation', operation, 'an object');
+  checkOperation(operation);
   const { op, item } = operation;
   if (item === null || typeof item !== 'object') throw invalidType('item', item, 'an object');
+  checkFields(table, op, item);
   if (table !== 'link') return { op, item: item as Item };
   const spec = item as Partial<AnyLinkSpec> & { readonly alias?: unknown; readonly peer?: PeerSpec };
   if (op !== 'delete' && op !== 'set' && spec.name !== undefined) checkInterfaceName(spec.name, 'name');

@@ -7,6 +7,8 @@ import { describeWith } from '../support/requirements.js';
 /** A namespace with a bridge of its own and an address in 10.0.0.0/24. */
 async function scene(): Promise<{ readonly space: TestNetns; readonly rtnl: Rtnl }> {
   const space = await createNetns();
+  // No link-local address, which another bridge of the same name has another of, and which comes by itself.
+  await space.sysctl('net/ipv6/conf/default/addr_gen_mode', 1);
   await space.ip('link add br1 up type bridge');
   await space.ip('address add 10.0.0.1/24 dev br1');
   await space.ip('-6 address add fd00::1/64 dev br1 nodad');
