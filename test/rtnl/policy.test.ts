@@ -9,7 +9,10 @@ async function scene(): Promise<{ readonly space: TestNetns; readonly rtnl: Rtnl
   const space = await createNetns();
   // No link-local address, which another bridge of the same name has another of, and which comes by itself.
   await space.sysctl('net/ipv6/conf/default/addr_gen_mode', 1);
-  await space.ip('link add br1 up type bridge');
+  await space.ip('link add br1 type bridge');
+  // A link-local address would come by itself, seconds later.
+  await space.ip('link set br1 addrgenmode none');
+  await space.ip('link set br1 up');
   await space.ip('address add 10.0.0.1/24 dev br1');
   await space.ip('-6 address add fd00::1/64 dev br1 nodad');
   return { space, rtnl: await Rtnl.open({ netns: space.name }) };
