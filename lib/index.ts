@@ -60,4 +60,13 @@ export {
 } from './rtnl/rtnl.js';
 export type * from './rtnl/types.js';
 export type { Answer, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from './store/contract.js';
+export type {
+  DriverOptions,
+  DriverStore,
+  StoreAddress,
+  StoreDriver,
+  StoreNetwork,
+} from './store/driver.js';
 export { type OpenStoreOptions, openStore } from './store/index.js';
+export type { RecordEntry, RecordKind, RecordStore } from './store/records.js';
+export { registerStore } from './store/registry.js';

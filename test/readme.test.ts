@@ -75,6 +75,16 @@ test('a source of endpoints of one function', async () => {
   ]);
 });
 
+test('the tests of a driver, in node:test', async () => {
+  const names = {
+    './examples/file-store.mjs': join(ROOT, 'examples/file-store.mjs'),
+    '/tmp/stores': join(folder, 'stores'),
+  };
+  const { stdout } = await exec(process.execPath, ['--test-reporter=tap', await program('storeConformance', names)]);
+  expect(stdout).toMatch(/^# pass 2\d$/m);
+  expect(stdout).toMatch(/^# fail 0$/m);
+});
+
 describeWith(['root', 'ip', 'ping'], 'on the real kernel', () => {
   /** Runs a program of the README in a namespace, until it ends or the test does. */
   const start = (netns: Netns, file: string): Running =>

@@ -3,7 +3,7 @@ import { checkOverlayName, formatCidr, interfaceAddress } from '../core/address.
 import { parseNetns } from '../netns/references.js';
 import { checkContainer } from '../overlay/targets/container.js';
 import { parseDockerAddress } from '../overlay/targets/docker-address.js';
-import { parseStoreUrl } from '../store/index.js';
+import { parseStoreUrl, storeExample, storeForms } from '../store/index.js';
 import { option } from './flags.js';
 import { usageError } from './usage.js';
 import type { Argument } from './verb.js';
@@ -37,16 +37,21 @@ export const dockerFlag = option(
 
 /** A store that outlives this process. */
 export function storeUrl(text: string, name: string): string {
-  if (parseStoreUrl(text, name).kind === 'memory') {
+  if (parseStoreUrl(text, name).driver.inProcess === true) {
     throw usageError(
-      `${name}: memory: lives in one process and is lost when this one ends`,
-      'name a store such as consul://127.0.0.1:8500/demo',
+      `${name}: ${text} lives in one process and is lost when this one ends`,
+      `name a store such as ${storeExample()}`,
     );
   }
   return text;
 }
 
-export const STORE_HELP = 'consul://HOST[:8500]/PREFIX; {vni} and {name} in it stand for the overlay';
+/** How the URL of a store is written, as its drivers say; those of OVERNS_DRIVERS are there when verbs are loaded. */
+export const STORE_HELP = `${storeForms()}; {vni} and {name} in it stand for the overlay`;
+
+/** A store for examples: of one network, or by VNI. */
+export const STORE_EXAMPLE = storeExample();
+export const STORE_EXAMPLE_BY_VNI = storeExample().replace(/[^/:]+$/, '{vni}');
 
 /** `192.168.0.2/24`, canonical. */
 export function cidr(text: string, name: string): string {

@@ -5,6 +5,7 @@ import type { Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { OvernsError } from '../core/errors.js';
 import { nearest } from '../core/suggest.js';
+import { loadDrivers } from './drivers.js';
 import { DONE, errorJson, errorLine, REFUSED, USAGE } from './failure.js';
 import { generalHelp, verbHelp } from './help.js';
 import { Log, Output } from './output.js';
@@ -64,6 +65,7 @@ async function dispatch(
   { stdout, stderr, env }: Surroundings,
   interruption: Interruption,
 ): Promise<End> {
+  await loadDrivers(env.OVERNS_DRIVERS ?? '');
   const { verb: word, rest, help, version: asksVersion } = split(argv);
   const out = new Output(stdout);
   const print = async (text: string): Promise<End> => {

@@ -5,16 +5,14 @@ import { checkSignal, throwIfAborted } from '../core/abort.js';
 import { canonicalIp, canonicalMac, checkVni } from '../core/address.js';
 import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
 import { boolean, checkOptions, type Shape, signalOf } from '../core/options.js';
-import type { Backend, Network } from './backend.js';
-import { ConsulBackend } from './consul/consul.js';
-import { headers, readTls, refuseTls, tokenSource } from './consul/env.js';
 import type { Answer, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from './contract.js';
-import { MemoryBackend } from './memory/memory.js';
+import type { DriverStore, StoreNetwork } from './driver.js';
 import { checkEndpoint, type RecordStore } from './records.js';
 import { records, type ScopedStore, scope, sharedScope } from './scope.js';
-import { parseStoreUrl, prefixFor, type StoreHost, type StoreUrl } from './url.js';
+import { parseStoreUrl, prefixFor, type StoreUrl, textFor } from './url.js';
 
 export { checkKey, checkKind, checkValue, type RecordKind } from './records.js';
+export { inProcessUrl, registerStore, storeExample, storeForms } from './registry.js';
 export { isScoped, recordsOf, scopeOf, sharedScope } from './scope.js';
 export { expandStoreUrl, parseStoreUrl } from './url.js';
 
@@ -24,36 +22,34 @@ export { expandStoreUrl, parseStoreUrl } from './url.js';
  * ```ts
  * import type { OpenStoreOptions } from 'overns';
  *
- * const options: OpenStoreOptions = { token: async () => 'from-a-vault', ca: '/etc/ssl/consul.pem' };
+ * const options: OpenStoreOptions = { token: async () => 'from-a-vault', ca: '/etc/ssl/store.pem' };
  * console.log(typeof options.token); // function
  * ```
  */
 export interface OpenStoreOptions extends Cancel {
   /**
-   * Consul's ACL token, or what is asked for one with every request. Default: what is in the file that
-   * `CONSUL_HTTP_TOKEN_FILE` names, which is read again when it changes, else `CONSUL_HTTP_TOKEN`.
+   * The token that requests bear, or what is asked for one with every request. Default: that of the store's own
+   * variables.
    */
   readonly token?: string | (() => string | Promise<string>) | undefined;
   /**
    * The authority that the server's certificate is checked against instead of the system's: PEM text, or the path of a
-   * PEM file. Default `CONSUL_CACERT`.
+   * PEM file.
    */
   readonly ca?: string | undefined;
-  /** The client's certificate, likewise. Default `CONSUL_CLIENT_CERT`. */
+  /** The client's certificate, likewise. */
   readonly cert?: string | undefined;
-  /** The private key of `cert`, likewise. Default `CONSUL_CLIENT_KEY`. */
+  /** The private key of `cert`, likewise. */
   readonly key?: string | undefined;
 }
 
 /**
- * Opens a store:
+ * Opens a store by its URL; README says which there are, {@link registerStore} adds others. `memory:` is one inside this
+ * process, empty whenever it is opened.
  *
- * - `memory:` in this process, empty; every call opens another one.
- * - `consul://HOST[:8500]/PREFIX`, `consul+https://...`: records in Consul's key-value store (Consul 1.8 or later).
- *
- * `{vni}` and `{name}` in PREFIX stand for those of the overlay that a query is about. `publish`, `withdraw` and `watch`
+ * `{vni}` and `{name}` in a URL stand for those of the overlay that a query is about. `publish`, `withdraw` and `watch`
  * of such a store need to be told the overlay: `overlay.attach(..., { store })` and a Resolver do that, others write
- * `{ overlay, vni }`. Without them a prefix belongs to one network, as does `memory:`.
+ * `{ overlay, vni }`. Without them a URL belongs to one network.
  *
  * No server is contacted: a store can be opened while its server is down, and works once that is up. Until then each
  * call fails with `OVERNS_STORE`, after a few attempts within about a second (ten if the server is silent).
@@ -67,27 +63,21 @@ export interface OpenStoreOptions extends Cancel {
  * - AbortError, code `ABORT_ERR`: the signal was aborted.
  *
  * @throws RangeError, TypeError for a URL or an option that is none
- * @throws OvernsError `OVERNS_STORE_UNSUPPORTED` for `etcd:`; `OVERNS_STORE` if a certificate or key cannot be read
+ * @throws OvernsError `OVERNS_STORE` if a certificate or key cannot be read
  * @example
  * ```ts
  * import { openStore } from 'overns';
  *
- * await using store = await openStore('consul://127.0.0.1:8500/demo/{name}');
+ * await using store = await openStore('memory:');
  * const wrong = await openStore('redis://127.0.0.1').catch((error) => error);
  * console.log(wrong.code); // ERR_INVALID_ARG_VALUE
  * ```
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<OwnedStore> {
   const parsed = parseStoreUrl(url, 'url');
-  const { signal, token: given, ...files } = checkOptions(options, storeOptions);
-  throwIfAborted(signal);
-  if (parsed.kind === 'memory') return new UrlStore(parsed, new MemoryBackend());
-  const token = tokenSource(given);
-  const tls = parsed.tls ? await readTls(files, signal) : refuseTls(files);
-  return new UrlStore(
-    parsed,
-    new ConsulBackend({ host: parsed.hosts[0] as StoreHost, tls: parsed.tls, token, headers: headers(), ...tls }),
-  );
+  const given = checkOptions(options, storeOptions);
+  throwIfAborted(given.signal);
+  return new UrlStore(parsed, await parsed.driver.open(parsed, given));
 }
 
 const storeOptions = {
@@ -129,20 +119,24 @@ const writeShape = {
 } satisfies Shape;
 const watchShape = { ...writeShape, ref: boolean } satisfies Shape;
 
-/** The public face of a backend: checks what comes in, and finds the network that it is about. */
+let count = 0;
+
+/** The public face of what a driver opens: checks what comes in, and finds the network that it is about. */
 class UrlStore implements OwnedStore, ScopedStore {
-  /** Of `memory:` only: where one bad record fails its own lookup alone, there is nothing to gain from asking together. */
+  /** Where one bad record fails its own lookup alone, and none waits, there is nothing to gain from asking together. */
   readonly lookupMany?: NonNullable<Store['lookupMany']>;
   readonly #url: StoreUrl;
-  readonly #backend: Backend;
+  readonly #opened: DriverStore;
+  /** Tells two that are each in a memory of their own apart. */
+  readonly #id = ++count;
   /** By prefix: the network that it has been used for. */
   readonly #networks = new Map<string, Where>();
   #closing: Promise<void> | undefined;
 
-  constructor(url: StoreUrl, backend: Backend) {
+  constructor(url: StoreUrl, opened: DriverStore) {
     this.#url = url;
-    this.#backend = backend;
-    if (url.kind === 'memory') {
+    this.#opened = opened;
+    if (url.driver.inProcess === true) {
       this.lookupMany = (queries, options) => Promise.all(queries.map((query) => this.lookup(query, options)));
     }
   }
@@ -151,8 +145,9 @@ class UrlStore implements OwnedStore, ScopedStore {
     const checked = checkQuery(query);
     const network = this.#network(checked, 'lookup');
     const signal = signalOf(options);
+    throwIfAborted(signal);
     // A promise of its own kind is what tracePromise() returns.
-    return lookups.tracePromise(() => network.lookup(checked, signal), {
+    return lookups.tracePromise(() => this.#opened.lookup(checked, { ...network, signal }), {
       query: checked,
       store: this.#url.text,
     }) as Promise<Answer | null>;
@@ -160,21 +155,28 @@ class UrlStore implements OwnedStore, ScopedStore {
 
   watch(options?: Partial<WatchOptions>): AsyncIterable<Change> {
     const { signal, ref, ...where } = checkOptions(options, watchShape);
-    return this.#network(where, 'watch').watch({ signal: signal ?? new AbortController().signal, ref });
+    const network = this.#network(where, 'watch');
+    return this.#opened.watch({ ...network, signal: signal ?? new AbortController().signal, ref });
   }
 
   async publish(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void> {
     const { signal, ...where } = checkOptions(options, writeShape);
-    await this.#network(where, 'publish').publish(checkEndpoint(endpoint), signal);
+    const network = this.#network(where, 'publish');
+    const checked = checkEndpoint(endpoint);
+    throwIfAborted(signal);
+    await this.#opened.publish(checked, { ...network, signal });
   }
 
   async withdraw(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void> {
     const { signal, ...where } = checkOptions(options, writeShape);
-    await this.#network(where, 'withdraw').withdraw(checkEndpoint(endpoint), signal);
+    const network = this.#network(where, 'withdraw');
+    const checked = checkEndpoint(endpoint);
+    throwIfAborted(signal);
+    await this.#opened.withdraw(checked, { ...network, signal });
   }
 
   close(): Promise<void> {
-    this.#closing ??= this.#backend.close();
+    this.#closing ??= (async () => this.#opened.close())();
     return this.#closing;
   }
 
@@ -183,24 +185,30 @@ class UrlStore implements OwnedStore, ScopedStore {
   }
 
   [scope](where: Where): string {
-    return this.#backend.scope(prefixFor(this.#url, where));
+    const text = textFor(this.#url, where);
+    return this.#url.driver.inProcess === true ? `${text} ${this.#id}` : text;
   }
 
   [records](where: Partial<Where> = {}): RecordStore {
-    return this.#network(where, 'records').records();
+    const network = this.#network(where, 'records');
+    const handed = this.#opened.records?.(network);
+    if (handed !== undefined) return handed;
+    throw new OvernsError('OVERNS_STORE_UNSUPPORTED', `${this.#url.text}: it keeps endpoints, not records`, {
+      hint: 'publish and withdraw endpoints, or use a store that keeps records',
+    });
   }
 
   /** The network of an overlay; where none is named, the only one there is. */
-  #network(where: { readonly [K in keyof Where]?: Where[K] | undefined }, method: string): Network {
+  #network(where: { readonly [K in keyof Where]?: Where[K] | undefined }, method: string): StoreNetwork {
     if (this.#closing !== undefined) throw new OvernsError('OVERNS_CLOSED', `${this.#url.text}: the store is closed`);
     if (where.overlay !== undefined || where.vni !== undefined) {
       const { overlay = '', vni } = where;
       const named: Where = { overlay, vni: checkVni(vni, 'vni') };
       const prefix = prefixFor(this.#url, named);
       this.#claim(prefix, named);
-      return this.#backend.network(prefix);
+      return { prefix, ...named };
     }
-    if (!this.#url.templated) return this.#backend.network(this.#url.prefix);
+    if (!this.#url.templated) return { prefix: this.#url.prefix };
     throw new OvernsError('OVERNS_STORE', `${this.#url.text}: ${method} of which overlay?`, {
       hint: 'say so with { overlay, vni }, or open it with {vni} and {name} replaced',
     });

@@ -11,13 +11,32 @@ import { canonicalIp, canonicalMac, unicastIp, unicastMac, vtepIp } from '../cor
 import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
 import type { Endpoint } from './contract.js';
 
-/** `arp`: IP to MAC. `fib`: MAC to VTEP. */
+/**
+ * `arp`: IP to MAC. `fib`: MAC to VTEP.
+ * @example
+ * ```ts
+ * import type { RecordKind } from 'overns';
+ *
+ * const kinds: RecordKind[] = ['arp', 'fib'];
+ * console.log(kinds.length); // 2
+ * ```
+ */
 export type RecordKind = 'arp' | 'fib';
 
-/** One record as a list shows it. */
+/**
+ * One record as a list shows it.
+ * @example
+ * ```ts
+ * import type { RecordEntry } from 'overns';
+ *
+ * const entry: RecordEntry = { kind: 'arp', key: '192.168.0.3', value: '02:42:c0:a8:00:03' };
+ * console.log(entry.problem); // undefined
+ * ```
+ */
 export interface RecordEntry {
-  readonly kind: RecordKind;
-  /** What comes after `PREFIX/arp/` or `PREFIX/fib/`, as it is stored. */
+  /** `other`: it stands neither under `PREFIX/arp/` nor under `PREFIX/fib/`, and means nothing to overns. */
+  readonly kind: RecordKind | 'other';
+  /** What comes after `PREFIX/arp/` or `PREFIX/fib/`, else after `PREFIX/`, as it is stored. */
   readonly key: string;
   /** Canonical; for a record that cannot be used, the beginning of what is stored, fit for a terminal. */
   readonly value: string;
@@ -25,9 +44,18 @@ export interface RecordEntry {
   readonly problem?: string;
 }
 
-/** Raw records of one prefix, for looking after them by hand. */
+/**
+ * Raw records of one prefix, for looking after them by hand: what a driver hands out for `overns records`.
+ * @example
+ * ```ts
+ * import type { RecordStore } from 'overns';
+ *
+ * const bad = async (records: RecordStore) => (await records.list()).filter(({ problem }) => problem !== undefined);
+ * console.log(bad.length); // 1
+ * ```
+ */
 export interface RecordStore {
-  /** All records, good and bad, in the order of their keys. */
+  /** All records, good and bad, in the order of their keys, and behind them what else is there. */
   list(options?: Cancel): Promise<readonly RecordEntry[]>;
   /** A record's value; null when there is none. @throws OvernsError `OVERNS_RECORD` for a bad one. */
   get(kind: RecordKind, key: string, options?: Cancel): Promise<string | null>;
@@ -117,6 +145,11 @@ export function readRecord(kind: RecordKind, key: string, stored: Uint8Array): {
 export function recordEntry(kind: RecordKind, key: string, stored: Uint8Array): RecordEntry {
   const read = readRecord(kind, key, stored);
   return 'value' in read ? { kind, key, value: read.value } : { kind, key, value: head(stored), problem: read.problem };
+}
+
+/** What a list shows of a key that is in neither folder of records. */
+export function foreignEntry(key: string, stored: Uint8Array): RecordEntry {
+  return { kind: 'other', key, value: head(stored), problem: 'it is neither in arp/ nor in fib/: not understood' };
 }
 
 /**

@@ -1,6 +1,6 @@
 /**
- * overns/testing: an in-memory kernel for unit tests of programs that embed overns. Nothing of it is loaded by `overns`
- * itself.
+ * overns/testing: an in-memory kernel for unit tests of programs that embed overns, and the tests that every driver of a
+ * store passes. Nothing of it is loaded by `overns` itself.
  */
 export {
   type FailOptions,
@@ -10,4 +10,5 @@ export {
   type FakeState,
 } from './fake-kernel.js';
 export type { FakeRefusal, FakeRequest } from './machine.js';
+export { type StoreCase, type StoreConformance, storeConformance } from './store-conformance.js';
 export type { Crossing } from './wire.js';

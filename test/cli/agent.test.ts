@@ -2,13 +2,16 @@
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { onCleanup } from '../support/cleanup.js';
 import { Consul } from '../support/consul.js';
 import { createContainer, exec, type Netns, type Running, twoHosts, uniqueName } from '../support/netns.js';
 import { ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
-import { document, done, overns, refused, refusedJson, start } from './cli.js';
+import { document, done, MAIN, overns, refused, refusedJson, start } from './cli.js';
+
+const DRIVER = fileURLToPath(new URL('../../examples/file-store.mjs', import.meta.url));
 
 /** Two hosts with an overlay and a container each: 192.168.0.2 and 192.168.0.3. */
 async function pair(vni = 42): Promise<{ overlays: [string, string]; containers: [Netns, Netns] }> {
@@ -350,6 +353,40 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     running.child.kill('SIGHUP');
     expect(await document(`show ${overlays[0]}`)).toMatchObject({ resolver: { pid: running.pid } });
     expect(await running.stop()).toBe(0);
+  });
+
+  test('a store of one’s own, by a driver that is named in the environment', async () => {
+    const { overlays, containers } = await pair();
+    const directory = mkdtempSync(join(tmpdir(), 'ot-file-'));
+    onCleanup(() => rmSync(directory, { recursive: true, force: true }));
+    const env = { OVERNS_DRIVERS: DRIVER, OVERNS_STORE: `file://${directory}/{vni}.json` };
+    expect(await done('agent --help', { env })).toContain(' or file:///PATH.json;');
+    for (const index of [0, 1] as const) {
+      const attach = `attach ${overlays[index]} ${containers[index].name} --address 192.168.0.${index + 2}/24 --ensure`;
+      expect(await done(attach, { env })).toContain('published in the store');
+    }
+    const running = start(`agent ${overlays.join(' ')}`, { env });
+    await running.waitFor(/^agent ready$/m);
+    await patient(...containers);
+    expect(await ping(containers[0], '192.168.0.3', { wait: 10 })).toMatchObject({ lost: 0 });
+    await running.waitFor(
+      logged(`${overlays[0]}: Populating ARP table from the file: IP 192.168.0.3 is 02:42:c0:a8:00:03`),
+    );
+    expect(await running.stop()).toBe(0);
+    const records = `records list --store file://${directory}/42.json`;
+    expect(await refusedJson(records, { env })).toMatchObject({ code: 'OVERNS_STORE_UNSUPPORTED' });
+    for (const [file, words] of [
+      ['/nowhere/x.mjs', '/nowhere/x.mjs'],
+      [MAIN.replace('main.js', 'words.js'), 'driver'],
+    ]) {
+      const wrong = await overns(records, { env: { OVERNS_DRIVERS: file } });
+      expect(wrong).toMatchObject({
+        code: 2,
+        stdout: '',
+        stderr: expect.stringMatching(/^overns: OVERNS_DRIVERS: .*\n$/),
+      });
+      expect(wrong.stderr).toContain(words);
+    }
   });
 
   test('an agent whose overlay is not there, and a store that is none', async () => {

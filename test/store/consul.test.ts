@@ -1,4 +1,5 @@
 /** The Consul store against a real Consul. What Consul never does is in consul-broken.test.ts. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import type { Change, Endpoint, OwnedStore, Query } from '../../lib/store/contract.js';
 import { openStore, recordsOf, scopeOf } from '../../lib/store/index.js';
+import { storeConformance } from '../../lib/testing/index.js';
 import { isStopped } from '../support/child.js';
 import { onCleanup } from '../support/cleanup.js';
 import { Consul } from '../support/consul.js';
@@ -67,6 +69,12 @@ afterEach(() => {
 describeWith(['consul'], 'Consul', () => {
   beforeAll(async () => {
     consul = await Consul.start();
+  });
+
+  describe('what every driver does', () => {
+    const fresh = (): string => `consul://${at()}/t${++prefixes}`;
+    const cases = storeConformance({ url: fresh, urlByVni: () => `${fresh()}/{vni}` });
+    test.each(cases)('$name', ({ run }) => run());
   });
 
   describe('lookup', () => {
@@ -370,6 +378,28 @@ describeWith(['consul'], 'Consul', () => {
         },
         { kind: 'arp', key: 'FD00::2', value: MAC, problem: 'its key is to be written fd00::2' },
         { kind: 'fib', key: MAC, value: VTEP },
+        { kind: 'other', key: 'other/x', value: 'y', problem: 'it is neither in arp/ nor in fib/: not understood' },
+      ]);
+    });
+
+    test('a watch says once that there is what it does not understand, and goes on', async () => {
+      const store = await open();
+      const heard: string[] = [];
+      const listener = (message: unknown): void => void heard.push((message as { error: Error }).error.message);
+      subscribe('overns:store:warning', listener);
+      onCleanup(() => unsubscribe('overns:store:warning', listener));
+      await put('arp/', '');
+      const { next } = follow(store);
+      await next();
+      await put('Arp/192.168.0.3', MAC);
+      await store.publish(endpoint(MAC, VTEP, IP));
+      expect(await next()).toMatchObject({ kind: 'put' });
+      await put('second', 'x');
+      await store.publish(endpoint(MAC2, VTEP, '192.168.0.9'));
+      expect(await next()).toMatchObject({ kind: 'put' });
+      expect(await follow(store).next()).toMatchObject({ kind: 'reset' });
+      expect(heard).toEqual([
+        expect.stringMatching(/^a key is under t\d+\/ in consul:.*, but not in arp\/ or fib\/: "Arp\/192\.168\.0\.3"$/),
       ]);
     });
 
@@ -425,7 +455,9 @@ describeWith(['consul'], 'Consul', () => {
         ops.map((Key) => ({ KV: { Verb: 'set', Key, Value: Buffer.from(MAC).toString('base64') } })),
       );
       expect((await fetch(`${consul.url}/v1/txn`, { method: 'PUT', body })).status).toBe(200);
-      const bad = (await records.list()).filter(({ problem }) => problem !== undefined);
+      const bad = (await records.list()).flatMap(({ kind, key, problem }) =>
+        problem === undefined || kind === 'other' ? [] : [{ kind, key }],
+      );
       expect(bad.map(({ key }) => key).sort()).toEqual([...keys].sort());
       for (const { kind, key } of bad) {
         expect(await records.delete(kind, key), JSON.stringify(key)).toBe(true);

@@ -119,11 +119,9 @@ describe('parsing', () => {
     expect(messageOf(() => parseStoreUrl('etcd://me:s3cret@h/demo'))).not.toContain('s3cret');
   });
 
-  test('etcd is recognised and not supported yet', () => {
-    for (const url of ['etcd://h/demo', 'etcd+https://h:2379,i:2379/demo']) {
-      expect(() => parseStoreUrl(url)).toThrow(
-        expect.objectContaining({ code: 'OVERNS_STORE_UNSUPPORTED', hint: expect.stringContaining('Consul') }),
-      );
+  test('a scheme that has no driver: the kinds that there are', () => {
+    for (const url of ['etcd://h/demo', 'etcd+https://h:2379,i:2379/demo', 'consul+ftp://h/demo', ':x', 'x']) {
+      expect(messageOf(() => parseStoreUrl(url))).toMatch(/write memory: or consul:\/\/HOST\[:8500\]\/PREFIX/);
     }
   });
 });

@@ -3,14 +3,13 @@ import { join } from 'node:path';
 import { throwIfAborted } from '../../core/abort.js';
 import { Overlay, type OwnedStore, openStore, Resolver, Rtnl } from '../../index.js';
 import { netnsDirectory } from '../../netns/references.js';
-import { expandStoreUrl } from '../../store/index.js';
+import { expandStoreUrl, inProcessUrl } from '../../store/index.js';
 import { kernel } from '../../system/kernel-error.js';
 import { system } from '../../system/system.js';
 import type { Story } from './story.js';
 import type { Container, DemoOptions, Host } from './subjects.js';
 
 const VNI = 42;
-const MEMORY = 'memory:';
 /** How long taking back what was published may take altogether, milliseconds: the store may be gone by then. */
 const WITHDRAW_MS = 5000;
 
@@ -35,7 +34,9 @@ export class Scene {
     this.#count = hosts;
     // A folder of its own: what a real store has under PREFIX may be in use.
     this.storeUrl =
-      store === undefined ? MEMORY : `${expandStoreUrl(store, { name: 'demo', vni: VNI })}/overns-demo-${process.pid}`;
+      store === undefined
+        ? inProcessUrl()
+        : `${expandStoreUrl(store, { name: 'demo', vni: VNI })}/overns-demo-${process.pid}`;
     this.#story = story;
     this.#signal = signal;
   }
@@ -138,7 +139,7 @@ export class Scene {
 
   async #attachContainers(hosts: readonly Host[], overlays: readonly Overlay[], store: OwnedStore): Promise<void> {
     this.#story.stage('Containers', 'a namespace each, attached to the overlay of its host and published in a store');
-    this.#story.step('store', this.storeUrl === MEMORY ? 'in the memory of this process' : this.storeUrl);
+    this.#story.step('store', this.storeUrl === inProcessUrl() ? 'in the memory of this process' : this.storeUrl);
     for (const [at, host] of hosts.entries()) {
       const overlay = overlays[at] as Overlay;
       const name = host.name.replace('host', 'container');

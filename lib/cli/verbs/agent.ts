@@ -2,9 +2,10 @@ import { channel } from 'node:diagnostics_channel';
 import { Follower, type FollowerEvent } from '../../agent/follower.js';
 import { type NetnsRef, Overlay, OvernsError, openStore, Resolver, type UnderlayChange } from '../../index.js';
 import { UnderlayWatch } from '../../overlay/underlay-watch.js';
+import { parseStoreUrl } from '../../store/index.js';
 import { AgentLog } from '../agent-log.js';
 import { needed, toggle } from '../flags.js';
-import { hostFlag, overlayArgument, STORE_HELP, storeUrl } from '../kinds.js';
+import { hostFlag, overlayArgument, STORE_EXAMPLE, STORE_EXAMPLE_BY_VNI, STORE_HELP, storeUrl } from '../kinds.js';
 import type { Log } from '../output.js';
 import { usageError } from '../usage.js';
 import { defineVerb } from '../verb.js';
@@ -26,8 +27,8 @@ export const verb = defineVerb({
     host: hostFlag,
   },
   examples: [
-    ['overns agent overns --store consul://consul/demo', 'the overlay "overns" from Consul, records under demo/'],
-    ["overns agent --all --store 'consul://consul/{vni}'", 'all overlays, the records of each under its VNI'],
+    [`overns agent overns --store ${STORE_EXAMPLE}`, 'the overlay "overns", records under demo/'],
+    [`overns agent --all --store '${STORE_EXAMPLE_BY_VNI}'`, 'all overlays, the records of each under its VNI'],
   ],
   streams: true,
   daemon: true,
@@ -45,8 +46,8 @@ export const verb = defineVerb({
     const overlays: Overlay[] = [];
     const owned: (AsyncDisposable | Disposable)[] = [];
     const warned = (message: unknown): void => log.warn((message as { readonly error: Error }).error.message);
-    const warnings = channel('overns:overlay:warning');
-    warnings.subscribe(warned);
+    const warnings = ['overns:overlay:warning', 'overns:store:warning'].map((name) => channel(name));
+    for (const each of warnings) each.subscribe(warned);
     try {
       const store = await openStore(flags.store, { signal });
       owned.push(store);
@@ -64,7 +65,7 @@ export const verb = defineVerb({
       });
       owned.push(resolver);
       const events = resolver.events({ signal, maxQueue: MAX_QUEUE });
-      const source = /^etcd/i.test(flags.store) ? 'etcd' : 'Consul';
+      const source = parseStoreUrl(flags.store).driver.title;
       const agentLog = new AgentLog(log, source, args.length !== 1);
       owned.push(agentLog);
       const watch = new UnderlayWatch((change) => {
@@ -96,7 +97,7 @@ export const verb = defineVerb({
       await resolver.closed;
       if (!signal.aborted) log.info('nothing is left to serve');
     } finally {
-      warnings.unsubscribe(warned);
+      for (const each of warnings) each.unsubscribe(warned);
       // Last opened, first closed: the resolver before what it uses.
       for (const each of owned.reverse()) {
         if (Symbol.asyncDispose in each) await each[Symbol.asyncDispose]();

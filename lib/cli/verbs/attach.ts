@@ -15,6 +15,7 @@ import {
   hostFlag,
   overlayArgument,
   refuseDuplicates,
+  STORE_EXAMPLE,
   STORE_HELP,
   storeUrl,
 } from '../kinds.js';
@@ -53,8 +54,8 @@ export const verb = defineVerb({
   examples: [
     ['overns attach overns demo --address 192.168.0.2/24', 'Docker\'s container or the namespace "demo"'],
     [
-      'overns attach overns docker:demo --address 192.168.0.2/24 --store consul://consul/demo',
-      'published in Consul under demo/',
+      `overns attach overns docker:demo --address 192.168.0.2/24 --store ${STORE_EXAMPLE}`,
+      'published in a store, under demo/',
     ],
   ],
   streams: false,

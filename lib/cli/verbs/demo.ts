@@ -1,3 +1,4 @@
+import { inProcessUrl } from '../../store/index.js';
 import { option, optionOr, whole } from '../flags.js';
 import { STORE_HELP, storeUrl } from '../kinds.js';
 import { usageError } from '../usage.js';
@@ -10,8 +11,10 @@ export const verb = defineVerb({
   summary: 'Show it at work: test hosts, an overlay on each, containers, pings across; then clean up',
   args: [],
   flags: {
-    store: option('URL', `use a real store: ${STORE_HELP}; default memory:, one inside the demo`, (text, name) =>
-      text === 'memory:' ? undefined : storeUrl(text, name),
+    store: option(
+      'URL',
+      `use a real store: ${STORE_HELP}; default ${inProcessUrl()}, one inside the demo`,
+      (text, name) => (text === inProcessUrl() ? undefined : storeUrl(text, name)),
     ),
     hosts: optionOr(
       'N',

@@ -1,7 +1,15 @@
 import { unicastIp } from '../../core/address.js';
 import { Overlay, openStore } from '../../index.js';
 import { option } from '../flags.js';
-import { containerArgument, dockerFlag, hostFlag, overlayArgument, STORE_HELP, storeUrl } from '../kinds.js';
+import {
+  containerArgument,
+  dockerFlag,
+  hostFlag,
+  overlayArgument,
+  STORE_EXAMPLE,
+  STORE_HELP,
+  storeUrl,
+} from '../kinds.js';
 import { usageError } from '../usage.js';
 import { defineVerb } from '../verb.js';
 
@@ -20,7 +28,7 @@ export const verb = defineVerb({
     docker: dockerFlag,
   },
   examples: [
-    ['overns detach overns demo --store consul://consul/demo', 'Docker\'s container or the namespace "demo"'],
+    [`overns detach overns demo --store ${STORE_EXAMPLE}`, 'Docker\'s container or the namespace "demo"'],
     ['overns detach overns --address 192.168.0.2', 'whoever has that address'],
   ],
   streams: false,

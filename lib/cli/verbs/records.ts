@@ -1,8 +1,16 @@
 import { OvernsError } from '../../core/errors.js';
 import { openStore } from '../../index.js';
-import { checkKey, checkKind, checkValue, parseStoreUrl, type RecordKind, recordsOf } from '../../store/index.js';
+import {
+  checkKey,
+  checkKind,
+  checkValue,
+  parseStoreUrl,
+  type RecordKind,
+  recordsOf,
+  storeForms,
+} from '../../store/index.js';
 import { needed, oneOf } from '../flags.js';
-import { storeUrl } from '../kinds.js';
+import { STORE_EXAMPLE, storeUrl } from '../kinds.js';
 import { table } from '../output.js';
 import { usageError } from '../usage.js';
 import { defineVerb } from '../verb.js';
@@ -62,11 +70,11 @@ export const verb = defineVerb({
     { name: 'list|get|put|delete', help: 'what to do' },
     { name: 'WORD', help: 'arp|fib KEY [VALUE]; list takes arp or fib alone, or nothing', optional: true, many: true },
   ],
-  flags: { store: needed('URL', 'consul://HOST[:8500]/PREFIX', oneNetwork) },
+  flags: { store: needed('URL', storeForms(), oneNetwork) },
   examples: [
-    ['overns records put arp 192.168.0.3 02:42:c0:a8:00:03 --store consul://consul/demo', 'who has 192.168.0.3'],
-    ['overns records put fib 02:42:c0:a8:00:03 10.0.0.11 --store consul://consul/demo', 'and where that is'],
-    ['overns records list --store consul://consul/demo', 'all of them, those that cannot be used with the reason'],
+    [`overns records put arp 192.168.0.3 02:42:c0:a8:00:03 --store ${STORE_EXAMPLE}`, 'who has 192.168.0.3'],
+    [`overns records put fib 02:42:c0:a8:00:03 10.0.0.11 --store ${STORE_EXAMPLE}`, 'and where that is'],
+    [`overns records list --store ${STORE_EXAMPLE}`, 'all of them, those that cannot be used with the reason'],
   ],
   streams: false,
   check: ({ args }) => void asked(args),

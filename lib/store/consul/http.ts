@@ -9,7 +9,7 @@ import { abortError, onAbort, throwIfAborted } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
 import { undici } from '../../system/undici.js';
 import { printable } from '../records.js';
-import { formatHost, type StoreHost } from '../url.js';
+import { formatHost, type StoreHost } from '../server-url.js';
 import { type RetryPolicy, retry } from './retry.js';
 
 /** TLS material, PEM. */

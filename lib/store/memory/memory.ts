@@ -1,32 +1,10 @@
 /** The store within this process: for tests, demonstrations, and processes that know all endpoints themselves. */
 import { onAbort, throwIfAborted } from '../../core/abort.js';
-import { OvernsError } from '../../core/errors.js';
-import type { Backend, Network, WatchRun } from '../backend.js';
 import type { Answer, Change, Endpoint, Query } from '../contract.js';
-import type { RecordStore } from '../records.js';
+import type { DriverStore } from '../driver.js';
 
 /** Changes that a watcher may be behind before it gets everything anew. */
 const BACKLOG_MAX = 1024;
-
-let count = 0;
-
-/** One network in memory, whatever the overlay. */
-export class MemoryBackend implements Backend {
-  readonly #id = ++count;
-  readonly #network = new MemoryNetwork();
-
-  network(): Network {
-    return this.#network;
-  }
-
-  scope(): string {
-    return `memory:${this.#id}`;
-  }
-
-  async close(): Promise<void> {
-    this.#network.close();
-  }
-}
 
 interface Station {
   vtep: string;
@@ -41,7 +19,8 @@ interface Feed {
   wake: (() => void) | undefined;
 }
 
-class MemoryNetwork implements Network {
+/** One network in memory, whatever the overlay. */
+export class MemoryStore implements DriverStore {
   /** IP to MAC. */
   readonly #owners = new Map<string, string>();
   /** By MAC. */
@@ -50,15 +29,13 @@ class MemoryNetwork implements Network {
   #index = 0n;
   #closed = false;
 
-  async lookup(query: Query, signal: AbortSignal | undefined): Promise<Answer | null> {
-    throwIfAborted(signal);
+  async lookup(query: Query): Promise<Answer | null> {
     const mac = query.kind === 'l3' ? this.#owners.get(query.ip) : query.mac;
     const station = mac === undefined ? undefined : this.#stations.get(mac);
     return mac === undefined || station === undefined ? null : { mac, vtep: station.vtep };
   }
 
-  async publish(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<void> {
-    throwIfAborted(signal);
+  async publish(endpoint: Endpoint): Promise<void> {
     const { mac, vtep, ips } = endpoint;
     let station = this.#stations.get(mac);
     let changed = false;
@@ -70,23 +47,22 @@ class MemoryNetwork implements Network {
       station.vtep = vtep;
       changed = true;
     }
-    const bereft: string[] = [];
+    const emptied: string[] = [];
     for (const ip of ips) {
       const owner = this.#owners.get(ip);
       if (owner === mac) continue;
       changed = true;
-      if (owner !== undefined && this.#take(owner, ip)) bereft.push(owner);
+      if (owner !== undefined && this.#take(owner, ip)) emptied.push(owner);
       this.#owners.set(ip, mac);
       station.ips.add(ip);
     }
     if (!changed) return;
     this.#emit({ kind: 'put', endpoint: toEndpoint(mac, station), index: ++this.#index });
     // After the put: whoever follows the changes is never without an answer for the address that moved.
-    for (const owner of bereft) this.#emit({ kind: 'delete', mac: owner, index: ++this.#index });
+    for (const owner of emptied) this.#emit({ kind: 'delete', mac: owner, index: ++this.#index });
   }
 
-  async withdraw(endpoint: Endpoint, signal: AbortSignal | undefined): Promise<void> {
-    throwIfAborted(signal);
+  async withdraw(endpoint: Endpoint): Promise<void> {
     const { mac, vtep, ips } = endpoint;
     const station = this.#stations.get(mac);
     // It runs on another host by now: what is known of it is that host's to withdraw.
@@ -104,7 +80,7 @@ class MemoryNetwork implements Network {
     }
   }
 
-  async *watch({ signal }: WatchRun): AsyncGenerator<Change, void, undefined> {
+  async *watch({ signal }: { readonly signal: AbortSignal }): AsyncGenerator<Change, void, undefined> {
     const feed: Feed = { backlog: [], stale: true, wake: undefined };
     const ignoreSignal = onAbort(signal, () => feed.wake?.());
     this.#feeds.add(feed);
@@ -134,12 +110,6 @@ class MemoryNetwork implements Network {
       ignoreSignal();
       this.#feeds.delete(feed);
     }
-  }
-
-  records(): RecordStore {
-    throw new OvernsError('OVERNS_STORE_UNSUPPORTED', 'memory: keeps endpoints, not records', {
-      hint: 'publish and withdraw endpoints, or use consul://HOST/PREFIX',
-    });
   }
 
   close(): void {

@@ -1,0 +1,248 @@
+/**
+ * Keys and values under one prefix of Consul, as its HTTP interface has them: read, listed, and written in transactions.
+ *
+ * https://developer.hashicorp.com/consul/api-docs/kv, .../txn
+ */
+import { OvernsError } from '../../core/errors.js';
+import { decodeRecord, printable, type RecordKind } from '../records.js';
+import { type ConsulAnswer, type ConsulHttp, tokenHint } from './http.js';
+
+const SECOND = 1000;
+const MIB = 2 ** 20;
+/** One value: Consul's own limit is 512 KiB unless its configuration says otherwise; as JSON it is a third longer. */
+const VALUE_BYTES = MIB;
+const VALUE_MS = 2 * SECOND;
+/** A whole prefix: a record takes some 250 bytes as JSON, so this is half a million of them. */
+const LIST_BYTES = 128 * MIB;
+const LIST_MS = 15 * SECOND;
+/** How long a blocking query waits for a change. Consul adds up to a sixteenth. */
+const WAIT_MS = 30 * SECOND;
+/** Operations that Consul takes in one transaction. */
+export const TXN_OPS = 64;
+
+/** A key with its value, as Consul's JSON has it. */
+export interface Pair {
+  readonly key: string;
+  readonly value: Buffer;
+  /** Goes up with every change; what compare-and-set compares. */
+  readonly modifyIndex: number;
+}
+
+export type TxnOp =
+  | { readonly Verb: 'set'; readonly Key: string; readonly Value: string }
+  | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number }
+  | { readonly Verb: 'get' | 'delete' | 'get-tree'; readonly Key: string };
+
+export class ConsulKv {
+  readonly #http: ConsulHttp;
+  readonly prefix: string;
+
+  constructor(http: ConsulHttp, prefix: string) {
+    this.#http = http;
+    this.prefix = prefix;
+  }
+
+  key(kind: RecordKind, key: string): string {
+    return `${this.prefix}/${kind}/${key}`;
+  }
+
+  #path(kind: RecordKind, key: string): string {
+    return `/v1/kv/${this.key(kind, key).split('/').map(encodeURIComponent).join('/')}`;
+  }
+
+  /** Where a record is, for errors. */
+  at(kind: RecordKind, key: string): string {
+    return `${this.key(kind, key)} in ${this.#http.name}`;
+  }
+
+  /** A record's value, checked; null when there is none. */
+  async value(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<string | null> {
+    const stored = await this.#raw(kind, key, signal);
+    return stored === null ? null : decodeRecord(kind, key, stored, this.at(kind, key));
+  }
+
+  async #raw(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<Buffer | null> {
+    const answer = await this.#get(kind, key, '?raw', signal);
+    return answer.status === 404 ? null : answer.body;
+  }
+
+  async pair(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<Pair | null> {
+    const answer = await this.#get(kind, key, '', signal);
+    if (answer.status === 404) return null;
+    const doing = `reading ${this.key(kind, key)}`;
+    return this.#toPairs(this.#parse(answer, doing), doing)[0] ?? null;
+  }
+
+  async #get(kind: RecordKind, key: string, query: string, signal: AbortSignal | undefined): Promise<ConsulAnswer> {
+    const doing = `reading ${printable(this.key(kind, key), 200)}`;
+    const answer = await this.#http.request({
+      method: 'GET',
+      path: this.#path(kind, key) + query,
+      maxBytes: VALUE_BYTES,
+      timeoutMs: VALUE_MS,
+      signal,
+      accept: [404],
+      doing,
+    });
+    this.#checkIndex(answer, doing);
+    return answer;
+  }
+
+  /** Sets a key to a text. */
+  async write(kind: RecordKind, key: string, text: string, signal: AbortSignal | undefined): Promise<void> {
+    const doing = `writing ${this.key(kind, key)}`;
+    const answer = await this.#http.request({
+      method: 'PUT',
+      path: this.#path(kind, key),
+      body: text,
+      maxBytes: VALUE_BYTES,
+      timeoutMs: VALUE_MS,
+      signal,
+      doing,
+    });
+    const words = answer.body.toString('utf8').trim();
+    if (words !== 'true') throw this.refused(doing, printable(words, 100));
+  }
+
+  /** Deletes a key. False if it was not there. */
+  async remove(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<boolean> {
+    const doing = `deleting ${printable(this.key(kind, key), 200)}`;
+    const segments = key.replace(/\/$/, '').split('/');
+    if (segments.some((segment) => segment === '' || segment === '.' || segment === '..')) {
+      // Of a path these would be made something else, on the way or there.
+      const Key = this.key(kind, key);
+      const ops: TxnOp[] = [
+        { Verb: 'get', Key },
+        { Verb: 'delete', Key },
+      ];
+      return (await this.transact(ops, doing, signal)) === undefined;
+    }
+    // Consul says "true" to the deletion of what is not there.
+    if ((await this.#raw(kind, key, signal)) === null) return false;
+    const path = this.#path(kind, key);
+    await this.#http.request({ method: 'DELETE', path, maxBytes: VALUE_BYTES, timeoutMs: VALUE_MS, signal, doing });
+    return true;
+  }
+
+  /** All pairs under the prefix: as they are, or for a watch once there are others than at an index. */
+  async list(
+    signal: AbortSignal | undefined,
+    watch?: { readonly after: bigint | undefined; readonly ref: boolean },
+  ): Promise<{ pairs: Pair[]; answer: ConsulAnswer }> {
+    const after = watch?.after;
+    const base = `/v1/kv/${this.prefix.split('/').map(encodeURIComponent).join('/')}/?recurse`;
+    const doing = `reading ${this.prefix}/`;
+    const answer = await this.#http.request({
+      method: 'GET',
+      path: after === undefined ? base : `${base}&index=${after}&wait=${WAIT_MS}ms`,
+      maxBytes: LIST_BYTES,
+      timeoutMs: after === undefined ? LIST_MS : WAIT_MS + WAIT_MS / 16 + LIST_MS,
+      signal,
+      accept: [404],
+      doing,
+      ...(watch && { watching: true, once: after !== undefined, ref: watch.ref }),
+    });
+    this.#checkIndex(answer, doing);
+    const pairs = answer.status === 404 ? [] : this.#toPairs(this.#parse(answer, doing), doing);
+    // Consul leaves out what the token may not read, without a word; of a single key it does say so.
+    for (const kind of ['arp', 'fib'] as const) {
+      const start = this.key(kind, '');
+      if (!pairs.some(({ key }) => key.startsWith(start))) await this.#raw(kind, '', signal);
+    }
+    return { pairs, answer };
+  }
+
+  /** What is stored at these keys, all seen at one moment. */
+  async tree(keys: readonly string[], signal: AbortSignal | undefined): Promise<Map<string, Pair>> {
+    const doing = `reading ${keys.join(' and ')}`;
+    // Not "get", which fails the transaction where there is nothing. Keys that go on are found, too.
+    const ops = keys.map((Key): TxnOp => ({ Verb: 'get-tree', Key }));
+    const answer = await this.#transaction(ops, doing, LIST_BYTES, signal);
+    const results = (this.#parse(answer, doing) as { Results?: unknown } | null)?.Results ?? [];
+    if (!Array.isArray(results)) throw this.#strange(doing);
+    const found = this.#toPairs(
+      results.map((result: { KV?: unknown } | null) => result?.KV),
+      doing,
+    );
+    return new Map(found.map((pair) => [pair.key, pair]));
+  }
+
+  /** Anyone's web server answers 404; only Consul's means that there is no record. */
+  #checkIndex(answer: ConsulAnswer, doing: string): void {
+    if (answer.index === undefined) {
+      throw this.refused(doing, `answered ${answer.status} without X-Consul-Index, as Consul does not`);
+    }
+  }
+
+  #parse(answer: ConsulAnswer, doing: string): unknown {
+    try {
+      return JSON.parse(answer.body.toString('utf8'));
+    } catch (cause) {
+      throw this.#strange(doing, cause);
+    }
+  }
+
+  #toPairs(list: unknown, doing: string): Pair[] {
+    if (!Array.isArray(list)) throw this.#strange(doing);
+    return list.map((item: Record<string, unknown> | null | undefined) => {
+      const { Key, Value, ModifyIndex } = item ?? {};
+      if (typeof Key !== 'string' || (Value !== null && typeof Value !== 'string') || typeof ModifyIndex !== 'number') {
+        throw this.#strange(doing);
+      }
+      return { key: Key, value: Buffer.from(Value ?? '', 'base64'), modifyIndex: ModifyIndex };
+    });
+  }
+
+  #transaction(
+    ops: readonly TxnOp[],
+    doing: string,
+    maxBytes: number,
+    signal: AbortSignal | undefined,
+  ): Promise<ConsulAnswer> {
+    const body = JSON.stringify(ops.map((KV) => ({ KV })));
+    return this.#http.request({
+      method: 'PUT',
+      path: '/v1/txn',
+      body,
+      maxBytes,
+      timeoutMs: VALUE_MS,
+      signal,
+      accept: [409],
+      doing,
+    });
+  }
+
+  /** All operations or none. Returns Consul's words if one of them does not apply (any more). */
+  async transact(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+    const answer = await this.#transaction(ops, doing, VALUE_BYTES, signal);
+    if (answer.status === 200) return undefined;
+    let errors: unknown;
+    try {
+      errors = (JSON.parse(answer.body.toString('utf8')) as { Errors?: unknown } | null)?.Errors;
+    } catch {
+      // Then its words are all there is.
+    }
+    const what = Array.isArray(errors)
+      ? errors.map((error: { What?: unknown } | null) => String(error?.What)).join('; ')
+      : answer.body.toString('utf8');
+    const words = printable(what.trim(), 300);
+    // A transaction is refused as a conflict even where a single key is refused with 403.
+    if (/permission denied/i.test(words)) {
+      throw new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: ${words}`, { hint: tokenHint('write') });
+    }
+    return words;
+  }
+
+  #strange(doing: string, cause?: unknown): OvernsError {
+    return new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: the answer is not what Consul answers`, {
+      hint: 'is it Consul that answers there',
+      cause,
+    });
+  }
+
+  refused(doing: string, words: string): OvernsError {
+    return new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: ${words}`, {
+      hint: `is it Consul that answers there, and does anyone else write under ${this.prefix}/`,
+    });
+  }
+}

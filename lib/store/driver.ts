@@ -1,0 +1,136 @@
+/** How a kind of store is plugged in: a driver for its URLs, and what that opens. */
+import type { Cancel } from '../core/abort.js';
+import type { Answer, Change, Endpoint, Query, Where } from './contract.js';
+import type { RecordStore } from './records.js';
+
+/**
+ * Where a URL leads, as its driver reads it. A driver may add what it needs to open it.
+ * @example
+ * ```ts
+ * import type { StoreAddress } from 'overns';
+ *
+ * const address: StoreAddress = { text: 'file:///srv/overns/{vni}.json', prefix: '/srv/overns/{vni}.json' };
+ * console.log(address.prefix.includes('{vni}')); // true
+ * ```
+ */
+export interface StoreAddress {
+  /** The URL in one spelling, placeholders left in it, without anything secret: errors, logs and traces show it. */
+  readonly text: string;
+  /** Where the records are. `{vni}` and `{name}` in it are replaced by those of the overlay before an operation sees it. */
+  readonly prefix: string;
+}
+
+/**
+ * Which network an operation is about. Overlays that share a prefix are parts of one network.
+ * @example
+ * ```ts
+ * import type { StoreNetwork } from 'overns';
+ *
+ * const network: StoreNetwork = { prefix: 'net/42', overlay: 'blue', vni: 42 };
+ * console.log(network.prefix); // net/42
+ * ```
+ */
+export interface StoreNetwork extends Partial<{ readonly [K in keyof Where]: Where[K] | undefined }> {
+  /** The prefix of the URL, its placeholders replaced. `overlay` and `vni` are absent where the caller named none. */
+  readonly prefix: string;
+}
+
+/**
+ * What a driver opens. Arguments are checked, addresses canonical, the signal has not been aborted and the store is not
+ * closed when a method is called; no prefix is used for two networks. An aborted signal rejects with an AbortError, and
+ * ends a watch with one. Errors are OvernsErrors with code `OVERNS_STORE`, or `OVERNS_RECORD` for one bad record.
+ * @example
+ * ```ts
+ * import type { DriverStore, Endpoint } from 'overns';
+ *
+ * const rows = new Map<string, Endpoint>(); // one network, which nobody else changes
+ * const opened: DriverStore = {
+ *   async lookup(query) {
+ *     const found = [...rows.values()].find((row) => (query.kind === 'l3' ? row.ips.includes(query.ip) : row.mac === query.mac));
+ *     return found ? { mac: found.mac, vtep: found.vtep } : null;
+ *   },
+ *   async *watch({ signal }) {
+ *     yield { kind: 'reset', endpoints: [...rows.values()], index: 1n };
+ *     await new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)));
+ *   },
+ *   publish: async (endpoint) => void rows.set(endpoint.mac, endpoint),
+ *   withdraw: async ({ mac }) => void rows.delete(mac),
+ *   close() {},
+ * };
+ * console.log(opened.watch.length); // 1
+ * ```
+ */
+export interface DriverStore {
+  lookup(query: Query, options: StoreNetwork & Cancel): Promise<Answer | null>;
+  /** `ref` false: the watch is not to keep the process alive. */
+  watch(
+    options: StoreNetwork & { readonly signal: AbortSignal; readonly ref?: boolean | undefined },
+  ): AsyncIterable<Change>;
+  publish(endpoint: Endpoint, options: StoreNetwork & Cancel): Promise<void>;
+  withdraw(endpoint: Endpoint, options: StoreNetwork & Cancel): Promise<void>;
+  /** What is stored, raw: for `overns records`. Absent: the store keeps no records of that form. */
+  records?(network: StoreNetwork): RecordStore;
+  /** Ends watches and whatever is under way. Called once. */
+  close(): Promise<void> | void;
+}
+
+/**
+ * What openStore() was given, for the driver to use or to refuse.
+ * @example
+ * ```ts
+ * import type { DriverOptions } from 'overns';
+ *
+ * const given: DriverOptions = { ca: '/etc/ssl/store.pem' };
+ * console.log(given.ca); // /etc/ssl/store.pem
+ * ```
+ */
+export interface DriverOptions extends Cancel {
+  readonly token?: string | (() => string | Promise<string>) | undefined;
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+}
+
+/**
+ * A kind of store, found by the scheme of its URLs. `overns/testing` has the tests that every driver passes.
+ * @example
+ * ```ts
+ * import { openStore, registerStore, type StoreDriver } from 'overns';
+ *
+ * const driver: StoreDriver = {
+ *   title: 'nothing',
+ *   schemes: ['none'],
+ *   form: 'none:',
+ *   example: 'none:',
+ *   parse: (url) => ({ text: url, prefix: '' }),
+ *   open: () => ({
+ *     lookup: async () => null,
+ *     async *watch() {},
+ *     publish: async () => {},
+ *     withdraw: async () => {},
+ *     close() {},
+ *   }),
+ * };
+ * registerStore(driver);
+ * await using store = await openStore('none:');
+ * console.log(await store.lookup({ overlay: 'blue', vni: 42, kind: 'l3', ip: '192.168.0.3' })); // null
+ * ```
+ */
+export interface StoreDriver<A extends StoreAddress = StoreAddress> {
+  /** What logs call the store: `Consul`. */
+  readonly title: string;
+  /** The schemes of its URLs, lower case, without the colon. */
+  readonly schemes: readonly string[];
+  /** How its URLs are written, for help texts: `consul://HOST[:8500]/PREFIX`. */
+  readonly form: string;
+  /** A URL of it. */
+  readonly example: string;
+  /** What is put there lives and ends with the process that opened it. Default false. */
+  readonly inProcess?: boolean | undefined;
+  /** Reads a URL of one of its schemes. @param refuse makes the error for one that is none, which does not repeat credentials */
+  parse(url: string, refuse: (why: string) => Error): A;
+  /** A URL without what may be secret, for errors. Default: without what stands before an `@`. */
+  redact?(url: string): string;
+  /** Opens it, with what it needs from options and from its own environment variables. No server need be up. */
+  open(address: A, options: DriverOptions): Promise<DriverStore> | DriverStore;
+}
