@@ -1,6 +1,6 @@
 /** What a consumer gets: the packed tarball in an empty project, without a compiler and without install scripts. */
 import { existsSync, realpathSync } from 'node:fs';
-import { copyFile, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, cp, mkdir, mkdtemp, readFile, rename, rm, symlink, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { basename, delimiter, dirname, join } from 'node:path';
@@ -87,6 +87,15 @@ describe('the package', () => {
     expect(packed).toContain('dist/cli/main.js');
   });
 
+  test('has the sources that its source maps name', async () => {
+    const maps = packed.filter((path) => path.endsWith('.js.map'));
+    expect(maps).toContain('dist/resolver/resolver.js.map');
+    for (const path of maps) {
+      const map = JSON.parse(await readFile(join(project, 'node_modules/overns', path), 'utf8'));
+      expect(map.sourcesContent, path).toEqual([expect.stringContaining('\n')]);
+    }
+  });
+
   test('has no install script', async () => {
     const manifest = JSON.parse(await readFile(join(project, 'node_modules/overns/package.json'), 'utf8'));
     expect(Object.keys(manifest.scripts ?? {}).filter((name) => /install|^prepare$/.test(name))).toEqual([]);
@@ -144,12 +153,12 @@ describe('the package', () => {
 
   test('loads nothing of the fake kernel by itself', async () => {
     const dist = join(project, 'node_modules/overns/dist');
-    for (const name of ['testing', 'testing.js']) await rename(join(dist, name), join(dist, `${name}.away`));
+    await rename(join(dist, 'testing'), join(dist, 'testing.away'));
     try {
       expect((await node('esm.mjs')).stdout).toBe('works\n');
       await run(join(project, 'node_modules/.bin/overns'), ['--help']);
     } finally {
-      for (const name of ['testing', 'testing.js']) await rename(join(dist, `${name}.away`), join(dist, name));
+      await rename(join(dist, 'testing.away'), join(dist, 'testing'));
     }
   });
 
@@ -209,6 +218,9 @@ describe('the package', () => {
         }),
     };
 
+    const addon = () =>
+      join(project, 'node_modules/overns/prebuilds', `${process.platform}-${process.arch}`, 'overns.glibc.node');
+
     beforeAll(() => writeFile(join(project, 'program.mjs'), program()));
 
     describe.each(Object.entries(bundlers))('by %s', (name, bundle) => {
@@ -225,25 +237,23 @@ describe('the package', () => {
       });
 
       test('elsewhere says what to do, and takes the addon from where it is told', async () => {
-        const away = join(folder, basename(out));
-        await copyFile(out, away);
+        // With the chunks that some of them make.
+        await cp(dirname(out), join(folder, basename(dirname(out))), { recursive: true });
+        const away = join(folder, basename(dirname(out)), basename(out));
         const [links, store] = (await node(away)).stdout.split('\n');
         expect(links).toMatch(
           /^OVERNS_PLATFORM \| overns was bundled into \/.*\/out\.[cm]js, and .* \| mark overns external .*--external:overns.*OVERNS_ADDON/,
         );
-        expect(store).toMatch(/^OVERNS_STORE/);
-        const addon = join(
-          project,
-          'node_modules/overns/prebuilds',
-          `${process.platform}-${process.arch}`,
-          'overns.glibc.node',
-        );
-        const env = { ...bare, OVERNS_ADDON: addon };
+        expect(store).toMatch(/^OVERNS_STORE \| .*refused/);
+        const env = { ...bare, OVERNS_ADDON: addon() };
         expect((await run(process.execPath, [away], { env })).stdout).toMatch(/^works\n/);
       });
     });
 
-    test('by esbuild as an ES module without require(): a store that needs it says what to do, the rest works', async () => {
+    /** The two lines that the program prints. */
+    const said = async (file: string, env = bare) => (await run(process.execPath, [file], { env })).stdout.split('\n');
+
+    test('by esbuild as an ES module without require(), works where overns is installed; elsewhere a store says what to do', async () => {
       const out = join(project, 'bundles/plain.mjs');
       await build({
         entryPoints: [join(project, 'program.mjs')],
@@ -252,9 +262,38 @@ describe('the package', () => {
         format: 'esm',
         outfile: out,
       });
-      const [links, store] = (await node(out)).stdout.split('\n');
+      const [links, store] = await said(out);
       expect(links).toBe('works');
-      expect(store).toMatch(/^OVERNS_PLATFORM \| overns was bundled into .*require\(\).* \| mark overns external/);
+      expect(store).toMatch(/^OVERNS_STORE \| consul:\/\/127\.0\.0\.1:1: .*refused/);
+      const away = join(folder, 'plain.mjs');
+      await copyFile(out, away);
+      const [alone, lost] = await said(away, { ...bare, OVERNS_ADDON: addon() });
+      expect(alone).toBe('works');
+      expect(lost).toMatch(
+        /^OVERNS_PLATFORM \| overns was bundled into .*\/plain\.mjs, and undici in it cannot be loaded: .* \| mark overns external .* --banner:js=/,
+      );
+      expect(lost).not.toContain('OVERNS_ADDON');
+    });
+
+    test('by webpack, which writes the path that the package had where it ran, looks where the bundle runs', async () => {
+      const out = join(project, 'bundles/webpack.mjs');
+      await build({
+        entryPoints: [join(project, 'program.mjs')],
+        bundle: true,
+        platform: 'node',
+        format: 'esm',
+        outfile: out,
+        define: { 'import.meta.url': '"file:///nowhere/node_modules/overns/dist/system/addon.js"' },
+      });
+      const [links, store] = await said(out);
+      expect(links).toBe('works');
+      expect(store).toMatch(/^OVERNS_STORE \| /);
+      const away = join(folder, 'webpack.mjs');
+      await copyFile(out, away);
+      expect((await said(away))[0]).toMatch(
+        /^OVERNS_PLATFORM \| overns was bundled into .*\/webpack\.mjs, and its native addon was left behind \| .*OVERNS_ADDON/,
+      );
+      expect((await said(away, { ...bare, OVERNS_ADDON: addon() }))[0]).toBe('works');
     });
 
     test('the path of the addon is looked at', async () => {
@@ -307,6 +346,30 @@ describe('the package', () => {
       expect(stdout).toMatch(
         /^ERR_ACCESS_DENIED \| Node's permission model .*\/run\/netns .* \| start node with --allow-fs-read=\/run\/netns\/\*\n$/,
       );
+    });
+
+    test('without undici to be read a store and Docker name its folder', async () => {
+      await writeFile(
+        join(project, 'undici.mjs'),
+        `import { openStore } from 'overns';
+        import { Docker } from './node_modules/overns/dist/overlay/targets/docker-api.js';
+        const told = (e) => console.log(e.code + ' | ' + e.message + ' | ' + e.hint);
+        const store = await openStore('consul://127.0.0.1:1/demo');
+        await store.lookup({ kind: 'l3', ip: '192.168.0.2', overlay: 'blue', vni: 42 }, {}).catch(told);
+        await new Docker('unix:///nowhere/docker.sock').inspect('demo').catch(told);`,
+      );
+      const files = [
+        ...['undici.mjs', 'package.json', 'node_modules/overns/*'].map((f) => join(project, f)),
+        '/run/*',
+        '/proc/*',
+      ];
+      const flags = (more: readonly string[]) => [...files, ...more].map((file) => `--allow-fs-read=${file}`);
+      const undici = join(project, 'node_modules/undici');
+      const denied = `ERR_ACCESS_DENIED | Node's permission model does not let ${undici} be read | start node with --allow-fs-read=${undici}/*\n`;
+      const without = await node('--no-warnings', model, '--allow-addons', ...flags([]), 'undici.mjs');
+      expect(without.stdout).toBe(denied + denied);
+      const all = await node('--no-warnings', model, '--allow-addons', ...flags([`${undici}/*`]), 'undici.mjs');
+      expect(all.stdout).toMatch(/^OVERNS_STORE \| .*connection refused.*\nOVERNS_DOCKER \| .*no such socket.*\n$/);
     });
 
     test('without the addon to be read it names the folder', async () => {

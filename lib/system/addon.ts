@@ -5,6 +5,7 @@ import * as nodeModule from 'node:module';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { OvernsError } from '../core/errors.js';
+import { mayRead } from './permission.js';
 
 /** Which C library: of a machine that may not be looked at, the usual one. */
 function libc(): string {
@@ -30,23 +31,31 @@ function here(): string | undefined {
   return typeof __filename === 'string' ? __filename : undefined;
 }
 
-/** Roots of the package: this file's own, and of one that is installed where a bundle of it runs. */
-function roots(file: string): string[] {
-  const above = dirname(dirname(file));
-  // This file lies in dist/system of the package, a bundle wherever it was put.
-  const found = [file.endsWith(join('dist', 'system', 'addon.js')) ? dirname(above) : above];
-  try {
-    found.push(dirname(nodeModule.createRequire(file).resolve('overns/package.json')));
-  } catch {
-    // not installed there
-  }
-  return found;
+/**
+ * The root of the package that this file is of; undefined in a bundle. A bundler may write into it the path that this
+ * file had on the machine that it ran on.
+ */
+function ownRoot(): string | undefined {
+  const file = here();
+  if (file === undefined || !/\/(dist|lib)\/system\/addon\.[jt]s$/.test(file) || !existsSync(file)) return undefined;
+  return dirname(dirname(dirname(file)));
 }
 
-/** What Node's permission model says; a process without one may all. */
-function mayRead(path: string): boolean {
-  const { permission } = process as { permission?: { has(scope: string, reference?: string): boolean } };
-  return permission?.has('fs.read', path) ?? true;
+/** True in a bundle. */
+export const isBundled = (): boolean => ownRoot() === undefined;
+
+/** The roots of the packages that are installed where a bundle can find them: beside it, or beside the program. */
+export function installations(): readonly string[] {
+  const found = new Set<string>();
+  for (const file of [here(), process.argv[1]]) {
+    if (file === undefined) continue;
+    try {
+      found.add(dirname(nodeModule.createRequire(resolve(file)).resolve('overns/package.json')));
+    } catch {
+      // not installed there
+    }
+  }
+  return [...found];
 }
 
 function unreadable(folder: string): OvernsError {
@@ -66,10 +75,9 @@ function find(): string {
       hint: NAMED,
     });
   }
-  const file = here();
-  const all = file === undefined ? [] : roots(file);
+  const own = ownRoot();
   let denied: string | undefined;
-  for (const root of all) {
+  for (const root of own === undefined ? installations() : [own]) {
     for (const place of places()) {
       const path = join(root, place);
       if (!mayRead(path)) denied ??= root;
@@ -77,25 +85,23 @@ function find(): string {
     }
   }
   if (denied !== undefined) throw unreadable(denied);
-  const own = file !== undefined && /^addon\.[jt]s$/.test(file.slice(dirname(file).length + 1));
-  if (own) {
-    throw new OvernsError('OVERNS_PLATFORM', `${all[0]} has no native addon for this machine: no ${places()[1]}`, {
+  if (own !== undefined) {
+    throw new OvernsError('OVERNS_PLATFORM', `${own} has no native addon for this machine: no ${places()[1]}`, {
       hint: BUILD,
     });
   }
-  throw bundled('its native addon was left behind');
+  throw bundled('its native addon was left behind', {
+    hint: 'mark overns external (esbuild --external:overns) and install it beside the bundle, or set OVERNS_ADDON to the path of its addon',
+  });
 }
 
 /** For what only works outside a bundle. */
-export function bundled(what: string, cause?: unknown): OvernsError {
-  const where = here();
+export function bundled(what: string, details: { hint: string; cause?: unknown }): OvernsError {
+  const where = [here(), process.argv[1]].find((file) => file !== undefined && existsSync(file));
   return new OvernsError(
     'OVERNS_PLATFORM',
     `overns was bundled${where === undefined ? '' : ` into ${where}`}, and ${what}`,
-    {
-      hint: 'mark overns external (esbuild --external:overns) and install it beside the bundle, or set OVERNS_ADDON to the path of its addon',
-      cause,
-    },
+    details,
   );
 }
 

@@ -1,7 +1,7 @@
 /** The files that stand for namespaces (fs/nsfs.c), read without entering any. */
 import { open, readdir, stat, statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { OvernsError } from '../core/errors.js';
+import { accessDenied } from './permission.js';
 
 /** f_type of nsfs (include/uapi/linux/magic.h). */
 const NSFS_MAGIC = 0x6e736673;
@@ -28,11 +28,7 @@ async function permitted<T>(folder: string, reading: Promise<T>): Promise<T> {
   try {
     return await reading;
   } catch (cause) {
-    if ((cause as NodeJS.ErrnoException).code !== 'ERR_ACCESS_DENIED') throw cause;
-    throw new OvernsError('ERR_ACCESS_DENIED', `Node's permission model does not let ${folder} be read`, {
-      hint: `start node with --allow-fs-read=${folder}/*`,
-      cause,
-    });
+    throw accessDenied(folder, cause);
   }
 }
 

@@ -133,6 +133,7 @@ export class Docker implements AsyncDisposable {
       return { status: answer.statusCode, body: await answer.body.text() };
     } catch (error) {
       throwIfAborted(signal);
+      if (OvernsError.is(error)) throw error;
       throw unreachable(this.#address, error);
     }
   }
