@@ -6,6 +6,7 @@ import { foreignNames, unknownName } from '../core/options.js';
 import { nearest } from '../core/suggest.js';
 import type { TableName } from '../system/native.js';
 import { ANY_LINK, FILTER_FIELDS, FLUSH_FIELDS, LINK_KINDS, NESTED_FIELDS, ROW_FIELDS } from './field-names.js';
+import { checkDeletion, checkNamesRule } from './removal.js';
 
 type Item = Readonly<Record<string, unknown>>;
 
@@ -116,6 +117,8 @@ export function checkFields(table: TableName, op: string, item: object): void {
   } else {
     const names = ROWS[table];
     if (!names.cover(item)) refuse(ONE[table], item, names, 'atNs' in item);
+    if (op === 'delete') checkDeletion(table, item);
+    else if (table === 'rule') checkNamesRule(item);
     // Of those that come in great numbers nothing has parts but what is unknown.
     if (table === 'neighbor' || table === 'fdb') return;
   }

@@ -115,6 +115,7 @@ export function remedyFor(refused: Refused, machine: Machine = REAL): string | u
       return readOnly(refused);
     case 'EBUSY':
       if (refused.failure.syscall !== 'RTM_DELRULE') return undefined;
+      if (refused.request?.priority === undefined) return 'give its priority as well, if it is to go';
       return 'delete the one that comes first as well, or before: rules.list({ priority }) has them in the order of the kernel';
     case 'EMFILE':
     case 'ENFILE':

@@ -454,7 +454,9 @@ export class FakeNetns {
     const masterName = text(item, 'master');
     const masterIndex = number(item, 'masterIndex', 0x7fff_ffff);
     let master: FakeLink | undefined | null;
-    if (masterName !== undefined) master = masterName === '' ? null : this.#named(masterName);
+    if (masterName === '') throw invalidArgument('master', masterName, 'the name of a link, or null for none');
+    if (item.master === null) master = null;
+    else if (masterName !== undefined) master = this.#named(masterName);
     const make = verb === 'add' || verb === 'replace' || verb === 'append';
     checkName(name);
     checkAlias(text(item, 'alias'));

@@ -31,6 +31,8 @@ void parse_address(const Fields& fields, Command& command) {
   }
   address.ip = given->ip;
   address.prefix = given->length;
+  if (fields.family().value_or(address.ip.family) != address.ip.family)
+    fields.out_of_range<Unit>("family", "that of address");
   address.peer = fields.ip("peer").value_or(Ip{});
   address.broadcast = fields.ip("broadcast").value_or(Ip{});
   if (!fields.failed() && !address.peer.empty() && address.peer.family != address.ip.family)
@@ -50,6 +52,7 @@ void parse_address(const Fields& fields, Command& command) {
   if (const auto seconds = fields.number("validLifetime", kMost)) address.valid = static_cast<std::uint32_t>(*seconds);
   address.metric = static_cast<std::uint32_t>(fields.number("metric", UINT32_MAX).value_or(0));
   address.protocol = fields.word_or_number("protocol", kAddressProtocols).value_or(0);
+  (void)fields.unknown();  // as it was listed; nothing takes it
   command.item = std::move(address);
 }
 

@@ -76,11 +76,12 @@ void parse_link(const Fields& fields, Command& command) {
   command.no_master = fields.is_null("master");
   if (!command.no_master) {
     const auto master = fields.text("master");
+    // Not as good as null: a name that somebody has lost takes no port out of its bridge.
+    if (master && master->empty()) fields.out_of_range<Unit>("master", "the name of a link, or null for none");
     command.master = master.value_or("");
-    command.no_master = master && master->empty();
   }
   // By index where the name lies in another namespace than the socket.
-  if (const auto master = fields.number("masterIndex", INT32_MAX)) spec.master = static_cast<std::uint32_t>(*master);
+  if (const auto master = fields.number("masterIndex", INT32_MAX, 1)) spec.master = static_cast<std::uint32_t>(*master);
   if (const auto link = fields.get("link")) {
     if (link->IsString()) {
       command.parent = fields.link("link");

@@ -79,6 +79,10 @@ void parse_rule(const Fields& fields, Command& command) {
   // The others are told by the kernel.
   rule.flags = fields.bits("flags", kRuleFlags).value_or(0) & FIB_RULE_INVERT;
   fields.values(rule_policies(), rule.values);
+  // The kernel knows it as true only (fib_nl2rule_l3mdev).
+  std::erase_if(rule.values, [](const AttributeValue& each) {
+    return each.policy->type == FRA_L3MDEV && each.value == AttributeValue{}.value;
+  });
   rule.unknown = fields.unknown();
   rule.protocol = fields.word_or_number("protocol", kRouteProtocols).value_or(RTPROT_UNSPEC);
   std::uint8_t action = FR_ACT_UNSPEC;

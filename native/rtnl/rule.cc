@@ -141,6 +141,9 @@ Status RuleList::deletes(const RuleEntry& given) {
   const auto meant = std::find_if(first, rules.end(), [&](const auto& rule) { return is(given, rule); });
   if (given.priority && meant != rules.end() && meant != first)
     return Failure{EBUSY, "RTM_DELRULE", "another rule of this priority would go in its place", {}, {}};
+  // Without it nothing is reached any more, not even the namespace's own addresses.
+  if (!given.priority && first->protocol == RTPROT_KERNEL)
+    return Failure{EBUSY, "RTM_DELRULE", "a rule that the kernel itself has made would go", {}, {}};
   rules.erase(first);
   return done();
 }

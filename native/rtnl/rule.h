@@ -43,7 +43,8 @@ std::optional<RuleEntry> decode_rule(const Message& message);
 class RuleList {
  public:
   explicit RuleList(CommandSocket& socket) : socket_(socket) {}
-  // Before its deletion: EBUSY where another rule than the one given in full would go.
+  // Before its deletion: EBUSY where another rule than the one given in full would go, or without a priority one of the
+  // kernel's own.
   Status deletes(const RuleEntry& given);
   // Whether it is there, and not just one that is for fewer packets.
   Result<bool> has(const RuleEntry& given);
