@@ -3,6 +3,8 @@
 export type { Cancel } from './core/abort.js';
 export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './core/errors.js';
 export type { QueueOptions, Subscription } from './core/subscription.js';
+export type { DoctorCheck, DoctorReport } from './doctor/check.js';
+export { type DoctorOptions, doctor } from './doctor/doctor.js';
 export type {
   NetnsAbstractOptions,
   NetnsConnectOptions,

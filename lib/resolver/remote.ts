@@ -1,5 +1,6 @@
 /** The resolver of an overlay as other processes see it, over the overlay's control socket. */
 
+import type { Cancel } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { netnsPath } from '../netns/references.js';
 import { askControl } from '../overlay/control.js';
@@ -28,9 +29,9 @@ export interface RemoteStatus {
  * @returns undefined when nobody serves it
  * @throws OvernsError `EPROTO`, `ETIMEDOUT`, `EACCES`: something holds its place that cannot be used; NetlinkError
  */
-export async function queryResolver(overlay: string): Promise<RemoteResolver | undefined> {
+export async function queryResolver(overlay: string, { signal }: Cancel = {}): Promise<RemoteResolver | undefined> {
   const path = await netnsPath(overlay, 'overlay');
-  const answer = await askControl(path, { op: 'stats' });
+  const answer = await askControl(path, { op: 'stats' }, signal);
   if (answer === undefined) return undefined;
   const { ok, error, pid, stats, status } = answer;
   if (!ok || !Number.isSafeInteger(pid) || typeof stats !== 'object' || stats === null) {

@@ -1,10 +1,10 @@
-import { type Check, doctor } from '../../doctor/doctor.js';
+import { type DoctorCheck, doctor } from '../../index.js';
 import { DONE, REFUSED } from '../failure.js';
 import { dockerFlag } from '../kinds.js';
 import { table } from '../output.js';
 import { defineVerb } from '../verb.js';
 
-const WORDS: Readonly<Record<Check['status'], string>> = { ok: 'ok', warn: 'warn', fail: 'FAIL', info: '-' };
+const WORDS: Readonly<Record<DoctorCheck['status'], string>> = { ok: 'ok', warn: 'warn', fail: 'FAIL', info: '-' };
 
 export const verb = defineVerb({
   name: 'doctor',
@@ -14,8 +14,8 @@ export const verb = defineVerb({
   flags: { docker: dockerFlag },
   examples: [['overns doctor', 'before the first overlay, and when something does not work']],
   streams: false,
-  async run(_invocation, { signal, out, json }) {
-    const report = await doctor({ signal });
+  async run({ flags: { docker } }, { signal, out, json }) {
+    const report = await doctor({ docker, signal });
     if (json) await out.json(report);
     else {
       const [heading = '', ...rows] = table(
@@ -31,7 +31,7 @@ export const verb = defineVerb({
         heading,
         ...lines,
         '',
-        report.ok ? 'This machine can serve overlays.' : `${failures} of these must be mended first.`,
+        report.ok ? 'This machine can serve overlays.' : `${failures} of these must be fixed first.`,
       ]);
     }
     return report.ok ? DONE : REFUSED;

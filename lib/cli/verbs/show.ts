@@ -77,7 +77,7 @@ export const verb = defineVerb({
       rtnl.neighbors.list({ link: LINK }, { signal }),
       rtnl.fdb.list({ link: LINK }, { signal }),
       // One that is stopped or stuck must not keep the rest from being shown.
-      queryResolver(name).catch((error: Error) => error),
+      queryResolver(name, { signal }).catch((error: Error) => error),
     ]);
     const details: Details = {
       overlay: name,

@@ -77,7 +77,8 @@ export const attachOptions = {
 
 export const detachOptions = { store: unchecked<Store>(), docker: dockerOption, signal: checkSignal } satisfies Shape;
 
-function dockerOption(value: unknown, name: string): string {
+/** Where Docker's API is, as an option of a call. */
+export function dockerOption(value: unknown, name: string): string {
   if (typeof value !== 'string') throw invalidType(name, value, 'a string');
   parseDockerAddress(value, name);
   return value;
