@@ -1,8 +1,10 @@
 /** The examples of the API reference: every fenced block behind an `@example` in lib, as programs. */
 import { readdirSync, readFileSync } from 'node:fs';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
+import { onCleanup } from './cleanup.js';
 
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -50,18 +52,34 @@ function expected(code: string): string[] {
   return [...code.matchAll(/console\.log\(.*\); \/\/ (.*)$/gm)].map((match) => match[1] as string);
 }
 
+// Below the package, so that it is found by its own name.
+const folder = join(ROOT, '.cache', `examples-${process.pid}`);
+
+/** Where {@link writePrograms} writes an example as JavaScript. */
+export const program = ({ name }: Example): string => join(folder, name.replace(/ts$/, 'mjs'));
+
+/** Writes the examples as they are, and as JavaScript; they are gone after the test file. */
+export async function writePrograms(all: readonly Example[]): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  onCleanup(() => rm(folder, { recursive: true, force: true }));
+  for (const example of all) {
+    await writeFile(join(folder, example.name), example.code);
+    await writeFile(program(example), compile(example));
+  }
+}
+
 /** JavaScript that Node 20 runs, which does not know `using` yet. */
-export function compile({ code }: Example): string {
+function compile({ code }: Example): string {
   const options = { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext };
   return ts.transpileModule(code, { compilerOptions: options }).outputText;
 }
 
-/** What in the examples is no TypeScript. */
-export function typeErrors(folder: string, names: readonly string[]): string[] {
+/** What in the written examples is no TypeScript. */
+export function typeErrors(all: readonly Example[]): string[] {
   const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT);
   const program = ts.createProgram(
-    names.map((name) => join(folder, name)),
+    all.map(({ name }) => join(folder, name)),
     { ...options, noEmit: true, rootDir: ROOT, declaration: false },
   );
   return ts.getPreEmitDiagnostics(program).map((each) => {
