@@ -41,6 +41,13 @@ export interface Subscription<E> extends AsyncIterableIterator<E>, AsyncDisposab
   batches(): AsyncIterable<readonly E[]>;
   /** Events this consumer lost because its queue was full. */
   readonly dropped: number;
+  /** Lets what is subscribed to keep the process alive again, as it does from the start. */
+  ref(): this;
+  /**
+   * Lets the process end although what is subscribed to may still tell of something. What else keeps it alive, as a resolver
+   * does, has an `unref()` of its own.
+   */
+  unref(): this;
 }
 
 /** Events held when the caller does not say. */
@@ -66,6 +73,13 @@ export interface BoundedQueue<E> {
   readonly closed: boolean;
 }
 
+/** A source that is open: what stops it, and whether it keeps the process alive, where it does. */
+export interface Opened {
+  close(): void;
+  ref?(): void;
+  unref?(): void;
+}
+
 /** How a source takes part. */
 export interface Source<E> {
   /**
@@ -85,9 +99,9 @@ export interface Source<E> {
 /**
  * Makes a subscription and hands its queue to the source.
  *
- * `open` is called at once, and what it returns exactly once: when the consumer leaves (`break`, `return()`, disposal,
- * abort) or when the source ends the stream. It should do no more than stop the conversion of events, and not throw.
- * If the signal is aborted already, the source is not opened at all.
+ * `open` is called at once, and what it returns is closed exactly once: when the consumer leaves (`break`, `return()`,
+ * disposal, abort) or when the source ends the stream. That should do no more than stop the conversion of events, and not
+ * throw. If the signal is aborted already, the source is not opened at all.
  *
  * The consumer's side:
  * - `next()` calls that overlap are served in the order they were made.
@@ -99,7 +113,7 @@ export interface Source<E> {
  */
 export function createSubscription<E>(
   options: QueueOptions | undefined,
-  open: (queue: BoundedQueue<E>) => () => void,
+  open: (queue: BoundedQueue<E>) => Opened,
   source: Source<E> = {},
 ): Subscription<E> {
   const { maxQueue = MAX_QUEUE_DEFAULT, overflow = 'drop-oldest', signal } = checkOptions(options, queueOptions);
@@ -180,7 +194,7 @@ class Queue<E> implements BoundedQueue<E> {
   /** Calls of next() that wait. Never any while something can be read. */
   readonly #waiters = new Ring<Waiter<E>>();
   readonly #ignoreSignal: () => void;
-  #close: (() => void) | undefined;
+  #source: Opened | undefined;
   #failure: { readonly error: unknown } | undefined;
   /** Events that left the queue so far: the position of the oldest one held. */
   #position = 0;
@@ -209,9 +223,17 @@ class Queue<E> implements BoundedQueue<E> {
   }
 
   /** Takes what stops the source, and stops it right away if the stream ended while it opened. */
-  opened(close: () => void): void {
-    if (this.closed) close();
-    else this.#close = close;
+  opened(source: Opened): void {
+    if (this.closed) source.close();
+    else this.#source = source;
+  }
+
+  ref(): void {
+    this.#source?.ref?.();
+  }
+
+  unref(): void {
+    this.#source?.unref?.();
   }
 
   push(event: E): boolean {
@@ -378,9 +400,9 @@ class Queue<E> implements BoundedQueue<E> {
     this.closed = true;
     this.#recovering = false;
     this.#ignoreSignal();
-    const close = this.#close;
-    this.#close = undefined;
-    close?.();
+    const source = this.#source;
+    this.#source = undefined;
+    source?.close();
   }
 
   /** Tells those who wait that nothing more comes. Whoever waits has read everything. */
@@ -409,6 +431,16 @@ class Reader<E> implements Subscription<E> {
 
   get dropped(): number {
     return this.#queue.dropped;
+  }
+
+  ref(): this {
+    this.#queue.ref();
+    return this;
+  }
+
+  unref(): this {
+    this.#queue.unref();
+    return this;
   }
 
   next(): Promise<IteratorResult<E, undefined>> {

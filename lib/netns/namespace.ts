@@ -264,10 +264,7 @@ export async function open(ref?: NetnsRef): Promise<OpenNetns> {
 export function watch(options: QueueOptions = {}): Subscription<NetnsEvent> {
   return createSubscription<NetnsEvent>(
     checkOptions(options, queueOptions),
-    (queue) => {
-      const watcher = watchNetns((action, name) => queue.push(netnsChange(action, name)));
-      return () => watcher.close();
-    },
+    (queue) => watchNetns((action, name) => queue.push(netnsChange(action, name))),
     { overflow: (dropped) => ({ kind: 'overrun', dropped }) },
   );
 }

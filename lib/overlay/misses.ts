@@ -31,7 +31,7 @@ export function observeMisses(overlay: Observed, rtnl: Rtnl, options?: QueueOpti
       const found = (await rtnl.links.list({ name: link }).catch(() => []))?.find(({ name }) => name === link);
       if (typeof found?.vni === 'number') queue.pushAll(misses.map((miss) => ({ ...miss, vni: found.vni as number })));
     };
-    const closeMonitor = openMonitor({ path: overlay.netns, groups: ['miss'], netns: overlay.name }, (events) => {
+    const monitor = openMonitor({ path: overlay.netns, groups: ['miss'], netns: overlay.name }, (events) => {
       const misses: Miss[] = [];
       const others = new Map<string, Miss[]>();
       for (const event of events) {
@@ -70,10 +70,14 @@ export function observeMisses(overlay: Observed, rtnl: Rtnl, options?: QueueOpti
       );
     };
     follow();
-    return () => {
-      closeMonitor();
-      clearTimeout(retry);
-      stop();
+    return {
+      close: () => {
+        monitor.close();
+        clearTimeout(retry);
+        stop();
+      },
+      ref: () => monitor.ref(),
+      unref: () => monitor.unref(),
     };
   });
 }

@@ -387,7 +387,11 @@ export class Overlay implements AsyncDisposable {
       this.host()
         .then((host) => watch.add({ name, vni, vtep, port, mtu, host }))
         .catch((error) => queue.fail(error));
-      return () => void watch[Symbol.asyncDispose]();
+      return {
+        close: () => void watch[Symbol.asyncDispose](),
+        ref: () => watch.ref(),
+        unref: () => watch.unref(),
+      };
     });
   }
 

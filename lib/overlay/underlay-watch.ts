@@ -6,8 +6,8 @@ import { VXLAN_OVERHEAD } from '../core/address.js';
 import { OvernsError } from '../core/errors.js';
 import { openMonitor } from '../rtnl/monitor/events.js';
 import { Rtnl } from '../rtnl/rtnl.js';
-
 import type { Where } from '../store/contract.js';
+import type { NativeMonitor } from '../system/native.js';
 import { findUnderlay, type Underlay } from './underlay.js';
 
 /**
@@ -88,6 +88,7 @@ function faultOf(
 /** One host, and the overlays on it. */
 interface Host {
   readonly rtnl: Rtnl;
+  readonly monitor: NativeMonitor;
   readonly overlays: Map<string, { readonly overlay: Watched; said: string | undefined }>;
   stop(): void;
 }
@@ -98,9 +99,33 @@ export class UnderlayWatch implements AsyncDisposable {
   readonly #hosts = new Map<string, Promise<Host>>();
   readonly #names = new Map<string, string>();
   #closed = false;
+  #referenced = true;
 
   constructor(tell: (change: UnderlayChange) => void) {
     this.#tell = tell;
+  }
+
+  ref(): void {
+    this.#reference(true);
+  }
+
+  unref(): void {
+    this.#reference(false);
+  }
+
+  #reference(on: boolean): void {
+    this.#referenced = on;
+    for (const opened of this.#hosts.values())
+      void opened.then(
+        (host) => this.#keep(host),
+        () => {},
+      );
+  }
+
+  /** Lets the monitor of a host keep the process alive, or not. */
+  #keep({ monitor }: Host): void {
+    if (this.#referenced) monitor.ref();
+    else monitor.unref();
   }
 
   /** What is wrong already is told when this resolves. */
@@ -149,23 +174,25 @@ export class UnderlayWatch implements AsyncDisposable {
       clearTimeout(timer);
       timer = setTimeout(look, Math.max(SETTLE_MS, last + REST_MS - performance.now())).unref();
     };
-    const host: Host = {
-      rtnl,
-      overlays: new Map(),
-      stop() {
-        stopped = true;
-        clearTimeout(timer);
-        unsubscribe();
-        void rtnl.close();
-      },
-    };
-    let unsubscribe = (): void => {};
+    let monitor: NativeMonitor;
     try {
-      unsubscribe = openMonitor({ path, groups: ['link', 'address'], netns: undefined }, news);
+      monitor = openMonitor({ path, groups: ['link', 'address'], netns: undefined }, news);
     } catch (error) {
       await rtnl.close();
       throw error;
     }
+    const host: Host = {
+      rtnl,
+      monitor,
+      overlays: new Map(),
+      stop() {
+        stopped = true;
+        clearTimeout(timer);
+        monitor.close();
+        void rtnl.close();
+      },
+    };
+    this.#keep(host);
     if (this.#closed) host.stop();
     else timer = setTimeout(look, LOOK_MS).unref();
     return host;

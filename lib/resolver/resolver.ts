@@ -339,9 +339,11 @@ export class Resolver implements AsyncDisposable {
         const listener: Listener = { kinds, tell: (events) => void queue.pushAll(events), joined: false };
         this.#queues.add(queue);
         this.#listen(listener);
-        return () => {
-          this.#queues.delete(queue);
-          this.#unlisten(listener);
+        return {
+          close: () => {
+            this.#queues.delete(queue);
+            this.#unlisten(listener);
+          },
         };
       },
       kinds.has('overflow') ? { overflow: (dropped) => this.#overflow(dropped) } : {},

@@ -13,8 +13,15 @@ const QUIET_MS = 1000;
 /** How often a directory that is not there is looked for, milliseconds. */
 const DIRECTORY_MS = 500;
 
+/** What is watched keeps the process alive, unless unref() was called. */
+export interface NetnsWatch {
+  close(): void;
+  ref(): void;
+  unref(): void;
+}
+
 /** Calls `changed` for each name in a directory that becomes a namespace or stops being one. */
-export class NetnsWatcher {
+export class NetnsWatcher implements NetnsWatch {
   readonly #directory: string;
   readonly #changed: (action: 'new' | 'delete', name: string) => void;
   /** What each name leads to. Looked at synchronously: it takes microseconds, and nothing comes in between. */
@@ -24,6 +31,7 @@ export class NetnsWatcher {
   #retry: NodeJS.Timeout | undefined;
   #quiet: NodeJS.Timeout | undefined;
   #closed = false;
+  #referenced = true;
 
   constructor(directory: string, changed: (action: 'new' | 'delete', name: string) => void) {
     this.#directory = directory;
@@ -35,8 +43,29 @@ export class NetnsWatcher {
   close(): void {
     this.#closed = true;
     this.#watcher?.close();
-    for (const timer of [this.#retry, this.#quiet, ...this.#due.values()]) clearTimeout(timer);
+    for (const timer of this.#timers()) clearTimeout(timer);
     this.#due.clear();
+  }
+
+  ref(): void {
+    this.#referenced = true;
+    this.#watcher?.ref();
+    for (const timer of this.#timers()) timer?.ref();
+  }
+
+  unref(): void {
+    this.#referenced = false;
+    this.#watcher?.unref();
+    for (const timer of this.#timers()) timer?.unref();
+  }
+
+  #timers(): (NodeJS.Timeout | undefined)[] {
+    return [this.#retry, this.#quiet, ...this.#due.values()];
+  }
+
+  #later(run: () => void, ms: number): NodeJS.Timeout {
+    const timer = setTimeout(run, ms);
+    return this.#referenced ? timer : timer.unref();
   }
 
   #watch(): void {
@@ -45,9 +74,10 @@ export class NetnsWatcher {
         if (name === null) return;
         this.#lookLater(name, 0);
         clearTimeout(this.#quiet);
-        this.#quiet = setTimeout(() => this.#lookAtAll(true), QUIET_MS);
+        this.#quiet = this.#later(() => this.#lookAtAll(true), QUIET_MS);
       });
       this.#watcher.on('error', () => this.#rewatch());
+      if (!this.#referenced) this.#watcher.unref();
     } catch {
       this.#rewatch();
     }
@@ -57,7 +87,7 @@ export class NetnsWatcher {
   #rewatch(): void {
     this.#watcher?.close();
     if (this.#closed) return;
-    this.#retry = setTimeout(() => {
+    this.#retry = this.#later(() => {
       this.#watch();
       this.#lookAtAll(true);
     }, DIRECTORY_MS);
@@ -68,7 +98,7 @@ export class NetnsWatcher {
     this.#due.delete(name);
     const delay = LOOKS[look];
     if (delay === undefined || this.#closed) return;
-    const timer = setTimeout(() => {
+    const timer = this.#later(() => {
       this.#due.delete(name);
       this.#look(name, true);
       if (!this.#known.has(name)) this.#lookLater(name, look + 1);

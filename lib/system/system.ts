@@ -5,7 +5,7 @@
 import { OvernsError } from '../core/errors.js';
 import { loadAddon } from './addon.js';
 import type { Native } from './native.js';
-import { NetnsWatcher } from './netns-watcher.js';
+import { type NetnsWatch, NetnsWatcher } from './netns-watcher.js';
 import { machineNsfs, type Nsfs } from './nsfs.js';
 import { machineUnixSockets, type UnixSockets } from './unix-sockets.js';
 
@@ -15,7 +15,7 @@ export interface System {
   readonly nsfs: Nsfs;
   readonly unixSockets: UnixSockets;
   /** Tells of each name in a directory that becomes a namespace or stops being one, from now on. */
-  watchNetns(directory: string, changed: (action: 'new' | 'delete', name: string) => void): { close(): void };
+  watchNetns(directory: string, changed: (action: 'new' | 'delete', name: string) => void): NetnsWatch;
 }
 
 let loaded: Native | undefined;

@@ -160,7 +160,7 @@ export class FakeKernel implements AsyncDisposable {
       watchNetns(_directory, changed) {
         const own: typeof changed = (action, name) => changed(action, name);
         machine.watchers.add(own);
-        return { close: () => void machine.watchers.delete(own) };
+        return { close: () => void machine.watchers.delete(own), ref: () => {}, unref: () => {} };
       },
       nsfs: {
         async isNamespace(path) {

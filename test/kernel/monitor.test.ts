@@ -180,7 +180,7 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
     await netns.ip('link add vxlan1 type vxlan id 42 local 10.0.0.10 dstport 4789 l2miss');
     await netns.ip('link set vxlan1 up');
     const misses: string[] = [];
-    const stop = openMonitor({ path: netns.path, groups: ['miss'], netns: undefined }, (events) => {
+    const monitor = openMonitor({ path: netns.path, groups: ['miss'], netns: undefined }, (events) => {
       misses.push(...events.map(({ link, mac }) => `${link} ${mac}`));
     });
     try {
@@ -195,7 +195,7 @@ s.send(bytes.fromhex('0242000000' + sys.argv[2] + '02420000000188b5') + bytes(46
         await expect.poll(() => misses, { timeout: 10_000 }).toContain(`${link} 02:42:00:00:00:${last}`);
       }
     } finally {
-      stop();
+      monitor.close();
     }
   });
 

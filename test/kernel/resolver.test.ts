@@ -224,6 +224,35 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
         if (!ends) expect(await child.stop(), note).toBe(143);
       }
     });
+
+    test('and so does what is subscribed to', async () => {
+      const { a } = await setUp();
+      const opening = [
+        'overlay.misses()',
+        'overlay.underlayChanges()',
+        'rtnl.monitor()',
+        "rtnl.monitor({ groups: ['link', 'netns'], resync: true })",
+        "(await Rtnl.monitor({ netns: [args.overlay], groups: ['link'] }))",
+        'overns.netns.watch()',
+      ];
+      const source = (subscription: string, more: string): string =>
+        `const overlay = await Overlay.open(args.overlay);
+        const rtnl = await Rtnl.open({ netns: args.overlay });
+        const events = ${subscription}${more};
+        void (async () => { for await (const _ of events); })();
+        say({ ready: true });`;
+      await Promise.all(
+        opening.map(async (subscription) => {
+          const args = { overlay: a.overlay.name };
+          const kept = startChild(source(subscription, '.unref().ref()'), args);
+          const free = startChild(source(subscription, '.unref()'), args);
+          expect(await free.exited, `${subscription}: ${free.stderr}`).toBe(0);
+          await kept.waitFor(/ready/, 'stdout');
+          await sleep(500);
+          expect(await kept.stop(), `${subscription}: ${kept.stderr}`).toBe(143);
+        }),
+      );
+    });
   });
 
   describe('serves alone', () => {

@@ -13,7 +13,7 @@ function open<E = number>(
     options,
     (made) => {
       queue = made;
-      return close;
+      return { close };
     },
     overflow ? { overflow } : {},
   );
@@ -269,11 +269,21 @@ describe('the end', () => {
     const sub = createSubscription<number>(undefined, (queue) => {
       queue.push(1);
       queue.end();
-      return close;
+      return { close };
     });
     expect(close).toHaveBeenCalledTimes(1);
     expect(await sub.next()).toEqual(value(1));
     expect(await sub.next()).toEqual(done);
+  });
+
+  test("ref() and unref() are the source's while it is open, and nothing where there is none to keep", async () => {
+    const source = { close: vi.fn(), ref: vi.fn(), unref: vi.fn() };
+    const sub = createSubscription<number>(undefined, () => source);
+    expect(sub.unref().ref().unref()).toBe(sub);
+    await sub.return?.();
+    sub.ref().unref();
+    expect([source.ref.mock.calls.length, source.unref.mock.calls.length]).toEqual([1, 2]);
+    open().sub.unref().ref();
   });
 
   test('a source that cannot open leaves no listener behind', () => {
@@ -326,7 +336,7 @@ describe('abort', () => {
   });
 
   test('a signal aborted beforehand: the source is not opened', async () => {
-    const opened = vi.fn(() => () => {});
+    const opened = vi.fn(() => ({ close() {} }));
     const sub = createSubscription({ signal: AbortSignal.abort() }, opened);
     expect(opened).not.toHaveBeenCalled();
     await expect(sub.next()).rejects.toMatchObject(aborted);

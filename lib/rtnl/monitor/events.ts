@@ -5,7 +5,7 @@ import { boolean, integer, type Shape } from '../../core/options.js';
 import type { QueueOptions } from '../../core/subscription.js';
 import { queueOptions } from '../../core/subscription.js';
 import { isNativeFailure, netlinkError } from '../../system/kernel-error.js';
-import type { NativeBatch } from '../../system/native.js';
+import type { NativeBatch, NativeMonitor } from '../../system/native.js';
 import { system } from '../../system/system.js';
 import { decodeEntries } from '../entry-decoder.js';
 import type { Address, FdbEntry, Link, Neighbor, Route } from '../types.js';
@@ -210,7 +210,7 @@ export interface MonitorOptions extends QueueOptions {
 type Item = Record<string, unknown>;
 
 /**
- * Reads the news of a namespace, from the moment this returns, in bursts. Returns what stops it.
+ * Reads the news of a namespace, from the moment this returns, in bursts.
  * @throws NetlinkError
  */
 export function openMonitor(
@@ -221,15 +221,14 @@ export function openMonitor(
     readonly receiveBuffer?: number | undefined;
   },
   onEvents: (events: readonly Item[], dropped: number) => void,
-): () => void {
+): NativeMonitor {
   try {
     const onBatch: NativeBatch = (entries, objects, atNs, dropped) => {
       const events = decodeEntries(entries, objects, atNs);
       // Out of the addon's call: what a consumer does with it is an ordinary turn of the event loop.
       queueMicrotask(() => onEvents(events, dropped));
     };
-    const monitor = system().native.openMonitor(source.path, source.groups, onBatch, source.receiveBuffer);
-    return () => monitor.close();
+    return system().native.openMonitor(source.path, source.groups, onBatch, source.receiveBuffer);
   } catch (error) {
     throw isNativeFailure(error) ? netlinkError(error, { what: 'monitor', netns: source.netns }) : error;
   }

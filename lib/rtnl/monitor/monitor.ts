@@ -3,9 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { OvernsError } from '../../core/errors.js';
 import { checkOptions } from '../../core/options.js';
 import type { Subscription } from '../../core/subscription.js';
-import { type BoundedQueue, createSubscription, MAX_QUEUE_DEFAULT } from '../../core/subscription.js';
+import { type BoundedQueue, createSubscription, MAX_QUEUE_DEFAULT, type Opened } from '../../core/subscription.js';
 import { listNetns } from '../../netns/references.js';
 import { netnsChange, watchNetns } from '../../netns/watch.js';
+import type { NativeMonitor } from '../../system/native.js';
+import type { NetnsWatch } from '../../system/netns-watcher.js';
 import { DEFAULT_GROUPS, type MonitorGroup, type MonitorOptions, monitorOptions, openMonitor } from './events.js';
 import { groupOf, type Indexed, type Item, indexed, LISTED_KINDS, type Listed, Mirror } from './mirror.js';
 
@@ -51,7 +53,7 @@ const AUDIT_MS_A_ROW = 0.5;
 /** One namespace that is followed. */
 interface Followed {
   readonly source: MonitorSource;
-  readonly stop: () => void;
+  readonly monitor: NativeMonitor;
   /** With `resync`, from the first snapshot on: what the consumer has when it has read what is queued. */
   mirror: Mirror | undefined;
   /** Being listed, or resting from it. */
@@ -77,7 +79,7 @@ class Monitors {
   #waiting: News[] | undefined;
   #waitingCount = 0;
   #missesLost = 0;
-  #watcher: { close(): void } | undefined;
+  #watcher: NetnsWatch | undefined;
   #queue!: BoundedQueue<Item>;
 
   constructor(
@@ -92,7 +94,7 @@ class Monitors {
     this.#options = options;
   }
 
-  open(queue: BoundedQueue<Item>): () => void {
+  open(queue: BoundedQueue<Item>): Opened {
     this.#queue = queue;
     const groups = new Set<string>(this.#groups);
     groups.delete('netns');
@@ -107,17 +109,26 @@ class Monitors {
       this.#close();
       throw error;
     }
-    return () => this.#close();
+    const keeping = () => [...[...this.#followed.values()].map(({ monitor }) => monitor), this.#watcher];
+    return {
+      close: () => this.#close(),
+      ref: () => {
+        for (const each of keeping()) each?.ref();
+      },
+      unref: () => {
+        for (const each of keeping()) each?.unref();
+      },
+    };
   }
 
   #follow(source: MonitorSource, groups: readonly string[]): void {
     const { path, words } = source;
     const { receiveBuffer } = this.#options;
-    const stop = openMonitor({ path, groups, netns: words, receiveBuffer }, (events, dropped) => {
+    const monitor = openMonitor({ path, groups, netns: words, receiveBuffer }, (events, dropped) => {
       const followed = this.#followed.get(source);
       if (followed !== undefined) this.#told(followed, events as Item[], dropped);
     });
-    this.#followed.set(source, { source, stop, mirror: undefined, busy: false, timer: undefined });
+    this.#followed.set(source, { source, monitor, mirror: undefined, busy: false, timer: undefined });
   }
 
   #close(): void {
@@ -128,7 +139,7 @@ class Monitors {
   #release(source: MonitorSource): void {
     const followed = this.#followed.get(source);
     this.#followed.delete(source);
-    followed?.stop();
+    followed?.monitor.close();
     clearTimeout(followed?.timer);
     source.close?.();
   }
