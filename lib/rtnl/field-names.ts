@@ -1,4 +1,5 @@
 /** The names of the fields that Rtnl's objects have. The compiler compares them with the types. */
+import type { TableName } from '../system/native.js';
 import type {
   Address,
   AnyLinkSpec,
@@ -32,81 +33,114 @@ import type {
   VxlanSettings,
 } from './types.js';
 
-type Names<T> = Readonly<Record<keyof T, 1>>;
+/** What the value of a field can be, by first letters: string, number, boolean, bigint (`i`), array, object. */
+type Letters<V> = [V] extends [string]
+  ? 's'
+  : [V] extends [number]
+    ? 'n'
+    : [V] extends [boolean]
+      ? 'b'
+      : [V] extends [bigint]
+        ? 'i'
+        : [V] extends [readonly unknown[]]
+          ? 'a'
+          : [V] extends [object]
+            ? 'o'
+            : [V] extends [string | number]
+              ? 'sn'
+              : 'so';
+type Names<T> = { readonly [K in keyof T]-?: Letters<Exclude<T[K], undefined | null>> };
 
 // biome-ignore format: several a line
 const LINK_SETTINGS: Names<LinkSettings> = {
-  broadcast: 1, txQueueLength: 1, linkGroup: 1, linkMode: 1, protoDown: 1, carrier: 1, numTxQueues: 1, numRxQueues: 1,
-  gsoMaxSize: 1, gsoMaxSegs: 1, gsoIpv4MaxSize: 1, groMaxSize: 1, groIpv4MaxSize: 1, addrGenMode: 1,
+  broadcast: 's', txQueueLength: 'n', linkGroup: 'n', linkMode: 's', protoDown: 'b', carrier: 'b', numTxQueues: 'n',
+  numRxQueues: 'n',
+  gsoMaxSize: 'n', gsoMaxSegs: 'n', gsoIpv4MaxSize: 'n', groMaxSize: 'n', groIpv4MaxSize: 'n', addrGenMode: 's',
 };
 // biome-ignore format: several a line
 const LINK_STATE: Names<LinkState> = {
-  tsoMaxSize: 1, tsoMaxSegs: 1, minMtu: 1, maxMtu: 1, qdisc: 1, promiscuity: 1, allmulti: 1, carrierChanges: 1,
-  carrierUpCount: 1, carrierDownCount: 1, permanentMac: 1, physicalPort: 1, parentDevice: 1, parentBus: 1,
-  newNetnsid: 1, newIndex: 1, virtualFunctions: 1, maxPacingOffloadHorizon: 1, netnsImmutable: 1, headroom: 1,
-  tailroom: 1,
+  tsoMaxSize: 'n', tsoMaxSegs: 'n', minMtu: 'n', maxMtu: 'n', qdisc: 's', promiscuity: 'n', allmulti: 'n',
+  carrierChanges: 'n',
+  carrierUpCount: 'n', carrierDownCount: 'n', permanentMac: 's', physicalPort: 's', parentDevice: 's', parentBus: 's',
+  newNetnsid: 'n', newIndex: 'n', virtualFunctions: 'n', maxPacingOffloadHorizon: 'n', netnsImmutable: 'b',
+  headroom: 'n',
+  tailroom: 'n',
 };
+/** What links are both made with and listed with. */
+// biome-ignore format: several a line
+const COMMON = {
+  name: 's', index: 'n', kind: 's', up: 'b', mtu: 'n', mac: 's', master: 's', masterIndex: 'n', bridgePort: 'o',
+  alias: 's',
+} as const;
 // biome-ignore format: several a line
 const SPEC: Names<Omit<AnyLinkSpec, keyof LinkSettings> & Pick<LinkChange, 'index' | 'newName' | 'alias' | 'kind'>> = {
-  name: 1, index: 1, newName: 1, kind: 1, up: 1, mtu: 1, mac: 1, master: 1, masterIndex: 1, bridgePort: 1, netns: 1,
-  link: 1, alias: 1, arp: 1, multicast: 1, allMulticast: 1, promiscuous: 1,
+  ...COMMON, newName: 's', netns: 'so', link: 'sn', arp: 'b', multicast: 'b', allMulticast: 'b', promiscuous: 'b',
 };
 // biome-ignore format: several a line
 const VXLAN: Names<VxlanSettings> = {
-  vni: 1, group: 1, local: 1, device: 1, ttl: 1, ttlInherit: 1, tos: 1, df: 1, label: 1, labelPolicy: 1, learning: 1,
-  ageing: 1, limit: 1, proxy: 1, rsc: 1, l2miss: 1, l3miss: 1, port: 1, portRange: 1, udpCsum: 1, udpZeroCsum6Tx: 1,
-  udpZeroCsum6Rx: 1, remcsumTx: 1, remcsumRx: 1, remcsumNopartial: 1, gbp: 1, gpe: 1, collectMetadata: 1,
-  vnifilter: 1, localbypass: 1, reservedBits: 1, mcRoute: 1,
+  vni: 'n', group: 's', local: 's', device: 'sn', ttl: 'n', ttlInherit: 'b', tos: 'n', df: 's', label: 'n',
+  labelPolicy: 's', learning: 'b',
+  ageing: 'n', limit: 'n', proxy: 'b', rsc: 'b', l2miss: 'b', l3miss: 'b', port: 'n', portRange: 'o', udpCsum: 'b',
+  udpZeroCsum6Tx: 'b',
+  udpZeroCsum6Rx: 'b', remcsumTx: 'b', remcsumRx: 'b', remcsumNopartial: 'b', gbp: 'b', gpe: 'b', collectMetadata: 'b',
+  vnifilter: 'b', localbypass: 'b', reservedBits: 'o', mcRoute: 'b',
 };
 // biome-ignore format: several a line
 const BRIDGE: Names<BridgeSettings & BridgeState> = {
-  forwardDelay: 1, helloTime: 1, maxAge: 1, ageingTime: 1, stpState: 1, priority: 1, vlanFiltering: 1,
-  vlanProtocol: 1, vlanDefaultPvid: 1, vlanStatsEnabled: 1, vlanStatsPerPort: 1, groupFwdMask: 1, groupAddress: 1,
-  fdbMaxLearned: 1, noLinklocalLearn: 1, mcastVlanSnooping: 1, mstEnabled: 1, mcastRouter: 1, mcastSnooping: 1,
-  mcastQueryUseIfaddr: 1, mcastQuerier: 1, mcastHashElasticity: 1, mcastHashMax: 1, mcastLastMemberCount: 1,
-  mcastStartupQueryCount: 1, mcastLastMemberInterval: 1, mcastMembershipInterval: 1, mcastQuerierInterval: 1,
-  mcastQueryInterval: 1, mcastQueryResponseInterval: 1, mcastStartupQueryInterval: 1, mcastStatsEnabled: 1,
-  mcastIgmpVersion: 1, mcastMldVersion: 1, nfCallIptables: 1, nfCallIp6tables: 1, nfCallArptables: 1, rootId: 1,
-  bridgeId: 1, rootPort: 1, rootPathCost: 1, topologyChange: 1, topologyChangeDetected: 1, helloTimer: 1, tcnTimer: 1,
-  topologyChangeTimer: 1, gcTimer: 1, fdbLearned: 1,
+  forwardDelay: 'n', helloTime: 'n', maxAge: 'n', ageingTime: 'n', stpState: 'n', priority: 'n', vlanFiltering: 'b',
+  vlanProtocol: 'sn', vlanDefaultPvid: 'n', vlanStatsEnabled: 'b', vlanStatsPerPort: 'b', groupFwdMask: 'n',
+  groupAddress: 's',
+  fdbMaxLearned: 'n', noLinklocalLearn: 'b', mcastVlanSnooping: 'b', mstEnabled: 'b', mcastRouter: 'n',
+  mcastSnooping: 'b',
+  mcastQueryUseIfaddr: 'b', mcastQuerier: 'b', mcastHashElasticity: 'n', mcastHashMax: 'n', mcastLastMemberCount: 'n',
+  mcastStartupQueryCount: 'n', mcastLastMemberInterval: 'n', mcastMembershipInterval: 'n', mcastQuerierInterval: 'n',
+  mcastQueryInterval: 'n', mcastQueryResponseInterval: 'n', mcastStartupQueryInterval: 'n', mcastStatsEnabled: 'b',
+  mcastIgmpVersion: 'n', mcastMldVersion: 'n', nfCallIptables: 'b', nfCallIp6tables: 'b', nfCallArptables: 'b',
+  rootId: 's',
+  bridgeId: 's', rootPort: 'n', rootPathCost: 'n', topologyChange: 'b', topologyChangeDetected: 'b', helloTimer: 'n',
+  tcnTimer: 'n',
+  topologyChangeTimer: 'n', gcTimer: 'n', fdbLearned: 'n',
 };
 // biome-ignore format: several a line
 const MACVLAN: Names<MacvlanSettings & Pick<Link, 'macCount' | 'bcQueueLengthUsed'>> = {
-  mode: 1, nopromisc: 1, nodst: 1, bcQueueLength: 1, bcCutoff: 1, macCount: 1, bcQueueLengthUsed: 1,
+  mode: 's', nopromisc: 'b', nodst: 'b', bcQueueLength: 'n', bcCutoff: 'n', macCount: 'n', bcQueueLengthUsed: 'n',
 };
 // biome-ignore format: several a line
 const VLAN: Names<VlanSettings> = {
-  vlanId: 1, vlanProtocol: 1, reorderHdr: 1, gvrp: 1, looseBinding: 1, mvrp: 1, bridgeBinding: 1,
+  vlanId: 'n', vlanProtocol: 'sn', reorderHdr: 'b', gvrp: 'b', looseBinding: 'b', mvrp: 'b', bridgeBinding: 'b',
 };
-const VRF: Names<VrfSettings> = { table: 1 };
-const IPVLAN: Names<IpvlanSettings> = { mode: 1, private: 1, vepa: 1 };
+const VRF: Names<VrfSettings> = { table: 'n' };
+const IPVLAN: Names<IpvlanSettings> = { mode: 's', private: 'b', vepa: 'b' };
 // biome-ignore format: several a line
 const GENEVE: Names<GeneveSettings> = {
-  vni: 1, remote: 1, ttl: 1, ttlInherit: 1, tos: 1, df: 1, label: 1, port: 1, collectMetadata: 1, udpCsum: 1,
-  udpZeroCsum6Tx: 1, udpZeroCsum6Rx: 1, innerProtoInherit: 1,
+  vni: 'n', remote: 's', ttl: 'n', ttlInherit: 'b', tos: 'n', df: 's', label: 'n', port: 'n', collectMetadata: 'b',
+  udpCsum: 'b',
+  udpZeroCsum6Tx: 'b', udpZeroCsum6Rx: 'b', innerProtoInherit: 'b',
 };
 // biome-ignore format: several a line
 const BOND: Names<BondSettings> = {
-  mode: 1, activeSlave: 1, primary: 1, miimon: 1, updelay: 1, downdelay: 1, useCarrier: 1, arpInterval: 1,
-  xmitHashPolicy: 1, minLinks: 1, lacpRate: 1,
+  mode: 's', activeSlave: 'sn', primary: 'sn', miimon: 'n', updelay: 'n', downdelay: 'n', useCarrier: 'b',
+  arpInterval: 'n',
+  xmitHashPolicy: 's', minLinks: 'n', lacpRate: 's',
 };
 // biome-ignore format: several a line
 const TUN: Names<TunState & Pick<Link, 'mode'>> = {
-  owner: 1, groupId: 1, mode: 1, pi: 1, vnetHdr: 1, persist: 1, multiQueue: 1, queues: 1, disabledQueues: 1,
+  owner: 'n', groupId: 'n', mode: 's', pi: 'b', vnetHdr: 'b', persist: 'b', multiQueue: 'b', queues: 'n',
+  disabledQueues: 'n',
 };
-const PEER = { peer: 1 } as const;
+const PEER = { peer: 'o' } as const;
 /** What else a link is listed with. */
 // biome-ignore format: several a line
 const LISTED: Names<
   Omit<
     Link,
-    | keyof (LinkSettings & LinkState & VxlanSettings & BridgeSettings & BridgeState & VlanSettings & GeneveSettings)
-    | keyof (MacvlanSettings & VrfSettings & IpvlanSettings & BondSettings & TunState)
-    | keyof typeof SPEC
-    | keyof typeof MACVLAN
+    | (keyof LinkSettings | keyof LinkState | keyof VxlanSettings | keyof BridgeSettings | keyof BridgeState)
+    | (keyof typeof MACVLAN | keyof VlanSettings | keyof VrfSettings | keyof IpvlanSettings | keyof GeneveSettings)
+    | (keyof BondSettings | keyof TunState | keyof typeof SPEC)
   >
 > = {
-  running: 1, flags: 1, hardware: 1, slaveKind: 1, linkNetnsid: 1, alternativeNames: 1, operstate: 1, unknown: 1,
+  running: 'b', flags: 'a', hardware: 'n', slaveKind: 's', linkNetnsid: 'n', alternativeNames: 'a', operstate: 's',
+  unknown: 'a',
 };
 
 /** Fields of any link, be it to be made or as it is listed. */
@@ -123,58 +157,76 @@ export const LINK_KINDS: ReadonlyMap<string, readonly string[]> = new Map(
 
 // biome-ignore format: several a line
 const ADDRESS: Names<Address> = {
-  link: 1, linkIndex: 1, address: 1, family: 1, peer: 1, broadcast: 1, scope: 1, flags: 1, label: 1,
-  preferredLifetime: 1, validLifetime: 1, metric: 1, protocol: 1, nodad: 1, noprefixroute: 1, unknown: 1,
+  link: 's', linkIndex: 'n', address: 's', family: 's', peer: 's', broadcast: 's', scope: 'sn', flags: 'a', label: 's',
+  preferredLifetime: 'n', validLifetime: 'n', metric: 'n', protocol: 'sn', nodad: 'b', noprefixroute: 'b', unknown: 'a',
 };
 // biome-ignore format: several a line
 const ROUTE: Names<Route> = {
-  dst: 1, family: 1, type: 1, from: 1, gateway: 1, link: 1, linkIndex: 1, source: 1, table: 1, metric: 1, tos: 1,
-  scope: 1, protocol: 1, flags: 1, nexthops: 1, nexthop: 1, preference: 1, expires: 1, metrics: 1, unknown: 1,
+  dst: 's', family: 's', type: 'sn', from: 's', gateway: 's', link: 's', linkIndex: 'n', source: 's', table: 'n',
+  metric: 'n', tos: 'n',
+  scope: 'sn', protocol: 'sn', flags: 'a', nexthops: 'a', nexthop: 'n', preference: 's', expires: 'n', metrics: 'o',
+  unknown: 'a',
 };
 // biome-ignore format: several a line
 const NEIGHBOR: Names<Neighbor> = {
-  link: 1, linkIndex: 1, ip: 1, mac: 1, state: 1, flags: 1, protocol: 1, unknown: 1,
+  link: 's', linkIndex: 'n', ip: 's', mac: 's', state: 's', flags: 'a', protocol: 'n', unknown: 'a',
 };
 // biome-ignore format: several a line
 const FDB: Names<FdbEntry> = {
-  link: 1, linkIndex: 1, mac: 1, dst: 1, vni: 1, sourceVni: 1, port: 1, via: 1, viaIndex: 1, linkNetnsid: 1,
-  master: 1, masterIndex: 1, vlan: 1, nexthop: 1, protocol: 1, activity: 1, state: 1, flags: 1, unknown: 1,
+  link: 's', linkIndex: 'n', mac: 's', dst: 's', vni: 'n', sourceVni: 'n', port: 'n', via: 's', viaIndex: 'n',
+  linkNetnsid: 'n',
+  master: 's', masterIndex: 'n', vlan: 'n', nexthop: 'n', protocol: 'n', activity: 's', state: 's', flags: 'a',
+  unknown: 'a',
 };
 // biome-ignore format: several a line
 const RULE: Names<Rule> = {
-  priority: 1, family: 1, action: 1, table: 1, from: 1, to: 1, iif: 1, oif: 1, tos: 1, dscp: 1, dscpMask: 1,
-  flowLabel: 1, flowLabelMask: 1, mark: 1, markMask: 1, realms: 1, goto: 1, suppressPrefixLength: 1, suppressGroup: 1,
-  ipProtocol: 1, sourcePorts: 1, sourcePortMask: 1, destinationPorts: 1, destinationPortMask: 1, uids: 1, tunnel: 1,
-  l3mdev: 1, protocol: 1, flags: 1, unknown: 1,
+  priority: 'n', family: 's', action: 'sn', table: 'n', from: 's', to: 's', iif: 's', oif: 's', tos: 'n', dscp: 'n',
+  dscpMask: 'n',
+  flowLabel: 'n', flowLabelMask: 'n', mark: 'n', markMask: 'n', realms: 'n', goto: 'n', suppressPrefixLength: 'n',
+  suppressGroup: 'n',
+  ipProtocol: 'n', sourcePorts: 'o', sourcePortMask: 'n', destinationPorts: 'o', destinationPortMask: 'n', uids: 'o',
+  tunnel: 'i',
+  l3mdev: 'b', protocol: 'sn', flags: 'a', unknown: 'a',
 };
 // biome-ignore format: several a line
 const NEXTHOP: Names<Nexthop> = {
-  id: 1, family: 1, gateway: 1, link: 1, linkIndex: 1, master: 1, masterIndex: 1, scope: 1, protocol: 1, flags: 1,
-  blackhole: 1, fdb: 1, group: 1, groupType: 1, resilient: 1, unknown: 1,
+  id: 'n', family: 's', gateway: 's', link: 's', linkIndex: 'n', master: 's', masterIndex: 'n', scope: 'sn',
+  protocol: 'sn', flags: 'a',
+  blackhole: 'b', fdb: 'b', group: 'a', groupType: 'sn', resilient: 'o', unknown: 'a',
 };
-const FDB_FLUSH: Names<FdbFlush & FdbEntry> = { ...FDB, withoutFlags: 1 };
-const ROUTE_FILTER: Names<RouteFilter> = { ...ROUTE, root: 1, match: 1 };
+const FDB_FLUSH: Names<FdbFlush & FdbEntry> = { ...FDB, withoutFlags: 'a' };
+const ROUTE_FILTER: Names<RouteFilter> = { ...ROUTE, root: 's', match: 's' };
+// biome-ignore format: several a line
+const LINK: Names<Link> = {
+  ...COMMON, ...LINK_SETTINGS, ...LINK_STATE, ...LISTED, ...VXLAN, ...BRIDGE, ...MACVLAN, ...VLAN, ...VRF, ...IPVLAN,
+  ...GENEVE, ...BOND, ...TUN, link: 'n',
+};
 
 // biome-ignore format: several a line
 const BRIDGE_PORT: Names<BridgePort> = {
-  state: 1, priority: 1, cost: 1, hairpin: 1, guard: 1, rootBlock: 1, fastLeave: 1, learning: 1, learningSync: 1,
-  flood: 1, mcastFlood: 1, bcastFlood: 1, mcastToUnicast: 1, mcastRouter: 1, proxyArp: 1, proxyArpWifi: 1,
-  neighSuppress: 1, neighVlanSuppress: 1, groupFwdMask: 1, vlanTunnel: 1, isolated: 1, locked: 1, mab: 1,
-  backupPort: 1, backupNexthop: 1, mcastEhtHostsLimit: 1, mcastMaxGroups: 1, mcastEhtHosts: 1, mcastGroups: 1,
-  mrpRingOpen: 1, mrpInOpen: 1, rootId: 1, bridgeId: 1, designatedPort: 1, designatedCost: 1, id: 1, number: 1,
-  topologyChangeAck: 1, configPending: 1, messageAgeTimer: 1, forwardDelayTimer: 1, holdTimer: 1,
+  state: 's', priority: 'n', cost: 'n', hairpin: 'b', guard: 'b', rootBlock: 'b', fastLeave: 'b', learning: 'b',
+  learningSync: 'b',
+  flood: 'b', mcastFlood: 'b', bcastFlood: 'b', mcastToUnicast: 'b', mcastRouter: 'n', proxyArp: 'b', proxyArpWifi: 'b',
+  neighSuppress: 'b', neighVlanSuppress: 'b', groupFwdMask: 'n', vlanTunnel: 'b', isolated: 'b', locked: 'b', mab: 'b',
+  backupPort: 'sn', backupNexthop: 'n', mcastEhtHostsLimit: 'n', mcastMaxGroups: 'n', mcastEhtHosts: 'n',
+  mcastGroups: 'n',
+  mrpRingOpen: 'b', mrpInOpen: 'b', rootId: 's', bridgeId: 's', designatedPort: 'n', designatedCost: 'n', id: 'n',
+  number: 'n',
+  topologyChangeAck: 'b', configPending: 'b', messageAgeTimer: 'n', forwardDelayTimer: 'n', holdTimer: 'n',
 };
-const PEER_SPEC: Names<PeerSpec> = { name: 1, mac: 1, mtu: 1, netns: 1 };
-const HOP: Names<RouteHop> = { gateway: 1, link: 1, linkIndex: 1, weight: 1, flags: 1, unknown: 1 };
+const PEER_SPEC: Names<PeerSpec> = { name: 's', mac: 's', mtu: 'n', netns: 'so' };
+const HOP: Names<RouteHop> = { gateway: 's', link: 's', linkIndex: 'n', weight: 'n', flags: 'a', unknown: 'a' };
 // biome-ignore format: several a line
 const METRICS: Names<RouteMetrics> = {
-  lock: 1, mtu: 1, window: 1, rtt: 1, rttvar: 1, ssthresh: 1, cwnd: 1, advmss: 1, reordering: 1, hoplimit: 1,
-  initcwnd: 1, features: 1, rtoMin: 1, initrwnd: 1, quickack: 1, congestionControl: 1, fastopenNoCookie: 1,
+  lock: 'n', mtu: 'n', window: 'n', rtt: 'n', rttvar: 'n', ssthresh: 'n', cwnd: 'n', advmss: 'n', reordering: 'n',
+  hoplimit: 'n',
+  initcwnd: 'n', features: 'n', rtoMin: 'n', initrwnd: 'n', quickack: 'n', congestionControl: 's',
+  fastopenNoCookie: 'n',
 };
-const MEMBER: Names<NonNullable<Nexthop['group']>[number]> = { id: 1, weight: 1 };
-const RESILIENT: Names<ResilientGroup> = { buckets: 1, idleTimer: 1, unbalancedTimer: 1, unbalancedTime: 1 };
-const RANGE: Names<NumberRange> = { low: 1, high: 1 };
-const ATTRIBUTE: Names<UnknownAttribute> = { type: 1, within: 1, bytes: 1 };
+const MEMBER: Names<NonNullable<Nexthop['group']>[number]> = { id: 'n', weight: 'n' };
+const RESILIENT: Names<ResilientGroup> = { buckets: 'n', idleTimer: 'n', unbalancedTimer: 'n', unbalancedTime: 'n' };
+const RANGE: Names<NumberRange> = { low: 'n', high: 'n' };
+const ATTRIBUTE: Names<UnknownAttribute> = { type: 'n', within: 's', bytes: 'o' };
 
 /** By table: the fields of its rows, beside those of links. */
 export const ROW_FIELDS = {
@@ -186,11 +238,16 @@ export const ROW_FIELDS = {
   nexthop: Object.keys(NEXTHOP),
 } as const;
 
-/** By table: what filters can have where that is more than rows have. */
-export const FILTER_FIELDS = {
-  route: Object.keys(ROUTE_FILTER),
-  neighbor: [...ROW_FIELDS.neighbor, 'family'],
-} as const;
+/** By table: the fields that filters of listings can have, and what their values are. */
+export const FILTER_TYPES: Readonly<Record<TableName, Readonly<Record<string, string>>>> = {
+  link: LINK,
+  address: ADDRESS,
+  route: ROUTE_FILTER,
+  neighbor: { ...NEIGHBOR, family: 's' },
+  fdb: FDB,
+  rule: RULE,
+  nexthop: NEXTHOP,
+};
 
 /** The fields of a filter of `fdb.flush`. */
 export const FLUSH_FIELDS: readonly string[] = Object.keys(FDB_FLUSH);

@@ -5,7 +5,7 @@
 import { foreignNames, unknownName } from '../core/options.js';
 import { nearest } from '../core/suggest.js';
 import type { TableName } from '../system/native.js';
-import { ANY_LINK, FILTER_FIELDS, FLUSH_FIELDS, LINK_KINDS, NESTED_FIELDS, ROW_FIELDS } from './field-names.js';
+import { ANY_LINK, FILTER_TYPES, FLUSH_FIELDS, LINK_KINDS, NESTED_FIELDS, ROW_FIELDS } from './field-names.js';
 import { checkDeletion, checkNamesRule } from './removal.js';
 
 type Item = Readonly<Record<string, unknown>>;
@@ -89,7 +89,9 @@ type Rows = Exclude<TableName, 'link'>;
 const named = (fields: Readonly<Partial<Record<Rows, readonly string[]>>>): Partial<Record<Rows, Names>> =>
   Object.fromEntries(Object.entries(fields).map(([table, names]) => [table, new Names(names)]));
 const ROWS = named(ROW_FIELDS) as Readonly<Record<Rows, Names>>;
-const FILTERS = { ...ROWS, ...named(FILTER_FIELDS) };
+const FILTERS = Object.fromEntries(
+  Object.entries(FILTER_TYPES).map(([table, types]) => [table, new Names(Object.keys(types))]),
+) as Readonly<Record<TableName, Names>>;
 const FLUSH = new Names(FLUSH_FIELDS);
 
 const ONE: Readonly<Record<Rows, string>> = {
@@ -127,7 +129,7 @@ export function checkFields(table: TableName, op: string, item: object): void {
 
 /** Refuses names that a filter of a listing has not. */
 export function checkFilterFields(table: TableName, filter: object): void {
-  const names = table === 'link' ? LINKS_OF_ALL_KINDS : FILTERS[table];
+  const names = FILTERS[table];
   if (!names.cover(filter)) refuse('the filter', filter, names, false);
   checkNested(filter as Item);
 }

@@ -3,6 +3,7 @@ import { canonicalIp, canonicalMac, ipBytes, ipFamily } from '../core/address.js
 import { invalidArgument, invalidType } from '../core/errors.js';
 import type { TableName } from '../system/native.js';
 import { EXTENDED_FLAGS, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
+import { FILTER_TYPES } from './field-names.js';
 
 type Item = Readonly<Record<string, unknown>>;
 type Words = Readonly<Record<string, number>>;
@@ -57,6 +58,8 @@ const SEEN: ReadonlySet<string> = new Set(['link', 'linkIndex', 'master', 'maste
 const SEEN_OF_LINKS: ReadonlySet<string> = new Set(['name', 'kind', 'master', 'masterIndex']);
 /** Numbers that the kernel leaves out where they are 0. */
 const ZEROS: ReadonlySet<string> = new Set(['metric', 'tos']);
+/** What the kernel tells only where it is so. */
+const FALSE: ReadonlySet<string> = new Set(['l3mdev', 'blackhole', 'fdb']);
 
 /**
  * A filter in the words that rows are listed in.
@@ -65,7 +68,9 @@ const ZEROS: ReadonlySet<string> = new Set(['metric', 'tos']);
 export function canonicalFilter(table: TableName, filter: Item): Item {
   const wanted: Record<string, unknown> = { ...filter };
   for (const [key, value] of Object.entries(filter)) {
-    if (value !== undefined) wanted[key] = canonicalValue(table, key, value);
+    if (value === undefined) continue;
+    checkType(FILTER_TYPES[table][key], key, value);
+    wanted[key] = canonicalValue(table, key, value);
   }
   if (table === 'route' && typeof filter.dst === 'string' && wanted.dst === 'default' && filter.dst !== 'default') {
     wanted.family ??= filter.dst.includes(':') ? 'inet6' : 'inet';
@@ -73,8 +78,32 @@ export function canonicalFilter(table: TableName, filter: Item): Item {
   return wanted;
 }
 
+const TYPES: Readonly<Record<string, string>> = {
+  s: 'a string',
+  n: 'a number',
+  b: 'a boolean',
+  i: 'a bigint',
+  a: 'an array',
+  o: 'an object',
+};
+
+/** Refuses what no row can have there: it would match none, in silence. */
+function checkType(letters: string | undefined, key: string, value: unknown): void {
+  if (letters === undefined) return;
+  const letter = Array.isArray(value) ? 'a' : value === null ? '' : typeof value === 'bigint' ? 'i' : typeof value;
+  if (letter === '' || !letters.includes(letter[0] as string)) {
+    throw invalidType(key, value, [...letters].map((each) => TYPES[each]).join(' or '));
+  }
+  if (Number.isNaN(value)) throw invalidArgument(key, value, 'a number that something can have');
+}
+
 function canonicalValue(table: TableName, key: string, value: unknown): unknown {
   switch (key) {
+    case 'name':
+    case 'kind':
+      // An empty one would be as good as none, and match all.
+      if (value === '') throw invalidArgument(key, value, `the ${key} of a link`);
+      return value;
     case 'mac':
       return canonicalMac(value);
     case 'broadcast':
@@ -183,6 +212,7 @@ function isOfDump(table: TableName, key: string): boolean {
 function matches(key: string, value: unknown, wanted: unknown): boolean {
   if (wanted === value) return true;
   if (wanted === 0 && value === undefined) return ZEROS.has(key);
+  if (wanted === false && value === undefined) return FALSE.has(key);
   if (key === 'address' && typeof value === 'string') return value.slice(0, value.indexOf('/')) === wanted;
   return contains(value, wanted);
 }

@@ -26,7 +26,7 @@ export function changesOf(existing: Link, wanted: Item): Item {
   const changes: Record<string, unknown> = {};
   for (const [field, value] of Object.entries(wanted)) {
     if (value === undefined || NO_CHANGE.has(field)) continue;
-    if (field === 'master' && (value === null || value === '') && there.master === undefined) continue;
+    if (field === 'master' && value === null && there.master === undefined) continue;
     if (!isAlready(field, there[field], value)) changes[field] = value;
   }
   return changes;

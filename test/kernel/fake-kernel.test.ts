@@ -310,7 +310,7 @@ function scenarios(stage: () => Stage): void {
     await a.links.set({ name: 'br0', mtu: 1500 });
     await a.links.set({ name: 'vxlan1', master: 'br0' });
     expect(await mtu()).toBe(1400);
-    await a.links.set({ name: 'vxlan1', master: '' });
+    await a.links.set({ name: 'vxlan1', master: null });
     expect(await mtu()).toBe(1500);
     await a.links.set({ name: 'br0', mtu: 1300 });
     await a.links.set({ name: 'vxlan1', master: 'br0' });

@@ -336,7 +336,19 @@ describeWith(['root', 'ip'], 'wrong arguments', () => {
       }),
     ]);
     cases.set('list, fields of the filter', [
-      ...fields((extra) => rtnl.links.list(extra), { name: text, kind: text, master: text, mac: text }),
+      ...fields((extra) => rtnl.links.list(extra), {
+        name: text,
+        kind: text,
+        master: text,
+        mac: text,
+        index: number,
+        mtu: number,
+        up: truth,
+        flags: list,
+        vni: number,
+        bridgePort: object,
+      }),
+      ...fields((extra) => rtnl.rules.list(extra), { priority: number, from: text, l3mdev: truth }),
       ...fields((extra) => rtnl.routes.list(extra), {
         link: text,
         table: number,

@@ -60,6 +60,40 @@ describeWith(['root', 'ip'], 'filters of listings', () => {
     expect(await rtnl.fdb.list(row)).toEqual([row]);
   });
 
+  test('what no row can have is refused, and not answered with none', async () => {
+    const netns = await populated();
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    // biome-ignore lint/suspicious/noExplicitAny: what callers without types pass
+    const loose = rtnl as any;
+    for (const [table, filter, message] of [
+      ['links', { mtu: '1500' }, 'mtu: expected a number, got string'],
+      ['links', { up: 1 }, 'up: expected a boolean, got number'],
+      ['links', { index: Number.NaN }, 'index: NaN is not a number that something can have'],
+      ['links', { link: 'eth0' }, 'link: expected a number, got string'],
+      ['links', { vlanProtocol: true }, 'vlanProtocol: expected a string or a number, got boolean'],
+      ['links', { master: null }, 'master: expected a string, got null'],
+      ['links', { name: '' }, 'name: "" is not the name of a link'],
+      ['links', { kind: '' }, 'kind: "" is not the kind of a link'],
+      ['links', { netns: 'x' }, 'unknown field of the filter "netns"'],
+      ['addresses', { flags: 'permanent' }, 'flags: expected an array, got string'],
+      ['neighbors', { link: '' }, 'link: expected'],
+      ['fdb', { vni: '7' }, 'vni: expected a number, got string'],
+      ['rules', { priority: '9' }, 'priority: expected a number, got string'],
+      ['rules', { tunnel: 9 }, 'tunnel: expected a bigint, got number'],
+      ['nexthops', { group: {} }, 'group: expected an array, got object'],
+      ['routes', { metrics: 5 }, 'metrics: expected an object, got number'],
+    ] as const) {
+      await expect(loose[table].list(filter), message).rejects.toThrow(message);
+      if (table !== 'links' && table !== 'addresses' && table !== 'fdb')
+        await expect(loose[table].flush(filter), message).rejects.toThrow(message);
+    }
+    // What the kernel tells only where it is so.
+    expect((await rtnl.rules.list({ l3mdev: false })).length).toBeGreaterThan(2);
+    expect((await rtnl.nexthops.list({ blackhole: false, fdb: false })).length).toBe(
+      (await rtnl.nexthops.list()).filter(({ blackhole, fdb }) => !blackhole && !fdb).length,
+    );
+  });
+
   test('proxies are listed, flushed and deleted when they are asked for, and left alone otherwise', async () => {
     const netns = await populated();
     await using rtnl = await Rtnl.open({ netns: netns.name });
