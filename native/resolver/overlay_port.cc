@@ -1,10 +1,7 @@
 #include "resolver/overlay_port.h"
 
-#include <arpa/inet.h>
-#include <linux/filter.h>
 #include <linux/if.h>
 #include <linux/if_ether.h>
-#include <linux/if_link.h>
 #include <linux/if_packet.h>
 #include <linux/rtnetlink.h>
 #include <time.h>
@@ -13,7 +10,7 @@
 #include <cstring>
 
 #include "netlink/socket.h"
-#include "netns/socket.h"
+#include "resolver/tap.h"
 #include "rtnl/address.h"
 #include "rtnl/miss_filter.h"
 #include "rtnl/neighbor.h"
@@ -21,54 +18,8 @@
 namespace overns {
 namespace {
 
-constexpr int kTapBuffer = 4 << 20;
 constexpr Nanoseconds kPuntRetry = 1'000'000'000;
 constexpr int kMaxRounds = 16;  // of reading packets, before other overlays get their turn
-
-Status bind_tap(int fd, std::int32_t bridge, std::uint16_t protocol) {
-  sockaddr_ll address{};
-  address.sll_family = AF_PACKET;
-  address.sll_protocol = htons(protocol);
-  address.sll_ifindex = bridge;
-  if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return system_failure("bind", "tap");
-  return done();
-}
-
-// A packet socket on the bridge: sees the frames that the bridge passes up, which are the flooded ones, at no cost to
-// the data path.
-Result<UniqueFd> open_tap(const std::string& netns, std::int32_t bridge, std::uint16_t protocol,
-                          const sock_fprog& filter) {
-  // Protocol 0: deaf until the filter is in place.
-  auto fd = open_socket(netns, AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0);
-  if (!fd) return fd;
-  if (setsockopt(fd->get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0)
-    return system_failure("setsockopt", "SO_ATTACH_FILTER");
-  set_receive_buffer(fd->get(), kTapBuffer);
-  if (Status bound = bind_tap(fd->get(), bridge, protocol); !bound) return bound.failure();
-  return fd;
-}
-
-Result<UniqueFd> open_arp_tap(const std::string& netns, std::int32_t bridge) {
-  sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_H | BPF_ABS, ETH_HLEN + 6),  // ar_op
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 1, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, 128),
-      BPF_STMT(BPF_RET | BPF_K, 0),
-  };
-  return open_tap(netns, bridge, ETH_P_ARP, {sizeof code / sizeof code[0], code});
-}
-
-Result<UniqueFd> open_nd_tap(const std::string& netns, std::int32_t bridge) {
-  sock_filter code[] = {
-      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ETH_HLEN + 6),  // next header
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 58, 0, 3),
-      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, ETH_HLEN + 40),  // ICMPv6 type
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 135, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, 256),
-      BPF_STMT(BPF_RET | BPF_K, 0),
-  };
-  return open_tap(netns, bridge, ETH_P_IPV6, {sizeof code / sizeof code[0], code});
-}
 
 std::string text_of(const Failure& failure) { return failure.message.empty() ? failure.call : failure.message; }
 
@@ -95,7 +46,7 @@ Status OverlayPort::start() {
   if (!vxlan) return vxlan.failure();
   auto bridge = link_index(command_, options_.bridge);
   if (!bridge) return bridge.failure();
-  vxlan_ = *vxlan;
+  set_vxlan(*vxlan);
   bridge_ = *bridge;
   engine_ = std::make_unique<MissEngine>(options_.engine, *this);
 
@@ -151,40 +102,9 @@ Status OverlayPort::read_host_addresses() {
   if (!dump) return dump.failure();
   host_addresses_.clear();
   MessageReader reader(dump->bytes);
-  while (const auto message = reader.next()) see_host_address(*message);
-  tell_host();
+  while (const auto message = reader.next()) host_addresses_.apply(*message);
+  engine_->set_host(host_addresses_.all(), host_addresses_.reserved());
   return done();
-}
-
-bool OverlayPort::see_host_address(const Message& message) {
-  const auto address = decode_address(message);
-  if (!address || address->ip.empty()) return false;
-  const auto key = std::tuple(address->index, address->ip, address->prefix);
-  if (message.header.nlmsg_type == RTM_DELADDR) return host_addresses_.erase(key) > 0;
-  std::vector<Ip> reserved;
-  constexpr unsigned kNoNetwork = 31;  // RFC 3021: from here on both ends are hosts
-  if (address->ip.is_v4() && address->prefix < kNoNetwork) {
-    Ip network = address->peer.is_v4() ? address->peer : address->ip;
-    Ip broadcast = network;
-    for (unsigned bit = address->prefix; bit < 32; ++bit) {
-      const auto mask = static_cast<std::uint8_t>(0x80U >> (bit % 8));
-      network.bytes[bit / 8] &= static_cast<std::uint8_t>(~mask);
-      broadcast.bytes[bit / 8] |= mask;
-    }
-    reserved = {network, broadcast};
-  }
-  if (address->broadcast.is_v4()) reserved.push_back(address->broadcast);
-  return host_addresses_.insert_or_assign(key, std::move(reserved)).second;
-}
-
-void OverlayPort::tell_host() {
-  std::set<Ip> addresses;
-  std::set<Ip> reserved;
-  for (const auto& [key, more] : host_addresses_) {
-    addresses.insert(std::get<Ip>(key));
-    reserved.insert(more.begin(), more.end());
-  }
-  engine_->set_host(std::move(addresses), std::move(reserved));
 }
 
 Status OverlayPort::open_punt() {
@@ -243,65 +163,6 @@ std::vector<std::pair<int, OverlayPort::Source>> OverlayPort::descriptors() cons
   if (punt_) open.emplace_back(punt_->fd(), kPackets);
   if (host_events_.valid()) open.emplace_back(host_events_.get(), kHost);
   return open;
-}
-
-Status OverlayPort::read_links() {
-  RequestBatch batch;
-  encode_get_link(batch, 0, {});
-  auto dump = command_.dump(batch);
-  if (!dump) return dump.failure();
-  std::vector<Link> links;
-  MessageReader reader(dump->bytes);
-  while (const auto message = reader.next()) {
-    if (auto link = decode_link(*message)) links.push_back(std::move(*link));
-  }
-  // What is not there has gone without a word, or with one that was lost.
-  const auto absent = [&](std::int32_t index) {
-    return !dump->interrupted && std::ranges::none_of(links, [&](const Link& link) { return link.index == index; });
-  };
-  std::vector<std::int32_t> gone(local_links_.begin(), local_links_.end());
-  for (const auto& [index, mac] : own_links_) gone.push_back(index);
-  if (!lost_) gone.push_back(vxlan_);
-  for (const std::int32_t index : gone) {
-    if (!absent(index)) continue;
-    Link link;
-    link.index = index;
-    see_link(link, true);
-  }
-  for (const Link& link : links) see_link(link, false);
-  return done();
-}
-
-Status OverlayPort::read_addresses() {
-  RequestBatch batch;
-  encode_get_addresses(batch, 0, AF_UNSPEC);
-  auto dump = command_.dump(batch);
-  if (!dump) return dump.failure();
-  auto before = std::exchange(own_addresses_, {});
-  MessageReader reader(dump->bytes);
-  while (const auto message = reader.next()) see_address(*message);
-  for (const auto& [index, ips] : before) tell_own(index);
-  return done();
-}
-
-void OverlayPort::see_address(const Message& message) {
-  const auto address = decode_address(message);
-  if (!address || address->ip.empty()) return;
-  auto& ips = own_addresses_[address->index];
-  if (message.header.nlmsg_type == RTM_DELADDR) {
-    ips.erase(address->ip);
-  } else {
-    ips.insert(address->ip);
-  }
-  tell_own(address->index);
-}
-
-// Frames for the bridge itself, or for its ports, are for nobody else.
-void OverlayPort::tell_own(std::int32_t link) {
-  const auto own = own_links_.find(link);
-  std::vector<Ip> ips;
-  if (own != own_links_.end() && link == bridge_) ips.assign(own_addresses_[link].begin(), own_addresses_[link].end());
-  engine_->set_own(link, ips, own != own_links_.end() ? own->second : Mac{});
 }
 
 Status OverlayPort::adopt_neighbors() {
@@ -375,7 +236,7 @@ void OverlayPort::read_host_events(DatagramBatch& buffer) {
       if (incomplete) {
         (void)read_host_addresses();
       } else if (changed) {
-        tell_host();
+        engine_->set_host(host_addresses_.all(), host_addresses_.reserved());
       }
       return;
     }
@@ -385,7 +246,7 @@ void OverlayPort::read_host_events(DatagramBatch& buffer) {
       MessageReader reader(buffer.datagram(i));
       while (const auto message = reader.next()) {
         if (message->header.nlmsg_type == RTM_NEWADDR || message->header.nlmsg_type == RTM_DELADDR) {
-          changed = see_host_address(*message) || changed;
+          changed = host_addresses_.apply(*message) || changed;
           continue;
         }
         if (!punt_) continue;
@@ -453,186 +314,7 @@ int OverlayPort::read_taps(DatagramBatch& buffer, int fd, bool arp) {
   return got;
 }
 
-void OverlayPort::read_link_events(DatagramBatch& buffer) {
-  bool incomplete = false;
-  for (;;) {
-    const int got = buffer.receive(link_events_.get());
-    if (got < 0 && errno == ENOBUFS) {
-      incomplete = true;
-      continue;
-    }
-    if (got <= 0) {
-      if (!incomplete) return;
-      // Only now: until its queue is empty a socket that overflowed is given nothing, without another error
-      // (NETLINK_S_CONGESTED), and what is queued is older than a dump.
-      incomplete = false;
-      (void)read_addresses();
-      (void)read_links();  // a failure leaves what is known; the next event tells more
-      continue;
-    }
-    for (int i = 0; i < got; ++i) {
-      if (!buffer.from_kernel(i)) continue;
-      incomplete = incomplete || buffer.truncated(i);
-      MessageReader reader(buffer.datagram(i));
-      while (const auto message = reader.next()) {
-        const std::uint16_t type = message->header.nlmsg_type;
-        if (type == RTM_NEWADDR || type == RTM_DELADDR) {
-          see_address(*message);
-        } else if (const auto link = decode_link(*message)) {
-          see_link(*link, type == RTM_DELLINK);
-        }
-      }
-    }
-  }
-}
-
-// An event may be older than the dump that told of the device's end.
-bool OverlayPort::is_there(const Link& link) {
-  auto index = link_index(command_, link.name);
-  return index.ok() ? *index == link.index : index.failure().error != ENODEV;
-}
-
-void OverlayPort::see_link(const Link& link, bool gone) {
-  if (link.family == AF_BRIDGE) return;
-  if (!gone && link.index == vxlan_) {
-    packet_size_ = std::max(packet_size_, vxlan_packet_size(link.mtu));
-    for (const AttributeValue& value : link.info) {
-      const auto* number = std::get_if<std::uint64_t>(&value.value);
-      if (number != nullptr && value.policy->type == IFLA_VXLAN_ID) vni_ = static_cast<std::uint32_t>(*number);
-      if (number != nullptr && value.policy->type == IFLA_VXLAN_PORT) vxlan_port_ = static_cast<std::uint16_t>(*number);
-    }
-  }
-  if (gone && link.index == vxlan_ && !lost_) {
-    lost_ = true;
-    engine_->forget_programmed();
-    EngineEvent event;
-    event.kind = EventKind::kOverlayLost;
-    event.at = monotonic_now();
-    emit(event);
-  } else if (!gone && lost_ && link.name == options_.link && link.kind == "vxlan" && is_there(link)) {
-    lost_ = false;
-    vxlan_ = link.index;
-    punt_row_ = false;
-    if (punt_ && lo_up_ && disable_local_bypass(command_, vxlan_)) place_punt();
-    EngineEvent event;
-    event.kind = EventKind::kOverlayBack;
-    event.at = monotonic_now();
-    emit(event);
-  }
-  if (!gone && link.name == options_.bridge && link.kind == "bridge" && link.index != bridge_) {
-    // A new bridge in the place of the one that was listened on.
-    bridge_ = link.index;
-    (void)bind_tap(arp_tap_.get(), bridge_, ETH_P_ARP);
-    (void)bind_tap(nd_tap_.get(), bridge_, ETH_P_IPV6);
-  }
-  const bool own =
-      !gone && link.mac && !link.mac->is_zero() &&
-      (link.index == bridge_ || link.index == vxlan_ || link.master == static_cast<std::uint32_t>(bridge_));
-  if (own) own_links_[link.index] = *link.mac;
-  if (own || own_links_.erase(link.index) > 0) tell_own(link.index);
-  const auto endpoint = gone ? std::nullopt : parse_endpoint_alias(link.alias);
-  if (endpoint) {
-    local_links_.insert(link.index);
-    engine_->set_local(link.index, endpoint->ips, endpoint->mac);
-  } else if (local_links_.erase(link.index) > 0) {
-    engine_->set_local(link.index, {}, Mac{});
-  }
-}
-
 // --- EngineOutput ----------------------------------------------------------------------------------------------
-
-void OverlayPort::program(std::span<const KernelEntry> items, std::span<int> errors) {
-  // All but the last chunk are seen through here; its answers can wait until the requests have been replayed.
-  constexpr std::size_t kChunk = CommandSocket::kDeferred / 2;
-  for (std::size_t at = 0; at < items.size(); at += kChunk) {
-    confirm();
-    const std::size_t count = std::min(kChunk, items.size() - at);
-    submit(items.subspan(at, count), errors.subspan(at, count));
-  }
-}
-
-void OverlayPort::submit(std::span<const KernelEntry> items, std::span<int> errors) {
-  batch_.clear();
-  for (const KernelEntry& item : items) {
-    NeighborEntry entry;
-    entry.index = vxlan_;
-    if (!item.ip.empty()) {
-      // PERMANENT: a REACHABLE one decays to STALE, after which requests are dropped and no miss fires. Its TTL is
-      // kept by the engine.
-      entry.family = item.ip.family;
-      entry.state = NUD_PERMANENT;
-      entry.ip = item.ip;
-      entry.mac = item.mac;
-      encode_neighbor(batch_, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry);
-    }
-    // REACHABLE (`dynamic`): the kernel may learn a move and age it out; a PERMANENT one would black-hole the moved
-    // MAC.
-    entry.family = AF_BRIDGE;
-    entry.state = NUD_REACHABLE;
-    entry.flags = NTF_SELF;
-    entry.ip = item.vtep;
-    entry.mac = item.mac;
-    encode_neighbor(batch_, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry);
-  }
-  if (const Status status = command_.submit(batch_); !status) {
-    std::fill(errors.begin(), errors.end(), status.failure().error);
-    return;
-  }
-  submitted_ = items;
-  outcome_ = errors;
-}
-
-void OverlayPort::confirm() {
-  if (submitted_.empty()) return;
-  const Status status = command_.collect(batch_, answers_);
-  std::size_t request = 0;
-  for (std::size_t i = 0; i < submitted_.size(); ++i) {
-    outcome_[i] = status ? 0 : status.failure().error;
-    const std::size_t count = submitted_[i].ip.empty() ? 1 : 2;
-    for (std::size_t k = 0; k < count; ++k, ++request) {
-      const auto& answer = answers_[request];
-      // EEXIST: the kernel has learned the same meanwhile.
-      if (answer && answer->error != EEXIST && outcome_[i] == 0) outcome_[i] = answer->error;
-    }
-  }
-  submitted_ = {};
-}
-
-void OverlayPort::withdraw(std::span<const AskKey> keys, std::span<int> errors) {
-  confirm();  // one conversation at a time
-  batch_.clear();
-  for (const AskKey& key : keys) {
-    NeighborEntry entry;
-    entry.index = vxlan_;
-    if (key.is_l3()) {
-      entry.family = key.kind;
-      entry.ip = key.ip();
-    } else {
-      entry.family = AF_BRIDGE;
-      entry.flags = NTF_SELF;
-      entry.mac = key.mac();
-    }
-    encode_neighbor(batch_, RTM_DELNEIGH, 0, entry);
-  }
-  const Status status = command_.execute(batch_, answers_);
-  for (std::size_t i = 0; i < keys.size(); ++i) {
-    const int error = !status ? status.failure().error : answers_[i] ? answers_[i]->error : 0;
-    // ENOENT is what is wanted, and a device that is gone has taken its entries along.
-    errors[i] = error == ENOENT || error == ENODEV ? 0 : error;
-  }
-}
-
-void OverlayPort::withdraw_vtep(const Ip& vtep) {
-  confirm();
-  batch_.clear();
-  FdbFlush flush;
-  flush.match.family = AF_BRIDGE;
-  flush.match.index = vxlan_;
-  flush.match.flags = NTF_SELF;
-  flush.match.ip = vtep;
-  encode_flush_fdb(batch_, flush);
-  (void)command_.execute(batch_, answers_);
-}
 
 void OverlayPort::replay(Bytes frame) {
   sockaddr_ll address{};
@@ -660,31 +342,6 @@ void OverlayPort::emit(const EngineEvent& event) {
   const auto bit = 1U << static_cast<unsigned>(event.kind);
   if (turn_ != nullptr && (options_.wanted->load(std::memory_order_relaxed) & bit) != 0)
     turn_->events.push_back({id_, event});
-}
-
-// --- aliases ---------------------------------------------------------------------------------------------------
-
-std::optional<EndpointAlias> parse_endpoint_alias(std::string_view alias) {
-  constexpr std::string_view kPrefix = "overns ";
-  if (!alias.starts_with(kPrefix)) return std::nullopt;
-  alias.remove_prefix(kPrefix.size());
-  const std::size_t space = alias.find(' ');
-  if (space == std::string_view::npos) return std::nullopt;
-  const auto mac = Mac::parse(alias.substr(0, space));
-  if (!mac) return std::nullopt;
-  EndpointAlias endpoint;
-  endpoint.mac = *mac;
-  std::string_view list = alias.substr(space + 1);
-  list = list.substr(0, list.find(' '));
-  while (!list.empty()) {
-    const std::string_view item = list.substr(0, list.find(','));
-    const auto ip = Ip::parse(item.substr(0, item.find('/')));
-    if (!ip) return std::nullopt;
-    endpoint.ips.push_back(*ip);
-    list.remove_prefix(std::min(item.size() + 1, list.size()));
-  }
-  if (endpoint.ips.empty()) return std::nullopt;
-  return endpoint;
 }
 
 }  // namespace overns

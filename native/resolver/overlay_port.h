@@ -7,7 +7,6 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <tuple>
 #include <vector>
 
 #include "base/result.h"
@@ -15,6 +14,9 @@
 #include "engine/miss_engine.h"
 #include "netlink/command_socket.h"
 #include "resolver/datagram_batch.h"
+#include "resolver/endpoint_alias.h"
+#include "resolver/entry_writer.h"
+#include "resolver/host_addresses.h"
 #include "resolver/punt.h"
 #include "rtnl/link.h"
 
@@ -82,10 +84,12 @@ class OverlayPort final : public EngineOutput {
   bool busy() const { return engine_->busy(); }
 
   // EngineOutput
-  void program(std::span<const KernelEntry> items, std::span<int> errors) override;
-  void confirm() override;
-  void withdraw(std::span<const AskKey> keys, std::span<int> errors) override;
-  void withdraw_vtep(const Ip& vtep) override;
+  void program(std::span<const KernelEntry> entries, std::span<int> errors) override {
+    writer_.program(entries, errors);
+  }
+  void confirm() override { writer_.confirm(); }
+  void withdraw(std::span<const AskKey> keys, std::span<int> errors) override { writer_.withdraw(keys, errors); }
+  void withdraw_vtep(const Ip& vtep) override { writer_.withdraw_vtep(vtep); }
   void replay(Bytes frame) override;
   void forward(Bytes packet, const Ip& vtep) override;
   void send_forwarded() override;
@@ -97,16 +101,17 @@ class OverlayPort final : public EngineOutput {
   OverlayPort(std::uint32_t id, OverlayPortOptions options, CommandSocket command)
       : id_(id), options_(std::move(options)), command_(std::move(command)) {}
 
-  void submit(std::span<const KernelEntry> items, std::span<int> errors);
   Status start();
+  void set_vxlan(std::int32_t index) {
+    vxlan_ = index;
+    writer_.set_device(index);
+  }
   Status read_links();
   Status read_addresses();
-  void see_address(const Message& message);
-  void tell_own(std::int32_t link);
+  void apply_address(const Message& message);
+  void update_own(std::int32_t link);
   Status watch_host();
   Status read_host_addresses();
-  bool see_host_address(const Message& message);
-  void tell_host();
   Status adopt_neighbors();
   Status open_punt();
   void place_punt();
@@ -117,12 +122,13 @@ class OverlayPort final : public EngineOutput {
   int read_taps(DatagramBatch& buffer, int fd, bool arp);
   void count_drops();
   void read_link_events(DatagramBatch& buffer);
-  void see_link(const Link& link, bool gone);
+  void apply_link(const Link& link, bool gone);
   bool is_there(const Link& link);
 
   const std::uint32_t id_;
   const OverlayPortOptions options_;
   CommandSocket command_;
+  EntryWriter writer_{command_};
   UniqueFd miss_;
   UniqueFd arp_tap_;  // also sends the replays
   UniqueFd nd_tap_;
@@ -130,8 +136,7 @@ class OverlayPort final : public EngineOutput {
   std::optional<PuntSocket> punt_;
   UniqueFd host_events_;  // the host's addresses; its lo carries the punt
   std::optional<CommandSocket> host_command_;
-  // By link, address and prefix length: those of its network that are nobody's.
-  std::map<std::tuple<std::int32_t, Ip, std::uint8_t>, std::vector<Ip>> host_addresses_;
+  HostAddresses host_addresses_;
   bool punt_row_ = false;
   bool lo_up_ = false;
   Nanoseconds punt_again_ = 0;  // when to try again to place its row, 0 = not
@@ -148,19 +153,7 @@ class OverlayPort final : public EngineOutput {
   std::uint32_t drops_ = 0;  // of misses, by the kernel
   bool congested_ = false;   // it has dropped some, and may still do so
   Turn* turn_ = nullptr;
-  RequestBatch batch_;
-  std::vector<std::optional<Failure>> answers_;
-  std::span<const KernelEntry> submitted_;  // whose answers have not been read yet
-  std::span<int> outcome_;                  // where they go
   std::unique_ptr<MissEngine> engine_;
 };
-
-// What overns writes into the alias of a container's veth, `overns MAC IP/LEN[,IP/LEN...] [CONTAINER]`; nothing for
-// another alias. The kernel keeps it, so no state file is needed.
-struct EndpointAlias {
-  Mac mac;
-  std::vector<Ip> ips;
-};
-std::optional<EndpointAlias> parse_endpoint_alias(std::string_view alias);
 
 }  // namespace overns

@@ -98,12 +98,12 @@ void decode_families(Bytes payload, Link& link) {
   }
 }
 
-}  // namespace
-
 void write_link_name(MessageWriter& writer, const std::string& name) {
   // The kernel finds a link by its alternative names under either attribute; only one has room for a long one.
   writer.text(name.size() < IFNAMSIZ ? IFLA_IFNAME : IFLA_ALT_IFNAME, name);
 }
+
+}  // namespace
 
 void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags) {
   MessageWriter& writer = batch.begin(RTM_NEWLINK, flags);
@@ -165,27 +165,24 @@ void encode_delete_link(RequestBatch& batch, std::int32_t index, const std::stri
   batch.end();
 }
 
-void encode_get_link(RequestBatch& batch, std::int32_t index, const std::string& name) {
+void encode_get_link(RequestBatch& batch, const LinkQuery& query) {
   MessageWriter& writer = batch.begin(RTM_GETLINK, 0);
   ifinfomsg header{};
-  header.ifi_index = index;
+  header.ifi_index = query.index;
   writer.header(header);
-  if (index == 0 && !name.empty()) write_link_name(writer, name);
-  writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-  batch.end();
-}
-
-void encode_get_links(RequestBatch& batch, const std::string& kind, std::uint32_t master) {
-  MessageWriter& writer = batch.begin(RTM_GETLINK, 0);
-  writer.header(ifinfomsg{});
-  writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
-  if (master != 0) writer.u32(IFLA_MASTER, master);
-  if (!kind.empty()) {
+  if (query.index == 0 && !query.name.empty()) write_link_name(writer, query.name);
+  if (!query.counters) writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  if (query.master != 0) writer.u32(IFLA_MASTER, query.master);
+  if (!query.kind.empty()) {
     const std::size_t linkinfo = writer.begin_nested(IFLA_LINKINFO);
-    writer.text(IFLA_INFO_KIND, kind);
+    writer.text(IFLA_INFO_KIND, query.kind);
     writer.end_nested(linkinfo);
   }
   batch.end();
+}
+
+void encode_get_link(RequestBatch& batch, std::int32_t index, const std::string& name) {
+  encode_get_link(batch, LinkQuery{.index = index, .name = name});
 }
 
 std::optional<Link> decode_link(const Message& message) {

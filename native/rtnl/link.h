@@ -70,12 +70,18 @@ struct Link {
 // Adds one request to the batch. `flags`: NLM_F_CREATE | NLM_F_EXCL for a new link, 0 for a change.
 void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags);
 void encode_delete_link(RequestBatch& batch, std::int32_t index, const std::string& name);
-// One link by index (0: by name), or with neither all of them (a dump).
-// The name of a link to be found, which may be one of its alternative names.
-void write_link_name(MessageWriter& writer, const std::string& name);
+
+// RTM_GETLINK: one link by its index, else by its name, which may be one of its alternative names; with neither a dump
+// of the links of a kind and of a master, which the kernel filters.
+struct LinkQuery {
+  std::int32_t index = 0;
+  std::string name = {};
+  std::string kind = {};
+  std::uint32_t master = 0;  // index, 0 = any
+  bool counters = false;     // they cost the kernel most of the time of a dump
+};
+void encode_get_link(RequestBatch& batch, const LinkQuery& query);
 void encode_get_link(RequestBatch& batch, std::int32_t index, const std::string& name);
-// A dump: all links, or those of one kind, or the ports of one master.
-void encode_get_links(RequestBatch& batch, const std::string& kind = {}, std::uint32_t master = 0);
 
 std::optional<Link> decode_link(const Message& message);
 

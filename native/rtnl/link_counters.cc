@@ -6,22 +6,7 @@
 #include <algorithm>
 #include <cstring>
 
-#include "rtnl/link.h"
-
 namespace overns {
-
-void encode_get_counters(RequestBatch& batch, const std::string& name, const std::string& kind, std::uint32_t master) {
-  MessageWriter& writer = batch.begin(RTM_GETLINK, 0);
-  writer.header(ifinfomsg{});
-  if (!name.empty()) write_link_name(writer, name);
-  if (master != 0) writer.u32(IFLA_MASTER, master);
-  if (!kind.empty()) {
-    const std::size_t linkinfo = writer.begin_nested(IFLA_LINKINFO);
-    writer.text(IFLA_INFO_KIND, kind);
-    writer.end_nested(linkinfo);
-  }
-  batch.end();
-}
 
 std::optional<LinkCounters> decode_counters(const Message& message) {
   const auto header = message.family_header<ifinfomsg>();

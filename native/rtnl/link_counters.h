@@ -27,8 +27,7 @@ struct LinkCounters {
   std::size_t count = 0;  // how many of them the kernel has told
 };
 
-// Of one link by its name, or, with an empty one, a dump filtered by the kernel. `master`: index, 0 = any.
-void encode_get_counters(RequestBatch& batch, const std::string& name, const std::string& kind, std::uint32_t master);
+// An answer to a LinkQuery that asks for counters (rtnl/link.h).
 std::optional<LinkCounters> decode_counters(const Message& message);
 
 }  // namespace overns

@@ -1,0 +1,42 @@
+#include "resolver/host_addresses.h"
+
+#include <linux/rtnetlink.h>
+
+#include "rtnl/address.h"
+
+namespace overns {
+
+bool HostAddresses::apply(const Message& message) {
+  const auto address = decode_address(message);
+  if (!address || address->ip.empty()) return false;
+  const auto key = std::tuple(address->index, address->ip, address->prefix);
+  if (message.header.nlmsg_type == RTM_DELADDR) return addresses_.erase(key) > 0;
+  std::vector<Ip> reserved;
+  constexpr unsigned kNoNetwork = 31;  // RFC 3021: from here on both ends are hosts
+  if (address->ip.is_v4() && address->prefix < kNoNetwork) {
+    Ip network = address->peer.is_v4() ? address->peer : address->ip;
+    Ip broadcast = network;
+    for (unsigned bit = address->prefix; bit < 32; ++bit) {
+      const auto mask = static_cast<std::uint8_t>(0x80U >> (bit % 8));
+      network.bytes[bit / 8] &= static_cast<std::uint8_t>(~mask);
+      broadcast.bytes[bit / 8] |= mask;
+    }
+    reserved = {network, broadcast};
+  }
+  if (address->broadcast.is_v4()) reserved.push_back(address->broadcast);
+  return addresses_.insert_or_assign(key, std::move(reserved)).second;
+}
+
+std::set<Ip> HostAddresses::all() const {
+  std::set<Ip> all;
+  for (const auto& [key, reserved] : addresses_) all.insert(std::get<Ip>(key));
+  return all;
+}
+
+std::set<Ip> HostAddresses::reserved() const {
+  std::set<Ip> all;
+  for (const auto& [key, reserved] : addresses_) all.insert(reserved.begin(), reserved.end());
+  return all;
+}
+
+}  // namespace overns
