@@ -3,27 +3,44 @@
  * strings (native/binding/entry_rows.h), read into plain objects of few shapes. The counterpart of entry-encoder.ts.
  */
 import type { EntryRows } from '../system/native.js';
+import { ENTRY_ROW, NO_LINK, NO_VNI, ROW_ACTIONS, ROW_KINDS } from './entry-layout.js';
 import { EXTENDED_FLAGS, FDB_ACTIVITIES, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
 
-const ROW_BYTES = 48;
-const ROW_WORDS = ROW_BYTES / Uint32Array.BYTES_PER_ELEMENT;
+/** Rows are read a word at a time: constants, since a property costs several times as much while this is not compiled. */
+const wordOf = (field: keyof typeof ENTRY_ROW): number => Math.floor(ENTRY_ROW[field] / Uint32Array.BYTES_PER_ELEMENT);
+const ROW_WORDS = wordOf('size');
+/** `kind`, `action`, `flags` and `ipLength`, from the lowest byte on. */
+const HEAD = wordOf('kind');
+/** `state`, `macLength` and `marks`. */
+const STATE = wordOf('state');
+const TEXT = wordOf('text');
+/** `link` and `via`. */
+const LINKS = wordOf('link');
+/** `master` and `port`. */
+const MASTER = wordOf('master');
+/** `vlan`, `protocol` and `activity`. */
+const VLAN = wordOf('vlan');
+const VNI = wordOf('vni');
+const SOURCE_VNI = wordOf('sourceVni');
+const NEXTHOP = wordOf('nexthop');
+const OBJECT_NUMBER = wordOf('object');
+const LINK_NETNSID = wordOf('linkNetnsid');
+const EXTENDED = wordOf('extendedFlags');
 /**
  * Rows that share one text. Their strings are slices of it and keep it alive: of a listing of any size, whoever keeps
  * one row keeps the text of as many.
  */
 const ROWS_PER_TEXT = 32;
 
-const OBJECT = 0;
-const FDB = 2;
-const MISS = 3;
-const LISTED = 0;
-const DELETE = 2;
-const L2_MISS = 3;
+const OBJECT = ROW_KINDS.indexOf('object');
+const FDB = ROW_KINDS.indexOf('fdb');
+const MISS = ROW_KINDS.indexOf('miss');
+const LISTED = ROW_ACTIONS.indexOf('listed');
+const DELETE = ROW_ACTIONS.indexOf('delete');
+const L2_MISS = ROW_ACTIONS.indexOf('l2Miss');
 const VXLAN = 1;
 const RARE = 2;
 const ELSEWHERE = 4;
-const NO_LINK = 0xffff;
-const NO_VNI = 0xffff_ffff;
 const NO_OBJECT = 0xffff_ffff;
 
 type Item = Record<string, unknown>;
@@ -78,18 +95,18 @@ export function decodeEntries(source: EntryRows, objects: readonly Item[] = [], 
   let base = 0;
   for (let i = 0; i < count; i++) {
     const row = i * ROW_WORDS;
-    const head = words[row] as number;
-    const more = words[row + 1] as number;
-    const start = words[row + 2] as number;
+    const head = words[row + HEAD] as number;
+    const more = words[row + STATE] as number;
+    const start = words[row + TEXT] as number;
     if (i % ROWS_PER_TEXT === 0) {
       const next = i + ROWS_PER_TEXT;
-      const end = next < count ? (words[next * ROW_WORDS + 2] as number) : source.text.byteLength;
+      const end = next < count ? (words[next * ROW_WORDS + TEXT] as number) : source.text.byteLength;
       text = source.text.toString('latin1', start, end);
       base = start;
     }
     const kind = head & 0xff;
     if (kind === OBJECT) {
-      const event = objects[words[row + 9] as number] as Item;
+      const event = objects[words[row + OBJECT_NUMBER] as number] as Item;
       event.atNs = at;
       items[i] = event;
       continue;
@@ -102,7 +119,7 @@ export function decodeEntries(source: EntryRows, objects: readonly Item[] = [], 
     const macEnd = macAt + ((more >>> 16) & 0xff);
     const ip = macAt > ipAt ? text.slice(ipAt, macAt) : undefined;
     const mac = macEnd > macAt ? text.slice(macAt, macEnd) : undefined;
-    const number = (words[row + 3] as number) & 0xffff;
+    const number = (words[row + LINKS] as number) & 0xffff;
     const link = links[number] as string;
     const linkIndex = indexes[number] as number;
     let item: Item;
@@ -230,39 +247,39 @@ function miss(
 /** Fields that most entries have not. */
 function rare(item: Item, words: Uint32Array, row: number, source: EntryRows): void {
   const { links, indexes } = source;
-  const vni = words[row + 6] as number;
+  const vni = words[row + VNI] as number;
   if (vni !== NO_VNI) item.vni = vni;
-  const port = (words[row + 4] as number) >>> 16;
+  const port = (words[row + MASTER] as number) >>> 16;
   if (port !== 0) item.port = port;
-  const elsewhere = ((words[row + 1] as number) >>> 24) & ELSEWHERE;
-  const via = (words[row + 3] as number) >>> 16;
+  const elsewhere = ((words[row + STATE] as number) >>> 24) & ELSEWHERE;
+  const via = (words[row + LINKS] as number) >>> 16;
   if (via !== NO_LINK) {
     // An index of another namespace has no name here.
     if (!elsewhere) item.via = links[via];
     item.viaIndex = indexes[via];
   }
-  if (elsewhere) item.linkNetnsid = (words[row + 10] as number) | 0;
-  const master = (words[row + 4] as number) & 0xffff;
+  if (elsewhere) item.linkNetnsid = (words[row + LINK_NETNSID] as number) | 0;
+  const master = (words[row + MASTER] as number) & 0xffff;
   if (master !== NO_LINK) {
     item.master = links[master];
     item.masterIndex = indexes[master];
   }
-  const vlan = (words[row + 5] as number) & 0xffff;
+  const vlan = (words[row + VLAN] as number) & 0xffff;
   if (vlan !== 0) item.vlan = vlan;
-  const nexthop = words[row + 8] as number;
+  const nexthop = words[row + NEXTHOP] as number;
   if (nexthop !== 0) item.nexthop = nexthop;
-  const protocol = ((words[row + 5] as number) >>> 16) & 0xff;
+  const protocol = ((words[row + VLAN] as number) >>> 16) & 0xff;
   if (protocol !== 0) item.protocol = protocol;
-  const activity = (words[row + 5] as number) >>> 24;
+  const activity = (words[row + VLAN] as number) >>> 24;
   if (activity !== 0) item.activity = ACTIVITIES[activity] ?? activity;
-  const extended = words[row + 11] as number;
+  const extended = words[row + EXTENDED] as number;
   if (extended !== 0) {
     item.flags = [...((item.flags as readonly string[] | undefined) ?? []), ...extendedFlagWords(extended)];
   }
-  const sourceVni = words[row + 7] as number;
+  const sourceVni = words[row + SOURCE_VNI] as number;
   if (sourceVni !== NO_VNI) item.sourceVni = sourceVni;
   if (source.unknown !== undefined) {
-    const unknown = words[row + 9] as number;
+    const unknown = words[row + OBJECT_NUMBER] as number;
     if (unknown !== NO_OBJECT) item.unknown = source.unknown[unknown];
   }
 }

@@ -4,21 +4,15 @@
  */
 import { canonicalIp, checkLinkName, ipBytes, ipFamily } from '../core/address.js';
 import { invalidArgument, invalidType } from '../core/errors.js';
+import { ENTRY_RECORD, NO_LINK, NO_VNI, VERBS } from './entry-layout.js';
 import { EXTENDED_FLAGS, FDB_ACTIVITIES, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
 import { checkFields, checkOperation } from './fields.js';
 import { isSeveral } from './identity.js';
 
-export const RECORD_BYTES = 52;
-
-const VERBS: Readonly<Record<string, number>> = { add: 0, replace: 1, append: 2, delete: 3, set: 4 };
-const REPLACE = 1;
-const APPEND = 2;
-const DELETE = 3;
+const RECORD = ENTRY_RECORD;
 const NTF_SELF = 0x02;
 const NTF_MASTER = 0x04;
 const NTF_PROXY = 0x08;
-export const NO_VNI = 0xffff_ffff;
-export const NO_LINK = 0xffff;
 
 export interface Encoded {
   readonly records: Uint8Array;
@@ -36,7 +30,7 @@ export function encodeEntries(
   table: 'neighbor' | 'fdb',
   operations: readonly { readonly op: string; readonly item: unknown }[],
 ): Encoded {
-  const records = new Uint8Array(operations.length * RECORD_BYTES);
+  const records = new Uint8Array(operations.length * RECORD.size);
   const view = new DataView(records.buffer);
   const links = new Links();
   for (let i = 0; i < operations.length; i++) {
@@ -48,7 +42,7 @@ export function encodeEntries(
     checkFields(table, op, item);
     const verb = word(VERBS, op);
     if (verb === undefined) throw invalidArgument('op', op, 'add, replace, append or delete');
-    encode(table, verb, item as Item, records, view, i * RECORD_BYTES, links);
+    encode(table, verb, item as Item, records, view, i * RECORD.size, links);
   }
   return { records, links: links.names, indexes: links.indexes };
 }
@@ -111,39 +105,40 @@ function encode(
   if (fdb && (flags & (NTF_SELF | NTF_MASTER)) === 0) flags |= isOfBridge(item) ? NTF_MASTER : NTF_SELF;
   // A deletion goes by its key alone.
   const state =
-    item.state === undefined || verb === DELETE ? 0x80 : (word(states, item.state) ?? unnamedState(item.state));
+    item.state === undefined || verb === VERBS.delete ? 0x80 : (word(states, item.state) ?? unnamedState(item.state));
   if (state === undefined) throw invalidArgument('state', item.state, `one of ${Object.keys(states).join(', ')}`);
   // The kernel replaces only what there can be one of (vxlan_fdb_update_existing). As it is listed, one of several is
   // put in its own place.
-  const beside = verb === REPLACE && fdb && (flags & NTF_SELF) !== 0 && item.linkIndex !== undefined;
-  out[at] = beside && isSeveral(String(item.mac)) ? APPEND : verb;
-  out[at + 1] = flags;
+  const beside = verb === VERBS.replace && fdb && (flags & NTF_SELF) !== 0 && item.linkIndex !== undefined;
+  out[at + RECORD.verb] = beside && isSeveral(String(item.mac)) ? VERBS.append : verb;
+  out[at + RECORD.flags] = flags;
   // What has aged, which nobody can ask for, is as good as new when it is written as it is listed.
   const aged = fdb && state === FDB_STATES.stale && item.linkIndex !== undefined;
-  view.setUint16(at + 2, aged ? (FDB_STATES.dynamic as number) : state, true);
+  view.setUint16(at + RECORD.state, aged ? (FDB_STATES.dynamic as number) : state, true);
   const ip = fdb ? item.dst : item.ip;
-  if (ip !== undefined) out[at + 4] = writeIp(ip, fdb ? 'dst' : 'ip', out, at + 12);
+  if (ip !== undefined) out[at + RECORD.family] = writeIp(ip, fdb ? 'dst' : 'ip', out, at + RECORD.ip);
   else if (!fdb) throw invalidType('ip', ip, 'a string');
   if (item.mac !== undefined) {
-    writeMac(item.mac, out, at + 6);
-    out[at + 5] = 1;
+    writeMac(item.mac, out, at + RECORD.mac);
+    out[at + RECORD.hasMac] = 1;
   } else if (fdb) throw invalidType('mac', item.mac, 'a string');
-  view.setUint32(at + 28, item.vni === undefined ? NO_VNI : integer(item.vni, 'vni', 0xff_ffff), true);
-  if (item.port !== undefined) view.setUint16(at + 32, integer(item.port, 'port', 0xffff), true);
-  if (item.vlan !== undefined) view.setUint16(at + 34, integer(item.vlan, 'vlan', 4094), true);
+  view.setUint32(at + RECORD.vni, item.vni === undefined ? NO_VNI : integer(item.vni, 'vni', 0xff_ffff), true);
+  if (item.port !== undefined) view.setUint16(at + RECORD.port, integer(item.port, 'port', 0xffff), true);
+  if (item.vlan !== undefined) view.setUint16(at + RECORD.vlan, integer(item.vlan, 'vlan', 4094), true);
   const needed = fdb || (flags & NTF_PROXY) === 0;
-  view.setUint16(at + 36, links.number(item.link, item.linkIndex, 'link', needed), true);
+  view.setUint16(at + RECORD.link, links.number(item.link, item.linkIndex, 'link', needed), true);
   const via = item.via !== undefined || item.viaIndex !== undefined;
-  view.setUint16(at + 38, via ? links.number(item.via, item.viaIndex, 'via') : NO_LINK, true);
-  if (item.nexthop !== undefined) view.setUint32(at + 40, integer(item.nexthop, 'nexthop', 0xffff_ffff), true);
+  view.setUint16(at + RECORD.via, via ? links.number(item.via, item.viaIndex, 'via') : NO_LINK, true);
+  if (item.nexthop !== undefined)
+    view.setUint32(at + RECORD.nexthop, integer(item.nexthop, 'nexthop', 0xffff_ffff), true);
   const source = item.sourceVni === undefined ? NO_VNI : integer(item.sourceVni, 'sourceVni', 0xff_ffff);
-  view.setUint32(at + 44, source, true);
-  if (item.protocol !== undefined) out[at + 48] = integer(item.protocol, 'protocol', 0xff);
-  out[at + 49] = extended;
+  view.setUint32(at + RECORD.sourceVni, source, true);
+  if (item.protocol !== undefined) out[at + RECORD.protocol] = integer(item.protocol, 'protocol', 0xff);
+  out[at + RECORD.extendedFlags] = extended;
   if (item.activity !== undefined) {
     const activity = word(FDB_ACTIVITIES, item.activity);
     if (activity === undefined) throw invalidArgument('activity', item.activity, 'notify or inactive');
-    out[at + 50] = activity;
+    out[at + RECORD.activity] = activity;
   }
 }
 

@@ -91,25 +91,63 @@ export interface NativeEcho {
   readonly rttMs: number | null;
 }
 
-/** An event of the resolver thread; the fields depend on the kind, see native/binding/reactor.cc. */
+/** Kinds of {@link NativeEvent}, in the order of their bits. */
+export const EVENT_KINDS = [
+  'resolved',
+  'unresolved',
+  'rejected',
+  'overrun',
+  'overlay-lost',
+  'overlay-back',
+  /** An L2 miss that came as a punted packet: the kernel notifies nobody of it. */
+  'miss',
+] as const;
+export type NativeEventKind = (typeof EVENT_KINDS)[number];
+
+/** Why a miss was not resolved. */
+export const CAUSES = ['absent', 'timeout', 'store-error'] as const;
+
+/** An event of the resolver thread; which kinds have which fields says {@link EVENT_FIELDS}. */
 export interface NativeEvent {
   readonly overlay: number;
-  readonly kind: 'resolved' | 'unresolved' | 'rejected' | 'overrun' | 'overlay-lost' | 'overlay-back' | 'miss';
+  readonly kind: NativeEventKind;
   readonly atNs: bigint;
   /** The miss: exactly one of `ip` (L3) and `queriedMac` (L2). */
   readonly ip?: string;
   readonly queriedMac?: string;
   readonly missAtNs?: bigint;
+  /** The lookup's, 0 = none was made. */
   readonly token?: number;
   readonly mac?: string;
   readonly vtep?: string;
   readonly by?: 'table' | 'store';
   readonly tookUs?: number;
-  readonly cause?: 'absent' | 'timeout' | 'store-error';
+  readonly cause?: (typeof CAUSES)[number];
   readonly reason?: string;
+  /** Negative; 0 = not the kernel has refused it. */
   readonly errno?: number;
   readonly dropped?: number;
 }
+
+const ABOUT_MISS = ['resolved', 'unresolved', 'rejected', 'miss'] as const;
+
+/** Kinds of event that have each field, beside those that all have. */
+export const EVENT_FIELDS: Readonly<
+  Record<Exclude<keyof NativeEvent, 'overlay' | 'kind' | 'atNs'>, readonly NativeEventKind[]>
+> = {
+  ip: ABOUT_MISS,
+  queriedMac: ABOUT_MISS,
+  missAtNs: ABOUT_MISS,
+  token: ABOUT_MISS,
+  mac: ['resolved', 'rejected'],
+  vtep: ['resolved', 'rejected'],
+  by: ['resolved'],
+  tookUs: ['resolved'],
+  cause: ['unresolved'],
+  reason: ['rejected'],
+  errno: ['rejected'],
+  dropped: ['overrun'],
+};
 
 /** A question to the store; answered through {@link NativeReactor.answer}, once. */
 export interface NativeLookup {
@@ -120,17 +158,10 @@ export interface NativeLookup {
   readonly missAtNs: bigint;
 }
 
-/** Bits of {@link NativeReactor.want}, in the order of EventKind (native/resolver/miss_engine.h). */
-export const EVENT_BITS = {
-  resolved: 1,
-  unresolved: 2,
-  rejected: 4,
-  overrun: 8,
-  'overlay-lost': 16,
-  'overlay-back': 32,
-  /** An L2 miss that came as a punted packet: the kernel notifies nobody of it. */
-  miss: 64,
-} as const;
+/** Bits of {@link NativeReactor.want}. */
+export const EVENT_BITS = Object.fromEntries(EVENT_KINDS.map((kind, bit) => [kind, 1 << bit])) as Readonly<
+  Record<NativeEventKind, number>
+>;
 
 /**
  * The resolver thread of this environment. Overlay ids are never used twice. What is told of an overlay goes to it in

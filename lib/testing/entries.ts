@@ -1,12 +1,13 @@
 /** Neighbours and FDB entries to and from what passes between lib and the addon. */
 
 import { ip6Text } from '../core/address.js';
-import { NO_LINK, NO_VNI, RECORD_BYTES } from '../rtnl/entry-encoder.js';
+import { NO_LINK, NO_VNI, ENTRY_RECORD as RECORD, ENTRY_ROW as ROW, ROW_KINDS, VERBS } from '../rtnl/entry-layout.js';
 import { FLAGS, NEIGHBOR_STATES } from '../rtnl/entry-words.js';
 import type { EntryRows } from '../system/native.js';
 
-export type Verb = 'add' | 'replace' | 'append' | 'delete' | 'set';
-const VERBS: readonly Verb[] = ['add', 'replace', 'append', 'delete', 'set'];
+export type Verb = keyof typeof VERBS;
+/** By number. */
+const WORDS = Object.keys(VERBS) as Verb[];
 
 /** The bits that decide something here (include/uapi/linux/neighbour.h). */
 export const NUD = {
@@ -41,26 +42,27 @@ export interface Entry {
 export function readRecords(records: Uint8Array, links: readonly string[], indexes: readonly number[]): Entry[] {
   const view = new DataView(records.buffer, records.byteOffset, records.byteLength);
   const entries: Entry[] = [];
-  for (let at = 0; at + RECORD_BYTES <= records.length; at += RECORD_BYTES) {
-    const family = records[at + 4];
-    const bytes = records.subarray(at + 12, at + 28);
+  for (let at = 0; at + RECORD.size <= records.length; at += RECORD.size) {
+    const family = records[at + RECORD.family];
+    const bytes = records.subarray(at + RECORD.ip, at + RECORD.ip + 16);
     const ip = family === 4 ? bytes.subarray(0, 4).join('.') : family === 6 ? ip6Text(bytes) : undefined;
-    const mac = records[at + 5] === 1 ? macOf(records.subarray(at + 6, at + 12)) : undefined;
-    const vni = view.getUint32(at + 28, true);
-    const via = view.getUint16(at + 38, true);
+    const mac =
+      records[at + RECORD.hasMac] === 1 ? macOf(records.subarray(at + RECORD.mac, at + RECORD.mac + 6)) : undefined;
+    const vni = view.getUint32(at + RECORD.vni, true);
+    const via = view.getUint16(at + RECORD.via, true);
     entries.push({
-      verb: VERBS[records[at] as number] as Verb,
-      flags: records[at + 1] as number,
-      state: view.getUint16(at + 2, true),
-      link: links[view.getUint16(at + 36, true)] as string,
-      ...some('linkIndex', indexes[view.getUint16(at + 36, true)] as number),
+      verb: WORDS[records[at + RECORD.verb] as number] as Verb,
+      flags: records[at + RECORD.flags] as number,
+      state: view.getUint16(at + RECORD.state, true),
+      link: links[view.getUint16(at + RECORD.link, true)] as string,
+      ...some('linkIndex', indexes[view.getUint16(at + RECORD.link, true)] as number),
       ...(ip === undefined ? {} : { ip }),
       ...(mac === undefined ? {} : { mac }),
       ...(vni === NO_VNI ? {} : { vni }),
       ...(via === NO_LINK ? {} : { via: links[via] as string }),
-      ...some('port', view.getUint16(at + 32, true)),
-      ...some('vlan', view.getUint16(at + 34, true)),
-      ...some('nexthop', view.getUint32(at + 40, true)),
+      ...some('port', view.getUint16(at + RECORD.port, true)),
+      ...some('vlan', view.getUint16(at + RECORD.vlan, true)),
+      ...some('nexthop', view.getUint32(at + RECORD.nexthop, true)),
     });
   }
   return entries;
@@ -107,31 +109,29 @@ export interface ListedEntry {
   readonly port?: number | undefined;
 }
 
-const ROW_BYTES = 48;
 const RARE = 2;
-const KIND = { neighbor: 1, fdb: 2 } as const;
 
 /** Writes a listing as lib/rtnl/entry-decoder.ts reads it. */
 export function writeRows(table: 'neighbor' | 'fdb', entries: readonly ListedEntry[]): EntryRows {
-  const rows = Buffer.alloc(entries.length * ROW_BYTES);
+  const rows = Buffer.alloc(entries.length * ROW.size);
   const links = [...new Set(entries.flatMap(({ link, master }) => (master === undefined ? [link] : [link, master])))];
   let text = '';
   entries.forEach(({ link, master, ip = '', mac = '', state, flags, vni = NO_VNI, port = 0 }, number) => {
-    const at = number * ROW_BYTES;
-    rows.writeUInt8(KIND[table], at);
-    rows.writeUInt8(flags, at + 2);
-    rows.writeUInt8(ip.length, at + 3);
-    rows.writeUInt16LE(state, at + 4);
-    rows.writeUInt8(mac.length, at + 6);
-    rows.writeUInt8(vni !== NO_VNI || port !== 0 || master !== undefined ? RARE : 0, at + 7);
-    rows.writeUInt32LE(text.length, at + 8);
-    rows.writeUInt16LE(links.indexOf(link), at + 12);
-    rows.writeUInt16LE(NO_LINK, at + 14);
-    rows.writeUInt16LE(master === undefined ? NO_LINK : links.indexOf(master), at + 16);
-    rows.writeUInt16LE(port, at + 18);
-    rows.writeUInt32LE(vni, at + 24);
-    rows.writeUInt32LE(NO_VNI, at + 28);
-    rows.writeUInt32LE(NO_VNI, at + 36);
+    const at = number * ROW.size;
+    rows.writeUInt8(ROW_KINDS.indexOf(table), at + ROW.kind);
+    rows.writeUInt8(flags, at + ROW.flags);
+    rows.writeUInt8(ip.length, at + ROW.ipLength);
+    rows.writeUInt16LE(state, at + ROW.state);
+    rows.writeUInt8(mac.length, at + ROW.macLength);
+    rows.writeUInt8(vni !== NO_VNI || port !== 0 || master !== undefined ? RARE : 0, at + ROW.marks);
+    rows.writeUInt32LE(text.length, at + ROW.text);
+    rows.writeUInt16LE(links.indexOf(link), at + ROW.link);
+    rows.writeUInt16LE(NO_LINK, at + ROW.via);
+    rows.writeUInt16LE(master === undefined ? NO_LINK : links.indexOf(master), at + ROW.master);
+    rows.writeUInt16LE(port, at + ROW.port);
+    rows.writeUInt32LE(vni, at + ROW.vni);
+    rows.writeUInt32LE(NO_VNI, at + ROW.sourceVni);
+    rows.writeUInt32LE(NO_VNI, at + ROW.object);
     text += ip + mac;
   });
   const [names, indexes] = [links.map(({ name }) => name), links.map(({ index }) => index)];
@@ -140,7 +140,7 @@ export function writeRows(table: 'neighbor' | 'fdb', entries: readonly ListedEnt
 
 /** Events as the addon hands them over, all as objects. */
 export function writeObjects(count: number): EntryRows {
-  const rows = Buffer.alloc(count * ROW_BYTES);
-  for (let number = 0; number < count; number++) rows.writeUInt32LE(number, number * ROW_BYTES + 36);
+  const rows = Buffer.alloc(count * ROW.size);
+  for (let number = 0; number < count; number++) rows.writeUInt32LE(number, number * ROW.size + ROW.object);
   return { rows, text: Buffer.alloc(0), links: [], indexes: [] };
 }

@@ -6,6 +6,7 @@
 #include "binding/program.h"
 #include "binding/reactor.h"
 #include "binding/rtnl.h"
+#include "binding/tables.h"
 
 namespace overns {
 namespace {
@@ -31,6 +32,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("openScratchRtnl", Napi::Function::New<open_scratch_rtnl>(env, "openScratchRtnl"));
   exports.Set("openMonitor", Napi::Function::New<open_monitor>(env, "openMonitor"));
   exports.Set("Reactor", define_reactor(env));
+  exports.Set("tables", native_tables(env));
   return exports;
 }
 

@@ -74,11 +74,6 @@ std::optional<Table> parse_table(const std::string& name) {
 }
 
 std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Object& operation) {
-  static constexpr Name<int> kVerbs[] = {{"add", static_cast<int>(Verb::kAdd)},
-                                         {"replace", static_cast<int>(Verb::kReplace)},
-                                         {"append", static_cast<int>(Verb::kAppend)},
-                                         {"delete", static_cast<int>(Verb::kDelete)},
-                                         {"set", static_cast<int>(Verb::kSet)}};
   Command command;
   const Fields outer(env, operation);
   const auto verb = outer.word("op", kVerbs);

@@ -35,8 +35,8 @@ bool truth_of(const Napi::Value& value);
 enum class Table { kLink, kAddress, kRoute, kNeighbor, kFdb, kRule, kNexthop, kCounters };
 std::optional<Table> parse_table(const std::string& name);
 
-enum class Verb : std::uint8_t { kAdd, kReplace, kAppend, kDelete, kSet };  // numbered in lib/rtnl/entry-encoder.ts
-std::uint16_t creation_flags(Verb verb);                                    // NLM_F_*
+enum class Verb : std::uint8_t { kAdd, kReplace, kAppend, kDelete, kSet };
+std::uint16_t creation_flags(Verb verb);  // NLM_F_*
 
 // A link as it was given: by its name, one of its alternative names, its index, or as it is listed with both.
 struct LinkRef {

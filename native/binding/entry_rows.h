@@ -2,6 +2,7 @@
 // strings, read by lib/rtnl/entry-decoder.ts. A property set through Node-API costs more than the whole row.
 #pragma once
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -9,8 +10,11 @@
 
 namespace overns {
 
-enum class RowKind : std::uint8_t { kObject, kNeighbor, kFdb, kMiss };  // numbered in lib/rtnl/entry-decoder.ts
+enum class RowKind : std::uint8_t { kObject, kNeighbor, kFdb, kMiss };
 enum class RowAction : std::uint8_t { kListed, kNew, kDelete, kL2Miss, kL3Miss };
+// Their names in lib, by number.
+inline constexpr std::array kRowKindNames{"object", "neighbor", "fdb", "miss"};
+inline constexpr std::array kRowActionNames{"listed", "new", "delete", "l2Miss", "l3Miss"};
 
 struct EntryRow {  // little-endian, like every platform that Node's prebuilds run on
   RowKind kind;

@@ -184,6 +184,11 @@ void set_values(Napi::Object object, const std::vector<AttributeValue>& values);
 // Sets `unknown`, if there is any.
 void set_unknown(Napi::Object object, const std::vector<UnknownAttribute>& unknown);
 
+inline constexpr Name<Verb> kVerbs[] = {{"add", Verb::kAdd},
+                                        {"replace", Verb::kReplace},
+                                        {"append", Verb::kAppend},
+                                        {"delete", Verb::kDelete},
+                                        {"set", Verb::kSet}};
 // RT_SCOPE_*, of addresses and routes.
 extern const Name<std::uint8_t> kScopes[5];
 // RTPROT_*: who made a route, a rule or a nexthop.

@@ -2,6 +2,7 @@
 
 #include <deque>
 
+#include "binding/resolver_events.h"
 #include "binding/signal.h"
 #include "binding/worker.h"
 #include "resolver/reactor.h"
@@ -9,56 +10,10 @@
 namespace overns {
 namespace {
 
-std::string key_text(const AskKey& key) { return key.is_l3() ? key.ip().to_string() : key.mac().to_string(); }
-
 std::optional<AskKey> parse_key(const std::string& text) {
   if (const auto mac = Mac::parse(text)) return AskKey::of(*mac);
   if (const auto ip = Ip::parse(text)) return AskKey::of(*ip);
   return std::nullopt;
-}
-
-Napi::Object to_js(Napi::Env env, const OutEvent& out) {
-  static constexpr const char* kKinds[] = {"resolved",     "unresolved",   "rejected", "overrun",
-                                           "overlay-lost", "overlay-back", "miss"};
-  static constexpr const char* kCauses[] = {"absent", "timeout", "store-error"};
-  const EngineEvent& event = out.event;
-  auto object = Napi::Object::New(env);
-  object.Set("overlay", out.overlay);
-  object.Set("kind", kKinds[static_cast<std::size_t>(event.kind)]);
-  object.Set("atNs", Napi::BigInt::New(env, event.at));
-  if (event.key.kind != 0) {
-    object.Set(event.key.is_l3() ? "ip" : "queriedMac", key_text(event.key));
-    object.Set("missAtNs", Napi::BigInt::New(env, event.miss_at));
-    object.Set("token", event.token);
-  }
-  switch (event.kind) {
-    case EventKind::kResolved:
-      object.Set("mac", event.mac.to_string());
-      object.Set("vtep", event.vtep.to_string());
-      object.Set("by", event.by_store ? "store" : "table");
-      object.Set("tookUs", static_cast<double>(event.at - event.miss_at) / 1000.0);
-      break;
-    case EventKind::kUnresolved: object.Set("cause", kCauses[static_cast<std::size_t>(event.cause)]); break;
-    case EventKind::kRejected:
-      object.Set("reason", event.reason);
-      object.Set("errno", -event.error);
-      object.Set("mac", event.mac.to_string());
-      object.Set("vtep", event.vtep.to_string());
-      break;
-    case EventKind::kOverrun: object.Set("dropped", event.dropped); break;
-    default: break;
-  }
-  return object;
-}
-
-Napi::Object to_js(Napi::Env env, const OutLookup& lookup) {
-  auto object = Napi::Object::New(env);
-  object.Set("overlay", lookup.overlay);
-  object.Set("token", lookup.token);
-  object.Set("l3", lookup.key.is_l3());
-  object.Set("key", key_text(lookup.key));
-  object.Set("missAtNs", Napi::BigInt::New(env, lookup.miss_at));
-  return object;
 }
 
 // The thread and the way back to JavaScript; outlives the handle while work on the pool needs it.
