@@ -5,13 +5,7 @@ export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDe
 export type { QueueOptions, Subscription } from './core/subscription.js';
 export type { DoctorCheck, DoctorReport } from './doctor/check.js';
 export { type DoctorOptions, doctor } from './doctor/doctor.js';
-export type {
-  NetnsAbstractOptions,
-  NetnsConnectOptions,
-  NetnsDgramOptions,
-  NetnsListenOptions,
-  OpenNetns,
-} from './netns/namespace.js';
+export type { OpenNetns } from './netns/namespace.js';
 export * as netns from './netns/namespace.js';
 export {
   type NetnsExecOptions,
@@ -21,8 +15,14 @@ export {
   type NetnsSpawnOptions,
   type NetnsStream,
   ProgramError,
-} from './netns/program.js';
+} from './netns/program-types.js';
 export type { NetnsRef } from './netns/references.js';
+export type {
+  NetnsAbstractOptions,
+  NetnsConnectOptions,
+  NetnsDgramOptions,
+  NetnsListenOptions,
+} from './netns/sockets.js';
 export type { NetnsEvent } from './netns/watch.js';
 export type { OverlayOptions } from './overlay/create.js';
 export type { Miss } from './overlay/miss.js';
@@ -49,17 +49,14 @@ export type {
   SnapshotEvent,
   Timestamped,
 } from './rtnl/monitor/events.js';
-export {
-  type BatchAnswer,
-  type FdbTable,
-  type LinkTable,
-  type NeighborTable,
-  type NexthopTable,
-  type RouteTable,
-  Rtnl,
-  type RuleTable,
-  type Table,
-} from './rtnl/rtnl.js';
+export { Rtnl } from './rtnl/rtnl.js';
+export type { FdbTable } from './rtnl/tables/fdb.js';
+export type { LinkTable } from './rtnl/tables/links.js';
+export type { NeighborTable } from './rtnl/tables/neighbors.js';
+export type { NexthopTable } from './rtnl/tables/nexthops.js';
+export type { RouteTable } from './rtnl/tables/routes.js';
+export type { RuleTable } from './rtnl/tables/rules.js';
+export type { BatchAnswer, Table } from './rtnl/tables/table.js';
 export type * from './rtnl/types.js';
 export type { Answer, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from './store/contract.js';
 export type {

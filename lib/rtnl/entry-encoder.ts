@@ -34,11 +34,7 @@ export function encodeEntries(
   const view = new DataView(records.buffer);
   const links = new Links();
   for (let i = 0; i < operations.length; i++) {
-    const operation = operations[i];
-    if (operation === null || typeof operation !== 'object') throw invalidType('operation', operation, 'an object');
-    checkOperation(operation);
-    const { op, item } = operation;
-    if (item === null || typeof item !== 'object') throw invalidType('item', item, 'an object');
+    const { op, item } = checkOperation(operations[i]);
     checkFields(table, op, item);
     const verb = word(VERBS, op);
     if (verb === undefined) throw invalidArgument('op', op, 'add, replace, append or delete');

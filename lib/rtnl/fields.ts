@@ -2,6 +2,7 @@
  * Checks the names of fields: one that is misspelt, or of another kind of link, would otherwise be taken in silence. Rows
  * as they are listed or told of have state beside what can be asked for; that is taken, and passed over.
  */
+import { invalidType } from '../core/errors.js';
 import { foreignNames, unknownName } from '../core/options.js';
 import { nearest } from '../core/suggest.js';
 import type { TableName } from '../system/native.js';
@@ -103,17 +104,24 @@ const ONE: Readonly<Record<Rows, string>> = {
   nexthop: 'a nexthop',
 };
 
-/** Refuses names that an operation of a batch has not. */
-export function checkOperation(operation: object): void {
+/**
+ * An operation of a batch, which is an object with a verb and an item and nothing else.
+ * @throws TypeError, RangeError
+ */
+export function checkOperation(operation: unknown): { readonly op: unknown; readonly item: object } {
+  if (operation === null || typeof operation !== 'object') throw invalidType('operation', operation, 'an object');
   const name = OPERATION.foreign(operation);
   if (name !== undefined) throw unknownName('field of an operation', name, remedy(name, OPERATION));
+  const { item } = operation as { readonly item?: unknown };
+  if (item === null || typeof item !== 'object') throw invalidType('item', item, 'an object');
+  return operation as { readonly op: unknown; readonly item: object };
 }
 
 /**
  * Refuses names that what is to be made, changed or deleted has not.
  * @throws RangeError
  */
-export function checkFields(table: TableName, op: string, item: object): void {
+export function checkFields(table: TableName, op: unknown, item: object): void {
   if (table === 'link') {
     checkLink(op, item as Item);
   } else {
@@ -151,7 +159,7 @@ function remedy(name: string, names: Names): string {
   return names.known.length > MANY ? 'there is none like it' : `there are ${names.known.join(', ')}`;
 }
 
-function checkLink(op: string, item: Item): void {
+function checkLink(op: unknown, item: Item): void {
   const { kind } = item;
   // Replaced or deleted without its kind, a link is one that there is, whatever its kind.
   const any = kind === undefined ? op === 'replace' || op === 'delete' : typeof kind !== 'string';

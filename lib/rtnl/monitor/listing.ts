@@ -1,0 +1,47 @@
+/** Lists what a monitor with `resync` tells of. */
+import type { OvernsError } from '../../core/errors.js';
+import type { Address, FdbEntry, Link, Neighbor, Route } from '../types.js';
+import type { MonitorSource } from './monitor.js';
+
+/** What can be listed of a namespace. */
+interface Tables {
+  readonly links: { list(filter?: { readonly name?: string }): Promise<readonly Link[]> };
+  readonly addresses: { list(): Promise<readonly Address[]> };
+  readonly routes: { list(): Promise<readonly Route[]> };
+  readonly neighbors: { list(): Promise<readonly Neighbor[]> };
+  readonly fdb: { list(): Promise<readonly FdbEntry[]> };
+}
+
+/** Lists what belongs to a monitor's groups. */
+export function listing(rtnl: Tables): MonitorSource['list'] {
+  return async (groups, anyhow = false) => {
+    const listed: Record<string, unknown> = {};
+    const read = <T>(list: () => Promise<readonly T[]>): Promise<readonly T[]> => whole(list, anyhow);
+    // Links first, or one of them: the kernel tells of a link that goes down before it takes its routes away, and answers
+    // this under the lock that it does both under (__dev_notify_flags, rtnl_getlink).
+    const links = await read(() => rtnl.links.list(groups.includes('link') ? {} : { name: 'lo' }));
+    if (groups.includes('link')) listed.links = links;
+    if (groups.includes('address')) listed.addresses = await read(() => rtnl.addresses.list());
+    if (groups.includes('route')) listed.routes = await read(() => rtnl.routes.list());
+    if (groups.includes('neigh')) {
+      listed.neighbors = await read(() => rtnl.neighbors.list());
+      listed.fdb = await read(() => rtnl.fdb.list());
+    }
+    return listed;
+  };
+}
+
+/** A listing of one moment: again while the table changes each time it is read; in the end as it was read, or EINTR. */
+async function whole<T>(list: () => Promise<readonly T[]>, anyhow: boolean): Promise<readonly T[]> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await list();
+    } catch (error) {
+      const { code, data } = error as OvernsError & { readonly data?: readonly T[] };
+      if (code !== 'EINTR') throw error;
+      if (attempt < 3) continue;
+      if (anyhow && data !== undefined) return data;
+      throw error;
+    }
+  }
+}

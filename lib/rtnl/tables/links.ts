@@ -1,0 +1,206 @@
+/** Links: made, changed, replaced by what differs, and what they have counted. */
+import { type Cancel, throwIfAborted } from '../../core/abort.js';
+import { checkInterfaceName } from '../../core/address.js';
+import { invalidArgument, invalidType, NetlinkError } from '../../core/errors.js';
+import { checkOptions, type Shape, signalOf } from '../../core/options.js';
+import { netnsPath } from '../../netns/references.js';
+import { kernel } from '../../system/kernel-error.js';
+import type { NativeOp } from '../../system/native.js';
+import { changesOf, whyUnchangeable } from '../link-changes.js';
+import type { AnyLinkSpec, Link, LinkChange, LinkCounters, LinkSpec, PeerSpec } from '../types.js';
+import { type BatchAnswer, type Item, KernelTable, OK, settled, type Table, type Verb } from './table.js';
+
+/**
+ * A table, and the change of something that must exist already.
+ * @example
+ * ```ts
+ * import { Rtnl } from 'overns';
+ *
+ * await using rtnl = await Rtnl.open({ netns: 'web' });
+ * await rtnl.links.add({ kind: 'bridge', name: 'br1' });
+ * await rtnl.links.set({ name: 'br1', mtu: 1400, up: true });
+ * console.log((await rtnl.links.list({ name: 'br1' }))[0]?.mtu); // 1400
+ * ```
+ */
+export interface LinkTable extends Table<Link, LinkSpec> {
+  /**
+   * Makes the link, or changes what differs of the one that has its `index` or `name`; where nothing differs, nothing is sent.
+   * The kernel by itself replaces no link.
+   * @throws NetlinkError `EEXIST` when the one that is there is of another kind; `EOPNOTSUPP`, with the fields named, when
+   *   something differs that is settled when a link is made (the `vni` of a vxlan, the `peer` of a veth)
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * for (const mtu of [1400, 1300]) await rtnl.links.replace({ kind: 'bridge', name: 'br1', mtu });
+   * console.log((await rtnl.links.list({ name: 'br1' }))[0]?.mtu); // 1300
+   * ```
+   */
+  replace(item: LinkSpec, options?: Cancel): Promise<void>;
+  /**
+   * Changes an existing link: up or down, `newName`, `mtu`, `mac`, `master`, `alias`, `netns`, and what its `kind` can
+   * change.
+   * @throws NetlinkError `ENODEV` when there is none; `EOPNOTSUPP` for what cannot be changed
+   */
+  set(change: LinkChange, options?: Cancel): Promise<void>;
+  /**
+   * What links have counted, as 64-bit numbers. A listing does not tell it, for it changes with every packet.
+   * @param filter the link of that `name`, those of a `kind` or of a `master`; all by default
+   * @throws NetlinkError `ENODEV` for a master that there is not; OvernsError `EINTR` as for `list`
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * const [lo] = await rtnl.links.counters({ name: 'lo' });
+   * console.log(lo?.link, typeof lo?.rxBytes); // lo bigint
+   * ```
+   */
+  counters(
+    filter?: {
+      readonly name?: string | undefined;
+      readonly kind?: string | undefined;
+      readonly master?: string | undefined;
+    },
+    options?: Cancel,
+  ): Promise<readonly LinkCounters[]>;
+  delete(
+    item: Partial<LinkSpec> | { readonly name: string } | { readonly index: number },
+    options?: Cancel,
+  ): Promise<void>;
+}
+
+export class Links extends KernelTable<Link, LinkSpec> {
+  protected override async send(
+    operations: readonly { op: Verb; item: LinkSpec }[],
+    options: Cancel | undefined,
+  ): Promise<readonly BatchAnswer[]> {
+    if (operations.some((each) => each?.op === 'replace')) return this.#replace(operations, options);
+    const answers = await super.send(operations, options);
+    return Promise.all(answers.map((answer, at) => this.#explained(answer, operations[at]?.item as unknown as Item)));
+  }
+
+  /** One after the other, since each may be about what the one before it made. */
+  async #replace(
+    operations: readonly { op: Verb; item: LinkSpec }[],
+    options: Cancel | undefined,
+  ): Promise<readonly BatchAnswer[]> {
+    // Of a link that is as wanted already nothing is sent, which would look at them.
+    throwIfAborted(signalOf(options));
+    const answers: BatchAnswer[] = [];
+    for (const operation of operations) {
+      const { op, item } = operation;
+      const existing = op === 'replace' ? await this.#existing(item as unknown as Item) : undefined;
+      const answer =
+        existing === undefined
+          ? await super.send([operation], options)
+          : [await this.#change(existing, item as unknown as Item, options)];
+      answers.push(await this.#explained(answer[0] as BatchAnswer, item as unknown as Item));
+    }
+    return answers;
+  }
+
+  async #existing(item: Item): Promise<Link | undefined> {
+    if (item === null || typeof item !== 'object') return undefined;
+    if (typeof item.index === 'number' && item.index > 0) return (await this.list({ index: item.index }))[0];
+    if (typeof item.name !== 'string' || item.netns !== undefined) return undefined;
+    return (await this.list({ name: item.name }))[0];
+  }
+
+  /** The kernel replaces no link: what differs of one that there is, is changed. */
+  async #change(existing: Link, item: Item, options: Cancel | undefined): Promise<BatchAnswer> {
+    const { name, index, kind } = existing;
+    if (item.kind !== undefined && item.kind !== (kind ?? '')) {
+      const what = kind === undefined ? 'no virtual device' : `of kind ${kind}`;
+      return this.#refused(
+        'EEXIST',
+        item,
+        `it is ${what}, not of kind ${String(item.kind)}`,
+        'delete it, or choose another name',
+      );
+    }
+    const changes: Record<string, unknown> = { ...changesOf(existing, item) };
+    if (typeof item.link === 'string') {
+      const below = (await this.list({ name: item.link }))[0];
+      if (below !== undefined) changes.link = below.index;
+      if (changes.link === existing.link) delete changes.link;
+    }
+    if (kind === 'veth' && typeof item.peer === 'object' && (await this.#isPeer(existing, item.peer as Item | null)))
+      delete changes.peer;
+    const fixed = whyUnchangeable(existing, changes);
+    if (fixed !== undefined) {
+      const hint = `${fixed} is given at creation only: delete the link and make another`;
+      return this.#refused('EOPNOTSUPP', item, `${fixed} cannot be changed`, hint);
+    }
+    if (Object.keys(changes).length === 0) return OK;
+    const change = { name, index, ...(kind === undefined ? {} : { kind }), ...changes };
+    const [answer] = await super.send([{ op: 'set', item: change as unknown as LinkSpec }], options);
+    return answer as BatchAnswer;
+  }
+
+  async #isPeer(existing: Link, peer: Item | null): Promise<boolean> {
+    if (peer === null || existing.link === undefined || existing.linkNetnsid !== undefined) return false;
+    const other = (await this.list({ index: existing.link }))[0];
+    if (other === undefined || peer.netns !== undefined) return false;
+    return Object.keys(changesOf(other, peer)).length === 0 && (peer.name === undefined || peer.name === other.name);
+  }
+
+  #refused(code: string, request: Item, why: string, hint: string): BatchAnswer {
+    const errno = code === 'EEXIST' ? -17 : -95;
+    const message = `cannot replace link ${String(request.name ?? request.index)}${this.netns === undefined ? '' : ` in ${this.netns}`}: ${why}`;
+    const details = { errno, syscall: 'RTM_NEWLINK', netns: this.netns, request, hint };
+    return { ok: false, error: new NetlinkError(code, message, details) };
+  }
+
+  /** Names what cannot be changed, where the kernel says only that something cannot. */
+  async #explained(answer: BatchAnswer, item: Item): Promise<BatchAnswer> {
+    if (answer.ok || answer.error.code !== 'EOPNOTSUPP' || typeof item?.kind !== 'string') return answer;
+    const existing = await this.#existing(item).catch(() => undefined);
+    if (existing === undefined || existing.kind !== item.kind) return answer;
+    const fields = Object.keys(changesOf(existing, item));
+    if (fields.length === 0) return answer;
+    const { message, errno, syscall, kernelMessage, attribute, netns, request } = answer.error;
+    const hint = `links of kind ${item.kind} cannot change ${fields.length === 1 ? '' : 'one of '}${fields.join(', ')} once they are made: delete this one and make another`;
+    const text = message.split('\n')[0] as string;
+    return {
+      ok: false,
+      error: new NetlinkError('EOPNOTSUPP', text, { errno, syscall, kernelMessage, attribute, netns, request, hint }),
+    };
+  }
+
+  async counters(filter: object = {}, options?: Cancel): Promise<readonly LinkCounters[]> {
+    const wanted = checkOptions(filter, counterFilter, 'filter');
+    throwIfAborted(signalOf(options));
+    const attempt = { what: 'read the counters of links', netns: this.netns, request: wanted, table: 'link' };
+    const rows = await kernel({ ...attempt, op: 'list' }, this.open().list('counters', wanted));
+    return settled('link', rows, rows.interrupted) as unknown as readonly LinkCounters[];
+  }
+
+  /** Checks names, and makes paths of namespaces. */
+  protected override prepare(operation: { readonly op: Verb; readonly item: LinkSpec }): NativeOp | Promise<NativeOp> {
+    const { op, item } = super.prepare(operation) as NativeOp;
+    const spec = item as Partial<AnyLinkSpec> & { readonly alias?: unknown; readonly peer?: PeerSpec };
+    if (op !== 'delete' && op !== 'set' && spec.name !== undefined) checkInterfaceName(spec.name, 'name');
+    if (op === 'set' && 'newName' in spec && spec.newName !== undefined) checkInterfaceName(spec.newName, 'newName');
+    if (spec.peer?.name !== undefined) checkInterfaceName(spec.peer.name, 'peer.name');
+    if (op === 'add' && spec.alias !== undefined) {
+      throw invalidArgument('alias', spec.alias, 'taken at creation: the kernel ignores it there, set() gives one');
+    }
+    if (spec.netns === undefined && spec.peer?.netns === undefined) return { op, item: spec };
+    return (async () => {
+      const resolved: Record<string, unknown> = { ...spec };
+      if (spec.netns !== undefined) resolved.netns = await netnsPath(spec.netns);
+      if (spec.peer?.netns !== undefined)
+        resolved.peer = { ...spec.peer, netns: await netnsPath(spec.peer.netns, 'peer.netns') };
+      return { op, item: resolved };
+    })();
+  }
+}
+
+const counterFilter = { name: checkText, kind: checkText, master: checkText } satisfies Shape;
+
+function checkText(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+  return value;
+}
