@@ -1,7 +1,7 @@
 /** Network namespaces as things to make, name, hold open, watch and use. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cancel } from '../core/abort.js';
-import { throwIfAborted } from '../core/abort.js';
+import { abortError, raceAbort, throwIfAborted } from '../core/abort.js';
 import { invalidType, type OvernsError } from '../core/errors.js';
 import { checkOptions, signalOf } from '../core/options.js';
 import type { QueueOptions, Subscription } from '../core/subscription.js';
@@ -41,8 +41,10 @@ export interface OpenNetns extends AsyncDisposable {
  * console.log(await netns.list()); // [ 'db', 'web' ]
  * ```
  */
-export async function list(): Promise<readonly string[]> {
-  return listNetns();
+export async function list(options?: Cancel): Promise<readonly string[]> {
+  const signal = signalOf(options);
+  throwIfAborted(signal);
+  return raceAbort(listNetns(), signal);
 }
 
 /**
@@ -143,8 +145,14 @@ export async function remove(name: string, options?: Cancel): Promise<void> {
  * console.log((await rtnl.links.list()).map(({ name }) => name)); // [ 'lo' ]
  * ```
  */
-export async function open(ref?: NetnsRef): Promise<OpenNetns> {
+export async function open(ref?: NetnsRef, options?: Cancel): Promise<OpenNetns> {
+  const signal = signalOf(options);
+  throwIfAborted(signal);
   const file = await system().nsfs.open(await netnsPath(ref));
+  if (signal?.aborted) {
+    await file.close();
+    throw abortError(signal);
+  }
   let closing: Promise<void> | undefined;
   const close = (): Promise<void> => {
     closing ??= file.close();

@@ -113,8 +113,11 @@ export class Rtnl implements AsyncDisposable {
    * console.log(await rtnl.nsid('db')); // 0
    * ```
    */
-  async nsid(netns: NetnsRef | undefined): Promise<number> {
+  async nsid(netns: NetnsRef | undefined, options?: Cancel): Promise<number> {
+    const signal = signalOf(options);
+    throwIfAborted(signal);
     const path = await netnsPath(netns);
+    throwIfAborted(signal);
     return kernel({ what: `ask for the id of ${path}`, netns: this.#netns }, this.#opened().nsid(path));
   }
 

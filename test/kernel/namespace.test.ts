@@ -222,6 +222,28 @@ describeWith(['root', 'ip'], 'named namespaces', () => {
     expect(existsSync(`/run/netns/${half}`)).toBe(false);
   });
 
+  test('a name that is not UTF-8 is left out, and the others are there', async () => {
+    const [plain, odd] = [uniqueName(), uniqueName()];
+    const events = netns.watch();
+    // The name as bash has it: the byte 0xff is not UTF-8 anywhere.
+    await exec('bash', ['-c', `ip netns add "$(printf '${odd}\\377')"`]);
+    try {
+      await netns.create(plain);
+      const names = await netns.list();
+      expect(names).toContain(plain);
+      expect(names.filter((name) => name.startsWith(odd))).toEqual([]);
+      await expect(netns.open(`${odd}\ufffd`)).rejects.toMatchObject({ code: 'ENOENT' });
+      for await (const event of events) {
+        if (event.kind !== 'netns' || ![plain, odd].some((name) => event.name.startsWith(name))) continue;
+        expect(event).toMatchObject({ action: 'new', name: plain });
+        break;
+      }
+    } finally {
+      await exec('bash', ['-c', `ip netns delete "$(printf '${odd}\\377')"`]);
+      await netns.remove(plain);
+    }
+  });
+
   test('a leftover file is no namespace, and stays', async () => {
     const name = uniqueName();
     writeFileSync(`/run/netns/${name}`, '');

@@ -114,6 +114,9 @@ describe('every function that takes options refuses one that it does not know', 
     'rtnl.links.list': () => rtnl.links.list({}, wrong),
     'rtnl.links.set': () => rtnl.links.set({ name: 'lo', up: true }, wrong),
     'rtnl.setNeighborQueue': () => rtnl.setNeighborQueue('lo', 4096, wrong),
+    'rtnl.nsid': () => rtnl.nsid('web', wrong),
+    'netns.list': () => netns.list(wrong),
+    'netns.open': () => netns.open('web', wrong),
     'netns.create': () => netns.create('red', wrong),
     'netns.remove': () => netns.remove('web', wrong),
     'netns.watch': () => netns.watch(wrong),
@@ -132,6 +135,44 @@ describe('every function that takes options refuses one that it does not know', 
       code: 'ERR_INVALID_ARG_VALUE',
       message: expect.stringMatching(/^unknown option "signel": /),
     });
+    expect(kernel.snapshot()).toEqual(before);
+  });
+
+  const over = { signal: AbortSignal.abort('why') };
+  const item = { link: 'lo', ip: '10.0.0.9', mac: '02:00:00:00:00:01', state: 'permanent' };
+  const waiting: Record<string, () => Promise<unknown>> = {
+    'Rtnl.open': () => Rtnl.open(over),
+    'Rtnl.monitor': () => Rtnl.monitor({ netns: ['web'], ...over }),
+    'rtnl.nsid': () => rtnl.nsid('web', over),
+    'rtnl.setNeighborQueue': () => rtnl.setNeighborQueue('lo', 4096, over),
+    'links.list': () => rtnl.links.list({}, over),
+    'links.counters': () => rtnl.links.counters({}, over),
+    'links.set': () => rtnl.links.set({ name: 'lo', up: true }, over),
+    'links.replace': () => rtnl.links.replace({ kind: 'bridge', name: 'br9' }, over),
+    'addresses.add': () => rtnl.addresses.add({ link: 'lo', address: '10.0.0.1/8' }, over),
+    'routes.get': () => rtnl.routes.get({ dst: '10.0.0.1' }, over),
+    'routes.flush': () => rtnl.routes.flush({}, over),
+    'neighbors.add': () => rtnl.neighbors.add(item, over),
+    'neighbors.batch': () => rtnl.neighbors.batch([{ op: 'add', item }], over),
+    'neighbors.flush': () => rtnl.neighbors.flush({}, over),
+    'fdb.flush': () => rtnl.fdb.flush({ link: 'lo' }, over),
+    'rules.flush': () => rtnl.rules.flush({}, over),
+    'nexthops.flush': () => rtnl.nexthops.flush({}, over),
+    'netns.list': () => netns.list(over),
+    'netns.open': () => netns.open('web', over),
+    'netns.create': () => netns.create('red', over),
+    'netns.ensure': () => netns.ensure('red', over),
+    'netns.remove': () => netns.remove('web', over),
+    'netns.connect': () => netns.connect('web', { host: '127.0.0.1', port: 1, ...over }),
+    'netns.listen': () => netns.listen('web', over),
+    'netns.dgram': () => netns.dgram('web', over),
+    'netns.spawn': () => netns.spawn('web', 'true', [], over),
+    'netns.exec': () => netns.exec('web', 'true', [], over),
+  };
+
+  test.each(Object.keys(waiting))('%s does nothing once its signal is aborted', async (name) => {
+    const before = kernel.snapshot();
+    await expect(waiting[name]?.()).rejects.toMatchObject({ name: 'AbortError', code: 'ABORT_ERR', cause: 'why' });
     expect(kernel.snapshot()).toEqual(before);
   });
 });
