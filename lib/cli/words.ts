@@ -270,22 +270,29 @@ function routeLines(fields: Fields): string[] {
 /** The attributes of a route or a way that are not read: number and bytes, with what iproute2 calls them. */
 function unknownWords({ unknown }: Fields): string[] {
   if (!Array.isArray(unknown)) return [];
+  const flow = flowOf(unknown);
   return unknown
-    .filter(({ type, within }: Fields) => within !== undefined || type !== RTA_FLOW)
+    .filter((each: Fields) => each !== flow)
     .map(({ type, within, bytes }: Fields) => {
       const hex = Buffer.from(bytes as Uint8Array).toString('hex');
       return `${within === undefined ? 'attribute' : within} ${type}:${hex}`;
     });
 }
 
+/** The attribute that holds the realms. */
+function flowOf(unknown: unknown): Fields | undefined {
+  if (!Array.isArray(unknown)) return undefined;
+  return unknown.find(
+    ({ type, within, bytes }: Fields) =>
+      within === undefined && type === RTA_FLOW && (bytes as Uint8Array).length === 4,
+  );
+}
+
 /** `realm 5`, `realms 3/4`: RTA_FLOW is the destination's in its low half, the source's in its high one. */
 function realms({ unknown }: Fields): string[] {
-  const flow = Array.isArray(unknown)
-    ? (unknown as Fields[]).find(({ type, within }) => within === undefined && type === RTA_FLOW)
-    : undefined;
-  const bytes = flow?.bytes as Uint8Array | undefined;
-  if (bytes?.length !== 4) return [];
-  const value = Buffer.from(bytes).readUInt32LE();
+  const flow = flowOf(unknown);
+  if (flow === undefined) return [];
+  const value = Buffer.from(flow.bytes as Uint8Array).readUInt32LE();
   return [value > 0xffff ? `realms ${value >>> 16}/${value & 0xffff}` : `realm ${value}`];
 }
 
@@ -293,9 +300,11 @@ function metricWords(metrics: unknown): string[] {
   if (typeof metrics !== 'object' || metrics === null) return [];
   const values = metrics as Fields;
   const lock = Number(values.lock ?? 0);
-  return METRICS.flatMap(([name, word, number]) => {
+  let rest = lock;
+  const known = METRICS.flatMap(([name, word, number]) => {
     const value = values[name];
     if (value === undefined) return [];
+    rest &= ~(1 << number);
     const parts = MILLISECONDS[name];
     const text =
       parts !== undefined
@@ -307,6 +316,8 @@ function metricWords(metrics: unknown): string[] {
           : String(value);
     return [`${word} ${(lock & (1 << number)) === 0 ? '' : 'lock '}${text}`];
   });
+  // A metric of 0 is not listed, and may be locked all the same.
+  return rest === 0 ? known : [...known, `lock 0x${rest.toString(16)}`];
 }
 
 /** `192.168.0.3 dev vxlan1 lladdr 02:42:c0:a8:00:03 PERMANENT` */
