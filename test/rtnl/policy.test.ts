@@ -7,8 +7,6 @@ import { describeWith } from '../support/requirements.js';
 /** A namespace with a bridge of its own and an address in 10.0.0.0/24. */
 async function scene(): Promise<{ readonly space: TestNetns; readonly rtnl: Rtnl }> {
   const space = await createNetns();
-  // No link-local address, which another bridge of the same name has another of, and which comes by itself.
-  await space.sysctl('net/ipv6/conf/default/addr_gen_mode', 1);
   await space.ip('link add br1 type bridge');
   // A link-local address would come by itself, seconds later.
   await space.ip('link set br1 addrgenmode none');
