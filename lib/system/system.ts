@@ -14,6 +14,8 @@ export interface System {
   readonly native: Native;
   readonly nsfs: Nsfs;
   readonly unixSockets: UnixSockets;
+  /** Throws OVERNS_DOCKER where the machine that stands in has no Docker. */
+  checkDocker(): void;
   /** Tells of each name in a directory that becomes a namespace or stops being one, from now on. */
   watchNetns(directory: string, changed: (action: 'new' | 'delete', name: string) => void): NetnsWatch;
 }
@@ -38,6 +40,7 @@ export const machine: System = {
   },
   nsfs: machineNsfs,
   unixSockets: machineUnixSockets(addon),
+  checkDocker() {},
   watchNetns: (directory, changed) => new NetnsWatcher(directory, changed),
 };
 

@@ -1,10 +1,11 @@
 import { canonicalIp, canonicalMac, checkMtu } from '../core/address.js';
-import { invalidType, OvernsError } from '../core/errors.js';
+import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
 import { checkOptions, integer, type Shape } from '../core/options.js';
+import { checkNetnsName } from '../netns/references.js';
 import { netlinkError } from '../system/kernel-error.js';
 import type { TableName } from '../system/native.js';
 import { machine as realMachine, setSystem, system } from '../system/system.js';
-import { type FakeRefusal, type FakeRequest, type Interceptor, Machine } from './machine.js';
+import { checkSyscall, type FakeRefusal, type FakeRequest, type Interceptor, Machine } from './machine.js';
 import { fakeNative, type Handles } from './native.js';
 import type { FakeNetns } from './netns.js';
 import { Refusal } from './refusal.js';
@@ -157,6 +158,11 @@ export class FakeKernel implements AsyncDisposable {
     setSystem({
       native: fakeNative(machine, kernel.#handles),
       unixSockets: fakeUnixSockets(machine),
+      checkDocker() {
+        throw new OvernsError('OVERNS_DOCKER', 'the fake kernel has no Docker', {
+          hint: 'name the namespace of the container: netns:NAME, or pid:N with addNetns(NAME, { pid: N })',
+        });
+      },
       watchNetns(_directory, changed) {
         const own: typeof changed = (action, name) => changed(action, name);
         machine.watchers.add(own);
@@ -208,7 +214,8 @@ export class FakeKernel implements AsyncDisposable {
     await this.close();
   }
 
-  #find(name: string): FakeNetns {
+  #find(given: string): FakeNetns {
+    const name = text(given, 'netns');
     const netns = this.#machine.lookUp(name.startsWith('/') || name === '' ? name : this.#machine.pathOf(name));
     if (netns === undefined)
       throw new OvernsError('ENOENT', `the fake kernel has no namespace ${JSON.stringify(name)}`);
@@ -234,6 +241,7 @@ export class FakeKernel implements AsyncDisposable {
    * ```
    */
   addNetns(name: string, options: FakeNetnsOptions = {}): void {
+    checkNetnsName(text(name, 'name'), 'name');
     const { pid, ...host } = checkOptions(options, netnsOptions);
     let netns: FakeNetns;
     try {
@@ -351,12 +359,14 @@ export class FakeKernel implements AsyncDisposable {
    * ```
    */
   overrun(netns: string, dropped = 1): void {
+    integer(1, COUNT_MAX)(dropped, 'dropped');
     for (const observer of [...this.#find(netns).observers]) observer.onOverrun?.(dropped);
   }
 
   /**
    * Moves the kernel's clock forward: TTLs run out. Timers of JavaScript, such as a lookup's, are not touched.
-   * @param ms milliseconds
+   * @param ms milliseconds, 0 to 2^53
+   * @throws RangeError, TypeError
    * @example
    * ```ts
    * import { Overlay, Resolver } from 'overns';
@@ -372,6 +382,8 @@ export class FakeKernel implements AsyncDisposable {
    * ```
    */
   advance(ms: number): void {
+    if (typeof ms !== 'number') throw invalidType('ms', ms, 'a number');
+    if (!(ms >= 0 && ms <= COUNT_MAX)) throw invalidArgument('ms', ms, `a number from 0 to ${COUNT_MAX}`);
     this.#machine.clock.advance(ms);
   }
 
@@ -401,7 +413,7 @@ export class FakeKernel implements AsyncDisposable {
    *   monitor), `unshare` (making a namespace), `umount2` (removing its name), `bind` (a resolver's claim), `write` (a
    *   sysctl)
    * @param refusal name of an errno, with the kernel's own words if they matter
-   * @throws RangeError when there is no such errno
+   * @throws RangeError when there is no such request or errno
    * @example
    * ```ts
    * import { Overlay } from 'overns';
@@ -416,6 +428,7 @@ export class FakeKernel implements AsyncDisposable {
    * ```
    */
   fail(syscall: string, refusal: string | FakeRefusal, options: FailOptions = {}): Disposable {
+    checkSyscall(syscall);
     const { times = 1, after = 0, where = () => true } = checkOptions(options, failOptions);
     new Refusal(typeof refusal === 'string' ? refusal : refusal.code, syscall); // now rather than in the middle of a test
     let met = 0;
@@ -448,6 +461,7 @@ export class FakeKernel implements AsyncDisposable {
    * ```
    */
   intercept(interceptor: (request: FakeRequest) => FakeRefusal | string | undefined): Disposable {
+    predicate(interceptor, 'interceptor');
     const own: Interceptor = (request) => interceptor(request);
     this.#machine.interceptors.add(own);
     return { [Symbol.dispose]: () => void this.#machine.interceptors.delete(own) };

@@ -1,11 +1,32 @@
 /** The machine around the fake kernel: its namespaces by path and process, its clock, and the way requests take. */
 import { basename, dirname, join, resolve } from 'node:path';
+import { invalidArgument, invalidType } from '../core/errors.js';
+import { nearest } from '../core/suggest.js';
 import { netnsDirectory } from '../netns/references.js';
 import { Clock, soon, turn } from './clock.js';
 import { type Entry, fdbState, flagNames, neighborState } from './entries.js';
 import type { Item } from './fields.js';
 import { FakeNetns, type World } from './netns.js';
 import { Refusal } from './refusal.js';
+
+const TABLES = ['LINK', 'ADDR', 'ROUTE', 'NEIGH', 'RULE', 'NEXTHOP'] as const;
+const OTHERS = ['RTM_GETNSID', 'RTM_SETNEIGHTBL', 'bind', 'connect', 'socket', 'umount2', 'unshare', 'write'] as const;
+
+/** What can be asked of the fake kernel. */
+export type Syscall = `RTM_${'NEW' | 'DEL' | 'GET'}${(typeof TABLES)[number]}` | (typeof OTHERS)[number];
+
+const SYSCALLS: readonly Syscall[] = [
+  ...TABLES.flatMap((table) => [`RTM_NEW${table}`, `RTM_DEL${table}`, `RTM_GET${table}`] as const),
+  ...OTHERS,
+];
+
+/** A request that is never made would make a test pass that tests nothing. */
+export function checkSyscall(value: unknown): void {
+  if (typeof value !== 'string') throw invalidType('syscall', value, 'a string');
+  if (SYSCALLS.includes(value as Syscall)) return;
+  const meant = nearest(value, SYSCALLS);
+  throw invalidArgument('syscall', value, meant === undefined ? `one of ${SYSCALLS.join(', ')}` : `${meant}, maybe`);
+}
 
 /**
  * A request as it reaches the fake kernel.
@@ -197,7 +218,7 @@ export class Machine implements World {
   // --- requests ---
 
   /** @throws Refusal what a test wants it to be */
-  request(syscall: string, netns: FakeNetns | string, item: Item, by: FakeRequest['by'] = 'caller'): void {
+  request(syscall: Syscall, netns: FakeNetns | string, item: Item, by: FakeRequest['by'] = 'caller'): void {
     const request = { syscall, netns: typeof netns === 'string' ? netns : netns.name, item, by };
     this.requests.push(request);
     for (const interceptor of [...this.interceptors]) {

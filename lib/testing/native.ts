@@ -24,7 +24,7 @@ import { FakeReactor } from './reactor.js';
 import { Refusal } from './refusal.js';
 import { send } from './wire.js';
 
-const WORDS: Readonly<Record<TableName, string>> = {
+const WORDS = {
   link: 'LINK',
   address: 'ADDR',
   route: 'ROUTE',
@@ -32,7 +32,7 @@ const WORDS: Readonly<Record<TableName, string>> = {
   fdb: 'NEIGH',
   rule: 'RULE',
   nexthop: 'NEXTHOP',
-};
+} as const satisfies Readonly<Record<TableName, string>>;
 
 /** What is open: in the order of opening, `rtnl`, `monitor`, `resolver`, each with its namespace. */
 export type Handles = Set<{ readonly what: string }>;

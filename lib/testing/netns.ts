@@ -5,6 +5,7 @@
 import { defaultMac, ipFamily } from '../core/address.js';
 import { invalidArgument, OvernsError } from '../core/errors.js';
 import { decodeEntries } from '../rtnl/entry-decoder.js';
+import { LINK_KINDS } from '../rtnl/field-names.js';
 import type { TableName } from '../system/native.js';
 import { type Entry, fdbState, type ListedEntry, NTF, NUD, type Verb, writeRows } from './entries.js';
 import { boolean, contains, type Item, ip, mac, network, number, type Prefix, prefix, text } from './fields.js';
@@ -333,8 +334,10 @@ export class FakeNetns {
         return this.neighbors.map((neighbor) => this.#neighborRow(neighbor));
       case 'fdb':
         return this.fdb.map((entry) => this.#fdbRow(entry));
+      case 'nexthop':
+        return []; // as none can be made
       default:
-        return []; // rules and nexthops are not modelled
+        throw new OvernsError('EOPNOTSUPP', `the fake kernel has no ${table}s`);
     }
   }
 
@@ -530,6 +533,9 @@ export class FakeNetns {
   #create(name: string, item: Item, settings: Settings, destination: FakeNetns): void {
     const kind = text(item, 'kind') ?? '';
     const defaults = INFO[kind];
+    if (defaults === undefined && LINK_KINDS.has(kind)) {
+      throw new OvernsError('EOPNOTSUPP', `the fake kernel has no ${kind} links, only bridges, veths and vxlans`);
+    }
     if (defaults === undefined)
       throw new Refusal('EOPNOTSUPP', 'RTM_NEWLINK', { kernelMessage: 'Unknown device type' });
     checkMtu(settings.mtu, false);

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { OvernsError } from '../../core/errors.js';
 import { netnsIdentity, netnsPath } from '../../netns/references.js';
+import { system } from '../../system/system.js';
 import { checkContainerName, Docker, type DockerContainer } from './docker-api.js';
 import { type ContainerTarget, identify, type TargetKind, type TargetOptions } from './target.js';
 
@@ -23,6 +24,7 @@ export const docker: TargetKind = {
 
 /** Finds a container by its name or id; where Docker does not know it, tells in words where that Docker is. */
 export async function findInDocker(name: string, options: TargetOptions): Promise<ContainerTarget | string> {
+  system().checkDocker();
   await using engine = new Docker(options.docker);
   const container = await engine.inspect(name, options);
   // Awaited here: what it asks must be answered before the connection is closed.

@@ -1,0 +1,57 @@
+/** What a test asks of the fake kernel is checked: a mistake in a test must not make it pass. */
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Overlay, Rtnl } from '../../lib/index.js';
+import { FakeKernel } from '../../lib/testing/index.js';
+
+let kernel: FakeKernel;
+beforeEach(() => {
+  kernel = FakeKernel.install();
+});
+afterEach(() => kernel.close());
+
+// As a caller without types writes them.
+// biome-ignore lint/suspicious/noExplicitAny: what is no argument
+const any = (value: unknown) => value as any;
+
+test('what cannot be meant is refused, and nothing is done', () => {
+  const before = JSON.stringify(kernel.snapshot());
+  const refused: readonly (readonly [run: () => unknown, code: string, words: RegExp])[] = [
+    [() => kernel.fail('RTM_NEWLNK', 'EPERM'), 'ERR_INVALID_ARG_VALUE', /^syscall: .*RTM_NEWLNK.*RTM_NEWLINK/],
+    [() => kernel.fail('ioctl', 'EPERM'), 'ERR_INVALID_ARG_VALUE', /RTM_NEWLINK, .* unshare, write/],
+    [() => kernel.fail(any(5), 'EPERM'), 'ERR_INVALID_ARG_TYPE', /^syscall/],
+    [() => kernel.intercept(any(5)), 'ERR_INVALID_ARG_TYPE', /^interceptor/],
+    [() => kernel.advance(-1), 'ERR_INVALID_ARG_VALUE', /^ms/],
+    [() => kernel.advance(Number.NaN), 'ERR_INVALID_ARG_VALUE', /^ms/],
+    [() => kernel.advance(any('5')), 'ERR_INVALID_ARG_TYPE', /^ms/],
+    [() => kernel.addNetns(''), 'ERR_INVALID_ARG_VALUE', /^name/],
+    [() => kernel.addNetns('a/b'), 'ERR_INVALID_ARG_VALUE', /^name/],
+    [() => kernel.addNetns(any(5)), 'ERR_INVALID_ARG_TYPE', /^name/],
+    [() => kernel.removeNetns(any(5)), 'ERR_INVALID_ARG_TYPE', /^netns/],
+    [() => kernel.state(any(null)), 'ERR_INVALID_ARG_TYPE', /^netns/],
+    [() => kernel.overrun('', -1), 'ERR_INVALID_ARG_VALUE', /^dropped/],
+    [() => kernel.overrun('', any('3')), 'ERR_INVALID_ARG_TYPE', /^dropped/],
+  ];
+  for (const [run, code, words] of refused) {
+    expect(run, String(run)).toThrow(expect.objectContaining({ code, message: expect.stringMatching(words) }));
+  }
+  expect(JSON.stringify(kernel.snapshot())).toBe(before);
+});
+
+test('what it does not model it says, and reaches no Docker of the machine', async () => {
+  await using rtnl = await Rtnl.open();
+  await expect(rtnl.links.add({ kind: 'vlan', name: 'v1', vlanId: 5 })).rejects.toMatchObject({
+    code: 'EOPNOTSUPP',
+    message: 'the fake kernel has no vlan links, only bridges, veths and vxlans',
+  });
+  await expect(rtnl.rules.list()).rejects.toThrow('the fake kernel has no rules');
+  expect(await rtnl.nexthops.list()).toEqual([]);
+  await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+  await expect(overlay.attach('docker:web', { address: '192.168.0.2/24' })).rejects.toMatchObject({
+    code: 'OVERNS_DOCKER',
+    message: 'the fake kernel has no Docker',
+    hint: expect.stringContaining('netns:NAME'),
+  });
+  await expect(overlay.attach('web', { address: '192.168.0.2/24' })).rejects.toMatchObject({ code: 'ENOENT' });
+  kernel.addNetns('web');
+  expect((await overlay.attach('web', { address: '192.168.0.2/24' })).container).toBe('netns:web');
+});
