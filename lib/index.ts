@@ -35,7 +35,8 @@ export type { ContainerRef } from './overlay/targets/container.js';
 export type { UnderlayChange } from './overlay/underlay-watch.js';
 export { type Counter, counters, type ResolverStats } from './resolver/counters.js';
 export type { OverlayStatus, ResolverEvent } from './resolver/events.js';
-export { Resolver, type ResolverOptions } from './resolver/resolver.js';
+export type { ResolverOptions } from './resolver/options.js';
+export { Resolver } from './resolver/resolver.js';
 export { type IdentityKind, identityOf } from './rtnl/identity.js';
 export type {
   InNetns,

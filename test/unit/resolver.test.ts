@@ -18,6 +18,19 @@ import { record, until } from '../support/overlay.js';
 
 const REMOTE: Answer = { mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11' };
 
+const soon = (): { signal: AbortSignal } => ({ signal: AbortSignal.timeout(10) });
+
+/** Changes that never come, of a watch that does not look at its signal. */
+async function* silence(): AsyncGenerator<Change> {
+  await new Promise(() => {});
+}
+
+/** One that begins, and does not end when it is told to. */
+async function* endless(): AsyncGenerator<Change> {
+  yield { kind: 'reset', endpoints: [], index: 1n };
+  await new Promise(() => {});
+}
+
 async function scene(): Promise<{ kernel: FakeKernel; overlay: Overlay }> {
   const kernel = FakeKernel.install();
   const overlay = await Overlay.create({ name: 'blue', vni: 42, address: '192.168.0.1/24' });
@@ -159,6 +172,38 @@ describe('lifecycle', () => {
     lookup: () => null,
     watch: () => ({ [Symbol.asyncIterator]: () => ({ next: () => new Promise(() => {}) }) }),
   };
+
+  test('add, remove and close take a signal: what is aborted is not served, and is not waited for', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    await using resolver = await Resolver.start({ lookupTimeoutMs: 60_000 });
+    const open = kernel.openHandles;
+    const aborted = { signal: AbortSignal.abort('enough') };
+    const silent: Store = { lookup: () => null, watch: () => silence() };
+    await expect(resolver.add(overlay, silent, aborted)).rejects.toMatchObject({ code: 'ABORT_ERR' });
+    await expect(resolver.add(overlay, silent, { signl: 1 } as never)).rejects.toThrow('did you mean signal?');
+    const controller = new AbortController();
+    const adding = resolver.add(overlay, silent, controller);
+    setTimeout(() => controller.abort('enough'), 10);
+    await expect(adding).rejects.toMatchObject({ code: 'ABORT_ERR', cause: 'enough' });
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
+    expect(resolver.overlays()).toEqual([]);
+    await kernel.idle();
+    expect(kernel.openHandles).toEqual(open);
+    // A watch that does not end is given a second, which nobody need wait for.
+    const stuck: Store = { lookup: () => null, watch: () => endless() };
+    for (const stop of [() => resolver.remove('blue', soon()), () => resolver.close(soon())]) {
+      await resolver.add(overlay, stuck);
+      await expect(resolver.remove('blue', aborted)).rejects.toMatchObject({ code: 'ABORT_ERR' });
+      expect(resolver.overlays()).toHaveLength(1);
+      await expect(stop()).rejects.toMatchObject({ code: 'ABORT_ERR' });
+      expect(resolver.overlays()).toEqual([]);
+      await until(() => getEventListeners(controller.signal, 'abort').length === 0, 'no listener');
+      await sleep(1100);
+    }
+    await resolver.closed;
+  });
 
   test('overlays start together: the time of one store that does not answer', async () => {
     const { kernel, overlays } = await fleet(20);

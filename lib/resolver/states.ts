@@ -1,4 +1,4 @@
-/** What holds of an overlay until it is taken back: told to whoever listens or asks later. */
+/** The states of an overlay, which hold until an event ends them: told to whoever listens or asks later. */
 import type { OverlayStatus, ResolverEvent } from './events.js';
 
 type Kind = ResolverEvent['kind'];
@@ -16,7 +16,7 @@ interface State {
 }
 
 /** The states of one overlay, as its events make them. */
-export class Standing {
+export class OverlayStates {
   readonly #states = new Map<Kind, State>();
   /** When the store came up. */
   #up = new Date();
@@ -39,11 +39,11 @@ export class Standing {
     const down = this.#states.get('store-down');
     const off = this.#states.get('punt-off')?.event;
     const lost = this.#states.get('overlay-lost');
-    const said = down && (this.error ?? (down.event.kind === 'store-down' ? down.event.error : undefined));
+    const error = down && (this.error ?? (down.event.kind === 'store-down' ? down.event.error : undefined));
     return {
       store: down ? 'down' : 'up',
       since: down?.since ?? this.#up,
-      ...(said && { error: said }),
+      ...(error && { error }),
       punt: off === undefined,
       ...(off?.kind === 'punt-off' && { noPunt: off.reason }),
       lost: lost !== undefined,

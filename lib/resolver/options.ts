@@ -1,0 +1,69 @@
+/** The options of a resolver. */
+import { type Cancel, checkSignal } from '../core/abort.js';
+import { invalidType } from '../core/errors.js';
+import { boolean, integer, type Shape, type Values } from '../core/options.js';
+import type { Overlay } from '../overlay/overlay.js';
+import type { Store } from '../store/contract.js';
+
+/**
+ * What a resolver serves, and how.
+ * @example
+ * ```ts
+ * import type { ResolverOptions } from 'overns';
+ *
+ * const options: ResolverOptions = { lookupTimeoutMs: 500, negativeTtlMs: 5000, realtime: true };
+ * console.log(options.realtime); // true
+ * ```
+ */
+export interface ResolverOptions extends Cancel {
+  /** What to serve from the start; an overlay without a store of its own uses `store`. */
+  readonly overlays?: readonly (Overlay | { readonly overlay: Overlay; readonly store: Store })[] | undefined;
+  readonly store?: Store | undefined;
+  /** How long a lookup may take, milliseconds, 1 to 600000. Default 2000. */
+  readonly lookupTimeoutMs?: number | undefined;
+  /** How long "absent" holds, milliseconds, 0 to 3600000. Default 1000. */
+  readonly negativeTtlMs?: number | undefined;
+  /** Lookups under way at once, for one overlay, 1 to 65536. Default 256. */
+  readonly maxLookups?: number | undefined;
+  /** Run the resolver thread under SCHED_FIFO, where permitted. Default false. */
+  readonly realtime?: boolean | undefined;
+  /** Take an overlay from the resolver that serves it now. Default false: `EBUSY`. */
+  readonly takeover?: boolean | undefined;
+}
+
+export function checkStore(value: unknown, name: string): Store {
+  if (value === null || typeof value !== 'object' || typeof (value as Store).lookup !== 'function') {
+    throw invalidType(name, value, 'a store, which has lookup()');
+  }
+  return value as Store;
+}
+
+export const resolverOptions = {
+  overlays: checkServings,
+  store: checkStore,
+  lookupTimeoutMs: integer(1, 600_000),
+  negativeTtlMs: integer(0, 3_600_000),
+  maxLookups: integer(1, 65_536),
+  realtime: boolean,
+  takeover: boolean,
+  signal: checkSignal,
+} satisfies Shape;
+
+type Serving = NonNullable<ResolverOptions['overlays']>[number];
+
+function checkServings(value: unknown, name: string): readonly Serving[] {
+  if (!Array.isArray(value)) throw invalidType(name, value, 'an array');
+  // All of them before the first is served; not forEach(), which passes over holes.
+  for (const [at, item] of value.entries()) {
+    if (!isOverlay(item) && !isOverlay(item?.overlay))
+      throw invalidType(`${name}[${at}]`, item, 'an Overlay, or one with its store: { overlay, store }');
+  }
+  return value;
+}
+
+export type CheckedOptions = Values<typeof resolverOptions>;
+
+/** Not by its class: two copies of the package can be loaded. */
+export function isOverlay(value: unknown): value is Overlay {
+  return value !== null && typeof value === 'object' && 'netns' in value && typeof value.netns === 'string';
+}

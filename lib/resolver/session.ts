@@ -1,0 +1,302 @@
+/** One overlay while it is served: its place as the only resolver, its part of the native thread, its events. */
+import { channel } from 'node:diagnostics_channel';
+import { abortError, throwIfAborted } from '../core/abort.js';
+import { OvernsError } from '../core/errors.js';
+import type { ControlAnswer, ControlPeer, ControlRequest, ControlServer } from '../overlay/control.js';
+import { fitness } from '../overlay/fitness.js';
+import type { Miss } from '../overlay/miss.js';
+import type { Overlay } from '../overlay/overlay.js';
+import { Rtnl } from '../rtnl/rtnl.js';
+import type { Store, Where } from '../store/contract.js';
+import { errnoName } from '../system/kernel-error.js';
+import { EVENT_BITS, type NativeEvent, type NativeLookup } from '../system/native.js';
+import { claimOverlay } from './claim.js';
+import { noStats } from './counters.js';
+import type { OverlayStatus, ResolverEvent } from './events.js';
+import { WatchFeed } from './feed.js';
+import { Lookups, type SessionContext, type Timing } from './lookups.js';
+import type { ReactorClient, ReactorLease } from './reactor.js';
+import { OverlayStates } from './states.js';
+
+/** What is wrong with an overlay that is served all the same: `{ overlay, error }`. */
+const overlayWarnings = channel('overns:overlay:warning');
+/** What is heard even when nobody listens: who asks later is told of it. */
+const ALWAYS_WANTED = EVENT_BITS['overlay-lost'] | EVENT_BITS['overlay-back'];
+/** A lookup counts as timed out this long after lookupTimeoutMs even where JavaScript does not say so. */
+const DEADLINE_MARGIN_MS = 1000;
+
+/** The resolver that serves the overlay, as its session needs it. */
+export interface SessionOwner {
+  tell(events: readonly ResolverEvent[]): void;
+  control(request: ControlRequest, peer: ControlPeer): Promise<ControlAnswer>;
+  /** An overlay of another network that is served from the same store. */
+  otherNetwork(): Where | undefined;
+}
+
+export class OverlaySession implements ReactorClient {
+  readonly where: Where;
+  readonly store: Store;
+  /** Equal for two overlays whose records are the same set. */
+  readonly scope: string;
+  readonly states = new OverlayStates();
+  readonly #overlay: Overlay;
+  readonly #timing: Timing;
+  readonly #lease: ReactorLease;
+  readonly #owner: SessionOwner;
+  readonly #stop = new AbortController();
+  readonly #lookups: Lookups;
+  readonly #feed: WatchFeed;
+  /** What the thread knows the overlay by, from before it is added: its events may come before add() has settled. */
+  readonly #id: number;
+  #added = false;
+  /** The counters as they were when the thread let go of it. */
+  #counted: Record<string, number> = {};
+  #control: ControlServer | undefined;
+  readonly #missPeers = new Set<ControlPeer>();
+  #storeDown = false;
+  #wanted = 0;
+  #watching: Promise<void> | undefined;
+  #started: Promise<void> | undefined;
+  #stopped: Promise<void> | undefined;
+
+  constructor(overlay: Overlay, store: Store, scope: string, timing: Timing, lease: ReactorLease, owner: SessionOwner) {
+    this.where = { overlay: overlay.name, vni: overlay.vni };
+    this.scope = scope;
+    this.store = store;
+    this.#overlay = overlay;
+    this.#timing = timing;
+    this.#lease = lease;
+    this.#owner = owner;
+    this.#id = lease.thread.newId();
+    const context: SessionContext = {
+      where: this.where,
+      store,
+      timing,
+      thread: lease.thread,
+      id: this.#id,
+      stopped: this.#stop.signal,
+      health: { up: () => this.#up(), down: (error) => this.#down(error) },
+    };
+    this.#lookups = new Lookups(context);
+    this.#feed = new WatchFeed(context, () => owner.otherNetwork());
+  }
+
+  /** Rejects with AbortError when it is stopped meanwhile. */
+  start(takeover: boolean): Promise<void> {
+    this.#started = this.#open(takeover);
+    return this.#started;
+  }
+
+  async #open(takeover: boolean): Promise<void> {
+    this.#control = await claimOverlay(this.#overlay, takeover, this.#stop.signal, (request, peer) =>
+      this.#owner.control(request, peer),
+    );
+    throwIfAborted(this.#stop.signal);
+    await this.#judgeOverlay();
+    try {
+      const hostNetns = await this.#overlay.host().catch((error: Error) => error);
+      const added = await this.#lease.add(
+        this.#id,
+        {
+          netns: this.#overlay.netns,
+          // Without the host there is no socket for the packets of L2 misses; they are answered all the same.
+          ...(typeof hostNetns === 'string' ? { hostNetns } : { punt: false }),
+          vtep: this.#overlay.vtep,
+          negativeTtlMs: this.#timing.negativeTtlMs,
+          maxLookups: this.#timing.maxLookups,
+          lookupDeadlineMs: this.#timing.lookupTimeoutMs + DEADLINE_MARGIN_MS,
+        },
+        this,
+      );
+      this.#added = true;
+      this.want(this.#wanted);
+      const reason = typeof hostNetns === 'string' ? added.noPunt : hostNetns.message;
+      if (reason !== undefined) this.#emit({ kind: 'punt-off', reason });
+    } catch (error) {
+      throw failedToServe(error, this.where.overlay);
+    }
+    throwIfAborted(this.#stop.signal);
+    if (this.store.watch) {
+      await new Promise<void>((ready) => {
+        const late = setTimeout(ready, this.#timing.lookupTimeoutMs);
+        this.#watching = this.#feed.run(() => {
+          clearTimeout(late); // it would keep the process alive
+          ready();
+        });
+      });
+    }
+    throwIfAborted(this.#stop.signal);
+  }
+
+  /** One that can never ask would be served in silence. */
+  async #judgeOverlay(): Promise<void> {
+    const rtnl = await Rtnl.open({ netns: { path: this.#overlay.netns } });
+    try {
+      const { refusal, warnings } = fitness(this.where.overlay, await rtnl.links.list());
+      if (refusal) throw refusal;
+      if (!overlayWarnings.hasSubscribers) return;
+      for (const message of warnings) {
+        overlayWarnings.publish({ overlay: this.where.overlay, error: new OvernsError('EINVAL', message) });
+      }
+    } finally {
+      await rtnl.close();
+    }
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= (async () => {
+      const reason = abortError(AbortSignal.abort('the resolver stopped serving'));
+      this.#stop.abort(reason);
+      this.#lookups.abandon(reason);
+      // What is just being opened can be closed once it is open.
+      await this.#started?.catch(() => {});
+      await Promise.all([this.#control?.close(), this.#leave(), this.#watching]);
+      this.#lookups.keepErrors = false;
+    })();
+    return this.#stopped;
+  }
+
+  async #leave(): Promise<void> {
+    const counted = await this.#lease.remove(this.#id);
+    if (this.#added) this.#counted = counted;
+    this.#added = false;
+  }
+
+  ref(): void {
+    this.#control?.ref();
+  }
+
+  unref(): void {
+    this.#control?.unref();
+  }
+
+  status(): OverlayStatus {
+    return { ...this.where, ...this.states.status(), stats: { ...noStats(), ...this.stats() } };
+  }
+
+  /** The status as other processes are given it. */
+  plainStatus(): object {
+    const { error, ...status } = this.states.status();
+    return { ...status, ...(error && { error: error.message }) };
+  }
+
+  stats(): Record<string, number> {
+    return this.#added ? this.#lease.thread.stats(this.#id) : this.#counted;
+  }
+
+  want(mask: number): void {
+    this.#wanted = mask;
+    const misses = this.#missPeers.size > 0 ? EVENT_BITS.miss : 0;
+    this.#lease.thread.want(this.#id, mask | misses | ALWAYS_WANTED);
+    this.#lookups.keepErrors = (mask & EVENT_BITS.unresolved) !== 0;
+  }
+
+  /** Tells a peer of the misses that the kernel notifies nobody of. */
+  tellMisses(peer: ControlPeer): void {
+    this.#missPeers.add(peer);
+    this.want(this.#wanted);
+    peer.onClose(() => {
+      this.#missPeers.delete(peer);
+      this.want(this.#wanted);
+    });
+  }
+
+  // --- events ---
+
+  onEvents(events: readonly NativeEvent[]): void {
+    const all: ResolverEvent[] = [];
+    for (const event of events) {
+      if (event.kind === 'miss') {
+        for (const peer of this.#missPeers) peer.send({ mac: event.queriedMac, atNs: String(event.atNs) });
+      } else {
+        all.push(this.#event(event, event.kind));
+      }
+    }
+    if (all.length > 0) this.#tell(all);
+  }
+
+  /** Called by the addon with a container waiting. */
+  onLookups(lookups: readonly NativeLookup[]): void {
+    if (!this.#stop.signal.aborted) this.#lookups.ask(lookups);
+  }
+
+  onOverflow(dropped: number): void {
+    this.#emit({ kind: 'overflow', dropped });
+  }
+
+  /** Out of the addon's call: consumers run as an ordinary turn of the event loop. */
+  #tell(events: readonly ResolverEvent[]): void {
+    queueMicrotask(() => this.#owner.tell(events));
+  }
+
+  #emit(
+    event:
+      | { kind: 'overflow'; dropped: number }
+      | { kind: 'store-down' | 'store-up'; error?: Error }
+      | { kind: 'punt-off'; reason: string },
+  ): void {
+    this.#tell([{ ...this.where, atNs: process.hrtime.bigint(), ...event }]);
+  }
+
+  #event(event: NativeEvent, kind: Exclude<NativeEvent['kind'], 'miss'>): ResolverEvent {
+    const about = { ...this.where, atNs: event.atNs };
+    if (kind === 'overrun') return { ...about, kind, dropped: event.dropped ?? 0 };
+    if (kind === 'overlay-lost' || kind === 'overlay-back') return { ...about, kind };
+    const asked = { ...this.where, link: 'vxlan1', atNs: event.missAtNs ?? event.atNs };
+    const miss: Miss =
+      event.ip !== undefined
+        ? { ...asked, kind: 'l3', ip: event.ip }
+        : { ...asked, kind: 'l2', mac: event.queriedMac ?? '' };
+    const error = this.#lookups.takeError(event.token ?? 0);
+    switch (kind) {
+      case 'resolved':
+        return {
+          ...about,
+          kind: 'resolved',
+          miss,
+          endpoint: { mac: event.mac ?? '', vtep: event.vtep ?? '' },
+          by: event.by ?? 'table',
+          tookUs: event.tookUs ?? 0,
+        };
+      case 'unresolved':
+        return { ...about, kind: 'unresolved', miss, cause: event.cause ?? 'absent', ...(error ? { error } : {}) };
+      case 'rejected': {
+        const words = event.errno ? `: ${errnoName(event.errno)}` : '';
+        return {
+          ...about,
+          kind: 'rejected',
+          miss,
+          reason: `${event.reason ?? ''}${words} (mac ${event.mac ?? ''}, vtep ${event.vtep ?? ''})`,
+        };
+      }
+    }
+  }
+
+  #down(error: Error): void {
+    this.states.error = error;
+    if (this.#storeDown || this.#stop.signal.aborted) return;
+    this.#storeDown = true;
+    this.#lease.thread.storeDown(this.#id, true);
+    this.#emit({ kind: 'store-down', error });
+  }
+
+  #up(): void {
+    if (!this.#storeDown || this.#stop.signal.aborted) return;
+    this.#storeDown = false;
+    this.#lease.thread.storeDown(this.#id, false);
+    this.#emit({ kind: 'store-up' });
+  }
+}
+
+function failedToServe(error: unknown, overlay: string): unknown {
+  if (!(error instanceof Error) || !('errno' in error) || !('syscall' in error)) return error;
+  const { errno, syscall } = error as Error & { errno: number; syscall: string };
+  const code = errnoName(errno);
+  return new OvernsError(code, `cannot serve overlay "${overlay}": ${code} (${syscall} ${error.message})`, {
+    hint:
+      code === 'ENODEV'
+        ? 'it lacks vxlan1 or br0: an overlay has both, as `overns create` makes them'
+        : 'run as root, or see `overns doctor`',
+    cause: error,
+  });
+}
