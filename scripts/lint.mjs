@@ -68,11 +68,9 @@ await script(async () => {
     .filter((path) => /\.(cc|h)$/.test(path) && !path.includes('/node_modules/'));
 
   await check('biome', bin('biome'), ['check', ...(write ? ['--write'] : []), '--no-errors-on-unmatched']);
-  await check('types of lib', bin('tsc'), ['-p', '.', '--noEmit']);
-  await check('types of the tests', bin('tsc'), ['-p', 'test']);
-  await check('types of the benchmarks', bin('tsc'), ['-p', 'benchmarks']);
+  await check('types', 'npm', ['run', '--silent', 'typecheck']);
   await check('knip', bin('knip'), []);
-  await check('API reference', bin('typedoc'), ['--emit', 'none', '--logLevel', 'Warn']);
+  await check('API reference', 'npm', ['run', '--silent', 'docs', '--', '--logLevel', 'Warn']);
   const format = clang('clang-format');
   if (format && cxx.length > 0)
     await check('clang-format', format, write ? ['-i', ...cxx] : ['--dry-run', '-Werror', ...cxx]);
