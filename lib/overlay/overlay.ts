@@ -1,6 +1,6 @@
 /** Overlays: a namespace with a bridge and a vxlan device, and the containers attached to it. */
 import type { Cancel } from '../core/abort.js';
-import { checkSignal, throwIfAborted } from '../core/abort.js';
+import { checkSignal, raceAbort, throwIfAborted } from '../core/abort.js';
 import { checkOverlayName, formatCidr, MTU_MIN } from '../core/address.js';
 import { invalidArgument, OvernsError } from '../core/errors.js';
 import { checkOptions, type Shape, signalOf } from '../core/options.js';
@@ -20,7 +20,7 @@ import { type Attachment, listAttached } from './ports/attachment.js';
 import { containerNetwork } from './ports/container-network.js';
 import { detachPort, findPort } from './ports/detach.js';
 import { type AttachOptions, attachOptions, type DetachTarget, detachOptions, portQuery } from './ports/options.js';
-import { publisherOf } from './ports/publish.js';
+import { publisherOf, storeError } from './ports/publish.js';
 import { findHost, notAnOverlay, type OpenedOverlay, type OverlayInfo, readState } from './state.js';
 import { refuseForbidden, surveyOverlays } from './survey.js';
 import { type ContainerRef, checkContainer, resolveContainer } from './targets/container.js';
@@ -265,10 +265,12 @@ export class Overlay implements AsyncDisposable {
 
   /** Looks up an address of this host in the store. */
   async #published(store: Store, ip: string, signal: AbortSignal | undefined): Promise<Endpoint | undefined> {
-    const answer = await store.lookup(
-      { ...this.#where, kind: 'l3', ip },
-      { signal: signal ?? new AbortController().signal },
-    );
+    const options = { signal: signal ?? new AbortController().signal };
+    const asked = async () => store.lookup({ ...this.#where, kind: 'l3', ip }, options);
+    const answer = await raceAbort(asked(), signal).catch((error: unknown) => {
+      throwIfAborted(signal);
+      throw storeError(error, 'lookup');
+    });
     if (!answer || answer.vtep !== this.vtep) return undefined;
     return { ip, ips: [ip], mac: answer.mac, vtep: answer.vtep };
   }

@@ -106,10 +106,32 @@ describe('every request of attach() refused in turn', () => {
       },
       withdraw: async () => void calls.push('withdraw'),
     };
-    await expect(overlay.attach('netns:web', { address: '192.168.0.2/24', store: refusing })).rejects.toThrow('full');
+    await expect(overlay.attach('netns:web', { address: '192.168.0.2/24', store: refusing })).rejects.toMatchObject({
+      code: 'OVERNS_STORE',
+      message: 'publish() of the store failed: full',
+      cause: expect.objectContaining({ message: 'full' }),
+    });
     await kernel.idle();
     expect(calls).toEqual(['publish', 'withdraw']);
     expect(traces(kernel)).toEqual(before);
+  });
+
+  test('a store that never answers and looks at no signal: an abort ends the call, and nothing is left', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const before = traces(kernel);
+    const never = () => new Promise<never>(() => {});
+    const mute: Store = { lookup: never, publish: never, withdraw: never };
+    const soon = () => ({ store: mute, signal: AbortSignal.timeout(50) });
+    const address = '192.168.0.2/24';
+    await expect(overlay.attach('netns:web', { address, ...soon() })).rejects.toMatchObject({ code: 'ABORT_ERR' });
+    await kernel.idle();
+    expect(traces(kernel)).toEqual(before);
+    await overlay.attach('netns:web', { address });
+    await expect(overlay.detach('netns:web', soon())).rejects.toMatchObject({ code: 'ABORT_ERR' });
+    expect(await overlay.endpoints()).toHaveLength(1);
+    await expect(overlay.detach({ ip: '192.168.0.9' }, soon())).rejects.toMatchObject({ code: 'ABORT_ERR' });
   });
 
   test('what cannot be undone is said', async () => {

@@ -248,3 +248,12 @@ describe('Consul’s own variables', () => {
     await expect(openStore('consul://h/demo')).rejects.toThrow(/^CONSUL_NAMESPACE: /);
   });
 });
+
+test('a token that never comes: the signal of a call and close() end what waits for it', async () => {
+  const store = await openStore('consul://127.0.0.1:1/demo', { token: () => new Promise<never>(() => {}) });
+  const query = { kind: 'l3', ip: '192.168.0.2', overlay: 'blue', vni: 42 } as const;
+  await expect(store.lookup(query, { signal: AbortSignal.timeout(50) })).rejects.toMatchObject({ code: 'ABORT_ERR' });
+  const waiting = store.lookup(query, { signal: new AbortController().signal });
+  await store[Symbol.asyncDispose]();
+  await expect(waiting).rejects.toMatchObject({ code: 'OVERNS_CLOSED' });
+});

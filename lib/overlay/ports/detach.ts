@@ -6,7 +6,7 @@ import type { Endpoint } from '../../store/contract.js';
 import type { ContainerTarget } from '../targets/target.js';
 import { type Attached, listAttached, publicEndpoint } from './attachment.js';
 import { type PortOverlay, removePort } from './port.js';
-import type { Publisher } from './publish.js';
+import { type Publisher, soon } from './publish.js';
 
 /** A port by its address, by the words that it was announced with, or by the namespace that its other end is in. */
 export type PortQuery =
@@ -59,7 +59,7 @@ export async function detachPort(
   try {
     await removePort(rtnl, link.name);
   } catch (error) {
-    await publisher?.publish(endpoint, {}).catch(() => {});
+    await publisher?.publish(endpoint, soon()).catch(() => {});
     throw error;
   }
   return attachment;

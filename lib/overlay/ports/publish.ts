@@ -1,6 +1,7 @@
 /** Telling a store of the endpoints of this host. */
-import type { Cancel } from '../../core/abort.js';
-import { invalidType } from '../../core/errors.js';
+import { inspect } from 'node:util';
+import { type Cancel, raceAbort, throwIfAborted } from '../../core/abort.js';
+import { invalidType, OvernsError } from '../../core/errors.js';
 import type { Transaction } from '../../core/transaction.js';
 import type { Endpoint, Store, Where } from '../../store/contract.js';
 import { publicEndpoint } from './attachment.js';
@@ -23,10 +24,32 @@ export function publisherOf(store: Store, where: Where, needed: 'publish' | 'wit
   if (typeof store[needed] !== 'function') throw invalidType('store', store, `a store with ${needed}()`);
   const writer =
     (method: 'publish' | 'withdraw'): Publisher['publish'] =>
-    async (endpoint, { signal }) =>
-      store[method]?.(publicEndpoint(endpoint), { ...where, ...(signal && { signal }) });
+    async (endpoint, { signal }) => {
+      const written = async () => store[method]?.(publicEndpoint(endpoint), { ...where, ...(signal && { signal }) });
+      try {
+        // A store of somebody's own may never look at the signal.
+        await raceAbort(written(), signal);
+      } catch (error) {
+        throwIfAborted(signal);
+        throw storeError(error, method);
+      }
+    };
   return { publish: writer('publish'), withdraw: writer('withdraw') };
 }
+
+/** What a store of somebody's own throws, with a code; the checks of overns' own keep theirs. */
+export function storeError(thrown: unknown, method: 'publish' | 'withdraw' | 'lookup'): OvernsError | Error {
+  if (OvernsError.is(thrown)) return thrown;
+  if (thrown instanceof Error && /^ERR_INVALID_ARG/.test(String((thrown as NodeJS.ErrnoException).code))) return thrown;
+  const words = thrown instanceof Error ? thrown.message : inspect(thrown);
+  return new OvernsError('OVERNS_STORE', `${method}() of the store failed: ${words}`, {
+    hint: 'the cause is what the store threw',
+    cause: thrown,
+  });
+}
+
+/** For what has to be written although the caller waits no more. */
+export const soon = (): Cancel => ({ signal: AbortSignal.timeout(WITHDRAW_MS) });
 
 /**
  * Publishes an endpoint that works.
@@ -45,11 +68,10 @@ export async function publishPort(
         await publisher.publish(endpoint, { signal });
       } catch (error) {
         // It may have been written all the same, when its answer was lost or not waited for.
-        const soon = { signal: AbortSignal.timeout(WITHDRAW_MS) };
-        if (fresh) await publisher.withdraw(endpoint, soon).catch(() => {});
+        if (fresh) await publisher.withdraw(endpoint, soon()).catch(() => {});
         throw error;
       }
     },
-    () => (fresh ? publisher.withdraw(endpoint, {}) : undefined),
+    () => (fresh ? publisher.withdraw(endpoint, soon()) : undefined),
   );
 }

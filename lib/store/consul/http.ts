@@ -5,7 +5,7 @@
  * https://developer.hashicorp.com/consul/api-docs
  */
 import type { Pool } from 'undici';
-import { abortError, onAbort, throwIfAborted } from '../../core/abort.js';
+import { abortError, onAbort, raceAbort, throwIfAborted } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
 import { undici } from '../../system/undici.js';
 import { printable } from '../records.js';
@@ -248,7 +248,7 @@ export class ConsulHttp {
   }
 
   async #send(request: ConsulRequest, signal: AbortSignal): Promise<ConsulAnswer> {
-    const token = await this.#token();
+    const token = await raceAbort(this.#token(), signal);
     const pools = await this.#connect();
     const pool = request.watching ? (request.ref === false ? pools.background : pools.blocking) : pools.requests;
     const answer = await pool.request({
