@@ -121,7 +121,7 @@ std::optional<Filter> parse_filter(Napi::Env env, Table table, const Napi::Objec
 }
 
 std::optional<FlushCommand> parse_flush(Napi::Env env, const Napi::Object& object) {
-  // What the words of a state mean to bridge(8): which bits are looked at, and what they have to be.
+  // Says for each word of a state, as bridge(8) has it, which bits are looked at and what they have to be.
   struct States {
     std::uint16_t match, mask;
   };

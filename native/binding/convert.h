@@ -90,7 +90,7 @@ struct RouteCommand {
 };
 std::optional<RouteCommand> parse_route_query(Napi::Env env, const Napi::Object& query);
 
-// What a bulk deletion of FDB entries takes, the links by their names.
+// A bulk deletion of FDB entries, with the links by their names.
 struct FlushCommand {
   FdbFlush flush;
   LinkRef link;

@@ -1,4 +1,4 @@
-// What routing goes by besides routes: rules and nexthop objects, to and from JavaScript.
+// Rules and nexthop objects, by which routing goes besides routes, to and from JavaScript.
 #include "base/text.h"
 #include "binding/fields.h"
 

@@ -105,7 +105,7 @@ class Fields {
   // Attributes as they were listed under `unknown`, to be written as they are; `within`: the nests that they may be of.
   std::vector<UnknownAttribute> unknown(std::span<const char* const> within = {}) const;
 
-  // What an object says of the rows of a table; those that the kernel only tells are passed over.
+  // Reads what an object says of the rows of a table; those that the kernel only tells are passed over.
   void values(std::span<const AttributePolicy> policies, std::vector<AttributeValue>& into) const;
 
   template <class Value>

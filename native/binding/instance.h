@@ -1,4 +1,4 @@
-// What belongs to one environment (the main thread or a worker): never a process-wide static.
+// Holds what belongs to one environment (the main thread or a worker): never a process-wide static.
 #pragma once
 
 #include "binding/convert.h"

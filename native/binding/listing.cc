@@ -42,7 +42,7 @@ Result<Listing> list_link(CommandSocket& socket, const Filter& filter) {
   return listing;
 }
 
-// Of one link by its name, for the same reasons.
+// Counters of one link, asked for by its name for the same reasons.
 Result<Listing> list_counters(CommandSocket& socket, const Filter& filter) {
   Listing listing;
   RequestBatch batch;

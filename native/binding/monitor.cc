@@ -305,7 +305,7 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
     know(route->index, rest);
     for (const RouteHop& hop : route->hops) know(hop.index, rest);
     auto object = to_js(env, *route, links_.names);
-    // Of all notifications only those of routes tell (fib_table_insert, fib6_add_rt2node).
+    // Only the notifications of routes tell (fib_table_insert, fib6_add_rt2node).
     if (type == RTM_NEWROUTE && (message.header.nlmsg_flags & NLM_F_REPLACE) != 0) object.Set("replaced", true);
     return event(object, "route", type == RTM_DELROUTE);
   }

@@ -1,4 +1,4 @@
-// What the resolver thread tells, as JavaScript gets it.
+// Events and lookups of the resolver thread as objects of JavaScript.
 #pragma once
 
 #include "binding/convert.h"

@@ -1,4 +1,4 @@
-// What both sides of the addon know, as the native side has it: test/unit/native-tables.test.ts compares it with lib's.
+// Tables of all that native code and lib both know; test/unit/native-tables.test.ts compares them with lib's.
 #pragma once
 
 #include "binding/convert.h"

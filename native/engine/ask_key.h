@@ -1,4 +1,4 @@
-// What is asked for: an IP (an L3 miss) or a MAC (an L2 miss).
+// The address that is asked for: an IP (an L3 miss) or a MAC (an L2 miss).
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// What is known of each address that was asked for lately: whether it waits for a lookup, has just been answered, or
+// Knows of each address that was asked for lately whether it waits for a lookup, has just been answered, or
 // is known to be absent.
 #pragma once
 

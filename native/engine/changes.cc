@@ -1,4 +1,4 @@
-// What the store's watch says, and what is on this host.
+// Takes in what the store's watch says, and what is on this host.
 #include "engine/miss_engine.h"
 
 namespace overns {
@@ -117,7 +117,7 @@ void MissEngine::set_host(std::set<Ip> addresses, std::set<Ip> reserved) {
   table_.vteps().for_each([&](RemoteVtep& remote) {
     const bool usable_before = remote.fault == nullptr;
     remote.fault = local_.vtep_fault(remote.ip);
-    // What the kernel has to it would loop back, or go to all: who still asks is told that it is refused.
+    // Entries that lead to it would loop back, or go to all: who still asks is told that it is refused.
     if (usable_before && remote.fault != nullptr) output_.withdraw_vtep(remote.ip);
   });
 }

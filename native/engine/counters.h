@@ -1,4 +1,4 @@
-// What the engine counts.
+// The engine's counters and gauges.
 #pragma once
 
 #include <array>

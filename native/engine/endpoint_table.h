@@ -1,4 +1,4 @@
-// What is known of an overlay's endpoints: IP -> MAC and VTEP, MAC -> VTEP. Under 100 bytes an endpoint.
+// The endpoints of an overlay that are known: IP -> MAC and VTEP, MAC -> VTEP. Under 100 bytes an endpoint.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What happens to misses, as a resolver's consumer hears of it.
+// Events by which a resolver's consumer hears of misses and their outcome.
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// What is on this host: endpoints that are attached here, the overlay's own links, the host's addresses. None of it is
+// Addresses of this host: endpoints that are attached here, the overlay's own links, the host's own. None of them is
 // ever programmed as remote.
 #pragma once
 

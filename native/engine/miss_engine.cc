@@ -238,7 +238,7 @@ void MissEngine::on_answer(std::uint32_t token, const AskKey& key, LookupResult 
 void MissEngine::on_found(Ask& ask, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, Nanoseconds now) {
   const AskKey key = ask.key;
   if (vtep == options_.vtep) {
-    // What is known of it from before leads elsewhere; it must not answer should the store fail later on.
+    // The record from before leads elsewhere; it must not answer should the store fail later on.
     if (key.is_l3()) forget(key.ip());
     forget(mac);
     count(counters_.local);
@@ -278,7 +278,7 @@ void MissEngine::on_not_found(Ask& ask, LookupResult result, Nanoseconds now) {
     output_.emit(event);
     drop_packets(key);
   } else if (answer_from_table(ask, now, true)) {
-    // What is known, though its TTL is over, beats losing packets while the store cannot say.
+    // A known endpoint, though its TTL is over, beats losing packets while the store cannot say.
     if (ask.state == AskState::kLooking) asks_.settle(ask, AskState::kTapped, now + kRecent);
     if (!ask.ready) drop_packets(key);
   } else {

@@ -1,4 +1,4 @@
-// What to do about a miss: the logic of one overlay, without a socket or a clock of its own.
+// Decides what to do about a miss: the logic of one overlay, without a socket or a clock of its own.
 //
 // A miss is answered from the table, or asked of the store once however many ask (coalescing), or known to be absent
 // for a while. When the answer is programmed, every request that the kernel swallowed for it is replayed, whichever
@@ -140,7 +140,7 @@ class MissEngine {
   Withdrawals withdrawals_;
   std::vector<AskKey> ready_;
   Ring<AskKey> unhurried_;  // to be programmed when there is time, since nobody waits for it
-  // What is being programmed, and for which asks; empty when its outcome has been looked at.
+  // Entries being programmed, and for which asks; empty when its outcome has been looked at.
   std::vector<KernelEntry> entries_;
   std::vector<AskKey> entry_keys_;
   std::vector<int> errors_;

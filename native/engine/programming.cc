@@ -4,7 +4,7 @@
 namespace overns {
 namespace {
 
-// What a flush does of work that nobody waits for, some 0.2 ms; what expire() does in one call.
+// Bounds the work that nobody waits for: of a flush, some 0.2 ms, and of one call of expire().
 constexpr std::size_t kPiece = 32;
 constexpr int kMaxExpired = 256;
 // While the store is unreachable an entry stays in the kernel beyond its TTL; looked at again after this.
@@ -38,7 +38,8 @@ void MissEngine::flush() {
   count(counters_.withdrawals_refused, withdrawals_.carry_out(output_, kPiece));
 }
 
-// What the kernel is to have for an ask. Without a VTEP: nothing, and `fault` says why where that is to be told.
+// Returns what the kernel is to have for an ask. Without a VTEP: nothing, and `fault` says why where that is to be
+// told.
 KernelEntry MissEngine::entry_of(const AskKey& key, const char*& fault) {
   KernelEntry entry;
   std::uint32_t number = 0;
@@ -101,7 +102,7 @@ MissEngine::Answered MissEngine::program() {
   if (ready_.empty()) return answered;
   collect_entries();
   if (entries_.empty()) return answered;
-  // What waited leaves before the kernel may send what follows by itself.
+  // Packets that waited leave before the kernel may send what follows by itself.
   if (!packets_.empty()) {
     for (const KernelEntry& entry : entries_) forward_packets(entry.mac, entry.vtep);
   }

@@ -16,7 +16,7 @@ namespace overns {
 // A ring of frames with numbers from 1; those for the same address are chained, newest first.
 class TappedFrames {
  public:
-  // What can be kept at all.
+  // Whether a request can be kept at all.
   static bool takes(const SwallowedRequest& request) {
     return request.frame.size() <= kFrameBytes && !request.asker.is_zero();
   }

@@ -31,7 +31,7 @@ class EventReader final : private EventLoop::Handler {
   std::uint32_t add(UniqueFd socket);
   void remove(std::uint32_t id);
 
-  // What has gathered, by subscription.
+  // Returns what has gathered, by subscription.
   std::vector<std::pair<std::uint32_t, EventBytes>> take();
 
  private:

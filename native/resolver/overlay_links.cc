@@ -22,7 +22,7 @@ Status OverlayPort::read_links() {
   while (const auto message = reader.next()) {
     if (auto link = decode_link(*message)) links.push_back(std::move(*link));
   }
-  // What is not there has gone without a word, or with one that was lost.
+  // A link that is not there has gone without a word, or with one that was lost.
   const auto absent = [&](std::int32_t index) {
     return !dump->interrupted && std::ranges::none_of(links, [&](const Link& link) { return link.index == index; });
   };

@@ -195,7 +195,7 @@ int OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch
   engine_->confirm();
   engine_->flush();
   if (punt_ && (sources & kPackets) != 0) {
-    // What came while the entry was being programmed leaves before anything else is done.
+    // Packets that came while the entry was being programmed leave before anything else is done.
     for (int round = 0; round < kMaxRounds && read_packets(packets) > 0; ++round) engine_->flush();
   }
   return read;

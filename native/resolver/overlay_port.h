@@ -47,7 +47,7 @@ struct OutLookup {
   Nanoseconds miss_at = 0;
 };
 
-// What the ports of one reactor hand to its consumer, gathered for a turn of the loop.
+// Events and lookups of the ports of one reactor, gathered for a turn of the loop.
 struct Turn {
   std::vector<OutEvent> events;
   std::vector<OutLookup> lookups;
@@ -64,7 +64,7 @@ class OverlayPort final : public EngineOutput {
   MissEngine& engine() { return *engine_; }
   const EngineCounters& counters() const { return engine_->counters(); }
   std::atomic<std::uint32_t>& wanted() { return *options_.wanted; }
-  // What there is to read, as bits: which descriptor is which.
+  // Descriptors that there is something to read from, as bits.
   enum Source : std::uint8_t { kLinks = 1, kMisses = 2, kArp = 4, kNd = 8, kPackets = 16, kHost = 32 };
   static constexpr std::uint8_t kAllSources = 63;
   std::vector<std::pair<int, Source>> descriptors() const;

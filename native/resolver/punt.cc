@@ -56,7 +56,7 @@ Result<UniqueFd> open_udp(const std::string& netns, const Ip& ip) {
   return fd;
 }
 
-// What is in the buffer has the secret. For a UDP socket the filter sees the packet from the UDP header on.
+// Lets only what has the secret into the buffer. For a UDP socket the filter sees the packet from the UDP header on.
 Status attach_filter(int fd, std::uint32_t secret) {
   constexpr std::uint32_t kUdpHeader = 8;
   sock_filter code[] = {

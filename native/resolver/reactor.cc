@@ -7,7 +7,7 @@
 namespace overns {
 namespace {
 
-// Of so many misses and requests in a millisecond the wake-ups cost more than the reading, and as many would take a
+// At so many misses and requests in a millisecond the wake-ups cost more than the reading, and as many would take a
 // whole CPU: what comes within this time is then read together.
 constexpr int kFlood = 32;
 constexpr std::chrono::microseconds kRest{100};
@@ -56,7 +56,7 @@ void Reactor::remove(std::uint32_t id) {
     expected_.erase(id);
     const auto served = ports_.find(id);
     if (served == ports_.end()) return;
-    // What was posted for it before has been done; what that has decided is carried out and told.
+    // All that was posted for it before has been done; what that has decided is carried out and told.
     (void)served->second.port->pump(0, buffer_, packets_);
     for (const auto& [fd, source] : served->second.port->descriptors()) loop_.unwatch(fd);
     served->second.port->close_punt();

@@ -12,7 +12,7 @@
 
 namespace overns {
 
-// What the consumer takes: lookups to make, events to tell.
+// Lookups to make and events to tell, until the consumer takes them.
 struct Outbox {
   std::vector<OutEvent> events;
   std::vector<OutLookup> lookups;

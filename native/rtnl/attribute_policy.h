@@ -1,4 +1,4 @@
-// What attributes mean, in tables: one row a field, used in both directions. What no row knows is kept as bytes.
+// Tables of what attributes mean: one row per field, used in both directions. What no row knows is kept as bytes.
 #pragma once
 
 #include <cstdint>
@@ -90,7 +90,7 @@ void encode_unknown(MessageWriter& writer, std::span<const UnknownAttribute> unk
 bool decode_value(std::span<const AttributePolicy> policies, const Attribute& attribute,
                   std::vector<AttributeValue>& into);
 
-// What an attribute says, where its payload is long enough to say it; false otherwise.
+// Takes what an attribute says, where its payload is long enough to say it; false otherwise.
 template <class Value, class Into>
 bool take(std::optional<Value> value, Into& into) {
   if (!value) return false;

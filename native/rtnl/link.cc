@@ -46,7 +46,7 @@ void decode_each(Bytes payload, std::span<const AttributePolicy> policies, const
 }
 
 void decode_linkinfo(Bytes payload, Link& link) {
-  // What the data means depends on the kind, wherever that stands.
+  // The meaning of the data depends on the kind, wherever that stands.
   Bytes data;
   Bytes slave_data;
   link.kind.clear();
@@ -213,7 +213,7 @@ std::optional<Link> decode_link(const Message& message) {
       case IFLA_AF_SPEC: decode_families(attribute->payload, link); break;
       case IFLA_WIRELESS: return std::nullopt;  // news of a driver, with nothing of the link but its name
       case IFLA_PROTINFO:
-        // Of a bridge it is what a port's IFLA_INFO_SLAVE_DATA is (br_port_fill_attrs).
+        // In a bridge's message it is what a port's IFLA_INFO_SLAVE_DATA is (br_port_fill_attrs).
         if (link.family == AF_BRIDGE) {
           decode_each(attribute->payload, bridge_port_policies(), "slaveInfo", link.bridge_port, link);
         } else {

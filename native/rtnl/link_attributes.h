@@ -8,7 +8,7 @@
 
 namespace overns {
 
-// Of any link, beside those that Link has as members.
+// Attributes of any link, beside those that Link has as members.
 std::span<const AttributePolicy> link_policies();
 // IFLA_INFO_DATA of a kind; empty for kinds without a table.
 std::span<const AttributePolicy> info_policies(std::string_view kind);

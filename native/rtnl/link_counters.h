@@ -1,4 +1,4 @@
-// What links have counted: IFLA_STATS64, struct rtnl_link_stats64 in include/uapi/linux/if_link.h.
+// Counters of links: IFLA_STATS64, struct rtnl_link_stats64 in include/uapi/linux/if_link.h.
 #pragma once
 
 #include <array>

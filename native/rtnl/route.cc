@@ -68,7 +68,7 @@ void encode_hops(MessageWriter& writer, const RouteEntry& route) {
   writer.end_nested(multipath);
 }
 
-// What does not fit ends it: the rest is kept as it came.
+// An attribute that does not fit ends it: the rest is kept as it came.
 bool decode_hops(Bytes rest, RouteEntry& route) {
   std::vector<RouteHop> hops;
   while (!rest.empty()) {
