@@ -25,6 +25,7 @@ export type {
 } from './netns/sockets.js';
 export type { NetnsEvent } from './netns/watch.js';
 export type { OverlayOptions } from './overlay/create.js';
+export type { EndpointEvent } from './overlay/endpoint-events.js';
 export type { Miss } from './overlay/miss.js';
 export { Overlay } from './overlay/overlay.js';
 export type { Attachment } from './overlay/ports/attachment.js';

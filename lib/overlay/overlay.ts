@@ -13,6 +13,7 @@ import type { Endpoint, Store, Where } from '../store/contract.js';
 import { createOverlay, ensureOverlay, type OverlayOptions } from './create.js';
 import { deleteOverlay } from './delete.js';
 import { VXLAN } from './devices.js';
+import { type EndpointEvent, followEndpoints } from './endpoint-events.js';
 import type { Miss } from './miss.js';
 import { observeMisses } from './misses.js';
 import { attach } from './ports/attach.js';
@@ -292,6 +293,29 @@ export class Overlay implements AsyncDisposable {
     const rtnl = this.#open();
     const attached = await listAttached(rtnl, this.vtep, { signal: signalOf(options) });
     return attached.map(({ attachment }) => attachment);
+  }
+
+  /**
+   * Tells of containers that are attached and detached, by whatever process: first all there are, then each change, until
+   * the overlay is deleted.
+   * @throws OvernsError `OVERNS_CLOSED`
+   * @example
+   * ```ts
+   * import { Overlay } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using events = overlay.endpointEvents();
+   * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+   * for await (const event of events) {
+   *   if (event.kind !== 'attached') continue; // `endpoints` comes first: those that are there already
+   *   console.log(event.endpoint.container, event.endpoint.ifname); // netns:web eth0
+   *   break;
+   * }
+   * ```
+   */
+  endpointEvents(options?: QueueOptions): Subscription<EndpointEvent> {
+    this.#open();
+    return followEndpoints(this, options);
   }
 
   /**

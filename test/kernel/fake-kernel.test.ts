@@ -265,6 +265,82 @@ function scenarios(stage: () => Stage): void {
     await until(async () => (await a.links.list({ name: 'v0' })).length === 0, 'the end of the veth');
   });
 
+  test('endpoints: who is attached and detached is told, by whatever handle or process', async () => {
+    const [host] = await stage().hosts();
+    const [one, two, three] = [await stage().netns(), await stage().netns(), await stage().netns()];
+    const overlay = await Overlay.create({ name: stage().name(), vni: 77, host });
+    onCleanup(() => overlay.close());
+    await overlay.attach(`netns:${one}`, { address: '192.168.0.1/24' });
+    const told: string[] = [];
+    const events = overlay.endpointEvents();
+    const reading = (async () => {
+      for await (const event of events) {
+        if (event.kind === 'endpoints') told.push(`there: ${event.endpoints.map(({ ip }) => ip)}`);
+        else if (event.kind !== 'overflow') told.push(`${event.kind} ${event.endpoint.container} ${event.endpoint.ip}`);
+      }
+    })();
+    await until(() => told.length === 1, 'the snapshot');
+    await using other = await Overlay.open(overlay.name);
+    await other.attach(`netns:${two}`, { address: '192.168.0.2/24' });
+    await until(
+      () => told.length === 2,
+      () => `the second, after ${told}`,
+    );
+    await other.detach({ ip: '192.168.0.1' });
+    await until(
+      () => told.length === 3,
+      () => `the first going, after ${told}`,
+    );
+    await other.attach(`netns:${three}`, { address: '192.168.0.3/24' });
+    await until(
+      () => told.length === 4,
+      () => `the third, after ${told}`,
+    );
+    // A container ends.
+    await stage().remove(three);
+    await until(
+      () => told.length === 5,
+      () => `the third going, after ${told}`,
+    );
+    // One that fails half-way was never attached.
+    const refused = other.attach(`netns:${one}`, { address: '192.168.0.5/24', mac: '02:42:c0:a8:00:02' });
+    await expect(refused).rejects.toMatchObject({ code: 'EEXIST' });
+    await overlay.delete();
+    await reading;
+    expect(told).toEqual([
+      'there: 192.168.0.1',
+      `attached netns:${two} 192.168.0.2`,
+      `detached netns:${one} 192.168.0.1`,
+      `attached netns:${three} 192.168.0.3`,
+      `detached netns:${three} 192.168.0.3`,
+      `detached netns:${two} 192.168.0.2`,
+    ]);
+  });
+
+  test('endpoints: a consumer that reads slowly is told of the loss, and then of all there are', async () => {
+    const [host] = await stage().hosts();
+    const container = await stage().netns();
+    const overlay = await Overlay.create({ name: stage().name(), vni: 77, host });
+    onCleanup(() => overlay.delete());
+    const events = overlay.endpointEvents({ maxQueue: 2 });
+    onCleanup(async () => void (await events.return?.()));
+    expect((await events.next()).value).toMatchObject({ kind: 'endpoints', endpoints: [] });
+    for (let turn = 0; turn < 3; turn++) {
+      await overlay.attach(`netns:${container}`, { address: '192.168.0.2/24' });
+      await until(() => events.dropped >= 2 * turn - 1, 'that it was told');
+      await overlay.detach(`netns:${container}`);
+    }
+    await overlay.attach(`netns:${container}`, { address: '192.168.0.3/24' });
+    await until(
+      () => events.dropped >= 5,
+      () => `five losses, not ${events.dropped}`,
+    );
+    const kinds = [];
+    for (let at = 0; at < 3; at++) kinds.push((await events.next()).value?.kind);
+    expect(kinds).toEqual(['attached', 'detached', 'overflow']);
+    expect((await events.next()).value).toMatchObject({ kind: 'endpoints', endpoints: [{ ip: '192.168.0.3' }] });
+  });
+
   test('links: renamed, and a veth moved into another namespace', async () => {
     const [here, there] = [await stage().netns(), await stage().netns()];
     const [a, b] = [await openRtnl(here), await openRtnl(there)];
