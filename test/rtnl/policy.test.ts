@@ -151,19 +151,19 @@ describeWith(['root', 'ip'], 'rules', () => {
     await expect(rules.add({ from: 'x' })).rejects.toThrow(/^from: /);
     await expect(rules.add({ family: 'inet', from: 'fd00::/8' })).rejects.toThrow(/^from: .*rule's family/);
     await expect(rules.add({ from: '10.0.0.0/8', to: 'fd00::/8' })).rejects.toThrow(/^to: .*rule's family/);
-    await expect(rules.add({ family: 'inet7' })).rejects.toThrow(/^family: /);
+    await expect(rules.add({ priority: 5, family: 'inet7' })).rejects.toThrow(/^family: /);
     await expect(rules.add({ table: 0 })).rejects.toThrow(/^table: /);
     await expect(rules.add({ action: 'lookup' })).rejects.toThrow(/^action: .*blackhole/);
     await expect(rules.add({ tunnel: 5 })).rejects.toThrow(/^tunnel: expected a bigint/);
     await expect(rules.add({ tunnel: -5n })).rejects.toThrow(/^tunnel: /);
     await expect(rules.add({ uids: { low: 1 } })).rejects.toThrow(/^uids: /);
     await expect(rules.add({ sourcePorts: { low: 1, high: 65_536 } })).rejects.toThrow(/^sourcePorts\.high: /);
-    await expect(rules.add({ flags: ['inverted'] })).rejects.toThrow(/^flags: /);
-    await expect(rules.add({ unknown: [{ type: 0, bytes: new Uint8Array() }] })).rejects.toThrow(
+    await expect(rules.add({ priority: 5, flags: ['inverted'] })).rejects.toThrow(/^flags: /);
+    await expect(rules.add({ priority: 5, unknown: [{ type: 0, bytes: new Uint8Array() }] })).rejects.toThrow(
       /^unknown\[0\]\.type: /,
     );
-    await expect(rules.add({ unknown: [{ type: 30_000 }] })).rejects.toThrow(/^unknown/);
-    await expect(rules.batch([{ op: 'append', item: {} }])).rejects.toThrow(/^op: /);
+    await expect(rules.add({ priority: 5, unknown: [{ type: 30_000 }] })).rejects.toThrow(/^unknown/);
+    await expect(rules.batch([{ op: 'append', item: { priority: 5 } }])).rejects.toThrow(/^op: /);
     await expect(rules.set({ table: 3 })).rejects.toThrow(/^op: /);
     await expect(rules.add({ priority: 5, action: 'goto' })).rejects.toMatchObject({ code: 'EINVAL' });
   });
