@@ -76,7 +76,7 @@ export function raceAbort<T>(promise: Promise<T>, signal: AbortSignal | undefine
 const RETURN_MS = 1000;
 
 /**
- * What the iterable gives, until it ends or the signal is aborted. One that does not look at the signal is not waited
+ * Yields the values of the iterable until it ends or the signal is aborted. One that does not look at the signal is not waited
  * for, and one that does gets a second to end in good order.
  */
 export async function* untilAborted<T>(iterable: AsyncIterable<T>, signal: AbortSignal): AsyncGenerator<T, void, void> {
@@ -114,7 +114,7 @@ async function endIterator(iterator: AsyncIterator<unknown>): Promise<void> {
       clearTimeout(timer);
       resolve();
     };
-    // What it throws now is of no use to anybody.
+    // An error now is of no use to anybody.
     Promise.resolve()
       .then(() => iterator.return?.())
       .then(done, done);

@@ -1,7 +1,7 @@
 /** Errors as a caller sees them: one clear line, a stable `code`, and what to do about it. */
 
 /**
- * What an OvernsError carries beyond its code and message.
+ * Fields of an OvernsError beyond its code and message.
  * @example
  * ```ts
  * import type { OvernsErrorDetails } from 'overns';
@@ -11,7 +11,7 @@
  * ```
  */
 export interface OvernsErrorDetails {
-  /** What to do about it, one sentence without a full stop. */
+  /** Remedy: one sentence without a full stop. */
   readonly hint?: string | undefined;
   readonly cause?: unknown;
 }
@@ -33,7 +33,7 @@ const brand = Symbol.for('overns.error');
 export class OvernsError extends Error {
   /** An errno name (`EEXIST`, `ENOENT`, ...) or an own code (`OVERNS_PLATFORM`, `OVERNS_STORE`, ...). */
   readonly code: string;
-  /** What to do about it, one sentence without a full stop. */
+  /** Remedy: one sentence without a full stop. */
   readonly hint?: string;
 
   constructor(code: string, message: string, details: OvernsErrorDetails = {}) {
@@ -59,7 +59,7 @@ export class OvernsError extends Error {
 OvernsError.prototype.name = 'OvernsError';
 
 /**
- * What a NetlinkError carries beyond its message.
+ * Fields of a NetlinkError beyond its message.
  * @example
  * ```ts
  * import type { NetlinkErrorDetails } from 'overns';
@@ -91,7 +91,7 @@ export interface NetlinkErrorDetails extends OvernsErrorDetails {
 export class NetlinkError extends OvernsError {
   /** Negative errno, as Node's SystemError has it. */
   readonly errno: number;
-  /** What was asked, such as `RTM_NEWLINK`, or the system call that failed. */
+  /** The request, such as `RTM_NEWLINK`, or the system call that failed. */
   readonly syscall: string;
   /** The kernel's own message (NLMSGERR_ATTR_MSG), when it gave one. */
   readonly kernelMessage?: string;
@@ -99,7 +99,7 @@ export class NetlinkError extends OvernsError {
   readonly attribute?: string;
   /** The namespace the request was made in; absent for the caller's own. */
   readonly netns?: string;
-  /** What was asked for, as the caller wrote it. */
+  /** The item of the request, as the caller wrote it. */
   readonly request: Readonly<Record<string, unknown>>;
 
   constructor(code: string, message: string, details: NetlinkErrorDetails) {

@@ -15,7 +15,7 @@ export type Check<T> = (value: unknown, name: string) => T;
 /** By name: what each option may be; in an array of one, an option that must be given. */
 export type Shape = Readonly<Record<string, Check<unknown> | readonly [Check<unknown>]>>;
 
-/** What a shape's checks give. */
+/** Values as a shape's checks give them. */
 export type Values<S extends Shape> = {
   readonly [K in keyof S]: S[K] extends readonly [Check<infer T>]
     ? T

@@ -30,7 +30,7 @@ export function contains(outer: Prefix, inner: Prefix): boolean {
   );
 }
 
-/** What a route leads to. */
+/** The prefix that a route leads to. */
 export function destination({ dst, family }: { readonly dst: string; readonly family?: string }): Prefix {
   if (dst === 'default') return prefixOf(family === 'inet6' ? '::/0' : '0.0.0.0/0', 'dst');
   return prefixOf(dst, 'dst');

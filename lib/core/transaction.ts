@@ -42,7 +42,7 @@ export class Transaction {
   }
 }
 
-/** What was to be removed has gone by itself: a name, or a link with its namespace. */
+/** True for an error that says the thing is gone already: a name, or a link with its namespace. */
 function isGone(error: unknown): boolean {
   const { code } = error as { code?: unknown };
   return code === 'ENOENT' || code === 'ENODEV';

@@ -47,14 +47,14 @@ export interface NetnsSpawnOptions extends Cancel {
   readonly cwd?: string | undefined;
   /** All of its environment, whose PATH is also where it is looked for. Default `process.env`. */
   readonly env?: Readonly<Record<string, string | undefined>> | undefined;
-  /** What it is told that it is called. Default: the command. */
+  /** Its argument 0, the name that it is told. Default: the command. */
   readonly argv0?: string | undefined;
-  /** Of stdin, stdout and stderr, or one word for all three. Default `pipe`. */
+  /** One for each of stdin, stdout and stderr, or one word for all three. Default `pipe`. */
   readonly stdio?: NetnsStream | readonly [NetnsStream, NetnsStream, NetnsStream] | undefined;
   /** Milliseconds, 1 to 2^31-1; then it is ended as by `signal`. Default: none. */
   readonly timeout?: number | undefined;
   /**
-   * What it gets when `signal` is aborted or `timeout` is over: a name or a number, 1 to 64. Default `SIGTERM`. One that
+   * Signal that it gets when `signal` is aborted or `timeout` is over: a name or a number, 1 to 64. Default `SIGTERM`. One that
    * is still there 2 s later gets SIGKILL.
    */
   readonly killSignal?: NodeJS.Signals | number | undefined;
@@ -108,7 +108,7 @@ export interface NetnsProcess extends AsyncDisposable {
  * ```
  */
 export interface NetnsExecOptions extends Omit<NetnsSpawnOptions, 'stdio'> {
-  /** What it reads. Default: nothing (/dev/null). */
+  /** Its standard input. Default: nothing (/dev/null). */
   readonly input?: string | Uint8Array | undefined;
   /** Bytes, of stdout and stderr each, that it may write before it is killed. Default 2^20. */
   readonly maxBuffer?: number | undefined;
@@ -117,7 +117,7 @@ export interface NetnsExecOptions extends Omit<NetnsSpawnOptions, 'stdio'> {
 }
 
 /**
- * What a program has written.
+ * Output of a program.
  * @example
  * ```ts
  * import { netns } from 'overns';

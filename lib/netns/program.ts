@@ -63,7 +63,7 @@ async function start(
     system().native.startProgram(path, program, (code, number) => ended(exitOf(code, number))),
   );
   const running = new Running(started, exited, command);
-  // What cannot be watched has been killed by the addon.
+  // The addon has killed a program that cannot be watched.
   if (started.id === 0) {
     ended({ code: null, signal: 'SIGKILL' });
     running.destroyStreams();
@@ -118,7 +118,7 @@ export async function exec(
   child.stdin?.on('error', () => {});
   if (input !== undefined) child.stdin?.end(input);
   const exit = await child.exited;
-  // What it leaves running may hold its pipes for ever: that is waited for only while all goes well.
+  // Children that it leaves may hold its pipes for ever: they are waited for only while all goes well.
   if (child.late || signal?.aborted || out.full || err.full) child.destroyStreams();
   await Promise.all([out.done, err.done]);
   child.destroyStreams();

@@ -35,7 +35,7 @@ export function netnsFile(name: string): string {
   return join(netnsDirectory(), name);
 }
 
-/** What a reference says, before anything is looked up: the file, and the words for it in errors. */
+/** A reference before anything is looked up: the file, and the words for it in errors. */
 interface Named {
   readonly path: string;
   readonly description: string;
@@ -109,7 +109,7 @@ export function netnsReference(value: unknown, argument: string): NetnsRef {
   return value as NetnsRef;
 }
 
-/** What a caller calls a namespace: the counterpart of {@link parseNetns}. */
+/** The text for a reference: the counterpart of {@link parseNetns}. */
 export function netnsLabel(ref: NetnsRef): string {
   if (typeof ref === 'string') return ref;
   return 'path' in ref ? ref.path : `pid:${ref.pid}`;
@@ -197,7 +197,7 @@ async function unreachable(target: Named, error: NodeJS.ErrnoException): Promise
 }
 
 /**
- * What the kernel knows a namespace by (`dev:ino` of its nsfs file): equal for two references to the same namespace.
+ * Identity of a namespace (`dev:ino` of its nsfs file): equal for two references to the same namespace.
  * Unique among those that live: the number of a namespace that is gone can come back.
  * @param path as {@link netnsPath} gives it
  */

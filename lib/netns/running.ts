@@ -11,7 +11,7 @@ import type { NetnsExit, NetnsProcess } from './program-types.js';
 /** From the signal that asks a program to end until SIGKILL. */
 const GRACE_MS = 2000;
 
-/** What runs now. The addon kills it with a worker that is terminated, but is not told of process.exit(). */
+/** Programs that run now. The addon kills them with a worker that is terminated, but hears nothing of process.exit(). */
 const programs = new Set<Running>();
 const killAll = (): void => {
   for (const program of programs) program.tryToKill(constants.signals.SIGKILL);

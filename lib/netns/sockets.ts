@@ -322,7 +322,7 @@ const connectAbstractOptions = {
   signal: checkSignal,
 } satisfies Shape;
 
-/** Of a server's connections: what Node's own server does with them. */
+/** Options of a server's connections, as Node's own server has them. */
 const connectionOptions = {
   allowHalfOpen: boolean,
   pauseOnConnect: boolean,

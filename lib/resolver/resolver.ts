@@ -1,10 +1,11 @@
 /** The resolver: answers the kernel's misses for overlays, from what their stores know. */
 import type { Cancel } from '../core/abort.js';
 import { onAbort, raceAbort, throwIfAborted } from '../core/abort.js';
+import type { BoundedQueue } from '../core/bounded-queue.js';
 import { invalidType, OvernsError } from '../core/errors.js';
 import { checkObject, checkOptions, signalOf } from '../core/options.js';
 import type { QueueOptions, Subscription } from '../core/subscription.js';
-import { type BoundedQueue, createSubscription, queueOptions } from '../core/subscription.js';
+import { createSubscription, queueOptions } from '../core/subscription.js';
 import type { ControlAnswer, ControlPeer, ControlRequest } from '../overlay/control.js';
 import type { Overlay } from '../overlay/overlay.js';
 import type { Store, Where } from '../store/contract.js';

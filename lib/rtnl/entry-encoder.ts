@@ -16,7 +16,7 @@ const NTF_PROXY = 0x08;
 
 export interface Encoded {
   readonly records: Uint8Array;
-  /** What the link fields number: names and indexes, '' and 0 where one is not given. */
+  /** Names and indexes of the links that the link fields number, '' and 0 where one is not given. */
   readonly links: readonly string[];
   readonly indexes: readonly number[];
 }
@@ -108,7 +108,7 @@ function encode(
   const beside = verb === VERBS.replace && fdb && (flags & NTF_SELF) !== 0 && item.linkIndex !== undefined;
   out[at + RECORD.verb] = beside && isSeveral(String(item.mac)) ? VERBS.append : verb;
   out[at + RECORD.flags] = flags;
-  // What has aged, which nobody can ask for, is as good as new when it is written as it is listed.
+  // Nobody can ask for a stale entry: written as it is listed, it is as good as new.
   const aged = fdb && state === FDB_STATES.stale && item.linkIndex !== undefined;
   view.setUint16(at + RECORD.state, aged ? (FDB_STATES.dynamic as number) : state, true);
   const ip = fdb ? item.dst : item.ip;
@@ -159,7 +159,7 @@ function unnamedState(state: unknown): number | undefined {
   return value < 256 ? value : undefined;
 }
 
-/** What a table has for a word, and nothing for what is no word of it. */
+/** Looks a word up in a table; undefined for a value that is no word of it. */
 function word(table: Readonly<Record<string, number>>, value: unknown): number | undefined {
   return typeof value === 'string' && Object.hasOwn(table, value) ? table[value] : undefined;
 }

@@ -11,7 +11,7 @@ import { checkDeletion, checkNamesRule } from './removal.js';
 
 type Item = Readonly<Record<string, unknown>>;
 
-/** What the fields of iproute2 are called here. */
+/** The names that the fields of iproute2 have here. */
 const IPROUTE2: Readonly<Record<string, readonly string[]>> = {
   dev: ['link', 'device'],
   via: ['gateway'],
@@ -35,7 +35,7 @@ const IPROUTE2: Readonly<Record<string, readonly string[]>> = {
   valid_lft: ['validLifetime'],
   preferred_lft: ['preferredLifetime'],
 };
-/** What an event has beside the row that it is about. */
+/** Fields of an event that are not of its row. */
 const EVENT_FIELDS: ReadonlySet<string> = new Set(['kind', 'action', 'atNs', 'netns', 'replaced']);
 /** More names than a line of text should list. */
 const MANY = 30;
@@ -129,7 +129,7 @@ export function checkFields(table: TableName, op: unknown, item: object): void {
     if (!names.cover(item)) refuse(ONE[table], item, names, 'atNs' in item);
     if (op === 'delete') checkDeletion(table, item);
     else if (table === 'rule') checkNamesRule(item);
-    // Of those that come in great numbers nothing has parts but what is unknown.
+    // They come in great numbers, and have no parts but what is unknown.
     if (table === 'neighbor' || table === 'fdb') return;
   }
   checkNested(item as Item);

@@ -53,12 +53,12 @@ const ROUTE_TYPES: Words = {
   xresolve: 11,
 };
 
-/** What the addon compares itself (run_list): links, which go by any of their names. */
+/** Fields that the addon compares itself (run_list): links, which go by any of their names. */
 const SEEN: ReadonlySet<string> = new Set(['link', 'linkIndex', 'master', 'masterIndex', 'via', 'viaIndex']);
 const SEEN_OF_LINKS: ReadonlySet<string> = new Set(['name', 'kind', 'master', 'masterIndex']);
 /** Numbers that the kernel leaves out where they are 0. */
 const ZEROS: ReadonlySet<string> = new Set(['metric', 'tos']);
-/** What the kernel tells only where it is so. */
+/** Fields that the kernel tells only where they are set. */
 const FALSE: ReadonlySet<string> = new Set(['l3mdev', 'blackhole', 'fdb']);
 
 /**
@@ -204,7 +204,7 @@ export function filtered(table: TableName, rows: readonly Item[], wanted: Item):
   return rows.filter((row) => keys.every((key) => matches(key, row[key], wanted[key])));
 }
 
-/** Of neighbours the kernel has told the family's alone. */
+/** True for a field that the kernel has compared: it lists the neighbours of one family when asked to. */
 function isOfDump(table: TableName, key: string): boolean {
   return table === 'neighbor' && key === 'family';
 }
@@ -217,7 +217,7 @@ function matches(key: string, value: unknown, wanted: unknown): boolean {
   return contains(value, wanted);
 }
 
-/** Of an array those elements at least, of an object those fields; bytes as they are. */
+/** True for an array that has the wanted elements at least, an object that has the wanted fields, and equal bytes. */
 function contains(value: unknown, wanted: unknown): boolean {
   if (wanted === value) return true;
   if (typeof wanted !== 'object' || typeof value !== 'object' || wanted === null || value === null) return false;

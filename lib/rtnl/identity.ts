@@ -1,4 +1,4 @@
-/** What makes a thing of the kernel's the same thing: the keys of its tables. */
+/** Identities of rows: the keys of the kernel's tables. */
 import { invalidArgument } from '../core/errors.js';
 
 type Item = Readonly<Record<string, unknown>>;
@@ -104,7 +104,7 @@ function routeIdentity(item: Item): string {
   return `${key} ${made} ${ways4(item)} ${item.metrics === undefined ? '' : JSON.stringify(item.metrics)}`;
 }
 
-/** What it is reached through; a nexthop object stands for its ways, which may change under it. */
+/** The ways of a route; a nexthop object stands for its own, which may change under it. */
 function ways4(item: Item): string {
   if (item.nexthop !== undefined) return `nexthop ${item.nexthop}`;
   if (!Array.isArray(item.nexthops)) return way4(item);

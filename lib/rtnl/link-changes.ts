@@ -1,4 +1,4 @@
-/** What is to be changed of a link that there is, so that it becomes as it is wanted. */
+/** Finds the changes that make an existing link as it is wanted. */
 import { isDeepStrictEqual } from 'node:util';
 import { canonicalMac } from '../core/address.js';
 import type { Link } from './types.js';
@@ -42,7 +42,7 @@ function isAlready(field: string, value: unknown, wanted: unknown): boolean {
   if ((field === 'mac' || field === 'broadcast') && typeof wanted === 'string') {
     return wanted.length === 17 && canonicalMac(wanted) === value;
   }
-  // What the kernel leaves out where it is not set.
+  // The kernel leaves it out where it is not set.
   return value === undefined && (wanted === false || wanted === 0);
 }
 

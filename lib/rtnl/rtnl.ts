@@ -148,7 +148,7 @@ export class Rtnl implements AsyncDisposable {
   }
 
   /**
-   * The news of this namespace, from the moment this returns. The first event is handed over at once, what comes within
+   * Subscribes to the changes in this namespace, from the moment this returns. The first event is handed over at once, what comes within
    * 0.4 ms after it together, so `batches()` is the way to read many.
    *
    * Without `resync` the events are the kernel's notifications, `new` and `delete`. With it the stream is what a mirror
@@ -176,7 +176,7 @@ export class Rtnl implements AsyncDisposable {
   }
 
   /**
-   * The news of several namespaces in one stream, in the order they are read; each event has its `netns`. One socket a
+   * Subscribes to the changes in several namespaces in one stream, in the order they are read; each event has its `netns`. One socket per
    * namespace, all read by one thread. The sockets keep their namespaces alive; those of one given by its name are
    * closed when the name is removed, and an event of kind `netns` tells of it, in whatever groups.
    * @param options `netns`: at least one
@@ -244,7 +244,7 @@ export class Rtnl implements AsyncDisposable {
     this.#socket = undefined;
   }
 
-  /** As {@link close}. */
+  /** Closes it, as {@link close}. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }

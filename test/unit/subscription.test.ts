@@ -1,7 +1,8 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, test, vi } from 'vitest';
+import type { BoundedQueue } from '../../lib/core/bounded-queue.js';
 import type { QueueOptions, Subscription } from '../../lib/core/subscription.js';
-import { type BoundedQueue, createSubscription } from '../../lib/core/subscription.js';
+import { createSubscription } from '../../lib/core/subscription.js';
 
 function open<E = number>(
   options?: QueueOptions,

@@ -1,4 +1,4 @@
-/** The news of namespaces: links, addresses, routes, neighbours, FDB entries, misses, and named namespaces. */
+/** Events of namespaces: links, addresses, routes, neighbours, FDB entries, misses, and named namespaces. */
 
 import { invalidArgument, invalidType } from '../../core/errors.js';
 import { boolean, integer, type Shape } from '../../core/options.js';
@@ -11,7 +11,7 @@ import { decodeEntries } from '../entry-decoder.js';
 import type { Address, FdbEntry, Link, Neighbor, Route } from '../types.js';
 
 /**
- * What a monitor can tell of. `neigh` are neighbours, FDB entries and misses; `netns` are named namespaces.
+ * Kinds of events that a monitor can be asked for. `neigh` are neighbours, FDB entries and misses; `netns` are named namespaces.
  * @example
  * ```ts
  * import type { MonitorGroup } from 'overns';
@@ -26,7 +26,7 @@ const GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh', 'n
 export const DEFAULT_GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh'];
 
 /**
- * What each event has.
+ * Fields of every event.
  * @example
  * ```ts
  * import type { Timestamped } from 'overns';
@@ -41,7 +41,7 @@ export interface Timestamped {
 }
 
 /**
- * What is told of a thing that is there (RTM_NEW*, RTM_DEL*), `A` being the words for what became of it.
+ * A change of a row (RTM_NEW*, RTM_DEL*); `A` are the words for what became of it.
  * @example
  * ```ts
  * import type { RtnlChange } from 'overns';
@@ -107,7 +107,7 @@ export interface RtnlOverrun {
 }
 
 /**
- * What a monitor tells. The kernel notifies of what is new and of what has changed in the same words (measured on Linux
+ * An event of a monitor. The kernel notifies of new rows and of changed ones in the same words (measured on Linux
  * 6.18: of neighbours, FDB entries and addresses without any flag), so `new` means either; {@link RtnlSyncEvent} tells
  * them apart.
  * @example
@@ -147,7 +147,7 @@ export interface SnapshotEvent {
 }
 
 /**
- * What a monitor with `resync` tells: a snapshot first and after every overrun, and in between what was added, changed
+ * An event of a monitor with `resync`: a snapshot first and after every overrun, and in between what was added, changed
  * and deleted, whether the kernel says so or not. What it changes in silence is found by listing anew: at once where
  * something tells of it (a link that is renamed, goes down or leaves, an address or a nexthop object that goes), else
  * within half a second, or 0.5 ms for each row that there is (10 ms for a link), if that is longer. Clocks and counters
@@ -210,7 +210,7 @@ export interface MonitorOptions extends QueueOptions {
 type Item = Record<string, unknown>;
 
 /**
- * Reads the news of a namespace, from the moment this returns, in bursts.
+ * Reads the events of a namespace, from the moment this returns, in bursts.
  * @throws NetlinkError
  */
 export function openMonitor(

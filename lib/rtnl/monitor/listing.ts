@@ -3,7 +3,7 @@ import type { OvernsError } from '../../core/errors.js';
 import type { Address, FdbEntry, Link, Neighbor, Route } from '../types.js';
 import type { MonitorSource } from './monitor.js';
 
-/** What can be listed of a namespace. */
+/** The tables that can be listed. */
 interface Tables {
   readonly links: { list(filter?: { readonly name?: string }): Promise<readonly Link[]> };
   readonly addresses: { list(): Promise<readonly Address[]> };

@@ -8,7 +8,7 @@ import type { MonitorGroup, SnapshotEvent } from './events.js';
 
 /** An event, or a row of a listing. */
 export type Item = Record<string, unknown>;
-/** What a namespace lists. */
+/** The rows of a namespace. */
 export type Listed = Omit<SnapshotEvent, 'kind' | 'netns'>;
 
 export const LISTED_KINDS = [
@@ -26,10 +26,10 @@ export function groupOf(kind: unknown): MonitorGroup | undefined {
   return kind === 'neighbor' || kind === 'fdb' || kind === 'miss' ? 'neigh' : undefined;
 }
 
-/** What an event has beside its row. The kind of a link is compared by itself. */
+/** Fields of an event that are not of its row. The kind of a link is compared by itself. */
 const EVENT_ONLY = ['kind', 'linkKind', 'action', 'atNs', 'netns', 'replaced'];
 /** Clocks and counters, which differ at every look. */
-const MOVING = [
+const CLOCKS_AND_COUNTERS = [
   'preferredLifetime',
   'validLifetime',
   'expires',
@@ -43,7 +43,7 @@ const MOVING = [
   'fdbLearned',
   'bcQueueLengthUsed',
 ];
-const SKIPPED: ReadonlySet<string> = new Set([...EVENT_ONLY, ...MOVING]);
+const SKIPPED: ReadonlySet<string> = new Set([...EVENT_ONLY, ...CLOCKS_AND_COUNTERS]);
 
 /** Rows by their identity, of the kinds that were listed. */
 export type Indexed = Partial<Record<Kind, Map<string, Item>>>;
@@ -81,9 +81,9 @@ export async function indexed(listed: Listed): Promise<Indexed> {
 
 export class Mirror {
   readonly #rows: Readonly<Record<Kind, Map<string, Item>>>;
-  /** What has been told of since the listing under way began: that is at least as new. */
+  /** Rows that an event was about since the listing under way began: the event is at least as new. */
   #touched: Set<string> | undefined;
-  /** What may have changed in silence. */
+  /** Groups whose rows may have changed in silence. */
   readonly stale = new Set<MonitorGroup>();
 
   /** @param listed with links, whatever the groups; not to be used afterwards */
@@ -98,7 +98,7 @@ export class Mirror {
     return LISTED_KINDS.reduce((sum, [, kind]) => sum + this.#rows[kind].size, link.size * 19);
   }
 
-  /** Takes note of what the kernel tells. False when it is no news to whoever has these rows. */
+  /** Applies an event. False when it changes nothing for whoever has these rows. */
   take(event: Item): boolean {
     const kind = event.kind as Kind;
     const rows = this.#rows[kind];
@@ -164,12 +164,12 @@ export class Mirror {
     }
   }
 
-  /** From now on until compare() has ended, what is told of counts as newer than what is being listed. */
+  /** From now on until compare() has ended, events count as newer than what is being listed. */
   listing(): void {
     this.#touched = new Set();
   }
 
-  /** True when a row is not listed that nothing was told of. */
+  /** True when a row is not listed that no event was about. */
   lacks(listed: Indexed): boolean {
     for (const [, kind] of LISTED_KINDS) {
       const found = listed[kind];
@@ -185,12 +185,12 @@ export class Mirror {
     return this.#touched !== undefined && this.#touched.size > 0 && this.#touched.has(`${kind} ${identity}`);
   }
 
-  /** Takes what was listed for the truth, and tells of what differs, as events: first of what has gone. */
-  async compare(listed: Indexed, tell: (events: Item[]) => void): Promise<void> {
+  /** Takes the listed rows for the truth, and reports the differences as events: first of the rows that have gone. */
+  async compare(listed: Indexed, report: (events: Item[]) => void): Promise<void> {
     const atNs = process.hrtime.bigint();
     let events: Item[] = [];
-    const told = (): void => {
-      if (events.length > 0) tell(events);
+    const flush = (): void => {
+      if (events.length > 0) report(events);
       events = [];
     };
     for (const [, kind] of [...LISTED_KINDS].reverse()) {
@@ -203,7 +203,7 @@ export class Mirror {
         rows.delete(identity);
       }
     }
-    told();
+    flush();
     for (const [, kind] of LISTED_KINDS) {
       const rows = this.#rows[kind];
       const compare = ([identity, row]: [string, Item]): void => {
@@ -213,7 +213,7 @@ export class Mirror {
         else if (!isSame(kind, known, row)) events.push(toEvent(kind, 'change', row, atNs));
         rows.set(identity, row);
       };
-      await inPieces(listed[kind] ?? [], compare, told);
+      await inPieces(listed[kind] ?? [], compare, flush);
     }
     this.#touched = undefined;
   }

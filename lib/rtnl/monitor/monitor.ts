@@ -1,9 +1,10 @@
-/** What runs a monitor: the sockets of its namespaces, one stream, and with `resync` what keeps its consumer right. */
+/** Runs a monitor: the sockets of its namespaces, their one stream, and with `resync` the mirrors that keep its consumer right. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { BoundedQueue, Opened } from '../../core/bounded-queue.js';
 import type { OvernsError } from '../../core/errors.js';
 import { checkOptions } from '../../core/options.js';
 import type { Subscription } from '../../core/subscription.js';
-import { type BoundedQueue, createSubscription, MAX_QUEUE_DEFAULT, type Opened } from '../../core/subscription.js';
+import { createSubscription, MAX_QUEUE_DEFAULT } from '../../core/subscription.js';
 import { listNetns } from '../../netns/references.js';
 import { netnsChange, watchNetns } from '../../netns/watch.js';
 import type { NativeMonitor } from '../../system/native.js';
@@ -44,11 +45,11 @@ export function monitorNamespaces<E>(sources: readonly MonitorSource[], options:
   ) as unknown as Subscription<E>;
 }
 
-/** Between two listings of the same, as a part of the time that one takes: of a table that changes all the time. */
-const REST = 4;
-/** Between two looks at everything: about a hundred times as long as one takes. */
+/** Pause between two listings of a table that changes all the time, in times that one has taken. */
+const PAUSE_FACTOR = 4;
+/** Interval between two listings of everything: about a hundred times as long as one takes. */
 const AUDIT_MS = 500;
-const AUDIT_MS_A_ROW = 0.5;
+const AUDIT_MS_PER_ROW = 0.5;
 
 /** One namespace that is followed. */
 interface Followed {
@@ -56,13 +57,13 @@ interface Followed {
   readonly monitor: NativeMonitor;
   /** With `resync`, from the first snapshot on: what the consumer has when it has read what is queued. */
   mirror: Mirror | undefined;
-  /** Being listed, or resting from it. */
+  /** True while it is listed, and in the pause after that. */
   busy: boolean;
   timer: NodeJS.Timeout | undefined;
 }
 
-/** What came at once. */
-interface News {
+/** Events of one namespace that came together. */
+interface Burst {
   readonly followed: Followed;
   readonly events: readonly Item[];
   /** Lost with them. */
@@ -75,8 +76,8 @@ class Monitors {
   readonly #resync: boolean;
   readonly #options: MonitorOptions;
   readonly #followed = new Map<MonitorSource, Followed>();
-  /** Events that came since a snapshot is being made: they stand behind it. */
-  #waiting: News[] | undefined;
+  /** Events that have come while a snapshot is made: they stand behind it. */
+  #waiting: Burst[] | undefined;
   #waitingCount = 0;
   #missesLost = 0;
   #watcher: NetnsWatch | undefined;
@@ -98,7 +99,7 @@ class Monitors {
     this.#queue = queue;
     const groups = new Set<string>(this.#groups);
     groups.delete('netns');
-    // What they tell of may change in silence with these.
+    // Rows of the groups may change in silence with these.
     if (this.#resync && groups.size > 0) groups.add('link').add('address').add('nexthop');
     try {
       for (const source of groups.size === 0 ? [] : this.#sources) this.#follow(source, [...groups]);
@@ -126,7 +127,7 @@ class Monitors {
     const { receiveBuffer } = this.#options;
     const monitor = openMonitor({ path, groups, netns: words, receiveBuffer }, (events, dropped) => {
       const followed = this.#followed.get(source);
-      if (followed !== undefined) this.#told(followed, events as Item[], dropped);
+      if (followed !== undefined) this.#received(followed, events as Item[], dropped);
     });
     this.#followed.set(source, { source, monitor, mirror: undefined, busy: false, timer: undefined });
   }
@@ -144,7 +145,7 @@ class Monitors {
     source.close?.();
   }
 
-  #told(followed: Followed, events: Item[], dropped: number): void {
+  #received(followed: Followed, events: Item[], dropped: number): void {
     const { label } = followed.source;
     if (label !== undefined) for (const event of events) event.netns = label;
     if (!this.#resync) {
@@ -152,21 +153,21 @@ class Monitors {
       this.#queue.pushAll(events);
       return;
     }
-    if (this.#waiting !== undefined) this.#wait({ followed, events, dropped });
-    else this.#take({ followed, events, dropped });
+    if (this.#waiting !== undefined) this.#hold({ followed, events, dropped });
+    else this.#process({ followed, events, dropped });
   }
 
-  #wait(news: News): void {
-    this.#waitingCount += news.events.length + news.dropped;
-    if (this.#waitingCount <= (this.#options.maxQueue ?? MAX_QUEUE_DEFAULT) || news.dropped > 0)
-      this.#waiting?.push(news);
-    // What rows have become is found in the listing after the snapshot, what was asked is not.
-    else this.#missesLost += news.events.filter(({ kind }) => kind === 'miss').length;
+  #hold(burst: Burst): void {
+    this.#waitingCount += burst.events.length + burst.dropped;
+    if (this.#waitingCount <= (this.#options.maxQueue ?? MAX_QUEUE_DEFAULT) || burst.dropped > 0)
+      this.#waiting?.push(burst);
+    // Changes of rows are found in the listing after the snapshot, misses are not.
+    else this.#missesLost += burst.events.filter(({ kind }) => kind === 'miss').length;
   }
 
   /** Tells of events, and lists anew what may have changed with them in silence. */
-  #take({ followed, events, dropped }: News): void {
-    // What came with a loss is older than the snapshot to come, or is listed there.
+  #process({ followed, events, dropped }: Burst): void {
+    // Events that came with a loss are older than the snapshot to come, or are listed there.
     if (dropped > 0) {
       this.#queue.lose(dropped);
       return;
@@ -174,8 +175,8 @@ class Monitors {
     const { mirror } = followed;
     // Before the first snapshot nobody has anything.
     if (mirror === undefined) return;
-    const news = events.filter((event) => mirror.take(event) && this.#isWanted(event));
-    if (news.length > 0) this.#queue.pushAll(news);
+    const wanted = events.filter((event) => mirror.take(event) && this.#isWanted(event));
+    if (wanted.length > 0) this.#queue.pushAll(wanted);
     if (mirror.stale.size > 0) void this.#compare(followed);
   }
 
@@ -198,7 +199,7 @@ class Monitors {
         const took = performance.now() - began;
         if (this.#isOver(followed, mirror)) continue;
         await mirror.compare(listed, (events) => this.#differs(followed, mirror, events));
-        if (mirror.stale.size > 0) await sleep(took * REST, undefined, { ref: false });
+        if (mirror.stale.size > 0) await sleep(took * PAUSE_FACTOR, undefined, { ref: false });
       }
     } catch (error) {
       // Changed each time it was read: later.
@@ -211,9 +212,9 @@ class Monitors {
   #differs(followed: Followed, mirror: Mirror, events: readonly Item[]): void {
     if (this.#isOver(followed, mirror)) return;
     const { label } = followed.source;
-    const news = events.filter((event) => this.#isWanted(event));
-    if (label !== undefined) for (const event of news) event.netns = label;
-    if (news.length > 0) this.#queue.pushAll(news);
+    const wanted = events.filter((event) => this.#isWanted(event));
+    if (label !== undefined) for (const event of wanted) event.netns = label;
+    if (wanted.length > 0) this.#queue.pushAll(wanted);
   }
 
   async #list({ source }: Followed, mirror: Mirror): Promise<Indexed> {
@@ -243,7 +244,7 @@ class Monitors {
         for (const group of this.#tables()) mirror.stale.add(group);
         void this.#compare(followed);
       },
-      Math.max(AUDIT_MS, mirror.size * AUDIT_MS_A_ROW),
+      Math.max(AUDIT_MS, mirror.size * AUDIT_MS_PER_ROW),
     ).unref();
   }
 
@@ -300,7 +301,7 @@ class Monitors {
     if (this.#groups.has('netns')) snapshot.netns = await listNetns();
     const waiting = this.#waiting;
     this.#waiting = undefined;
-    for (const news of waiting) this.#take(news);
+    for (const burst of waiting) this.#process(burst);
     if (this.#missesLost > 0) this.#queue.lose(this.#missesLost);
     for (const { followed } of listings) {
       // It was read while it changed.
@@ -311,7 +312,7 @@ class Monitors {
   }
 }
 
-/** What is in either of two listings, as it is in the second. */
+/** Joins two listings; rows that both have are as in the second. */
 function either(first: Indexed, second: Indexed): Indexed {
   for (const [, kind] of LISTED_KINDS) {
     for (const [identity, row] of second[kind] ?? []) first[kind]?.set(identity, row);

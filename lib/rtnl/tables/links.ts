@@ -45,7 +45,7 @@ export interface LinkTable extends Table<Link, LinkSpec> {
    */
   set(change: LinkChange, options?: Cancel): Promise<void>;
   /**
-   * What links have counted, as 64-bit numbers. A listing does not tell it, for it changes with every packet.
+   * Lists the counters of links, as 64-bit numbers. `list` leaves them out, for they change with every packet.
    * @param filter the link of that `name`, those of a `kind` or of a `master`; all by default
    * @throws NetlinkError `ENODEV` for a master that there is not; OvernsError `EINTR` as for `list`
    * @example
@@ -86,7 +86,7 @@ export class Links extends KernelTable<Link, LinkSpec> {
     operations: readonly { op: Verb; item: LinkSpec }[],
     options: Cancel | undefined,
   ): Promise<readonly BatchAnswer[]> {
-    // Of a link that is as wanted already nothing is sent, which would look at them.
+    // The options are looked at here: nothing is sent for a link that is as it is wanted.
     throwIfAborted(signalOf(options));
     const answers: BatchAnswer[] = [];
     for (const operation of operations) {

@@ -103,7 +103,7 @@ export class Routes extends KernelTable<Route, Route> implements RouteTable {
       at += requests.length;
       const refused = own.find((each) => !each.ok);
       if (refused === undefined) return OK;
-      // Of those that share a key it is there already, and not the first (fib_table_insert).
+      // It is there already, behind another of the same key (fib_table_insert).
       const { op, item } = prepared[number] as NativeOp;
       const there = op === 'replace' && item.family === 'inet' && isListedRoute(item);
       return there && !refused.ok && refused.error.code === 'EEXIST' ? OK : refused;

@@ -1,4 +1,4 @@
-/** What the tables of Rtnl have in common. */
+/** The operations that all tables of Rtnl have in common. */
 import { type Cancel, throwIfAborted } from '../../core/abort.js';
 import { invalidArgument, invalidType, type NetlinkError, OvernsError } from '../../core/errors.js';
 import { checkObject, signalOf } from '../../core/options.js';
@@ -50,7 +50,7 @@ export interface Table<T, S = T> {
   /** Removes what has the given key: `ENOENT` when there is none (`ENODEV` for a link, `ESRCH` for a route). */
   delete(item: Partial<S>, options?: Cancel): Promise<void>;
   /**
-   * What there is, matching the filter field by field; values are compared, not spellings (`fd00:0::1` is `fd00::1`).
+   * Lists the rows that match the filter field by field; values are compared, not spellings (`fd00:0::1` is `fd00::1`).
    * Neighbours with the flag `proxy` are listed only when `flags` asks for them.
    * @throws NetlinkError; OvernsError `EINTR` with the entries as `data` when the table changed at every attempt to read it
    */
@@ -78,7 +78,7 @@ const MAX_BATCH = 2 ** 22;
 
 export const OK: BatchAnswer = Object.freeze({ ok: true });
 
-/** What a row of each table is called, and several of them. */
+/** The word for a row of each table, and for several. */
 const WORDS: Readonly<Record<TableName, readonly [one: string, several: string]>> = {
   link: ['link', 'links'],
   address: ['address', 'addresses'],

@@ -32,7 +32,7 @@ export interface Address {
   readonly preferredLifetime?: number;
   /** Seconds, 1 to 2^32-2; absent: for ever. */
   readonly validLifetime?: number;
-  /** Of the route to the prefix. */
+  /** Metric of the route to the prefix. */
   readonly metric?: number;
   /** Who made it: `kernel_lo`, `kernel_ra`, `kernel_ll`, or a number. */
   readonly protocol?: string | number;

@@ -1,4 +1,4 @@
-/** What several tables have. */
+/** Types that several tables share. */
 
 /**
  * An attribute that this version does not know, as the kernel sent it.

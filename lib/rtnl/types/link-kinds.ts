@@ -1,4 +1,4 @@
-/** What links of each kind have: include/uapi/linux/if_link.h. */
+/** Settings and state of each kind of link: include/uapi/linux/if_link.h. */
 import type { NumberRange } from './common.js';
 
 /**
@@ -128,7 +128,7 @@ export interface BridgeSettings {
 }
 
 /**
- * What a bridge tells.
+ * State of a bridge, which the kernel tells and takes from nobody.
  * @example
  * ```ts
  * import type { BridgeState } from 'overns';

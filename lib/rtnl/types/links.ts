@@ -17,7 +17,7 @@ import type {
 } from './link-kinds.js';
 
 /**
- * What every link can be given (IFLA_*).
+ * Settings of any link (IFLA_*).
  * @example
  * ```ts
  * import type { LinkSettings } from 'overns';
@@ -49,7 +49,7 @@ export interface LinkSettings {
 }
 
 /**
- * What the kernel tells of a link, and takes from nobody.
+ * State of a link, which the kernel tells and takes from nobody.
  * @example
  * ```ts
  * import type { LinkState } from 'overns';
@@ -76,7 +76,7 @@ export interface LinkState {
   readonly physicalPort: string;
   readonly parentDevice: string;
   readonly parentBus: string;
-  /** Of a link that is leaving: where it goes. */
+  /** Where a link that is leaving goes. */
   readonly newNetnsid: number;
   readonly newIndex: number;
   readonly virtualFunctions: number;
@@ -132,7 +132,7 @@ export interface Link
   readonly masterIndex?: number;
   /** The master's kind. */
   readonly slaveKind?: string;
-  /** What the bridge says of it as a port. */
+  /** Its state and settings as a port of a bridge. */
   readonly bridgePort?: BridgePort;
   /** Index of a veth's peer or a vlan's parent, in the namespace `linkNetnsid` when that is given. */
   readonly link?: number;
@@ -167,7 +167,7 @@ export interface PeerSpec {
 }
 
 /**
- * What any link can be made with.
+ * Fields that any link can be made with.
  * @example
  * ```ts
  * import type { AnyLinkSpec } from 'overns';
@@ -187,7 +187,7 @@ export interface AnyLinkSpec extends Given<LinkSettings> {
   readonly master?: string | null | undefined;
   /** The master by its index, where its name lies in another namespace (`netns`). */
   readonly masterIndex?: number | undefined;
-  /** As a port of the bridge that it is in. */
+  /** Its settings as a port of the bridge that it is in. */
   readonly bridgePort?: Given<BridgePortSettings> | undefined;
   /** The namespace that the link is made in or moved to, while a vxlan's or vlan's packets stay here. */
   readonly netns?: NetnsRef | undefined;
@@ -257,7 +257,7 @@ export type LinkChange = Given<Omit<AnyLinkSpec, 'name'>> & {
   );
 
 /**
- * What a link has counted since it was made (struct rtnl_link_stats64, include/uapi/linux/if_link.h). As bigint, for a
+ * Counters of a link since it was made (struct rtnl_link_stats64, include/uapi/linux/if_link.h). As bigint, for a
  * number loses the last digits from 2^53 on: 9 PB, which a 100 Gbit/s link sends in 8 days. A counter that the running
  * kernel does not have is absent.
  * @example

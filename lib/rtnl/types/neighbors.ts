@@ -68,7 +68,7 @@ export interface FdbEntry {
   readonly dst?: string;
   /** 1 to 2^24-1. Default: the device's. */
   readonly vni?: number;
-  /** Of a device with collectMetadata: the VNI that the entry belongs to. */
+  /** The VNI that the entry belongs to, on a device with collectMetadata. */
   readonly sourceVni?: number;
   /** UDP, 1 to 65535. Default: the device's. */
   readonly port?: number;
@@ -81,12 +81,12 @@ export interface FdbEntry {
   /** The bridge, of an entry of its own FDB. */
   readonly master?: string;
   readonly masterIndex?: number;
-  /** Of a bridge that filters by VLAN, 1 to 4094. */
+  /** 1 to 4094, on a bridge that filters by VLAN. */
   readonly vlan?: number;
   /** Id of an fdb nexthop object, instead of dst. */
   readonly nexthop?: number;
   readonly protocol?: number;
-  /** Of a bridge's entry that tells when its MAC falls silent: `notify`, and `inactive` once it has. Since Linux 5.14. */
+  /** `notify`: a bridge's entry that tells when its MAC falls silent; `inactive` once it has. Since Linux 5.14. */
   readonly activity?: 'notify' | 'inactive';
   /** `permanent` (the default), `static` (does not age) or `dynamic` (ages, gives way to a learned move). */
   readonly state: string;
@@ -114,7 +114,7 @@ export interface FdbFlush {
   readonly port?: number | undefined;
   readonly via?: string | undefined;
   readonly nexthop?: number | undefined;
-  /** Of a bridge's FDB only. */
+  /** Taken by a bridge's FDB only. */
   readonly vlan?: number | undefined;
   readonly state?: 'permanent' | 'static' | 'dynamic' | undefined;
   /** `master`: in the bridge's FDB instead of the device's own. */

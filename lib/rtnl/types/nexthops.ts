@@ -20,7 +20,7 @@ export interface Nexthop {
   readonly gateway?: string;
   readonly link?: string;
   readonly linkIndex?: number;
-  /** Of the link. Listed only. */
+  /** The link's. Listed only. */
   readonly master?: string;
   readonly masterIndex?: number;
   /** Listed only. */
@@ -37,9 +37,9 @@ export interface Nexthop {
   readonly group?: readonly { readonly id: number; readonly weight?: number }[];
   /** Default `mpath`: by a hash. `resilient`: by a table of buckets, which keeps flows where they are when members change. */
   readonly groupType?: 'mpath' | 'resilient' | number;
-  /** Of a resilient group. */
+  /** Parameters of a resilient group. */
   readonly resilient?: Partial<ResilientGroup>;
-  /** Such as an encapsulation; written as it is. */
+  /** Attributes such as an encapsulation; written as they are. */
   readonly unknown?: readonly UnknownAttribute[];
 }
 

@@ -2,7 +2,7 @@
 import type { Family, Given, Scope, UnknownAttribute } from './common.js';
 
 /**
- * What becomes of packets that a route is for (RTN_*, include/uapi/linux/rtnetlink.h).
+ * Fate of the packets that a route is for (RTN_*, include/uapi/linux/rtnetlink.h).
  * @example
  * ```ts
  * import type { RouteType } from 'overns';
@@ -44,7 +44,7 @@ export interface RouteHop {
   readonly weight?: number;
   /** `onlink`; listed also `dead`, `linkdown`, ... */
   readonly flags?: readonly string[];
-  /** Such as realms (RTA_FLOW) and encapsulations (RTA_ENCAP); written as they are. */
+  /** Attributes such as realms (RTA_FLOW) and encapsulations (RTA_ENCAP); written as they are. */
   readonly unknown?: readonly UnknownAttribute[];
 }
 
