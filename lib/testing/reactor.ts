@@ -1,5 +1,5 @@
 /**
- * The resolver thread without a thread: what native/resolver/miss_engine.cc decides, as far as a consumer can see it.
+ * The resolver thread without a thread: what native/engine decides, as far as a consumer can see it.
  * Left out: rates, bounds of queues, and turns among askers.
  */
 import {
@@ -12,16 +12,24 @@ import {
   whyNotUnicastMac,
 } from '../core/address.js';
 import { parseAlias } from '../overlay/ports/alias.js';
-import { EVENT_BITS, type NativeEvent, type NativeLookup, type NativeReactor } from '../system/native.js';
+import {
+  EVENT_BITS,
+  type NativeEvent,
+  type NativeLookup,
+  type NativeReactor,
+  type TableName,
+} from '../system/native.js';
 import { soon } from './clock.js';
 import { type Entry, NTF, NUD } from './entries.js';
 import type { Machine } from './machine.js';
-import type { FakeFdbEntry, FakeLink, FakeNetns, MissKey, Observer, Outcome } from './netns.js';
+import type { FakeFdbEntry, FakeLink, FakeNetns, MissKey, Observer, Outcome, Row } from './netns.js';
 import { Refusal } from './refusal.js';
 
 const BRIDGE = 'br0';
 const VXLAN = 'vxlan1';
 const ZERO_MAC = '00:00:00:00:00:00';
+/** Requests for a neighbour in such a state are dropped without a miss. */
+const DECAYED = NUD.stale | NUD.delay | NUD.probe;
 const SECOND = 1_000_000_000n;
 const MILLISECOND = 1_000_000n;
 const ANSWER_TTL_MS = 60_000;
@@ -270,6 +278,7 @@ class Port implements Observer {
     machine.hold(this.#netns);
     for (const link of this.#netns.links) this.#seeAlias(link, false);
     for (const each of [...this.#netns.neighbors]) {
+      if (each.link === this.#vxlan && (each.state & (DECAYED | NUD.failed)) !== 0) this.#withdraw(each.ip, undefined);
       if (each.link !== this.#vxlan || each.state !== NUD.permanent || each.mac === undefined) continue;
       if (whyNotUnicastIp(each.ip) !== undefined) continue;
       if (this.#isLocal(each.ip) || this.#macFault(each.mac) !== undefined) {
@@ -328,6 +337,13 @@ class Port implements Observer {
   /** True while L2 misses come as packets, of which the kernel notifies nobody. */
   catchesL2(link: FakeLink): boolean {
     return link === this.#vxlan && this.#punt !== undefined;
+  }
+
+  /** What others write and what has decayed keeps the kernel from asking. */
+  onNews(kind: TableName, action: 'new' | 'delete', row: Row): void {
+    if (kind !== 'neighbor' || action === 'delete' || row.link !== VXLAN) return;
+    const entry = this.#vxlan && this.#netns.neighbor(this.#vxlan, row.ip as string);
+    if (entry !== undefined && (entry.state & DECAYED) !== 0) this.#withdraw(entry.ip, undefined);
   }
 
   onOverrun(dropped: number): void {

@@ -56,7 +56,7 @@ Status OverlayPort::start() {
   if (!link_events) return link_events.failure();
   link_events_ = std::move(*link_events);
   const std::uint32_t neigh_group[] = {RTNLGRP_NEIGH};
-  auto miss = open_event_socket(options_.netns, {neigh_group, options_.receive_buffer, miss_filter()});
+  auto miss = open_event_socket(options_.netns, {neigh_group, options_.receive_buffer, miss_and_decay_filter()});
   if (!miss) return miss.failure();
   miss_ = std::move(*miss);
   auto arp = open_arp_tap(options_.netns, bridge_);
@@ -166,6 +166,7 @@ std::vector<std::pair<int, OverlayPort::Source>> OverlayPort::descriptors() cons
 }
 
 Status OverlayPort::adopt_neighbors() {
+  std::vector<AskKey> decayed;
   for (const std::uint8_t family : {AF_INET, AF_INET6}) {
     RequestBatch batch;
     encode_get_neighbors(batch, family, vxlan_, 0);
@@ -176,9 +177,18 @@ Status OverlayPort::adopt_neighbors() {
       const auto entry = decode_neighbor(*message);
       if (entry && entry->index == vxlan_ && entry->state == NUD_PERMANENT && entry->mac && entry->ip.is_unicast())
         engine_->adopt(entry->ip, *entry->mac, monotonic_now());
+      if (entry && entry->index == vxlan_ && has_decayed(*entry)) decayed.push_back(AskKey::of(entry->ip));
     }
   }
+  remove_decayed(decayed);
   return done();
+}
+
+// Removes neighbours that keep the kernel from asking: others wrote them, without `permanent`.
+void OverlayPort::remove_decayed(std::span<const AskKey> keys) {
+  if (keys.empty()) return;
+  std::vector<int> errors(keys.size());
+  writer_.withdraw(keys, errors);
 }
 
 // --- reading ---------------------------------------------------------------------------------------------------
@@ -281,6 +291,14 @@ int OverlayPort::read_misses(DatagramBatch& buffer) {
       if (message->header.nlmsg_type == RTM_DELNEIGH) {
         // Somebody has flushed the FDB: the punt is put back.
         if (punt_row_ && !lost_ && is_punt_row(*message)) place_punt();
+        continue;
+      }
+      if (message->header.nlmsg_type == RTM_NEWNEIGH) {
+        const auto entry = decode_neighbor(*message);
+        if (entry && entry->index == vxlan_ && !lost_ && has_decayed(*entry)) {
+          const AskKey key = AskKey::of(entry->ip);
+          remove_decayed({&key, 1});
+        }
         continue;
       }
       const auto miss = decode_miss(*message);

@@ -113,6 +113,7 @@ class OverlayPort final : public EngineOutput {
   Status watch_host();
   Status read_host_addresses();
   Status adopt_neighbors();
+  void remove_decayed(std::span<const AskKey> keys);
   Status open_punt();
   void place_punt();
   bool is_punt_row(const Message& message) const;

@@ -3,10 +3,14 @@
 #include <linux/neighbour.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <sys/socket.h>
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 namespace overns {
 namespace {
@@ -40,8 +44,36 @@ constexpr sock_filter kFilter[] = {
     BPF_STMT(BPF_RET | BPF_K, 0),
 };
 
+// Little-endian hosts have the states that are looked at in the first byte of ndm_state.
+constexpr std::uint32_t kState = NLMSG_HDRLEN + offsetof(ndmsg, ndm_state) + (std::endian::native == std::endian::big);
+constexpr std::uint32_t kDecayed = NUD_STALE | NUD_DELAY | NUD_PROBE;
+
+constexpr sock_filter kDecayedFirst[] = {
+    BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(nlmsghdr, nlmsg_type)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, wire(RTM_NEWNEIGH), 0, 6),
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NLMSG_HDRLEN + offsetof(ndmsg, ndm_family)),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_BRIDGE, 2, 0),
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kState),
+    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kDecayed, 1, 0),
+    BPF_STMT(BPF_RET | BPF_K, 0),
+    BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+};
+
+constexpr auto kWithDecayed = [] {
+  std::array<sock_filter, std::size(kDecayedFirst) + std::size(kFilter)> both{};
+  std::copy(std::begin(kFilter), std::end(kFilter),
+            std::copy(std::begin(kDecayedFirst), std::end(kDecayedFirst), both.begin()));
+  return both;
+}();
+
 }  // namespace
 
 std::span<const sock_filter> miss_filter() { return kFilter; }
+
+std::span<const sock_filter> miss_and_decay_filter() { return kWithDecayed; }
+
+bool has_decayed(const NeighborEntry& entry) {
+  return entry.family != AF_BRIDGE && (entry.flags & NTF_PROXY) == 0 && (entry.state & (kDecayed | NUD_FAILED)) != 0;
+}
 
 }  // namespace overns

@@ -1189,6 +1189,24 @@ function scenarios(stage: () => Stage): void {
     await until(() => answers() >= 2, 'a second answer');
   });
 
+  test('a neighbour that others wrote and that has decayed is removed, before the start and after it', async () => {
+    const { overlays, containers, endpoints, records } = await network(stage());
+    records.has(endpoints[1]);
+    const a = await openRtnl(overlays[0].name);
+    const { ip, mac } = endpoints[1];
+    const stale = { link: 'vxlan1', ip, mac, state: 'stale' } as const;
+    const gone = async (): Promise<boolean> =>
+      (await a.neighbors.list({ link: 'vxlan1', state: 'stale' })).length === 0;
+    await a.neighbors.add(stale);
+    await serve({ overlays: [...overlays], store: records });
+    await until(gone, 'the end of the one from before');
+    await a.neighbors.replace(stale);
+    await until(gone, 'the end of a later one');
+    await a.neighbors.replace({ ...stale, ip: '192.168.0.99', state: 'noarp' });
+    expect(await stage().send(containers[0], ip)).toBe(true);
+    expect((await a.neighbors.list({ ip: '192.168.0.99' })).length).toBe(1);
+  });
+
   test('what the store pushes answers without a lookup; a move and a withdrawal reach the kernel', async () => {
     const { overlays, containers, endpoints } = await network(stage());
     const changes: ((change: Change) => void)[] = [];

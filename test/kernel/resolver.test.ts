@@ -855,6 +855,37 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       expect((await stations[0].ask(b.container.ip)).ms, 'others').toBeLessThan(PROMPT_MS);
     });
 
+    test('also where others have written its neighbour for a while: what decays keeps nobody waiting', async () => {
+      await cold.go();
+      await back();
+      const { ip, endpoint } = b.container;
+      const write = (state: string) => a.netns.ip(`neigh replace ${ip} lladdr ${endpoint.mac} dev vxlan1 nud ${state}`);
+      // The kernel drops requests for it in silence.
+      await write('stale');
+      expect((await stations[0].ask(ip, { waitMs: 300 })).ms).toBeUndefined();
+      await using _resolver = await startResolver({ overlays: [a.overlay], store: own(truth) });
+      await cold.containers(); // that question is still asked
+      expect((await stations[0].ask(ip)).ms, 'from before').toBeLessThan(PROMPT_MS);
+      for (const state of ['stale', 'delay', 'probe']) {
+        await write(state);
+        const gone = async () => (await a.netns.ipJson(`neigh show ${ip} dev vxlan1 nud ${state}`)).length === 0;
+        await until(gone, `the end of the ${state} neighbour`);
+        await cold.containers();
+        expect((await stations[0].ask(ip)).ms, state).toBeLessThan(PROMPT_MS);
+      }
+      // One that is meant to stay does.
+      await a.netns.ip(`neigh replace 192.168.0.99 lladdr 02:00:00:00:00:99 dev vxlan1 nud permanent`);
+      await a.netns.ip(`neigh replace 192.168.0.98 lladdr 02:00:00:00:00:98 dev vxlan1 nud noarp`);
+      await write('stale');
+      await until(
+        async () => (await a.netns.ipJson('neigh show dev vxlan1 nud stale')).length === 0,
+        'the stale one to go',
+      );
+      const left = (await a.netns.ipJson('neigh show dev vxlan1 nud all')) as { dst: string }[];
+      expect(left.map(({ dst }) => dst)).toEqual(expect.arrayContaining(['192.168.0.98', '192.168.0.99']));
+      await a.netns.ip('neigh flush dev vxlan1 nud all');
+    });
+
     test('again when the time of an answer is over, without loss to those who talk', async () => {
       await cold.go();
       await back();
