@@ -1,5 +1,6 @@
 /** Telling when containers are attached and detached, by whatever process: the kernel's links say it. */
-import type { BoundedQueue, Opened, QueueOptions, Subscription } from '../core/subscription.js';
+import type { BoundedQueue, Opened } from '../core/bounded-queue.js';
+import type { QueueOptions, Subscription } from '../core/subscription.js';
 import { createSubscription } from '../core/subscription.js';
 import type { RtnlSyncEvent } from '../rtnl/monitor/events.js';
 import { Rtnl } from '../rtnl/rtnl.js';
