@@ -167,8 +167,8 @@ export class Overlay implements AsyncDisposable {
   async host(options: Cancel = {}): Promise<string> {
     const signal = signalOf(options);
     throwIfAborted(signal);
-    if (this.#host !== undefined) return this.#host;
     const rtnl = this.#open();
+    if (this.#host !== undefined) return this.#host;
     const [vxlan] = await rtnl.links.list({ kind: 'vxlan', name: VXLAN }, { signal });
     if (!vxlan) throw notAnOverlay(this.name);
     this.#host = await findHost(this.name, rtnl, vxlan, signal);

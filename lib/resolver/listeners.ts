@@ -26,6 +26,7 @@ export const ALL_KINDS: ReadonlySet<Kind> = new Set(KINDS);
 
 export function checkKinds(kinds: unknown, name: string): ReadonlySet<Kind> {
   if (!Array.isArray(kinds)) throw invalidType(name, kinds, 'an array');
+  if (kinds.length === 0) throw invalidArgument(name, '[]', `some of ${KINDS.join(', ')}`);
   for (const kind of kinds) if (!KINDS.includes(kind)) throw invalidArgument(name, kind, `one of ${KINDS.join(', ')}`);
   return new Set(kinds);
 }

@@ -1,7 +1,7 @@
 /** The options of a resolver. */
 import { type Cancel, checkSignal } from '../core/abort.js';
 import { invalidType } from '../core/errors.js';
-import { boolean, integer, type Shape, type Values } from '../core/options.js';
+import { boolean, checkNames, integer, type Shape, type Values } from '../core/options.js';
 import type { Overlay } from '../overlay/overlay.js';
 import type { Store } from '../store/contract.js';
 
@@ -35,7 +35,12 @@ export function checkStore(value: unknown, name: string): Store {
   if (value === null || typeof value !== 'object' || typeof (value as Store).lookup !== 'function') {
     throw invalidType(name, value, 'a store, which has lookup()');
   }
-  return value as Store;
+  const store = value as Store;
+  for (const method of ['lookupMany', 'watch', 'publish', 'withdraw'] as const) {
+    if (store[method] !== undefined && typeof store[method] !== 'function')
+      throw invalidType(`${name}.${method}`, store[method], 'a function');
+  }
+  return store;
 }
 
 export const resolverOptions = {
@@ -57,6 +62,9 @@ function checkServings(value: unknown, name: string): readonly Serving[] {
   for (const [at, item] of value.entries()) {
     if (!isOverlay(item) && !isOverlay(item?.overlay))
       throw invalidType(`${name}[${at}]`, item, 'an Overlay, or one with its store: { overlay, store }');
+    if (isOverlay(item)) continue;
+    checkNames(item, ['overlay', 'store']);
+    if (item.store !== undefined) checkStore(item.store, `${name}[${at}].store`);
   }
   return value;
 }

@@ -76,7 +76,8 @@ export class Resolver implements AsyncDisposable {
 
   /**
    * Starts serving, all overlays or none. Fulfils once misses are answered; a store that watches has delivered what it
-   * knows by then, is known to be down, or has been silent for lookupTimeoutMs.
+   * knows by then, is known to be down, or has been silent for lookupTimeoutMs. The signal is the start's own: what has
+   * started is ended by close().
    * @throws OvernsError `EBUSY` (another resolver serves the overlay), `OVERNS_SCOPE` (overlays of different VNIs on one
    *   prefix of a store); NetlinkError, RangeError, TypeError
    * @example
@@ -98,9 +99,7 @@ export class Resolver implements AsyncDisposable {
     const { overlays = [], signal } = checked;
     throwIfAborted(signal);
     const resolver = new Resolver(checked);
-    // An abort closes it, now and later on, as a server's signal does.
     const off = onAbort(signal, () => void resolver.close());
-    resolver.closed.finally(off).catch(() => {});
     try {
       // Together: one whose store does not answer keeps none of the others waiting.
       await Promise.all(
@@ -111,6 +110,8 @@ export class Resolver implements AsyncDisposable {
       await resolver.close();
       throwIfAborted(signal);
       throw error;
+    } finally {
+      off();
     }
     return resolver;
   }

@@ -8,7 +8,7 @@ import type { Miss } from '../overlay/miss.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Store, Where } from '../store/contract.js';
-import { errnoName } from '../system/kernel-error.js';
+import { errnoName, isNativeFailure, netlinkError } from '../system/kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from '../system/native.js';
 import { claimOverlay } from './claim.js';
 import { noStats } from './counters.js';
@@ -94,7 +94,10 @@ export class OverlaySession implements ReactorClient {
     throwIfAborted(this.#stop.signal);
     await this.#judgeOverlay();
     try {
-      const hostNetns = await this.#overlay.host().catch((error: Error) => error);
+      const hostNetns = await this.#overlay.host().catch((error: OvernsError) => {
+        if (error.code === 'OVERNS_CLOSED') throw error;
+        return error;
+      });
       const added = await this.#lease.add(
         this.#id,
         {
@@ -289,14 +292,11 @@ export class OverlaySession implements ReactorClient {
 }
 
 function failedToServe(error: unknown, overlay: string): unknown {
-  if (!(error instanceof Error) || !('errno' in error) || !('syscall' in error)) return error;
-  const { errno, syscall } = error as Error & { errno: number; syscall: string };
-  const code = errnoName(errno);
-  return new OvernsError(code, `cannot serve overlay "${overlay}": ${code} (${syscall} ${error.message})`, {
-    hint:
-      code === 'ENODEV'
-        ? 'it lacks vxlan1 or br0: an overlay has both, as `overns create` makes them'
-        : 'run as root, or see `overns doctor`',
+  if (!isNativeFailure(error)) return error;
+  const failed = netlinkError(error, { what: `serve overlay "${overlay}"`, netns: overlay });
+  if (failed.code !== 'ENODEV') return failed;
+  return new OvernsError(failed.code, failed.message, {
+    hint: 'it lacks vxlan1 or br0: an overlay has both, as `overns create` makes them',
     cause: error,
   });
 }

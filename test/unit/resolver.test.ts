@@ -144,7 +144,7 @@ describe('lifecycle', () => {
     expect(() => resolver.events()).toThrow(expect.objectContaining({ code: 'OVERNS_CLOSED' }));
   });
 
-  test('a signal closes it; overlays come and go while it runs', async () => {
+  test('the signal of its start does not close it later; overlays come and go while it runs', async () => {
     const { kernel, overlay } = await scene();
     await using _kernel = kernel;
     await using _overlay = overlay;
@@ -158,7 +158,29 @@ describe('lifecycle', () => {
     await kernel.miss('blue', { ip: '192.168.0.4' });
     expect(resolver.stats()).toMatchObject({ misses: 1, answers: 1 });
     controller.abort();
+    expect(getEventListeners(controller.signal, 'abort')).toHaveLength(0);
+    await resolver.add(overlay);
+    expect(resolver.overlays()).toHaveLength(1);
+    await resolver.close();
     await resolver.closed;
+  });
+
+  test('what would be taken in silence is refused: a misspelt store, one without functions, no kinds, a closed overlay', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    const store = { lookup: () => REMOTE };
+    // As a caller without types writes them.
+    // biome-ignore lint/suspicious/noExplicitAny: what is no option
+    const start = (options: any) => Resolver.start({ store, ...options });
+    await expect(start({ overlays: [{ overlay, stoer: store }] })).rejects.toThrow(/"stoer": did you mean store/);
+    await expect(start({ overlays: [{ overlay, store: 5 }] })).rejects.toThrow(/^overlays\[0\]\.store/);
+    await expect(start({ store: { ...store, watch: 5 } })).rejects.toThrow(/^store\.watch/);
+    await using resolver = await Resolver.start({ store });
+    expect(() => resolver.events({ kinds: [] })).toThrow(/^kinds/);
+    await overlay.close();
+    await expect(overlay.host()).rejects.toMatchObject({ code: 'OVERNS_CLOSED' });
+    await expect(resolver.add(overlay)).rejects.toMatchObject({ code: 'OVERNS_CLOSED' });
+    expect(resolver.overlays()).toEqual([]);
   });
 
   /** So many overlays, and what is open once they are. */
