@@ -1,5 +1,6 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
 
+export { type FollowerEvent, type FollowerOptions, OverlayFollower } from './agent/overlay-follower.js';
 export type { Cancel } from './core/abort.js';
 export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './core/errors.js';
 export type { QueueOptions, Subscription } from './core/subscription.js';
@@ -37,6 +38,7 @@ export type { UnderlayChange } from './overlay/underlay-watch.js';
 export { type Counter, counters, type ResolverStats } from './resolver/counters.js';
 export type { OverlayStatus, ResolverEvent } from './resolver/events.js';
 export type { ResolverOptions } from './resolver/options.js';
+export { queryResolver, type RemoteResolver, type RemoteStatus } from './resolver/remote.js';
 export { Resolver } from './resolver/resolver.js';
 export { type IdentityKind, identityOf } from './rtnl/identity.js';
 export type {

@@ -6,7 +6,16 @@ import { netnsPath } from '../netns/references.js';
 import { askControl } from '../overlay/control.js';
 import { noStats, type ResolverStats } from './counters.js';
 
-/** The resolver of an overlay, as it answers other processes. */
+/**
+ * The resolver of an overlay, as it answers other processes.
+ * @example
+ * ```ts
+ * import type { RemoteResolver } from 'overns';
+ *
+ * const line = ({ pid, stats }: RemoteResolver): string => `pid ${pid}: ${stats.answers} answers`;
+ * console.log(line.length); // 1
+ * ```
+ */
 export interface RemoteResolver {
   readonly pid: number;
   readonly stats: ResolverStats;
@@ -14,7 +23,16 @@ export interface RemoteResolver {
   readonly status: RemoteStatus | undefined;
 }
 
-/** An {@link OverlayStatus} as JSON has it. */
+/**
+ * An {@link OverlayStatus} as JSON has it: times in ISO 8601, an error as its text.
+ * @example
+ * ```ts
+ * import type { RemoteStatus } from 'overns';
+ *
+ * const status: RemoteStatus = { store: 'down', since: '2026-01-01T00:00:00.000Z', error: 'refused', lost: false };
+ * console.log(status.store); // down
+ * ```
+ */
 export interface RemoteStatus {
   readonly store: 'up' | 'down';
   readonly since?: string;
@@ -28,6 +46,15 @@ export interface RemoteStatus {
  * The resolver that serves an overlay, wherever it runs: its process and counters.
  * @returns undefined when nobody serves it
  * @throws OvernsError `EPROTO`, `ETIMEDOUT`, `EACCES`: something holds its place that cannot be used; NetlinkError
+ * @example
+ * ```ts
+ * import { Overlay, queryResolver, Resolver } from 'overns';
+ *
+ * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+ * console.log(await queryResolver('blue')); // undefined
+ * await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null } });
+ * console.log((await queryResolver('blue'))?.status?.store); // up
+ * ```
  */
 export async function queryResolver(overlay: string, { signal }: Cancel = {}): Promise<RemoteResolver | undefined> {
   const path = await netnsPath(overlay, 'overlay');

@@ -1,6 +1,14 @@
 import { channel } from 'node:diagnostics_channel';
-import { Follower, type FollowerEvent } from '../../agent/follower.js';
-import { type NetnsRef, Overlay, OvernsError, openStore, Resolver, type UnderlayChange } from '../../index.js';
+import {
+  type FollowerEvent,
+  type NetnsRef,
+  Overlay,
+  OverlayFollower,
+  OvernsError,
+  openStore,
+  Resolver,
+  type UnderlayChange,
+} from '../../index.js';
 import { UnderlayWatch } from '../../overlay/underlay-watch.js';
 import { parseStoreUrl } from '../../store/index.js';
 import { AgentLog } from '../agent-log.js';
@@ -73,10 +81,12 @@ export const verb = defineVerb({
         tellUnderlay(change, log);
       });
       owned.push(watch);
-      const follower = await Follower.start(overlays, {
+      const follower = await OverlayFollower.start({
         resolver,
-        names: all ? undefined : new Set(args),
+        overlays,
+        ...(all ? {} : { names: args }),
         host,
+        signal,
         tell: (event) => {
           if (event.kind === 'gone') {
             agentLog.forget(event.overlay);

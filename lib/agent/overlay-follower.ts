@@ -1,0 +1,280 @@
+/**
+ * Keeps a resolver with the overlays of a machine: one that is removed is let go of, one that comes back or is new is
+ * served, and one that cannot be served keeps no other from it and is tried again.
+ */
+
+import type { Cancel } from '../core/abort.js';
+import { checkSignal, throwIfAborted } from '../core/abort.js';
+import { checkOverlayName } from '../core/address.js';
+import { invalidType } from '../core/errors.js';
+import { checkOptions, type Shape, unchecked } from '../core/options.js';
+import type { NetnsRef } from '../netns/references.js';
+import { netnsIdentity } from '../netns/references.js';
+import { watchNetns } from '../netns/watch.js';
+import { Overlay } from '../overlay/overlay.js';
+import { isNoOverlay } from '../overlay/state.js';
+import { surveyOverlays } from '../overlay/survey.js';
+import { queryResolver } from '../resolver/remote.js';
+import type { Resolver } from '../resolver/resolver.js';
+
+/** When a namespace that came or went is looked at, milliseconds afterwards: making an overlay takes a moment. */
+const LOOKS = [20, 100, 500, 2000, 5000];
+/** How often what could not be served is tried again, milliseconds. */
+const RETRY_MS = 5000;
+
+interface FollowedOverlay {
+  readonly overlay: Overlay;
+  readonly identity: string | undefined;
+}
+
+/**
+ * What became of an overlay: it is served (`serving`), it is gone, another process serves it (`elsewhere`), or it cannot
+ * be served (`refused`), which is told once for each reason.
+ * @example
+ * ```ts
+ * import type { FollowerEvent } from 'overns';
+ *
+ * const line = (event: FollowerEvent): string =>
+ *   event.kind === 'refused' ? `${event.overlay}: ${event.error.message}` : `${event.overlay}: ${event.kind}`;
+ * console.log(line({ overlay: 'blue', kind: 'serving' })); // blue: serving
+ * ```
+ */
+export type FollowerEvent = { readonly overlay: string } & (
+  | { readonly kind: 'serving' | 'gone' }
+  | { readonly kind: 'elsewhere'; readonly pid: number }
+  | { readonly kind: 'refused'; readonly error: Error }
+);
+
+/**
+ * What is followed, and by which resolver.
+ * @example
+ * ```ts
+ * import { type FollowerOptions, Resolver } from 'overns';
+ *
+ * await using resolver = await Resolver.start({ store: { lookup: () => null } });
+ * const options: FollowerOptions = { resolver, names: ['blue', 'red'] };
+ * console.log(options.names?.length); // 2
+ * ```
+ */
+export interface FollowerOptions extends Cancel {
+  /** Serves the overlays. It has a store of its own, and stays open when the follower is closed. */
+  readonly resolver: Resolver;
+  /** The overlays to be served whenever they are there. Default: all of this machine. */
+  readonly names?: readonly string[] | undefined;
+  /** What the resolver serves already; they are closed with the follower. */
+  readonly overlays?: readonly Overlay[] | undefined;
+  /** The namespace that is their host, where it is not found. */
+  readonly host?: NetnsRef | undefined;
+  /** Told of what becomes of overlays. */
+  readonly tell?: ((event: FollowerEvent) => void) | undefined;
+}
+
+const followerOptions = {
+  resolver: [checkResolver],
+  names: checkNames,
+  overlays: unchecked<readonly Overlay[]>(),
+  host: unchecked<NetnsRef>(),
+  tell: (value: unknown, name: string) => {
+    if (typeof value !== 'function') throw invalidType(name, value, 'a function');
+    return value as (event: FollowerEvent) => void;
+  },
+  signal: checkSignal,
+} satisfies Shape;
+
+function checkResolver(value: unknown, name: string): Resolver {
+  if (value === null || typeof value !== 'object' || typeof (value as Resolver).add !== 'function')
+    throw invalidType(name, value, 'a Resolver');
+  return value as Resolver;
+}
+
+function checkNames(value: unknown, name: string): readonly string[] {
+  if (!Array.isArray(value)) throw invalidType(name, value, 'an array of names');
+  return value.map((each, at) => checkOverlayName(each, `${name}[${at}]`));
+}
+
+/**
+ * Keeps a resolver with the overlays of a machine, as `overns agent` does: one that is removed is let go of, one that comes
+ * back or is new is served, and one that cannot be served keeps no other from it and is tried again.
+ * @example
+ * ```ts
+ * import { type FollowerEvent, Overlay, OverlayFollower, Resolver } from 'overns';
+ *
+ * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+ * await using resolver = await Resolver.start({ store: { lookup: () => null } });
+ * const events: FollowerEvent[] = [];
+ * await using follower = await OverlayFollower.start({ resolver, tell: (event) => events.push(event) });
+ * console.log(events[0]?.kind, events[0]?.overlay); // serving blue
+ * ```
+ */
+export class OverlayFollower implements AsyncDisposable {
+  readonly #resolver: Resolver;
+  readonly #names: ReadonlySet<string> | undefined;
+  readonly #host: NetnsRef | undefined;
+  readonly #tell: (event: FollowerEvent) => void;
+  readonly #served = new Map<string, FollowedOverlay>();
+  /** By name: the look that is due next. */
+  readonly #due = new Map<string, NodeJS.Timeout>();
+  /** By name: the looks under way, one after the other. */
+  readonly #work = new Map<string, Promise<unknown>>();
+  /** By name: why it cannot be served, as it was told. */
+  readonly #refused = new Map<string, string>();
+  #retry: NodeJS.Timeout | undefined;
+  #watcher: { close(): void } | undefined;
+  #closed = false;
+
+  /**
+   * Begins to follow. Fulfils once all that is there has been tried.
+   * @throws TypeError, RangeError; AbortError
+   * @example
+   * ```ts
+   * import { OverlayFollower, Resolver } from 'overns';
+   *
+   * await using resolver = await Resolver.start({ store: { lookup: () => null } });
+   * const wrong = await OverlayFollower.start({ resolver, names: ['a/b'] }).catch((error) => error);
+   * console.log(wrong.code); // ERR_INVALID_ARG_VALUE
+   * ```
+   */
+  static async start(options: FollowerOptions): Promise<OverlayFollower> {
+    const { overlays = [], signal, ...checked } = checkOptions(options, followerOptions);
+    throwIfAborted(signal);
+    const follower = new OverlayFollower(checked);
+    try {
+      for (const overlay of overlays)
+        follower.#served.set(overlay.name, { overlay, identity: await identityOf(overlay) });
+      follower.#watcher = watchNetns((_action, name) => follower.#changed(name));
+      follower.#retry = setInterval(() => follower.#again(), RETRY_MS);
+      if (checked.names === undefined) {
+        const { found, failed } = await surveyOverlays(signal);
+        for (const { overlay, error } of failed) follower.#refuse(overlay, error);
+        await Promise.all(found.map(({ overlay }) => follower.#enqueue(overlay)));
+      } else {
+        const missing = checked.names.filter((name) => !follower.#served.has(name));
+        await Promise.all(missing.map((name) => follower.#enqueue(name)));
+      }
+      throwIfAborted(signal);
+    } catch (error) {
+      await follower[Symbol.asyncDispose]();
+      throw error;
+    }
+    return follower;
+  }
+
+  private constructor({ resolver, names, host, tell }: Omit<FollowerOptions, 'overlays' | 'signal'>) {
+    this.#resolver = resolver;
+    this.#names = names && new Set(names);
+    this.#host = host;
+    this.#tell = tell ?? (() => {});
+  }
+
+  #wanted(name: string): boolean {
+    return this.#names?.has(name) ?? true;
+  }
+
+  #changed(name: string): void {
+    if (this.#served.has(name) || this.#wanted(name)) this.#lookLater(name, 0);
+  }
+
+  #again(): void {
+    for (const name of this.#refused.keys()) if (!this.#due.has(name)) void this.#enqueue(name);
+  }
+
+  #lookLater(name: string, look: number): void {
+    clearTimeout(this.#due.get(name));
+    this.#due.delete(name);
+    const delay = LOOKS[look];
+    if (delay === undefined || this.#closed) return;
+    const timer = setTimeout(async () => {
+      this.#due.delete(name);
+      if ((await this.#enqueue(name)) || this.#due.has(name)) return;
+      this.#lookLater(name, look + 1);
+    }, delay);
+    this.#due.set(name, timer);
+  }
+
+  /** Two looks at one name must not cross. True if there is nothing more to wait for. */
+  #enqueue(name: string): Promise<boolean> {
+    const look = (this.#work.get(name) ?? Promise.resolve()).then(() => this.#closed || this.#look(name));
+    const done = look.finally(() => {
+      if (this.#work.get(name) === done) this.#work.delete(name);
+    });
+    this.#work.set(name, done);
+    return done;
+  }
+
+  async #look(name: string): Promise<boolean> {
+    const resolver = this.#resolver;
+    const host = this.#host;
+    let overlay: Overlay | undefined;
+    let refusal: Error | undefined;
+    try {
+      overlay = await Overlay.open(name, host === undefined ? {} : { host });
+    } catch (error) {
+      if (!isNoOverlay(error) && (error as NodeJS.ErrnoException).code !== 'ENOENT') refusal = error as Error;
+    }
+    try {
+      const identity = overlay && (await identityOf(overlay));
+      const served = this.#served.get(name);
+      if (served !== undefined) {
+        // What cannot be opened may be there still, its vxlan device gone for a moment: the resolver sees to that.
+        const current = identity ?? (await identityOf(served.overlay));
+        if (current === served.identity) return identity !== undefined;
+        // Held open here it would live on without its name, and keep its VNI.
+        this.#served.delete(name);
+        await resolver.remove(name);
+        await served.overlay.close();
+        this.#tell({ overlay: name, kind: 'gone' });
+      }
+      if (!this.#wanted(name)) return false;
+      if (overlay === undefined) {
+        if (refusal) this.#refuse(name, refusal);
+        else this.#refused.delete(name);
+        return false;
+      }
+      const other = await queryResolver(name).catch(() => undefined);
+      if (other !== undefined) {
+        if (this.#refused.get(name) !== ELSEWHERE) this.#tell({ overlay: name, kind: 'elsewhere', pid: other.pid });
+        this.#refused.set(name, ELSEWHERE); // it may end, and nobody would tell of it
+        return true;
+      }
+      await resolver.add(overlay);
+      this.#served.set(name, { overlay, identity });
+      this.#refused.delete(name);
+      overlay = undefined;
+      this.#tell({ overlay: name, kind: 'serving' });
+      return true;
+    } catch (error) {
+      // The agent is ending.
+      if ((error as NodeJS.ErrnoException).code === 'OVERNS_CLOSED') return true;
+      this.#refuse(name, error as Error);
+      return false;
+    } finally {
+      await overlay?.close();
+    }
+  }
+
+  #refuse(name: string, error: Error): void {
+    const before = this.#refused.get(name);
+    this.#refused.set(name, error.message);
+    if (before !== error.message) this.#tell({ overlay: name, kind: 'refused', error });
+  }
+
+  /** Stops following, and closes the overlays that it has opened. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true;
+    this.#watcher?.close();
+    clearInterval(this.#retry);
+    for (const timer of this.#due.values()) clearTimeout(timer);
+    this.#due.clear();
+    await Promise.all(this.#work.values());
+    for (const { overlay } of this.#served.values()) await overlay.close();
+    this.#served.clear();
+  }
+}
+
+/** Stands for a reason: another process serves it. */
+const ELSEWHERE = 'elsewhere';
+
+/** Undefined when the name leads nowhere any more. */
+async function identityOf({ netns }: Overlay): Promise<string | undefined> {
+  return netnsIdentity(netns).catch(() => undefined);
+}
