@@ -7,7 +7,14 @@ import { interfaceAddress } from '../../lib/core/address.js';
 import { type Transaction, transaction } from '../../lib/core/transaction.js';
 import { type Endpoint, Overlay, Rtnl, type Store } from '../../lib/index.js';
 import { lockNamespace } from '../../lib/netns/lock.js';
-import { announcePort, configurePort, makePort, type Port, planPort } from '../../lib/overlay/ports/port.js';
+import {
+  announcePort,
+  configurePort,
+  makePort,
+  type Port,
+  planPort,
+  removeLeftovers,
+} from '../../lib/overlay/ports/port.js';
 import { publisherOf, publishPort } from '../../lib/overlay/ports/publish.js';
 import { onCleanup } from '../support/cleanup.js';
 import { describeWith } from '../support/requirements.js';
@@ -58,7 +65,9 @@ class Plugin {
     );
     const addresses = [interfaceAddress(`${ip}/24`, 'address')];
     const port = await planPort(this.rtnl, this.overlay, { addresses, mac: undefined, anyAddress: false });
-    await makePort(t, this.rtnl, this.overlay, port, { path: this.hostPath, ifname, transit: true });
+    const peer = { path: this.hostPath, ifname, transit: true };
+    await removeLeftovers(this.rtnl, port.veth, peer);
+    await makePort(t, this.rtnl, this.overlay, port, peer);
     unlock();
     return port;
   }
