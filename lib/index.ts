@@ -54,13 +54,14 @@ export type {
   Timestamped,
 } from './rtnl/monitor/events.js';
 export { Rtnl } from './rtnl/rtnl.js';
+export type { AddressTable } from './rtnl/tables/addresses.js';
 export type { FdbTable } from './rtnl/tables/fdb.js';
 export type { LinkTable } from './rtnl/tables/links.js';
 export type { NeighborTable } from './rtnl/tables/neighbors.js';
 export type { NexthopTable } from './rtnl/tables/nexthops.js';
 export type { RouteTable } from './rtnl/tables/routes.js';
 export type { RuleTable } from './rtnl/tables/rules.js';
-export type { BatchAnswer, Table } from './rtnl/tables/table.js';
+export type { BatchAnswer, Operation, Table } from './rtnl/tables/table.js';
 export type * from './rtnl/types.js';
 export type { Answer, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from './store/contract.js';
 export type {

@@ -134,3 +134,9 @@ export function invalidType(name: string, value: unknown, expected: string): Typ
   const got = value === null ? 'null' : Array.isArray(value) ? 'an array' : typeof value;
   return Object.assign(new TypeError(`${name}: expected ${expected}, got ${got}`), { code: 'ERR_INVALID_ARG_TYPE' });
 }
+
+/** Tells of something wrong in an operation which of a batch it is. */
+export function inBatch(error: unknown, at: number, count: number): unknown {
+  if (count > 1 && error instanceof Error) error.message = `operations[${at}]: ${error.message}`;
+  return error;
+}

@@ -3,7 +3,7 @@
  * costs a call there, and a batch of 100,000 entries has a million of them.
  */
 import { canonicalIp, checkLinkName, ipBytes, ipFamily } from '../core/address.js';
-import { invalidArgument, invalidType } from '../core/errors.js';
+import { inBatch, invalidArgument, invalidType } from '../core/errors.js';
 import { ENTRY_RECORD, NO_LINK, NO_VNI, VERBS } from './entry-layout.js';
 import { EXTENDED_FLAGS, FDB_ACTIVITIES, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
 import { checkFields, checkOperation } from './fields.js';
@@ -33,12 +33,17 @@ export function encodeEntries(
   const records = new Uint8Array(operations.length * RECORD.size);
   const view = new DataView(records.buffer);
   const links = new Links();
-  for (let i = 0; i < operations.length; i++) {
-    const { op, item } = checkOperation(operations[i]);
-    checkFields(table, op, item);
-    const verb = word(VERBS, op);
-    if (verb === undefined) throw invalidArgument('op', op, 'add, replace, append or delete');
-    encode(table, verb, item as Item, records, view, i * RECORD.size, links);
+  let i = 0;
+  try {
+    for (; i < operations.length; i++) {
+      const { op, item } = checkOperation(operations[i]);
+      checkFields(table, op, item);
+      const verb = word(VERBS, op);
+      if (verb === undefined) throw invalidArgument('op', op, 'add, replace, append or delete');
+      encode(table, verb, item as Item, records, view, i * RECORD.size, links);
+    }
+  } catch (error) {
+    throw inBatch(error, i, operations.length);
   }
   return { records, links: links.names, indexes: links.indexes };
 }

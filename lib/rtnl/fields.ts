@@ -7,7 +7,7 @@ import { foreignNames, unknownName } from '../core/options.js';
 import { nearest } from '../core/suggest.js';
 import type { TableName } from '../system/native.js';
 import { ANY_LINK, FILTER_TYPES, FLUSH_FIELDS, LINK_KINDS, NESTED_FIELDS, ROW_FIELDS } from './field-names.js';
-import { checkDeletion, checkNamesRule } from './removal.js';
+import { checkDeletion, checkNamesRule, refuseUndefined } from './removal.js';
 
 type Item = Readonly<Record<string, unknown>>;
 
@@ -142,8 +142,9 @@ export function checkFilterFields(table: TableName, filter: object): void {
   checkNested(filter as Item);
 }
 
-/** Refuses names that a filter of `fdb.flush` has not. */
+/** Refuses names that a filter of `fdb.flush` has not, and what might flush more than is meant. */
 export function checkFlushFields(filter: object): void {
+  refuseUndefined(filter as Item);
   if (!FLUSH.cover(filter)) refuse('the filter', filter, FLUSH, false);
 }
 

@@ -20,14 +20,13 @@ import {
 } from './monitor/events.js';
 import { listing } from './monitor/listing.js';
 import { type MonitorSource, monitorNamespaces } from './monitor/monitor.js';
+import { Addresses, type AddressTable } from './tables/addresses.js';
 import { Fdb, type FdbTable } from './tables/fdb.js';
 import { Links, type LinkTable } from './tables/links.js';
 import { Neighbors, type NeighborTable } from './tables/neighbors.js';
 import { Nexthops, type NexthopTable } from './tables/nexthops.js';
 import { Routes, type RouteTable } from './tables/routes.js';
 import { Rules, type RuleTable } from './tables/rules.js';
-import { KernelTable, type Table } from './tables/table.js';
-import type { Address } from './types.js';
 
 /**
  * Typed rtnetlink in one namespace: a command socket with strict checking and extended acknowledgements.
@@ -43,7 +42,7 @@ import type { Address } from './types.js';
  */
 export class Rtnl implements AsyncDisposable {
   readonly links: LinkTable;
-  readonly addresses: Table<Address>;
+  readonly addresses: AddressTable;
   readonly routes: RouteTable;
   readonly neighbors: NeighborTable;
   readonly fdb: FdbTable;
@@ -59,12 +58,12 @@ export class Rtnl implements AsyncDisposable {
     this.#netns = netns;
     const open = (): NativeRtnl => this.#opened();
     this.links = new Links(open, 'link', netns) as unknown as LinkTable;
-    this.addresses = new KernelTable<Address, Address>(open, 'address', netns);
+    this.addresses = new Addresses(open, 'address', netns);
     this.routes = new Routes(open, 'route', netns);
     this.neighbors = new Neighbors(open, 'neighbor', netns);
     this.fdb = new Fdb(open, 'fdb', netns);
     this.rules = new Rules(open, 'rule', netns);
-    this.nexthops = new Nexthops(open, 'nexthop', netns) as unknown as NexthopTable;
+    this.nexthops = new Nexthops(open, 'nexthop', netns);
   }
 
   /**

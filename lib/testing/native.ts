@@ -1,6 +1,6 @@
 /** The addon's face over the fake kernel. */
 
-import { invalidArgument, OvernsError } from '../core/errors.js';
+import { inBatch, invalidArgument, OvernsError } from '../core/errors.js';
 import type {
   EntryRows,
   Native,
@@ -61,12 +61,16 @@ class FakeRtnl implements NativeRtnl {
 
   batch(table: TableName, ops: readonly NativeOp[]): Promise<(NativeFailure | null)[]> {
     return this.#queued(() =>
-      ops.map(({ op, item }) =>
-        attempt(() => {
-          this.#machine.request(`RTM_${op === 'delete' ? 'DEL' : 'NEW'}${WORDS[table]}`, this.#netns, item);
-          this.#netns.change(table, op, item);
-        }),
-      ),
+      ops.map(({ op, item }, at) => {
+        try {
+          return attempt(() => {
+            this.#machine.request(`RTM_${op === 'delete' ? 'DEL' : 'NEW'}${WORDS[table]}`, this.#netns, item);
+            this.#netns.change(table, op, item);
+          });
+        } catch (error) {
+          throw inBatch(error, at, ops.length);
+        }
+      }),
     );
   }
 

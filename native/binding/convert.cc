@@ -73,9 +73,10 @@ std::optional<Table> parse_table(const std::string& name) {
   return std::nullopt;
 }
 
-std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Object& operation) {
+std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Object& operation,
+                                     const std::string& path) {
   Command command;
-  const Fields outer(env, operation);
+  const Fields outer(env, operation, path);
   const auto verb = outer.word("op", kVerbs);
   const auto item = outer.get("item");
   if (outer.failed()) return std::nullopt;
@@ -84,7 +85,7 @@ std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Obj
   const bool listed_once = table == Table::kRule || table == Table::kNexthop;
   if (listed_once && command.verb != Verb::kAdd && command.verb != Verb::kReplace && command.verb != Verb::kDelete)
     return outer.out_of_range<Command>("op", "add, replace or delete");
-  const Fields fields(env, item->As<Napi::Object>());
+  const Fields fields(env, item->As<Napi::Object>(), path);
   if (table != Table::kLink) command.link = fields.link("link", "linkIndex");
   switch (table) {
     case Table::kLink: parse_link(fields, command); break;

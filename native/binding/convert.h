@@ -58,7 +58,9 @@ struct Command {
   std::string peer_netns;
 };
 // Throws a JavaScript exception (and returns nothing) on a value of the wrong type or range.
-std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Object& operation);
+// `path`: in front of the names in errors.
+std::optional<Command> parse_command(Napi::Env env, Table table, const Napi::Object& operation,
+                                     const std::string& path);
 
 struct Filter {
   std::string name;  // of a link

@@ -69,7 +69,8 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
             .ThrowAsJavaScriptException();
         return env.Undefined();
       }
-      auto command = parse_command(env, *table, item.As<Napi::Object>());
+      const std::string path = list.Length() > 1 ? "operations[" + std::to_string(i) + "]: " : std::string();
+      auto command = parse_command(env, *table, item.As<Napi::Object>(), path);
       if (!command) return env.Undefined();
       commands->push_back(std::move(*command));
     }

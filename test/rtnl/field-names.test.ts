@@ -109,11 +109,11 @@ describe('a name that there is not is refused, and nothing is sent', () => {
     const [table = '', verb = ''] = name.split('.');
     return (async () => loose[table]?.[verb]?.(given))().catch((thrown: unknown) => thrown);
   };
-  const refusal = (message: string): object =>
+  const refusal = (message: string, at = ''): object =>
     expect.objectContaining({
       name: 'RangeError',
       code: 'ERR_INVALID_ARG_VALUE',
-      message: expect.stringMatching(/^unknown /),
+      message: expect.stringMatching(new RegExp(`^${at.replace(/[[\]]/g, '\\$&')}unknown `)),
       stack: expect.stringContaining(message),
     });
 
@@ -124,7 +124,9 @@ describe('a name that there is not is refused, and nothing is sent', () => {
     const [table = '', verb = ''] = name.split('.');
     if (['add', 'replace', 'append', 'delete'].includes(verb)) {
       const right = { op: 'delete', item: table === 'links' ? { name: 'no-such' } : { ...RIGHT[table] } };
-      expect(await call(`${table}.batch`, [right, { op: verb, item: given }])).toEqual(refusal(message));
+      expect(await call(`${table}.batch`, [right, { op: verb, item: given }])).toEqual(
+        refusal(message, 'operations[1]: '),
+      );
     }
     expect(kernel.snapshot()).toEqual(before);
   });
@@ -161,7 +163,9 @@ describe('a name that there is not is refused, and nothing is sent', () => {
     const item = (last: number): object => ({ link: 'lo', ip: `10.0.0.${last}`, state: 'permanent' });
     const operations = [1, 2, 3].map((last) => ({ op: 'add', item: item(last) }));
     const wrong = { op: 'add', item: { link: 'lo', ip: '10.0.0.4', stat: 'permanent' } };
-    expect(await call('neighbors.batch', [...operations, wrong])).toEqual(refusal('did you mean state?'));
+    expect(await call('neighbors.batch', [...operations, wrong])).toEqual(
+      refusal('did you mean state?', 'operations[3]: '),
+    );
     expect(await rtnl.neighbors.list()).toEqual([]);
   });
 

@@ -24,9 +24,12 @@ describeWith(['root', 'ip'], 'filters of listings', () => {
       [{ metrics: { mtu: 1400 } }, { metrics: { mtu: 1400 } }],
     ];
     for (const [plain, ...others] of same) {
-      const rows = await rtnl.routes.list(plain);
+      // Some expire, second by second.
+      const lasting = async (filter: Partial<Route>): Promise<object[]> =>
+        (await rtnl.routes.list(filter)).map(({ expires: _, ...row }) => row);
+      const rows = await lasting(plain);
       expect([plain, rows.length > 0]).toEqual([plain, true]);
-      for (const other of others) expect([other, await rtnl.routes.list(other)]).toEqual([other, rows]);
+      for (const other of others) expect([other, await lasting(other)]).toEqual([other, rows]);
     }
     const zero = await rtnl.routes.list({ dst: '10.5.0.0/16', metric: 0, tos: 0, table: 254 });
     expect(zero.map(({ metric, tos }) => [metric, tos])).toEqual(Array(4).fill([undefined, undefined]));

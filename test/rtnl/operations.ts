@@ -41,8 +41,10 @@ const onOff = (value: boolean | undefined, on: string, off: string): string | un
   value === undefined ? undefined : value ? on : off;
 const word = (name: string, value: unknown): string | undefined =>
   value === undefined ? undefined : `${name} ${String(value)}`;
-const defined = <T extends object>(fields: T): T =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
+const defined = <T extends object>(fields: T): { readonly [K in keyof T]: Exclude<T[K], undefined> } =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as {
+    readonly [K in keyof T]: Exclude<T[K], undefined>;
+  };
 
 export const LINKS = ['br0', 'br1', 'va0', 'vb0', 'va1', 'vb1', 'vx0', 'vx1', 'mv0', 'if0', 'nn0'] as const;
 const anyLink = fc.oneof(

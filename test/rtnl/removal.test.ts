@@ -40,7 +40,7 @@ describeWith(['root', 'ip', 'ping'], 'what is removed', () => {
     await using _ = rtnl;
     await rtnl.links.add({ kind: 'vxlan', name: 'vx', vni: 7, port: 4789, up: true });
     for (const dst of ['10.0.0.1', '10.0.0.2'])
-      await rtnl.fdb.append?.({ link: 'vx', mac: '00:00:00:00:00:00', dst, state: 'permanent' });
+      await rtnl.fdb.append({ link: 'vx', mac: '00:00:00:00:00:00', dst, state: 'permanent' });
     await rtnl.rules.add({ priority: 9, from: '10.0.0.0/8', table: 42 });
     await rtnl.routes.add({ dst: '10.9.0.0/16', link: 'vx', metric: 5 });
     await rtnl.addresses.add({ link: 'vx', address: '10.1.0.1/24' });
@@ -51,6 +51,25 @@ describeWith(['root', 'ip', 'ping'], 'what is removed', () => {
     await expect(loose.routes?.delete?.({ dst: '10.9.0.0/16', metric: undefined })).rejects.toThrow(/^metric: /);
     const address = { link: 'vx', address: '10.1.0.1/24', peer: undefined };
     await expect(loose.addresses?.delete?.(address)).rejects.toThrow(/^peer: /);
+    expect([
+      await netns.ip('rule'),
+      await netns.ip('route'),
+      await netns.ip('addr'),
+      await netns.bridge('fdb'),
+    ]).toEqual(before);
+    for (const [table, filter] of [
+      ['fdb', { link: 'vx', dst: undefined }],
+      ['fdb', { link: 'vx', mac: undefined }],
+      ['routes', { table: undefined }],
+      ['routes', { root: undefined }],
+      ['rules', { priority: undefined }],
+      ['addresses', { link: undefined }],
+      ['neighbors', { link: undefined }],
+      ['nexthops', { id: undefined }],
+    ] as const) {
+      await expect(loose[table]?.flush?.(filter), table).rejects.toMatchObject(refused);
+      if (table !== 'fdb') await expect(loose[table]?.flush?.(null), table).rejects.toMatchObject(refused);
+    }
     expect([
       await netns.ip('rule'),
       await netns.ip('route'),
@@ -83,6 +102,54 @@ describeWith(['root', 'ip', 'ping'], 'what is removed', () => {
     await rtnl.rules.delete({ priority: 0 });
     expect(await netns.ip('rule list')).toMatch(/^50:\tfrom all lookup local/);
     await netns.exec('ping', ['-c', '1', '127.0.0.1']);
+  });
+
+  test('addresses are flushed as they are listed', async () => {
+    const { netns, rtnl } = await opened();
+    await using _ = rtnl;
+    await rtnl.links.add({ kind: 'veth', name: 'v0', up: true, peer: { name: 'v1' } });
+    for (const address of ['10.1.0.1/24', '10.1.0.2/24', '10.2.0.1/24', 'fd00::1/64'])
+      await rtnl.addresses.add({ link: 'v0', address });
+    await rtnl.addresses.add({ link: 'v1', address: '10.3.0.1/24' });
+    expect(await rtnl.addresses.flush({ link: 'v0', family: 'inet' })).toBe(3);
+    expect((await rtnl.addresses.list({ link: 'v0' })).map(({ address }) => address)).toContain('fd00::1/64');
+    expect(await rtnl.addresses.flush({ link: 'v0', address: '10.1.0.1/24' })).toBe(0);
+    const rest = (await rtnl.addresses.list()).filter(({ scope }) => scope !== 'host').length;
+    expect(await rtnl.addresses.flush()).toBe(rest);
+    expect(await netns.ip('-o addr')).toMatch(/^1: lo +inet 127\.0\.0\.1\/8[^\n]*\n1: lo +inet6 ::1\/128[^\n]*\n$/);
+    expect(await rtnl.addresses.flush({ link: 'lo', family: 'inet' })).toBe(1);
+  });
+
+  test('of a batch the wrong one is named, and nothing is sent', async () => {
+    const { rtnl, loose } = await opened();
+    await using _ = rtnl;
+    const right = { op: 'add', item: { link: 'lo', address: '10.0.0.1/8' } };
+    const batch = (table: string, ...operations: unknown[]): Promise<unknown> | undefined =>
+      loose[table]?.batch?.(operations);
+    await expect(batch('addresses', right, { op: 'add', item: { link: 'lo', address: 5 } })).rejects.toThrow(
+      /^operations\[1\]: address: /,
+    );
+    await expect(batch('addresses', right, right, { op: 'add', item: { link: 'lo', adress: 5 } })).rejects.toThrow(
+      /^operations\[2\]: unknown field /,
+    );
+    const neighbor = { op: 'add', item: { link: 'lo', ip: '10.0.0.9', state: 'noarp' } };
+    await expect(batch('neighbors', neighbor, { op: 'add', item: { link: 'lo', ip: 'x' } })).rejects.toThrow(
+      /^operations\[1\]: ip: "x"/,
+    );
+    for (const table of ['links', 'addresses', 'neighbors', 'fdb', 'rules']) {
+      // biome-ignore lint/suspicious/noSparseArray: what is refused
+      await expect(loose[table]?.batch?.([, { op: 'delete', item: {} }]), table).rejects.toThrow(
+        /^operations\[0\]: operation: expected an object, got undefined$/,
+      );
+    }
+    await rtnl.links.add({ kind: 'bridge', name: 'br0' });
+    const gone = { op: 'delete', item: { name: 'br0' } };
+    await expect(batch('links', gone, { op: 'replace', item: { kind: 'bridge', name: 'b', Mtu: 1 } })).rejects.toThrow(
+      /^operations\[1\]: unknown field /,
+    );
+    expect((await rtnl.links.list({ kind: 'bridge' })).length).toBe(1);
+    expect((await rtnl.addresses.list()).map(({ address }) => address)).not.toContain('10.0.0.1/8');
+    expect(await rtnl.neighbors.list()).toEqual([]);
   });
 
   test('an empty name is no null', async () => {

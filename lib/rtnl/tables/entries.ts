@@ -7,7 +7,7 @@ import { decodeEntries } from '../entry-decoder.js';
 import { encodeEntries } from '../entry-encoder.js';
 import { type BatchAnswer, counted, type Item, KernelTable, OK, type Rows, type Verb } from './table.js';
 
-export class EntryTable<T> extends KernelTable<T, T> {
+export class EntryTable<T, S> extends KernelTable<T, S> {
   declare protected readonly table: 'neighbor' | 'fdb';
 
   protected override async rows(filter: Item): Promise<Rows> {
@@ -18,7 +18,7 @@ export class EntryTable<T> extends KernelTable<T, T> {
   }
 
   protected override async send(
-    operations: readonly { op: Verb; item: T }[],
+    operations: readonly { op: Verb; item: S }[],
     options: Cancel | undefined,
   ): Promise<readonly BatchAnswer[]> {
     throwIfAborted(signalOf(options));

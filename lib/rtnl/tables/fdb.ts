@@ -5,7 +5,7 @@ import { checkObject, signalOf } from '../../core/options.js';
 import { kernel } from '../../system/kernel-error.js';
 import { checkFlushFields } from '../fields.js';
 import { identityOf } from '../identity.js';
-import type { FdbEntry, FdbFlush } from '../types.js';
+import type { FdbEntry, FdbFlush, Written } from '../types.js';
 import { EntryTable } from './entries.js';
 import type { Item, Table } from './table.js';
 
@@ -22,7 +22,7 @@ import type { Item, Table } from './table.js';
  * console.log((await rtnl.fdb.list({ link: 'vxlan1' })).length); // 0
  * ```
  */
-export interface FdbTable extends Table<FdbEntry> {
+export interface FdbTable extends Table<FdbEntry, Written<FdbEntry, 'link' | 'mac'>> {
   /**
    * Deletes all that match, in one request and in the kernel (NLM_F_BULK): a million in about a second. A vxlan takes
    * every filter but `vlan` (Linux 6.7), a bridge (`flags: ['master']`) `vlan`, `state` and `flags` (Linux 5.19). By `mac` and
@@ -33,7 +33,7 @@ export interface FdbTable extends Table<FdbEntry> {
   flush(filter: FdbFlush, options?: Cancel): Promise<void>;
 }
 
-export class Fdb extends EntryTable<FdbEntry> implements FdbTable {
+export class Fdb extends EntryTable<FdbEntry, Written<FdbEntry, 'link' | 'mac'>> implements FdbTable {
   async flush(filter: FdbFlush, options?: Cancel): Promise<void> {
     checkFlushFields(checkObject(filter, 'filter'));
     throwIfAborted(signalOf(options));

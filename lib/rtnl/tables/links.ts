@@ -22,7 +22,7 @@ import { type BatchAnswer, type Item, KernelTable, OK, settled, type Table, type
  * console.log((await rtnl.links.list({ name: 'br1' }))[0]?.mtu); // 1400
  * ```
  */
-export interface LinkTable extends Table<Link, LinkSpec> {
+export interface LinkTable extends Table<Link, LinkSpec, 'add' | 'replace' | 'append', LinkRef> {
   /**
    * Makes the link, or changes what differs of the one that has its `index` or `name`; where nothing differs, nothing is sent.
    * The kernel by itself replaces no link.
@@ -65,13 +65,12 @@ export interface LinkTable extends Table<Link, LinkSpec> {
     },
     options?: Cancel,
   ): Promise<readonly LinkCounters[]>;
-  delete(
-    item: Partial<LinkSpec> | { readonly name: string } | { readonly index: number },
-    options?: Cancel,
-  ): Promise<void>;
 }
 
-export class Links extends KernelTable<Link, LinkSpec> {
+/** A link by its name or index; what else is known of it is not looked at. */
+type LinkRef = Partial<LinkSpec> | Partial<Link>;
+
+export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkTable {
   protected override async send(
     operations: readonly { op: Verb; item: LinkSpec }[],
     options: Cancel | undefined,
@@ -88,6 +87,8 @@ export class Links extends KernelTable<Link, LinkSpec> {
   ): Promise<readonly BatchAnswer[]> {
     // The options are looked at here: nothing is sent for a link that is as it is wanted.
     throwIfAborted(signalOf(options));
+    // What is wrong in one leaves those before it unsent, too.
+    await this.prepareAll(operations);
     const answers: BatchAnswer[] = [];
     for (const operation of operations) {
       const { op, item } = operation;
@@ -180,10 +181,15 @@ export class Links extends KernelTable<Link, LinkSpec> {
   /** Checks names, and makes paths of namespaces. */
   protected override prepare(operation: { readonly op: Verb; readonly item: LinkSpec }): NativeOp | Promise<NativeOp> {
     const { op, item } = super.prepare(operation) as NativeOp;
-    const spec = item as Partial<AnyLinkSpec> & { readonly alias?: unknown; readonly peer?: PeerSpec };
+    const spec = item as Partial<AnyLinkSpec> & {
+      readonly kind?: unknown;
+      readonly alias?: unknown;
+      readonly peer?: PeerSpec;
+    };
     if (op !== 'delete' && op !== 'set' && spec.name !== undefined) checkInterfaceName(spec.name, 'name');
     if (op === 'set' && 'newName' in spec && spec.newName !== undefined) checkInterfaceName(spec.newName, 'newName');
     if (spec.peer?.name !== undefined) checkInterfaceName(spec.peer.name, 'peer.name');
+    if (op === 'add' && spec.kind === undefined) throw invalidType('kind', undefined, "a kind of link, as 'bridge'");
     if (op === 'add' && spec.alias !== undefined) {
       throw invalidArgument('alias', spec.alias, 'taken at creation: the kernel ignores it there, set() gives one');
     }
@@ -202,5 +208,7 @@ const counterFilter = { name: checkText, kind: checkText, master: checkText } sa
 
 function checkText(value: unknown, name: string): string {
   if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+  // An empty one would be as good as none, and match all.
+  if (value === '') throw invalidArgument(name, value, 'a name');
   return value;
 }

@@ -1,7 +1,9 @@
 /** Nexthop objects. */
 import type { Cancel } from '../../core/abort.js';
-import type { Given, Nexthop } from '../types.js';
-import { type BatchAnswer, KernelTable, type Table } from './table.js';
+import { checkObject } from '../../core/options.js';
+import { refuseUndefined } from '../removal.js';
+import type { Nexthop, Written } from '../types.js';
+import { KernelTable, type Table } from './table.js';
 
 /**
  * Nexthop objects.
@@ -18,23 +20,19 @@ import { type BatchAnswer, KernelTable, type Table } from './table.js';
  * console.log(await rtnl.nexthops.flush()); // 2
  * ```
  */
-export interface NexthopTable extends Pick<Table<Nexthop>, 'add' | 'replace' | 'list'> {
+export interface NexthopTable extends Omit<Table<Nexthop, Written<Nexthop, 'id'>, 'add' | 'replace'>, 'append'> {
   /** Removes the one of that id, and with it the routes that refer to it: `ENOENT` when there is none. */
-  delete(item: Given<Nexthop>, options?: Cancel): Promise<void>;
+  delete(item: Partial<Nexthop>, options?: Cancel): Promise<void>;
   /**
    * Deletes what a listing with the same filter gives, and returns how many. A group goes with its last member, and
    * counts all the same.
    */
   flush(filter?: Partial<Nexthop>, options?: Cancel): Promise<number>;
-  /** Sent together; answers `{ ok }` or `{ ok: false, error }` per item, in order. */
-  batch(
-    operations: readonly { op: 'add' | 'replace' | 'delete'; item: Nexthop }[],
-    options?: Cancel,
-  ): Promise<readonly BatchAnswer[]>;
 }
 
-export class Nexthops extends KernelTable<Nexthop, Nexthop> {
+export class Nexthops extends KernelTable<Nexthop, Written<Nexthop, 'id'>> implements NexthopTable {
   async flush(filter: Partial<Nexthop> = {}, options?: Cancel): Promise<number> {
+    refuseUndefined(checkObject(filter, 'filter'));
     const found = await this.list(filter, options);
     await this.deleteAll(found, 'ENOENT', options);
     return found.length;

@@ -7,7 +7,8 @@ import { kernel } from '../../system/kernel-error.js';
 import type { NativeOp } from '../../system/native.js';
 import { checkFilterFields } from '../fields.js';
 import { isListedRoute, planReplacements } from '../listed-routes.js';
-import type { Route, RouteAnswer, RouteFilter, RouteQuery } from '../types.js';
+import { refuseUndefined } from '../removal.js';
+import type { Given, Route, RouteAnswer, RouteFilter, RouteQuery, Written } from '../types.js';
 import { type BatchAnswer, type Item, KernelTable, OK, type Table } from './table.js';
 
 /**
@@ -21,7 +22,7 @@ import { type BatchAnswer, type Item, KernelTable, OK, type Table } from './tabl
  * console.log(type, source); // unicast 10.0.0.10
  * ```
  */
-export interface RouteTable extends Table<Route> {
+export interface RouteTable extends Table<Route, Written<Route, 'dst'>> {
   /**
    * Asks the kernel for the one route that it would choose, by rules, tables, metrics and sources, as `ip route get` does:
    * one request, however large the tables are. Nothing is sent to the address.
@@ -41,7 +42,7 @@ export interface RouteTable extends Table<Route> {
    * ```
    */
   get(query: RouteQuery, options?: Cancel): Promise<RouteAnswer>;
-  list(filter?: RouteFilter, options?: Cancel): Promise<readonly Route[]>;
+  list(filter?: Given<RouteFilter>, options?: Cancel): Promise<readonly Route[]>;
   /**
    * Deletes what a listing with the same filter gives, and returns how many. The `local` table (255), which the kernel
    * fills with the addresses of this namespace, stays unless `table` or `type` asks for it.
@@ -76,7 +77,7 @@ const ROUTE_QUERY = [
   'match',
 ] as const satisfies readonly (keyof RouteQuery)[];
 
-export class Routes extends KernelTable<Route, Route> implements RouteTable {
+export class Routes extends KernelTable<Route, Written<Route, 'dst'>> implements RouteTable {
   async get(query: RouteQuery, options?: Cancel): Promise<RouteAnswer> {
     checkNames(checkObject(query, 'query'), ROUTE_QUERY, 'field');
     throwIfAborted(signalOf(options));
@@ -110,12 +111,12 @@ export class Routes extends KernelTable<Route, Route> implements RouteTable {
     });
   }
 
-  override async list(filter: RouteFilter = {}, options?: Cancel): Promise<readonly Route[]> {
+  override async list(filter: Given<RouteFilter> = {}, options?: Cancel): Promise<readonly Route[]> {
     checkFilterFields('route', checkObject(filter, 'filter'));
     const { root, match, ...fields } = filter;
     const within = root === undefined ? undefined : prefixOf(root, 'root');
     const around = match === undefined ? undefined : prefixOf(match, 'match');
-    const found = await super.list(fields as Partial<Route>, options);
+    const found = await super.list(fields, options);
     if (within === undefined && around === undefined) return found;
     return found.filter((route) => {
       const dst = destination(route);
@@ -124,6 +125,7 @@ export class Routes extends KernelTable<Route, Route> implements RouteTable {
   }
 
   async flush(filter: RouteFilter = {}, options?: Cancel): Promise<number> {
+    refuseUndefined(checkObject(filter, 'filter'));
     const found = await this.list(filter, options);
     const asked = filter.table !== undefined || filter.type !== undefined;
     const gone = asked ? found : found.filter(({ table }) => table !== LOCAL_TABLE);

@@ -1,11 +1,12 @@
 /** The operations that all tables of Rtnl have in common. */
 import { type Cancel, throwIfAborted } from '../../core/abort.js';
-import { invalidArgument, invalidType, type NetlinkError, OvernsError } from '../../core/errors.js';
+import { inBatch, invalidArgument, invalidType, type NetlinkError, OvernsError } from '../../core/errors.js';
 import { checkObject, signalOf } from '../../core/options.js';
 import { kernel, netlinkError } from '../../system/kernel-error.js';
 import type { NativeFailure, NativeOp, NativeRtnl, TableName } from '../../system/native.js';
 import { checkFields, checkFilterFields, checkOperation } from '../fields.js';
 import { canonicalFilter, filtered } from '../filter.js';
+import type { Given } from '../types.js';
 
 /**
  * An answer of a batch, per item.
@@ -25,6 +26,10 @@ export type BatchAnswer = { readonly ok: true } | { readonly ok: false; readonly
  * also where the kernel would take another of the same key. Every method throws NetlinkError for what the kernel refuses, a
  * TypeError or RangeError that names a wrong field, and AbortError when it is aborted before its requests are sent: what has
  * been sent is not taken back.
+ *
+ * A field that is undefined counts as absent where something is made, changed or looked for. Where something is removed a
+ * field less stands for more, so one that is there needs a value: `delete` and `flush` refuse it (links, neighbours and
+ * nexthops are deleted by their key, and the rest is not looked at).
  * @example
  * ```ts
  * import { Rtnl } from 'overns';
@@ -40,30 +45,48 @@ export type BatchAnswer = { readonly ok: true } | { readonly ok: false; readonly
  * console.log(again?.ok === false && again.error.code, gone?.ok); // EEXIST true
  * ```
  */
-export interface Table<T, S = T> {
+export interface Table<T, S = T, V extends string = 'add' | 'replace' | 'append', D = Partial<T>> {
   /** Exclusive: `EEXIST` when it is there. */
   add(item: S, options?: Cancel): Promise<void>;
   /** Creates or changes. */
   replace(item: S, options?: Cancel): Promise<void>;
-  /** One more of the same key, as FDB entries for broadcast have several. */
-  append?(item: S, options?: Cancel): Promise<void>;
-  /** Removes what has the given key: `ENOENT` when there is none (`ENODEV` for a link, `ESRCH` for a route). */
-  delete(item: Partial<S>, options?: Cancel): Promise<void>;
+  /** One more of the same key, where there can be several: routes, FDB entries of the all-zero MAC and of groups. */
+  append(item: S, options?: Cancel): Promise<void>;
+  /**
+   * Removes what has the given key: `ENOENT` when there is none (`ENODEV` for a link, `ESRCH` for a route, `EADDRNOTAVAIL`
+   * for an address).
+   * @throws TypeError for a field that is there and undefined, and when nothing is named
+   */
+  delete(item: D, options?: Cancel): Promise<void>;
   /**
    * Lists the rows that match the filter field by field; values are compared, not spellings (`fd00:0::1` is `fd00::1`).
    * Neighbours with the flag `proxy` are listed only when `flags` asks for them.
    * @throws NetlinkError; OvernsError `EINTR` with the entries as `data` when the table changed at every attempt to read it
    */
-  list(filter?: Partial<T>, options?: Cancel): Promise<readonly T[]>;
+  list(filter?: Given<T>, options?: Cancel): Promise<readonly T[]>;
   /**
    * Sent together, at most 4,194,304 of them, and one after the other where links are replaced; answers `{ ok }` or
-   * `{ ok: false, error }` per item, in order.
+   * `{ ok: false, error }` per item, in order. Something wrong in one, which is named by its index, leaves all unsent.
    */
-  batch(
-    operations: readonly { op: 'add' | 'replace' | 'append' | 'delete'; item: S }[],
-    options?: Cancel,
-  ): Promise<readonly BatchAnswer[]>;
+  batch(operations: readonly Operation<S, V, D>[], options?: Cancel): Promise<readonly BatchAnswer[]>;
 }
+
+/**
+ * One of a batch.
+ * @example
+ * ```ts
+ * import type { Nexthop, Operation } from 'overns';
+ *
+ * const operations: Operation<Nexthop>[] = [
+ *   { op: 'add', item: { id: 7, blackhole: true } },
+ *   { op: 'delete', item: { id: 8 } },
+ * ];
+ * console.log(operations.length); // 2
+ * ```
+ */
+export type Operation<S, V extends string = 'add' | 'replace' | 'append', D = Partial<S>> =
+  | { readonly op: V; readonly item: S }
+  | { readonly op: 'delete'; readonly item: D };
 
 export type Verb = NativeOp['op'];
 export type Item = Readonly<Record<string, unknown>>;
@@ -104,7 +127,7 @@ function describe(table: TableName, verb: Verb, item: Item): string {
 }
 
 /** A table as the addon reads and writes it. */
-export class KernelTable<T, S> implements Table<T, S> {
+export class KernelTable<T, S, D = Partial<T>> implements Table<T, S, 'add' | 'replace' | 'append', D> {
   /** @internal */
   protected readonly open: () => NativeRtnl;
   protected readonly netns: string | undefined;
@@ -125,14 +148,14 @@ export class KernelTable<T, S> implements Table<T, S> {
   append(item: S, options?: Cancel): Promise<void> {
     return this.#one('append', item, options);
   }
-  delete(item: Partial<S>, options?: Cancel): Promise<void> {
-    return this.#one('delete', item, options);
+  delete(item: D, options?: Cancel): Promise<void> {
+    return this.#one('delete', item as unknown as S, options);
   }
-  set(item: Partial<S>, options?: Cancel): Promise<void> {
-    return this.#one('set', item, options);
+  set(item: object, options?: Cancel): Promise<void> {
+    return this.#one('set', item as S, options);
   }
 
-  async list(filter: Partial<T> = {}, options?: Cancel): Promise<readonly T[]> {
+  async list(filter: Given<T> = {}, options?: Cancel): Promise<readonly T[]> {
     checkFilterFields(this.table, checkObject(filter, 'filter'));
     throwIfAborted(signalOf(options));
     const wanted = canonicalFilter(this.table, filter as Item);
@@ -149,14 +172,14 @@ export class KernelTable<T, S> implements Table<T, S> {
   }
 
   async batch(
-    operations: readonly { op: 'add' | 'replace' | 'append' | 'delete'; item: S }[],
+    operations: readonly Operation<S, 'add' | 'replace' | 'append', D>[],
     options?: Cancel,
   ): Promise<readonly BatchAnswer[]> {
     if (!Array.isArray(operations)) throw invalidType('operations', operations, 'an array');
     if (operations.length > MAX_BATCH) {
       throw invalidArgument('operations', `${operations.length} of them`, `at most ${MAX_BATCH} operations`);
     }
-    return this.send(operations as readonly { op: Verb; item: S }[], options);
+    return this.send(operations as unknown as readonly { op: Verb; item: S }[], options);
   }
 
   /** Deletes what has been listed, in one batch, and returns how many; `gone`: the code of what has gone by itself. */
@@ -184,7 +207,19 @@ export class KernelTable<T, S> implements Table<T, S> {
   ): Promise<readonly BatchAnswer[]> {
     const signal = signalOf(options);
     throwIfAborted(signal);
-    return this.sendPrepared(await Promise.all(operations.map((operation) => this.prepare(operation))));
+    return this.sendPrepared(await this.prepareAll(operations));
+  }
+
+  protected prepareAll(operations: readonly { op: Verb; item: S }[]): Promise<readonly NativeOp[]> {
+    // Holes too: an array's own map() passes them over.
+    const prepared = Array.from(operations, (operation, at) => {
+      try {
+        return this.prepare(operation);
+      } catch (error) {
+        throw inBatch(error, at, operations.length);
+      }
+    });
+    return Promise.all(prepared);
   }
 
   /** An operation as the addon takes it. */

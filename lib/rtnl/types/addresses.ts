@@ -15,7 +15,7 @@ export interface Address {
   readonly link: string;
   /** Its index, which all that is listed has: what the kernel knows the link by, whatever it is called. */
   readonly linkIndex?: number;
-  /** With its prefix length: `192.168.0.1/24`. With a peer, the length is that of the peer's network. */
+  /** With its prefix length, `192.168.0.1/24`; written without one it is all of the address (`/32`, `/128`). With a peer, the length is that of the peer's network. */
   readonly address: string;
   readonly family?: Family;
   /** The other end of a point-to-point link. */

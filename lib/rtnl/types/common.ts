@@ -63,6 +63,18 @@ export type Family = 'inet' | 'inet6';
 export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
 /**
+ * What is written of a `T`: the fields of its `Key`, and any of the others; an undefined one counts as absent.
+ * @example
+ * ```ts
+ * import type { Route, Written } from 'overns';
+ *
+ * const route: Written<Route, 'dst'> = { dst: '10.1.0.0/16', gateway: '10.0.0.1', metric: undefined };
+ * console.log(route.dst); // 10.1.0.0/16
+ * ```
+ */
+export type Written<T, Key extends keyof T> = Pick<T, Key> & Given<Omit<T, Key>>;
+
+/**
  * RT_SCOPE_*, or its number where it has no name.
  * @example
  * ```ts

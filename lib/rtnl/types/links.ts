@@ -253,7 +253,15 @@ export type LinkChange = Given<Omit<AnyLinkSpec, 'name'>> & {
     | ({ readonly kind: 'vxlan' } & Given<VxlanSettings>)
     | ({ readonly kind: 'macvlan' | 'macvtap' } & Given<MacvlanSettings>)
     | ({ readonly kind: 'vlan' } & Given<VlanSettings>)
-    | { readonly kind: 'veth' | 'dummy' | 'ifb' | 'vcan' | 'nlmon' }
+    | ({ readonly kind: 'ipvlan' | 'ipvtap' } & Given<IpvlanSettings>)
+    | ({ readonly kind: 'geneve' } & Given<GeneveSettings>)
+    | ({ readonly kind: 'bond' } & Given<BondSettings>)
+    | { readonly kind: 'veth' | 'vrf' | 'dummy' | 'ifb' | 'vcan' | 'nlmon' | 'wireguard' }
+    | {
+        /** Any other kind that the kernel has; its attributes under `unknown`, as bytes. */
+        readonly kind: string & {};
+        readonly unknown?: readonly UnknownAttribute[] | undefined;
+      }
   );
 
 /**

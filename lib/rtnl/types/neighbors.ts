@@ -40,7 +40,7 @@ export interface Neighbor {
   readonly linkIndex?: number;
   readonly ip: string;
   readonly mac?: string;
-  /** `permanent` (the default), `noarp`, `reachable`, `stale`, ... (NUD_*, include/uapi/linux/neighbour.h). */
+  /** `permanent` (written by default), `noarp`, `reachable`, `stale`, ... (NUD_*, include/uapi/linux/neighbour.h). */
   readonly state: string;
   /** `extern_learn`, `router`, `proxy`, `managed`, ... */
   readonly flags?: readonly string[];
@@ -88,7 +88,7 @@ export interface FdbEntry {
   readonly protocol?: number;
   /** `notify`: a bridge's entry that tells when its MAC falls silent; `inactive` once it has. Since Linux 5.14. */
   readonly activity?: 'notify' | 'inactive';
-  /** `permanent` (the default), `static` (does not age) or `dynamic` (ages, gives way to a learned move). */
+  /** `permanent` (written by default), `static` (does not age) or `dynamic` (ages, gives way to a learned move). */
   readonly state: string;
   /** `self` (the default), `master`, `extern_learn`, ... */
   readonly flags?: readonly string[];
@@ -107,17 +107,17 @@ export interface FdbEntry {
  */
 export interface FdbFlush {
   readonly link: string;
-  readonly mac?: string | undefined;
-  readonly dst?: string | undefined;
-  readonly vni?: number | undefined;
-  readonly sourceVni?: number | undefined;
-  readonly port?: number | undefined;
-  readonly via?: string | undefined;
-  readonly nexthop?: number | undefined;
+  readonly mac?: string;
+  readonly dst?: string;
+  readonly vni?: number;
+  readonly sourceVni?: number;
+  readonly port?: number;
+  readonly via?: string;
+  readonly nexthop?: number;
   /** Taken by a bridge's FDB only. */
-  readonly vlan?: number | undefined;
-  readonly state?: 'permanent' | 'static' | 'dynamic' | undefined;
+  readonly vlan?: number;
+  readonly state?: 'permanent' | 'static' | 'dynamic';
   /** `master`: in the bridge's FDB instead of the device's own. */
-  readonly flags?: readonly EntryFlag[] | undefined;
-  readonly withoutFlags?: readonly EntryFlag[] | undefined;
+  readonly flags?: readonly EntryFlag[];
+  readonly withoutFlags?: readonly EntryFlag[];
 }

@@ -1,5 +1,5 @@
 /** Routes: include/uapi/linux/rtnetlink.h. */
-import type { Family, Given, Scope, UnknownAttribute } from './common.js';
+import type { Family, Scope, UnknownAttribute } from './common.js';
 
 /**
  * Fate of the packets that a route is for (RTN_*, include/uapi/linux/rtnetlink.h).
@@ -196,9 +196,9 @@ export interface RouteAnswer extends Route {
  * console.log(learned.root); // 10.0.0.0/8
  * ```
  */
-export type RouteFilter = Given<Route> & {
+export type RouteFilter = Partial<Route> & {
   /** Routes to this prefix and to what lies in it. */
-  readonly root?: string | undefined;
+  readonly root?: string;
   /** Routes that this prefix or address lies in: all that might carry its packets. */
-  readonly match?: string | undefined;
+  readonly match?: string;
 };
