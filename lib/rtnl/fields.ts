@@ -194,7 +194,8 @@ function checkNested(item: Item): void {
     const names = NESTED.get(field);
     if (names === undefined) continue;
     if (!Array.isArray(value)) checkPart(field, value, names);
-    else for (const [at, each] of value.entries()) checkPart(`${field}[${at}]`, each, names);
+    // By its keys: an array may have a length of billions, and holes.
+    else for (const at in value) checkPart(`${field}[${at}]`, value[at], names);
   }
 }
 
