@@ -358,7 +358,7 @@ export function checkLinkName(value: unknown, name = 'link'): string {
 }
 
 /**
- * An overlay's name, which is a file name in /run/netns: 1 to 255 bytes, without `/`, whitespace or control
+ * An overlay's name, which is a file name in /run/netns: Unicode of 1 to 255 bytes, without `/`, whitespace or control
  * characters, not `.` or `..`, and not one of the prefixes that name other kinds of namespace (`pid:`, `netns:`,
  * `docker:`).
  */
@@ -367,6 +367,8 @@ export function checkOverlayName(value: unknown, name = 'name'): string {
   const length = Buffer.byteLength(given);
   if (length < 1 || length > 255) throw invalidArgument(name, given, "an overlay's name: 1 to 255 bytes");
   if (given === '.' || given === '..') throw invalidArgument(name, given, "an overlay's name: it is a directory");
+  // Half a surrogate pair has no UTF-8: the file would have another name.
+  if (/\p{Surrogate}/u.test(given)) throw invalidArgument(name, given, "an overlay's name: it is no Unicode text");
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (/[/\s\u0000-\u001f\u007f-\u009f]/.test(given)) {
     throw invalidArgument(name, given, "an overlay's name: '/', whitespace and control characters cannot be in it");

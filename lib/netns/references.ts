@@ -43,13 +43,15 @@ interface Named {
   readonly name?: string;
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: a NUL cuts a path short, a newline forges an error line, half a surrogate pair has no UTF-8
+const NAME = /^[^/\u0000-\u001f\u007f\p{Surrogate}]+$/u;
+
 /**
  * Checks a name that becomes a file in {@link netnsDirectory}: what `ip netns add` accepts.
  * @throws RangeError ERR_INVALID_ARG_VALUE
  */
 export function checkNetnsName(name: string, argument = 'netns'): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: a NUL cuts a path short, a newline forges an error line
-  if (!/^[^/\u0000-\u001f\u007f]+$/.test(name) || name === '.' || name === '..' || Buffer.byteLength(name) > 255) {
+  if (!NAME.test(name) || name === '.' || name === '..' || Buffer.byteLength(name) > 255) {
     throw invalidArgument(argument, name, 'a namespace name (1 to 255 bytes, without "/" or control characters)');
   }
   return name;
@@ -68,7 +70,7 @@ function checkPid(pid: unknown, argument: string): number {
 function checkPath(path: unknown, argument: string): string {
   if (typeof path !== 'string') throw invalidType(`${argument}.path`, path, 'a string');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: as for names
-  if (!isAbsolute(path) || /[\u0000-\u001f\u007f]/.test(path)) {
+  if (!isAbsolute(path) || /[\u0000-\u001f\u007f\p{Surrogate}]/u.test(path)) {
     throw invalidArgument(`${argument}.path`, path, 'an absolute path');
   }
   return path;
