@@ -72,6 +72,27 @@ export function raceAbort<T>(promise: Promise<T>, signal: AbortSignal | undefine
   });
 }
 
+/**
+ * A signal that is aborted as soon as one of several is, with that one's reason. Whoever is done calls `release`: the others
+ * can live as long as the process.
+ */
+export function firstAborted(...signals: readonly (AbortSignal | undefined)[]): {
+  readonly signal: AbortSignal;
+  release(): void;
+} {
+  const controller = new AbortController();
+  const offs = signals.map((signal) => {
+    if (signal?.aborted) controller.abort(signal.reason);
+    return onAbort(signal, () => controller.abort(signal?.reason));
+  });
+  return {
+    signal: controller.signal,
+    release: () => {
+      for (const off of offs) off();
+    },
+  };
+}
+
 /** How long an iterator may take to end once it need not go on. */
 const RETURN_MS = 1000;
 

@@ -2,8 +2,13 @@
 import { tracingChannel } from 'node:diagnostics_channel';
 import { throwIfAborted } from './abort.js';
 
-/** Every step of a create or attach, as it happens: the context is `{ step }`. */
+/** Every step of a create, attach or delete, as it happens: the context is `{ step }`. */
 const trace = tracingChannel('overns.step');
+
+/** Runs a step that is not undone, so that it is told of like the others. */
+export async function traced<T>(step: string, run: () => Promise<T>): Promise<T> {
+  return trace.tracePromise(run, { step });
+}
 
 /**
  * Runs steps in order and remembers how to undo each; on the first failure, or when the signal is aborted, everything

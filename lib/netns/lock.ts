@@ -21,10 +21,17 @@ const queues = new Map<string, Promise<void>>();
 
 /**
  * Waits for the turn in the namespace at `path`. The result gives it up; it may be called more than once.
- * @throws OvernsError `EBUSY` when another holds it for too long; AbortError; NetlinkError
+ * @param identity what the namespace is known by; default: that of the one which has the path now
+ * @throws OvernsError `EBUSY` when another holds it for too long, `ENOENT` when the path is that namespace's no more;
+ *   AbortError; NetlinkError
  */
-export async function lockNamespace(path: string, signal: AbortSignal | undefined): Promise<() => void> {
-  const key = await netnsIdentity(path);
+export async function lockNamespace(
+  path: string,
+  signal: AbortSignal | undefined,
+  identity?: string,
+): Promise<() => void> {
+  const key = identity ?? (await identityNow(path));
+  if (key === undefined) throw removed(path);
   const before = queues.get(key) ?? Promise.resolve();
   let pass = (): void => {};
   const turn = before.then(() => new Promise<void>((resolve) => (pass = resolve)));
@@ -35,7 +42,14 @@ export async function lockNamespace(path: string, signal: AbortSignal | undefine
   queues.set(key, own);
   try {
     await raceAbort(before, signal);
-    const release = await claim(path, signal);
+    const release = await claim(path, signal).catch(async (error) => {
+      throw (await identityNow(path)) === key ? error : removed(path, error);
+    });
+    // The name was taken where the path led to just now.
+    if ((await identityNow(path)) !== key) {
+      release();
+      throw removed(path);
+    }
     return () => {
       release();
       pass();
@@ -44,6 +58,22 @@ export async function lockNamespace(path: string, signal: AbortSignal | undefine
     before.then(() => pass());
     throw error;
   }
+}
+
+async function identityNow(path: string): Promise<string | undefined> {
+  try {
+    return await netnsIdentity(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function removed(path: string, cause?: unknown): OvernsError {
+  return new OvernsError('ENOENT', `the namespace ${path} has been removed meanwhile`, {
+    hint: 'make it again, or open the one that has its name now',
+    cause,
+  });
 }
 
 async function claim(path: string, signal: AbortSignal | undefined): Promise<() => void> {

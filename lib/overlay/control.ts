@@ -100,29 +100,56 @@ export async function askControl(
   request: ControlRequest,
   signal?: AbortSignal | undefined,
 ): Promise<ControlAnswer | undefined> {
+  const resolver = await reachControl(path);
+  try {
+    return await resolver?.ask(request, signal);
+  } finally {
+    resolver?.close();
+  }
+}
+
+/** A connection to the resolver of an overlay. */
+export interface ControlConnection {
+  /** Asks once; undefined when it has ended meanwhile. Throws as {@link askControl}. */
+  ask(request: ControlRequest, signal?: AbortSignal | undefined): Promise<ControlAnswer | undefined>;
+  close(): void;
+}
+
+/**
+ * Connects to the resolver that serves the overlay in the namespace at `path`, for who asks it later.
+ * @returns undefined when there is none
+ * @throws OvernsError `EACCES`; NetlinkError
+ */
+export async function reachControl(path: string): Promise<ControlConnection | undefined> {
   const socket = await connect(path);
   if (!socket) return undefined;
-  try {
-    const answered = new Promise<ControlAnswer | undefined>((resolve, reject) => {
-      const timer = setTimeout(() => reject(silent(path, socket)), ANSWER_TIMEOUT_MS);
-      const said = (line: string): void => {
-        clearTimeout(timer);
-        const answer = parseAnswer(line);
-        if (answer) resolve(answer);
-        else reject(nonsense(path, socket));
-      };
-      lines(socket, said, () => said(''));
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        clearTimeout(timer);
-        resolve(undefined); // it has ended meanwhile
-      });
-      socket.write(`${JSON.stringify(request)}\n`);
+  socket.on('error', () => {});
+  return {
+    ask: (request, signal) => raceAbort(ask(path, socket, request), signal),
+    close: () => void socket.destroy(),
+  };
+}
+
+function ask(path: string, socket: UnixSocket, request: ControlRequest): Promise<ControlAnswer | undefined> {
+  return new Promise((resolve, reject) => {
+    if (socket.closed) {
+      resolve(undefined);
+      return;
+    }
+    const timer = setTimeout(() => reject(silent(path, socket)), ANSWER_TIMEOUT_MS);
+    const said = (line: string): void => {
+      clearTimeout(timer);
+      const answer = parseAnswer(line);
+      if (answer) resolve(answer);
+      else reject(nonsense(path, socket));
+    };
+    lines(socket, said, () => said(''));
+    socket.on('close', () => {
+      clearTimeout(timer);
+      resolve(undefined); // it has ended meanwhile
     });
-    return await raceAbort(answered, signal);
-  } finally {
-    socket.destroy();
-  }
+    socket.write(`${JSON.stringify(request)}\n`);
+  });
 }
 
 /** What a follower does with what it is told. */

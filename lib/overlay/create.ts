@@ -1,7 +1,6 @@
 /** Making an overlay: its namespace, its bridge and its vxlan device, or finding the one that is there. */
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cancel } from '../core/abort.js';
 import { checkSignal, throwIfAborted } from '../core/abort.js';
 import {
@@ -26,17 +25,20 @@ import { netnsDirectory, netnsIdentity, netnsPath, netnsReference } from '../net
 import { Rtnl } from '../rtnl/rtnl.js';
 import { kernel } from '../system/kernel-error.js';
 import { system } from '../system/system.js';
+import { contentsOf, isBridge, isPort, nameTaken } from './contents.js';
 import { removeNamespace } from './delete.js';
 import { BRIDGE, VXLAN } from './devices.js';
-import { refuseDifferences } from './differences.js';
+import { differsFrom, refuseDifferences } from './differences.js';
+import { type Entered, enter, settled, there } from './namespace.js';
 import { sayWhoHasIt } from './port-holder.js';
-import { checkAddresses } from './ports/container-network.js';
-import { type OpenedOverlay, readState } from './state.js';
+import { checkAddresses, givenAddresses } from './ports/container-network.js';
+import { type OpenedOverlay, type OverlayState, readState } from './state.js';
 import { findUnderlay } from './underlay.js';
 
-/** How long a namespace may be on its way, and how often it is looked at, milliseconds. */
+/** How long a namespace may be on its way, milliseconds. */
 const PATIENCE_MS = 2000;
-const PASSING_MS = 2;
+/** How long somebody else's turn in a namespace that was made here is waited for before it is left to him, milliseconds. */
+const SHORTLY_MS = 50;
 
 /**
  * How an overlay is made.
@@ -93,21 +95,11 @@ export async function createOverlay(options: OverlayOptions): Promise<OpenedOver
 /** Makes an overlay, or finds the one that is there if it is the same. */
 export async function ensureOverlay(options: OverlayOptions): Promise<OpenedOverlay> {
   const checked = checkCreation(options);
-  const deadline = performance.now() + PATIENCE_MS;
-  for (;;) {
-    try {
-      return await make(checked, true);
-    } catch (error) {
-      // Somebody is just making or removing the namespace: a name is a file first, and a namespace a moment later.
-      if (!(error instanceof Passing)) throw error;
-      if (performance.now() > deadline) throw error.cause ?? nameTaken(checked.name);
-      await sleep(PASSING_MS);
-    }
-  }
+  return settled(checked.name, PATIENCE_MS, checked.signal, () => make(checked, true));
 }
 
 async function make(wanted: Creation, ensure: boolean): Promise<OpenedOverlay> {
-  const { signal, name, vni, port = VXLAN_PORT, address = [] } = wanted;
+  const { signal, name, vni, port = VXLAN_PORT } = wanted;
   throwIfAborted(signal);
   const hostPath = await netnsPath(wanted.host, 'host');
   const host = await Rtnl.open({ netns: wanted.host, signal });
@@ -118,15 +110,15 @@ async function make(wanted: Creation, ensure: boolean): Promise<OpenedOverlay> {
     let underlay = ensure && before !== undefined ? undefined : await measure(host, wanted);
     return await transaction(signal, async (t) => {
       const claim = await claimNamespace(t, path, name, ensure, signal);
-      const { rtnl } = claim;
-      const existing = await existingOverlay(claim, path, hostPath, wanted, ensure);
-      if (existing !== undefined) {
+      const { rtnl, identity } = claim;
+      const state = await findOverlay(claim, path, hostPath, wanted, ensure);
+      if (state !== undefined) {
         claim.unlock();
-        return existing;
+        return { state, rtnl, identity };
       }
       underlay ??= await measure(host, wanted);
       const { vtep, mtu, vrf } = underlay;
-      const bridge = await addBridge(t, rtnl, address);
+      const bridge = await setUpBridge(t, rtnl, { name, mtu, addresses: wanted.address });
       await t.step(
         VXLAN,
         () =>
@@ -154,7 +146,7 @@ async function make(wanted: Creation, ensure: boolean): Promise<OpenedOverlay> {
         () => rtnl.links.delete({ name: VXLAN }),
       );
       claim.unlock();
-      return { state: { overlay: name, vni, vtep, port, mtu, path, host: hostPath }, rtnl };
+      return { state: { overlay: name, vni, vtep, port, mtu, path, host: hostPath }, rtnl, identity };
     });
   } finally {
     await host.close();
@@ -162,8 +154,7 @@ async function make(wanted: Creation, ensure: boolean): Promise<OpenedOverlay> {
 }
 
 /** A namespace that this process alone changes for now. */
-interface Claim {
-  readonly rtnl: Rtnl;
+interface Claim extends Entered {
   unlock(): void;
   /** Leaves the namespace alone when the transaction is undone: it is somebody else's. */
   disown(): void;
@@ -178,11 +169,8 @@ async function claimNamespace(
   signal: AbortSignal | undefined,
 ): Promise<Claim> {
   let mine = false;
-  const remove = async (): Promise<void> => {
-    if (!mine) return;
-    mine = false;
-    await removeNamespace(path, name);
-  };
+  // What is created has to stay; what is ensured is looked at again.
+  const meanwhile = <T>(run: () => Promise<T>): Promise<T> => (ensure ? there(run) : run());
   await t.step(
     'namespace',
     async () => {
@@ -193,25 +181,31 @@ async function claimNamespace(
         if (!ensure || (error as OvernsError).code !== 'EEXIST') throw error;
       }
     },
-    remove,
+    async () => {
+      if (mine) await removeUnlessTaken(path, name);
+    },
   );
-  const identity = await netnsIdentity(path).catch(() => undefined);
-  const rtnl = await t.step(
+  const { rtnl, identity } = await t.step(
     'socket',
-    () => there(mine, () => Rtnl.open({ netns: { path } })),
-    (socket) => socket.close(),
+    () => meanwhile(() => enter(path, undefined)),
+    (entered) => entered.rtnl.close(),
   );
   const unlock = await t.step(
     'turn',
-    () => there(mine, () => lockNamespace(path, signal)),
-    // Before the next one's turn: it would work in a namespace that is losing its name.
+    () => meanwhile(() => lockNamespace(path, signal, identity)),
     async (release) => {
-      await remove().finally(release);
+      // Before the next one's turn: it would work in a namespace that is losing its name.
+      try {
+        if (mine) await removeNamespace(path, name);
+      } finally {
+        mine = false;
+        release();
+      }
     },
   );
-  if (!mine && identity !== (await netnsIdentity(path).catch(() => undefined))) throw new Passing('gone');
   return {
     rtnl,
+    identity,
     unlock,
     disown: () => {
       mine = false;
@@ -219,50 +213,101 @@ async function claimNamespace(
   };
 }
 
+/** Removes a namespace that was made here, unless somebody who ensures it has the turn, or has used it, already. */
+async function removeUnlessTaken(path: string, name: string): Promise<void> {
+  let release = (): void => {};
+  try {
+    release = await lockNamespace(path, AbortSignal.timeout(SHORTLY_MS));
+    await using rtnl = await Rtnl.open({ netns: { path } });
+    if (contentsOf(await rtnl.links.list()) !== 'empty') return;
+  } catch (error) {
+    // Without a descriptor nothing can be seen; what was just made is most likely as it was.
+    if (!['EMFILE', 'ENFILE'].includes((error as OvernsError).code)) return;
+  } finally {
+    release();
+  }
+  await removeNamespace(path, name);
+}
+
 /**
- * The overlay that is in the namespace already, if `ensure` allows one. The rest of one whose maker has died is removed.
+ * Finds the overlay that is in the namespace already, if `ensure` allows one; undefined where it, or what is left of one
+ * whose maker or remover has died, has to be completed.
  * @throws OvernsError `EEXIST` where the namespace is taken otherwise
  */
-async function existingOverlay(
+async function findOverlay(
   { rtnl, disown }: Claim,
   path: string,
   hostPath: string,
   wanted: Creation,
   ensure: boolean,
-): Promise<OpenedOverlay | undefined> {
+): Promise<OverlayState | undefined> {
   const { name, vni, port = VXLAN_PORT, address: addresses, mtu = 'auto', vtep } = wanted;
   const links = await rtnl.links.list();
-  if (links.every((link) => link.name === 'lo')) return undefined;
+  const contents = contentsOf(links);
+  if (contents === 'empty') return undefined;
   // Somebody's since before, or one that has ensured it was quicker.
   disown();
-  if (!ensure) throw nameTaken(name);
-  if (links.some((link) => link.name === VXLAN && link.kind === 'vxlan')) {
+  if (!ensure) throw await nameTaken(name, rtnl);
+  if (contents === 'overlay') {
     await refuseDifferences(rtnl, links, { name, vni, port, addresses, mtu, vtep, host: hostPath });
-    const state = await readState(name, path, rtnl, wanted.host);
-    if (!state) throw nameTaken(name);
-    return { state, rtnl };
+    return await readState(name, path, rtnl, wanted.host);
   }
-  if (links.some((link) => link.name !== 'lo' && link.name !== BRIDGE)) throw nameTaken(name);
-  // Whoever made it has died: nobody else is at work.
-  await rtnl.links.delete({ name: BRIDGE });
+  if (contents === 'other') throw await nameTaken(name, rtnl);
+  // Nobody else is at work: whoever was has died.
   return undefined;
 }
 
-/** Makes br0 with its addresses; gives its index. */
-async function addBridge(t: Transaction, rtnl: Rtnl, addresses: readonly Cidr[]): Promise<number | undefined> {
-  await t.step(
-    BRIDGE,
-    () =>
-      // Without snooping: IPv6 solicitations must reach vxlan1 (an MLD querier would keep them from it).
-      rtnl.links.add({ kind: 'bridge', name: BRIDGE, mac: randomMac(), mcastSnooping: false, up: true }),
-    () => rtnl.links.delete({ name: BRIDGE }),
-  );
-  if (addresses.length > 0) {
+interface BridgeRequest {
+  readonly name: string;
+  readonly mtu: number;
+  readonly addresses: readonly Cidr[] | undefined;
+}
+
+/**
+ * Makes br0 with its addresses; gives its index. Containers that are left of an overlay which lost its vxlan1 stay
+ * attached to it.
+ * @throws OvernsError `EEXIST` where what is left does not fit
+ */
+async function setUpBridge(
+  t: Transaction,
+  rtnl: Rtnl,
+  { name, mtu, addresses }: BridgeRequest,
+): Promise<number | undefined> {
+  const links = await rtnl.links.list();
+  const ports = links.filter(isPort);
+  const texts = (addresses ?? []).map(formatCidr);
+  let present: readonly string[] = [];
+  if (links.some(isBridge)) {
+    present = (await rtnl.addresses.list({ link: BRIDGE })).map(({ address }) => address);
+    const others = givenAddresses(present, texts).filter((address) => !texts.includes(address));
+    if (ports.length === 0) {
+      for (const address of others) await rtnl.addresses.delete({ link: BRIDGE, address });
+    } else {
+      const odd = ports.find((port) => port.mtu !== mtu);
+      const differences = [
+        ...(addresses === undefined ? [] : others.map((address) => `${BRIDGE} has ${address}`)),
+        ...(odd === undefined ? [] : [`its containers have mtu ${odd.mtu} instead of ${mtu}`]),
+      ];
+      if (differences.length > 0) throw differsFrom(name, differences);
+    }
+    await rtnl.links.set({ name: BRIDGE, up: true });
+  } else {
+    await t.step(
+      BRIDGE,
+      () =>
+        // Without snooping: IPv6 solicitations must reach vxlan1 (an MLD querier would keep them from it).
+        rtnl.links.add({ kind: 'bridge', name: BRIDGE, mac: randomMac(), mcastSnooping: false, up: true }),
+      () => rtnl.links.delete({ name: BRIDGE }),
+    );
+  }
+  const missing = texts.filter((address) => !present.includes(address));
+  if (missing.length > 0) {
     await t.step('addresses', async () => {
-      for (const address of addresses) {
-        await rtnl.addresses.add({ link: BRIDGE, address: formatCidr(address), nodad: true });
-      }
+      for (const address of missing) await rtnl.addresses.add({ link: BRIDGE, address, nodad: true });
     });
+  }
+  for (const port of ports) {
+    if (port.master === undefined) await rtnl.links.set({ name: port.name, master: BRIDGE });
   }
   const [bridge] = await rtnl.links.list({ kind: 'bridge', name: BRIDGE });
   return bridge?.index;
@@ -292,33 +337,14 @@ async function measure(host: Rtnl, { address = [], mtu: asked = 'auto', vtep, po
   return { vtep: underlay.vtep, vrf: underlay.vrf, mtu };
 }
 
-/** The namespace that was found is on its way to something else. */
-class Passing extends Error {}
-
-/** Runs something in a namespace that somebody else may have made, and that may be gone or not yet be one. */
-async function there<T>(mine: boolean, run: () => Promise<T>): Promise<T> {
-  try {
-    return await run();
-  } catch (cause) {
-    const passing = !mine && ['ENOENT', 'EINVAL'].includes((cause as NodeJS.ErrnoException).code ?? '');
-    throw passing ? new Passing('gone', { cause }) : cause;
-  }
-}
-
-function nameTaken(name: string, cause?: unknown): OvernsError {
-  return new OvernsError('EEXIST', `a namespace "${name}" exists already`, {
-    hint: `choose another name, or remove it: overns delete ${name}`,
-    cause,
-  });
-}
-
 /** Makes a namespace under its name; a name that is taken is told apart from other failures. */
 async function makeNamespace(path: string, name: string): Promise<void> {
   try {
     await kernel({ what: `make namespace ${path}`, request: { name } }, system().native.createNetns(path));
   } catch (error) {
     if (!OvernsError.is(error) || error.code !== 'EEXIST') throw error;
-    throw nameTaken(name, error);
+    await using rtnl = await Rtnl.open({ netns: { path } }).catch(() => undefined);
+    throw await nameTaken(name, rtnl, error);
   }
 }
 

@@ -1,10 +1,16 @@
-/** Removing an overlay from the kernel. */
+/** Removing an overlay from the kernel: to the end, once it has begun. */
 import { throwIfAborted } from '../core/abort.js';
+import { OvernsError } from '../core/errors.js';
+import { traced } from '../core/transaction.js';
+import { lockNamespace } from '../netns/lock.js';
 import type { Rtnl } from '../rtnl/rtnl.js';
+import type { Link } from '../rtnl/types.js';
 import { kernel } from '../system/kernel-error.js';
 import { system } from '../system/system.js';
-import { askControl } from './control.js';
+import { contentsOf, isPort, notAnOverlay } from './contents.js';
+import { reachControl } from './control.js';
 import { BRIDGE, VXLAN } from './devices.js';
+import { inNamed } from './namespace.js';
 import { removePort } from './ports/port.js';
 
 /** The overlay that is removed. */
@@ -12,27 +18,76 @@ interface Doomed {
   readonly name: string;
   /** Path of its namespace. */
   readonly netns: string;
+  /** What its namespace is known by. */
+  readonly identity: string;
 }
 
-/** Tells the resolver that serves the overlay, then removes vxlan1, the containers' veths, br0 and the name. */
+/**
+ * Removes vxlan1, the containers' veths, the name and br0, in the overlay's turn, and tells the resolver that serves it.
+ * An abort before the first of them leaves everything as it was; after it no abort counts. Whoever is killed in between
+ * leaves br0 until the name goes, by which the rest is known ({@link contentsOf}).
+ * @param check refuse a namespace that is neither an overlay nor the rest of one
+ */
 export async function deleteOverlay(
   rtnl: Rtnl,
-  { name, netns }: Doomed,
-  signal: AbortSignal | undefined,
+  { name, netns, identity }: Doomed,
+  { signal, check = false }: { readonly signal: AbortSignal | undefined; readonly check?: boolean },
 ): Promise<void> {
   throwIfAborted(signal);
-  // A resolver that is stopped or stuck must not keep its overlay alive.
-  await askControl(netns, { op: 'deleted' }, signal).catch(() => undefined);
-  throwIfAborted(signal);
-  // The links themselves: a socket that is open somewhere keeps the namespace, and with it the VNI, alive.
-  const links = await rtnl.links.list();
-  const order = [
-    ...links.filter((link) => link.name === VXLAN),
-    ...links.filter((link) => link.kind === 'veth' && link.master === BRIDGE),
-    ...links.filter((link) => link.name === BRIDGE),
-  ];
-  for (const link of order) await removePort(rtnl, link.name);
-  await removeNamespace(netns, name);
+  let unlock: () => void;
+  try {
+    unlock = await traced('turn', () => lockNamespace(netns, signal, identity));
+  } catch (error) {
+    if (!OvernsError.is(error) || error.code !== 'ENOENT') throw error;
+    // Its name is gone. Something may keep it all the same, and with it the VNI.
+    const links = await rtnl.links.list();
+    if (contentsOf(links) === 'empty') throw error;
+    await removeDevices(rtnl, links);
+    await removePort(rtnl, BRIDGE);
+    return;
+  }
+  try {
+    const links = await rtnl.links.list({}, { signal });
+    const contents = contentsOf(links);
+    if (check && contents !== 'overlay' && contents !== 'rest') throw notAnOverlay(name, contents);
+    // Before anything goes, since afterwards no descriptor may be left for it.
+    const resolver = await reachControl(netns).catch(unlessExhausted);
+    try {
+      throwIfAborted(signal);
+      await removeDevices(rtnl, links);
+      // It believes this when vxlan1 is gone. One that is stopped or stuck must not keep its overlay alive.
+      await resolver?.ask({ op: 'deleted' }, signal).catch(() => undefined);
+    } finally {
+      resolver?.close();
+    }
+    await traced('remove namespace', () => removeNamespace(netns, name));
+    await traced('remove br0', () => removePort(rtnl, BRIDGE));
+  } finally {
+    unlock();
+  }
+}
+
+/** Removes vxlan1 and the containers' veths: the links themselves, since an open socket would keep the namespace alive. */
+async function removeDevices(rtnl: Rtnl, links: readonly Link[]): Promise<void> {
+  await traced('remove vxlan1', () => removePort(rtnl, VXLAN));
+  const ports = links.filter((link) => isPort(link) || (link.kind === 'veth' && link.master === BRIDGE));
+  await traced('remove ports', async () => {
+    for (const { name } of ports) await removePort(rtnl, name);
+  });
+}
+
+/** Removes an overlay, or the rest of one, that has no handle. */
+export async function deleteByName(name: string, signal: AbortSignal | undefined): Promise<void> {
+  await inNamed(name, signal, async ({ path, rtnl, identity }) => {
+    await deleteOverlay(rtnl, { name, netns: path, identity }, { signal, check: true });
+    await rtnl.close();
+  });
+}
+
+/** A resolver that cannot be believed is none; without descriptors nothing is begun. */
+function unlessExhausted(error: unknown): undefined {
+  if (OvernsError.is(error) && ['EMFILE', 'ENFILE', 'ENOMEM', 'ENOBUFS'].includes(error.code)) throw error;
+  return undefined;
 }
 
 /** Takes a namespace's name away. */

@@ -45,8 +45,12 @@ export async function refuseDifferences(rtnl: Rtnl, links: readonly Link[], want
     compare('address', own.join(' ') || 'none', [...texts].sort().join(' ') || 'none');
   }
   if (vxlan.up !== true) differences.push(`${vxlan.name} is down`);
-  if (differences.length === 0) return;
-  throw new OvernsError('EEXIST', `overlay "${wanted.name}" exists, but is not the same: ${differences.join(', ')}`, {
-    hint: `ask for what is there, or remove it: overns delete ${wanted.name}`,
+  if (differences.length > 0) throw differsFrom(wanted.name, differences);
+}
+
+/** The error of an overlay that is there, but not as it is wanted. */
+export function differsFrom(name: string, differences: readonly string[]): OvernsError {
+  return new OvernsError('EEXIST', `overlay "${name}" exists, but is not the same: ${differences.join(', ')}`, {
+    hint: `ask for what is there, or remove it: overns delete ${name}`,
   });
 }

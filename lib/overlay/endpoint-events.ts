@@ -1,7 +1,6 @@
 /** Telling when containers are attached and detached, by whatever process: the kernel's links say it. */
-import type { BoundedQueue, Opened } from '../core/bounded-queue.js';
-import type { QueueOptions, Subscription } from '../core/subscription.js';
-import { createSubscription } from '../core/subscription.js';
+import type { BoundedQueue, Opened, Source } from '../core/bounded-queue.js';
+import type { Subscription } from '../core/subscription.js';
 import type { RtnlSyncEvent } from '../rtnl/monitor/events.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Link } from '../rtnl/types.js';
@@ -44,13 +43,16 @@ interface Followed {
   readonly vtep: string;
 }
 
-/** Follows the endpoints of an overlay until its name is removed. */
-export function followEndpoints(overlay: Followed, options?: QueueOptions): Subscription<EndpointEvent> {
+/** What follows the endpoints of an overlay until its name is removed, for a subscription. */
+export function endpointSource(overlay: Followed): {
+  open(queue: BoundedQueue<EndpointEvent>): Opened;
+  readonly source: Source<EndpointEvent>;
+} {
   const endpoints = new Endpoints(overlay);
-  return createSubscription<EndpointEvent>(options, (queue) => endpoints.follow(queue), {
-    overflow: (dropped) => endpoints.overflow(dropped),
-    recover: () => endpoints.snapshot(),
-  });
+  return {
+    open: (queue) => endpoints.follow(queue),
+    source: { overflow: (dropped) => endpoints.overflow(dropped), recover: () => endpoints.snapshot() },
+  };
 }
 
 class Endpoints {

@@ -1,19 +1,21 @@
 /** Overlays: a namespace with a bridge and a vxlan device, and the containers attached to it. */
 import type { Cancel } from '../core/abort.js';
-import { checkSignal, raceAbort, throwIfAborted } from '../core/abort.js';
+import { checkSignal, firstAborted, throwIfAborted } from '../core/abort.js';
 import { checkOverlayName, formatCidr, MTU_MIN } from '../core/address.js';
+import type { BoundedQueue, Opened, Source } from '../core/bounded-queue.js';
 import { invalidArgument, OvernsError } from '../core/errors.js';
 import { checkOptions, type Shape, signalOf } from '../core/options.js';
 import type { QueueOptions, Subscription } from '../core/subscription.js';
 import { createSubscription } from '../core/subscription.js';
 import type { NetnsRef } from '../netns/references.js';
-import { netnsIdentity, netnsPath, netnsReference } from '../netns/references.js';
+import { netnsIdentity, netnsReference } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Endpoint, Store, Where } from '../store/contract.js';
+import { contentsOf, notAnOverlay } from './contents.js';
 import { createOverlay, ensureOverlay, type OverlayOptions } from './create.js';
-import { deleteOverlay } from './delete.js';
+import { deleteByName, deleteOverlay } from './delete.js';
 import { VXLAN } from './devices.js';
-import { type EndpointEvent, followEndpoints } from './endpoint-events.js';
+import { type EndpointEvent, endpointSource } from './endpoint-events.js';
 import type { Miss } from './miss.js';
 import { observeMisses } from './misses.js';
 import { attach } from './ports/attach.js';
@@ -21,12 +23,15 @@ import { type Attachment, listAttached } from './ports/attachment.js';
 import { containerNetwork } from './ports/container-network.js';
 import { detachPort, findPort } from './ports/detach.js';
 import { type AttachOptions, attachOptions, type DetachTarget, detachOptions, portQuery } from './ports/options.js';
-import { publisherOf, storeError } from './ports/publish.js';
-import { findHost, notAnOverlay, type OpenedOverlay, type OverlayInfo, readState } from './state.js';
+import { askStore, publisherOf } from './ports/publish.js';
+import { findHost, type OpenedOverlay, type OverlayInfo, openOverlay } from './state.js';
 import { refuseForbidden, surveyOverlays } from './survey.js';
 import { type ContainerRef, checkContainer, resolveContainer } from './targets/container.js';
 import type { UnderlayChange } from './underlay-watch.js';
 import { UnderlayWatch, underlayFault } from './underlay-watch.js';
+
+/** Why what is under way is aborted when its handle is closed. */
+const CLOSED = Symbol('closed');
 
 const openOptions = { host: netnsReference, signal: checkSignal } satisfies Shape;
 
@@ -51,10 +56,18 @@ export class Overlay implements AsyncDisposable {
   readonly mtu: number;
   /** Path of the overlay's namespace. */
   readonly netns: string;
-  #rtnl: Rtnl | undefined;
+  /** What its namespace is known by: another one may have the path by now. */
+  readonly #identity: string;
+  readonly #rtnl: Rtnl;
   #host: string | undefined;
+  /** Aborted when the handle is closed. */
+  readonly #closing = new AbortController();
+  #closed: Promise<void> | undefined;
+  /** What close() waits for. */
+  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #subscriptions = new Set<BoundedQueue<never>>();
 
-  private constructor({ state, rtnl }: OpenedOverlay) {
+  private constructor({ state, rtnl, identity }: OpenedOverlay) {
     this.name = state.overlay;
     this.vni = state.vni;
     this.vtep = state.vtep;
@@ -62,6 +75,7 @@ export class Overlay implements AsyncDisposable {
     this.mtu = state.mtu;
     this.netns = state.path;
     this.#host = state.host;
+    this.#identity = identity;
     this.#rtnl = rtnl;
   }
 
@@ -122,17 +136,29 @@ export class Overlay implements AsyncDisposable {
     checkOverlayName(name);
     const { host, signal } = checkOptions(options, openOptions);
     throwIfAborted(signal);
-    const path = await netnsPath(name, 'name');
-    const rtnl = await Rtnl.open({ netns: { path }, signal });
-    try {
-      const state = await readState(name, path, rtnl, host);
-      if (!state) throw notAnOverlay(name);
-      throwIfAborted(signal);
-      return new Overlay({ state, rtnl });
-    } catch (error) {
-      await rtnl.close();
-      throw error;
-    }
+    return new Overlay(await openOverlay(name, host, signal));
+  }
+
+  /**
+   * Removes an overlay by its name, as {@link Overlay.prototype.delete} does; also what is left of one that lost its vxlan1,
+   * or whose maker or remover was killed in the middle.
+   * @throws OvernsError `ENOENT` (no such namespace), `EINVAL` (it is no overlay), `EBUSY` (another process is changing it
+   *   for too long); NetlinkError for what the kernel refuses
+   * @example
+   * ```ts
+   * import { Overlay, Rtnl } from 'overns';
+   *
+   * await using made = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using rtnl = await Rtnl.open({ netns: 'blue' });
+   * await rtnl.links.delete({ name: 'vxlan1' });
+   * console.log(await Overlay.open('blue').catch(({ code }) => code)); // OVERNS_INCOMPLETE
+   * await Overlay.delete('blue');
+   * console.log(await Overlay.open('blue').catch(({ code }) => code)); // ENOENT
+   * ```
+   */
+  static async delete(name: string, options: Cancel = {}): Promise<void> {
+    checkOverlayName(name);
+    await deleteByName(name, signalOf(options));
   }
 
   /**
@@ -170,7 +196,7 @@ export class Overlay implements AsyncDisposable {
     const rtnl = this.#open();
     if (this.#host !== undefined) return this.#host;
     const [vxlan] = await rtnl.links.list({ kind: 'vxlan', name: VXLAN }, { signal });
-    if (!vxlan) throw notAnOverlay(this.name);
+    if (!vxlan) throw notAnOverlay(this.name, contentsOf(await rtnl.links.list()));
     this.#host = await findHost(this.name, rtnl, vxlan, signal);
     return this.#host;
   }
@@ -180,10 +206,56 @@ export class Overlay implements AsyncDisposable {
   }
 
   #open(): Rtnl {
-    if (this.#rtnl) return this.#rtnl;
-    throw new OvernsError('OVERNS_CLOSED', `overlay "${this.name}" is closed`, {
+    if (this.#closed === undefined) return this.#rtnl;
+    throw this.#closedError();
+  }
+
+  #closedError(cause?: unknown): OvernsError {
+    return new OvernsError('OVERNS_CLOSED', `overlay "${this.name}" is closed`, {
       hint: `open it again with Overlay.open('${this.name}')`,
+      cause,
     });
+  }
+
+  /** Runs something that close() must not cut in two: it is aborted instead, which undoes it or lets it end, and waited for. */
+  async #during<T>(signal: AbortSignal | undefined, run: (rtnl: Rtnl, signal: AbortSignal) => Promise<T>): Promise<T> {
+    const rtnl = this.#open();
+    const either = firstAborted(signal, this.#closing.signal);
+    const work = run(rtnl, either.signal);
+    this.#underWay.add(work);
+    try {
+      return await work;
+    } catch (error) {
+      const closed = either.signal.reason === CLOSED && (error as Error).name === 'AbortError';
+      throw closed ? this.#closedError(error) : error;
+    } finally {
+      this.#underWay.delete(work);
+      either.release();
+    }
+  }
+
+  /** A subscription that ends with the handle. */
+  #subscribe<E>(
+    options: QueueOptions | undefined,
+    open: (queue: BoundedQueue<E>) => Opened,
+    source: Source<E> = {},
+  ): Subscription<E> {
+    this.#open();
+    return createSubscription<E>(
+      options,
+      (queue) => {
+        const opened = open(queue);
+        this.#subscriptions.add(queue);
+        return {
+          ...opened,
+          close: () => {
+            this.#subscriptions.delete(queue);
+            opened.close();
+          },
+        };
+      },
+      source,
+    );
   }
 
   /**
@@ -202,9 +274,9 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   async attach(container: ContainerRef, options: AttachOptions): Promise<Attachment> {
-    const rtnl = this.#open();
+    this.#open();
     const checked = checkOptions(options, attachOptions);
-    const { address: addresses, mac, ifname = 'eth0', store, docker, signal } = checked;
+    const { address: addresses, mac, ifname = 'eth0', store, docker } = checked;
     const [first] = addresses;
     if (!first) throw invalidArgument('address', '[]', 'at least one address');
     const network = containerNetwork(addresses, checked.gateway ?? [], checked.routes ?? []);
@@ -217,15 +289,19 @@ export class Overlay implements AsyncDisposable {
       );
     }
     const publisher = store === undefined ? undefined : publisherOf(store, this.#where, 'publish');
-    throwIfAborted(signal);
-    const target = await resolveContainer(container, { signal, docker });
-    if ((await netnsIdentity(target.path)) === (await netnsIdentity(this.netns))) {
-      throw new OvernsError('EINVAL', `${target.description} is the overlay's own namespace, no container`, {
-        hint: 'name the container to attach',
-      });
-    }
-    const { ensure = false, anyAddress = false } = checked;
-    return attach(rtnl, this, { ...network, target, mac, ifname, ensure, anyAddress, publisher }, { signal });
+    throwIfAborted(checked.signal);
+    return this.#during(checked.signal, async (rtnl, signal) => {
+      const target = await resolveContainer(container, { signal, docker });
+      if ((await netnsIdentity(target.path)) === this.#identity) {
+        throw new OvernsError('EINVAL', `${target.description} is the overlay's own namespace, no container`, {
+          hint: 'name the container to attach',
+        });
+      }
+      const { ensure = false, anyAddress = false } = checked;
+      const request = { ...network, target, mac, ifname, ensure, anyAddress, publisher };
+      const { name, netns, vtep, mtu } = this;
+      return await attach(rtnl, { name, netns, vtep, mtu, identity: this.#identity }, request, { signal });
+    });
   }
 
   /**
@@ -246,32 +322,30 @@ export class Overlay implements AsyncDisposable {
     target: DetachTarget,
     options: Cancel & { readonly store?: Store | undefined; readonly docker?: string | undefined } = {},
   ): Promise<Endpoint> {
-    const rtnl = this.#open();
-    const { store, docker, signal } = checkOptions(options, detachOptions);
+    this.#open();
+    const { store, docker, signal: given } = checkOptions(options, detachOptions);
     const publisher = store === undefined ? undefined : publisherOf(store, this.#where, 'withdraw');
-    throwIfAborted(signal);
-    const [words, query] = await portQuery(target, { docker, signal });
-    const found = await findPort(rtnl, this, query, { signal });
-    if (found) return await detachPort(rtnl, found, publisher, { signal });
-    // Its container may be gone, and its record still there.
-    const gone = 'ip' in query && store ? await this.#published(store, query.ip, signal) : undefined;
-    if (gone === undefined) {
-      throw new OvernsError('ENOENT', `${words} is not attached to "${this.name}"`, {
-        hint: `\`overns show ${this.name}\` lists what is`,
-      });
-    }
-    await publisher?.withdraw(gone, { signal });
-    return gone;
+    throwIfAborted(given);
+    return this.#during(given, async (rtnl, signal) => {
+      const [words, query] = await portQuery(target, { docker, signal });
+      const found = await findPort(rtnl, this, query, { signal });
+      if (found) return await detachPort(rtnl, found, publisher, { signal });
+      // Its container may be gone, and its record still there.
+      const gone = 'ip' in query && store ? await this.#published(store, query.ip, signal) : undefined;
+      if (gone === undefined) {
+        throw new OvernsError('ENOENT', `${words} is not attached to "${this.name}"`, {
+          hint: `\`overns show ${this.name}\` lists what is`,
+        });
+      }
+      await publisher?.withdraw(gone, { signal });
+      return gone;
+    });
   }
 
   /** Looks up an address of this host in the store. */
-  async #published(store: Store, ip: string, signal: AbortSignal | undefined): Promise<Endpoint | undefined> {
-    const options = { signal: signal ?? new AbortController().signal };
-    const asked = async () => store.lookup({ ...this.#where, kind: 'l3', ip }, options);
-    const answer = await raceAbort(asked(), signal).catch((error: unknown) => {
-      throwIfAborted(signal);
-      throw storeError(error, 'lookup');
-    });
+  async #published(store: Store, ip: string, signal: AbortSignal): Promise<Endpoint | undefined> {
+    const query = { ...this.#where, kind: 'l3', ip } as const;
+    const answer = await askStore('lookup', signal, () => store.lookup(query, { signal }));
     if (!answer || answer.vtep !== this.vtep) return undefined;
     return { ip, ips: [ip], mac: answer.mac, vtep: answer.vtep };
   }
@@ -297,7 +371,7 @@ export class Overlay implements AsyncDisposable {
 
   /**
    * Tells of containers that are attached and detached, by whatever process: first all there are, then each change, until
-   * the overlay is deleted.
+   * the overlay is deleted or closed.
    * @throws OvernsError `OVERNS_CLOSED`
    * @example
    * ```ts
@@ -314,13 +388,13 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   endpointEvents(options?: QueueOptions): Subscription<EndpointEvent> {
-    this.#open();
-    return followEndpoints(this, options);
+    const { open, source } = endpointSource(this);
+    return this.#subscribe(options, open, source);
   }
 
   /**
    * What the kernel asks, from now on. Observes only: nothing is answered. Where a resolver catches the packets of L2
-   * misses the kernel notifies nobody of them; the resolver tells of them then.
+   * misses the kernel notifies nobody of them; the resolver tells of them then. Ends when the overlay is closed.
    * @throws OvernsError `OVERNS_CLOSED`; NetlinkError
    * @example
    * ```ts
@@ -334,13 +408,17 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   misses(options?: QueueOptions): Subscription<Miss> {
-    return observeMisses(this, this.#open(), options);
+    return this.#subscribe<Miss>(options, (queue) => observeMisses(this, this.#rtnl, queue));
   }
 
   /**
-   * Removes the overlay from the kernel: vxlan1, the containers' veths, br0, then the name. A resolver that serves it
-   * is told first. The handle is closed afterwards.
-   * @throws OvernsError `OVERNS_CLOSED`; NetlinkError for what the kernel refuses
+   * Removes the overlay from the kernel: vxlan1, the containers' veths, the name, then br0. A resolver that serves it lets
+   * go of it. The handle is closed afterwards.
+   *
+   * An abort or close() before the first of them is removed leaves everything as it was. Later it changes nothing: what has
+   * begun is completed.
+   * @throws OvernsError `OVERNS_CLOSED`, `ENOENT` (it has been removed already), `EBUSY` (another process is changing it
+   *   for too long); NetlinkError for what the kernel refuses
    * @example
    * ```ts
    * import { Overlay } from 'overns';
@@ -351,12 +429,16 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   async delete(options: Cancel = {}): Promise<void> {
-    await deleteOverlay(this.#open(), this, signalOf(options));
+    const { name, netns } = this;
+    await this.#during(signalOf(options), (rtnl, signal) =>
+      deleteOverlay(rtnl, { name, netns, identity: this.#identity }, { signal }),
+    );
     await this.close();
   }
 
   /**
-   * Closes the handle; the overlay stays. Idempotent.
+   * Closes the handle; the overlay stays. Its subscriptions end. What is under way is undone, or completed where it cannot
+   * be, before this fulfils. Idempotent.
    * @example
    * ```ts
    * import { Overlay } from 'overns';
@@ -366,10 +448,14 @@ export class Overlay implements AsyncDisposable {
    * console.log((await Overlay.list()).length); // 1
    * ```
    */
-  async close(): Promise<void> {
-    const rtnl = this.#rtnl;
-    this.#rtnl = undefined;
-    await rtnl?.close();
+  close(): Promise<void> {
+    this.#closed ??= (async () => {
+      this.#closing.abort(CLOSED);
+      for (const queue of [...this.#subscriptions]) queue.end();
+      await Promise.allSettled(this.#underWay);
+      await this.#rtnl.close();
+    })();
+    return this.#closed;
   }
 
   /**
@@ -393,7 +479,7 @@ export class Overlay implements AsyncDisposable {
 
   /**
    * Tells when the underlay stops to do for this overlay, and when it does again; first of what is wrong already. Links
-   * and addresses of the host are listened to, and routes looked at every 10 s.
+   * and addresses of the host are listened to, and routes looked at every 10 s. Ends when the overlay is closed.
    * @throws OvernsError `OVERNS_CLOSED`
    * @example
    * ```ts
@@ -406,8 +492,7 @@ export class Overlay implements AsyncDisposable {
    * ```
    */
   underlayChanges(options?: QueueOptions): Subscription<UnderlayChange> {
-    this.#open();
-    return createSubscription<UnderlayChange>(options, (queue) => {
+    return this.#subscribe<UnderlayChange>(options, (queue) => {
       const watch = new UnderlayWatch((change) => queue.push(change));
       const { name, vni, vtep, port, mtu } = this;
       this.host()

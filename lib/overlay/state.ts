@@ -3,13 +3,16 @@ import { join } from 'node:path';
 import { throwIfAborted } from '../core/abort.js';
 import { ipFamily } from '../core/address.js';
 import { OvernsError } from '../core/errors.js';
+import { lockNamespace } from '../netns/lock.js';
 import type { NetnsRef } from '../netns/references.js';
 import { listNetns, netnsDirectory, netnsPath } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Link } from '../rtnl/types.js';
 import type { Where } from '../store/contract.js';
+import { contentsOf, notAnOverlay } from './contents.js';
 import { VXLAN } from './devices.js';
 import { neverAsks, remake } from './fitness.js';
+import { type Entered, inNamed, Passing, there } from './namespace.js';
 import { findSource, type UnderlayQuestion } from './underlay.js';
 
 /**
@@ -40,9 +43,8 @@ export interface OverlayState extends OverlayInfo {
 }
 
 /** An overlay that was made or found, and a socket in its namespace, which the receiver closes. */
-export interface OpenedOverlay {
+export interface OpenedOverlay extends Entered {
   readonly state: OverlayState;
-  readonly rtnl: Rtnl;
 }
 
 /** The overlay in a namespace, or undefined where there is none. */
@@ -104,18 +106,32 @@ export async function findHost(
   );
 }
 
-const noOverlays = new WeakSet<Error>();
-
-/** The error of a namespace that has no vxlan1. */
-export function notAnOverlay(name: string): OvernsError {
-  const error = new OvernsError('EINVAL', `namespace "${name}" is no overlay: it has no ${VXLAN}`, {
-    hint: 'make one with `overns create`, after removing this one',
+/**
+ * Opens an overlay that exists. One that is just being made or removed is waited for.
+ * @throws OvernsError `ENOENT`, `EINVAL` (it is no overlay), `OVERNS_INCOMPLETE` (it lacks its vxlan1)
+ */
+export async function openOverlay(
+  name: string,
+  host: NetnsRef | undefined,
+  signal: AbortSignal | undefined,
+): Promise<OpenedOverlay> {
+  return inNamed(name, signal, async ({ path, rtnl, identity }) => {
+    let state = await readState(name, path, rtnl, host);
+    let contents = contentsOf(await rtnl.links.list());
+    if (state === undefined && contents !== 'other') {
+      // Whoever is at work has the turn: what lacks something when nobody has it is not on its way.
+      const unlock = await there(() => lockNamespace(path, signal, identity));
+      try {
+        state = await readState(name, path, rtnl, host);
+        contents = contentsOf(await rtnl.links.list());
+      } finally {
+        unlock();
+      }
+    }
+    throwIfAborted(signal);
+    if (state !== undefined) return { state, rtnl, identity };
+    const error = notAnOverlay(name, contents);
+    // Whoever has just made it may not have the turn yet.
+    throw contents === 'empty' ? new Passing('empty', { cause: error }) : error;
   });
-  noOverlays.add(error);
-  return error;
-}
-
-/** True for the error of a namespace that has no vxlan1 at all. */
-export function isNoOverlay(error: unknown): boolean {
-  return noOverlays.has(error as Error);
 }

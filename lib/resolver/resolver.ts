@@ -319,17 +319,26 @@ export class Resolver implements AsyncDisposable {
       case 'stats':
         return { ok: true, pid: process.pid, ...session.where, stats: session.stats(), status: session.plainStatus() };
       case 'deleted':
+        // Only what shows: whoever removes an overlay says so when its vxlan1 is gone.
+        if (await session.isThere()) return { ok: false, error: 'the overlay is there' };
+        await this.#letGo(session);
+        return { ok: true, pid: process.pid };
       case 'release': {
-        // Who asked learns it from the end of the connection: by then the overlay has been let go.
         const last = this.#sessions.size === 1;
-        this.#tell([{ ...session.where, atNs: process.hrtime.bigint(), kind: 'overlay-lost' }], session);
-        await this.#drop(session);
-        if (last && request.op === 'release') queueMicrotask(() => void this.close());
+        await this.#letGo(session);
+        if (last) queueMicrotask(() => void this.close());
         return { ok: true, pid: process.pid };
       }
       default:
         return { ok: false, error: 'unknown request' };
     }
+  }
+
+  /** Who asked learns of it from the end of the connection: by then the overlay has been let go. */
+  async #letGo(session: OverlaySession): Promise<void> {
+    if (!session.states.lost)
+      this.#tell([{ ...session.where, atNs: process.hrtime.bigint(), kind: 'overlay-lost' }], session);
+    await this.#drop(session);
   }
 
   /**

@@ -2,6 +2,7 @@
 import { channel } from 'node:diagnostics_channel';
 import { abortError, throwIfAborted } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
+import { contentsOf } from '../overlay/contents.js';
 import type { ControlAnswer, ControlPeer, ControlRequest, ControlServer } from '../overlay/control.js';
 import { fitness } from '../overlay/fitness.js';
 import type { Miss } from '../overlay/miss.js';
@@ -204,6 +205,16 @@ export class OverlaySession implements ReactorClient {
     });
   }
 
+  /** True if the overlay has its vxlan1, as far as can be seen. */
+  async isThere(): Promise<boolean> {
+    try {
+      await using rtnl = await Rtnl.open({ netns: { path: this.#overlay.netns } });
+      return contentsOf(await rtnl.links.list()) === 'overlay';
+    } catch {
+      return false;
+    }
+  }
+
   // --- events ---
 
   onEvents(events: readonly NativeEvent[]): void {
@@ -211,7 +222,7 @@ export class OverlaySession implements ReactorClient {
     for (const event of events) {
       if (event.kind === 'miss') {
         for (const peer of this.#missPeers) peer.send({ mac: event.queriedMac, atNs: String(event.atNs) });
-      } else {
+      } else if (event.kind !== 'overlay-lost' || !this.states.lost) {
         all.push(this.#event(event, event.kind));
       }
     }

@@ -30,6 +30,10 @@ export class OverlayStates {
     if ((BEGINS as readonly Kind[]).includes(event.kind)) this.#states.set(event.kind, { event, since: new Date() });
   }
 
+  get lost(): boolean {
+    return this.#states.has('overlay-lost');
+  }
+
   /** What holds, as it was told, the oldest first. */
   events(): ResolverEvent[] {
     return Array.from(this.#states.values(), ({ event }) => event);

@@ -868,6 +868,32 @@ function scenarios(stage: () => Stage): void {
     expect(await said(() => Overlay.open(busy.name))).toBe('ENOENT');
   });
 
+  test('an overlay without its vxlan1 is completed or deleted, and its containers stay or go', async () => {
+    const [host] = await stage().hosts();
+    const wanted = { name: stage().name(), vni: 42, address: '192.168.0.1/24', host };
+    const made = await Overlay.create(wanted);
+    onCleanup(() => made.close());
+    const web = await stage().netns();
+    await made.attach(`netns:${web}`, { address: '192.168.0.2/24' });
+    const rtnl = await openRtnl(wanted.name);
+    await rtnl.links.delete({ name: 'vxlan1' });
+    expect(await said(() => Overlay.open(wanted.name))).toBe('OVERNS_INCOMPLETE');
+    const misfit = await Overlay.ensure({ ...wanted, mtu: 1400 }).catch((error: Error) => error.message);
+    expect(misfit).toContain('its containers have mtu 1450 instead of 1400');
+    const whole = await Overlay.ensure({ ...wanted, address: ['192.168.0.1/24', 'fd00::1/64'] });
+    onCleanup(() => whole.close());
+    expect(await whole.endpoints()).toHaveLength(1);
+    expect(await stage().send(web, '192.168.0.1')).toBe(true);
+    await rtnl.links.delete({ name: 'vxlan1' });
+    await Overlay.delete(wanted.name);
+    expect(await said(() => Overlay.open(wanted.name))).toBe('ENOENT');
+    expect(await said(() => made.delete())).toBe('ENOENT');
+    const inside = await openRtnl(web);
+    expect((await inside.links.list()).map(({ name }) => name)).toEqual(['lo']);
+    // What is none stays.
+    for (const run of [Overlay.open, Overlay.delete]) expect(await said(() => run(web))).toBe('EINVAL');
+  });
+
   test('attach: addresses that br0 speaks against, gateways, routes', async () => {
     const [host] = await stage().hosts();
     const name = stage().name();

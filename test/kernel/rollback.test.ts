@@ -96,7 +96,11 @@ describeWith(['root', 'ip'], 'create that fails', () => {
 
   test('at any step, by an abort before or after it', async () => {
     const { host, netns, create } = await setUp();
-    const steps = await stepsOf(async () => (await create()).delete());
+    let first: Overlay | undefined;
+    const steps = await stepsOf(async () => {
+      first = await create();
+    });
+    await first?.delete();
     expect(steps).toEqual(expect.arrayContaining(['namespace', 'socket', 'br0', 'addresses', 'vxlan1']));
     for (const step of steps) {
       for (const phase of PHASES) {
@@ -134,7 +138,11 @@ describeWith(['root', 'ip'], 'create that fails', () => {
 
   test('because the name vanishes at any step', async () => {
     const { host, name, netns, create } = await setUp();
-    const steps = await stepsOf(async () => (await create()).delete());
+    let first: Overlay | undefined;
+    const steps = await stepsOf(async () => {
+      first = await create();
+    });
+    await first?.delete();
     for (const step of steps.slice(1)) {
       for (const phase of PHASES) {
         const note = `the name gone at ${step}, ${phase}`;

@@ -1,4 +1,4 @@
-import { Overlay } from '../../index.js';
+import { Overlay, type OvernsError } from '../../index.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { printable } from '../output.js';
 import { defineVerb } from '../verb.js';
@@ -7,17 +7,22 @@ export const verb = defineVerb({
   name: 'delete',
   summary: 'Remove an overlay; its containers stay and lose their interface',
   description:
-    "Its vxlan device, its side of the containers' interfaces, its bridge and its namespace's name go. What was published in a store stays published: detach withdraws it.",
+    "Its vxlan device, its side of the containers' interfaces, its bridge and its namespace's name go. So does what a deletion that was killed has left. What was published in a store stays published: detach withdraws it.",
   args: [overlayArgument],
   flags: { host: hostFlag },
   examples: [['overns delete overns', 'the overlay "overns"']],
   streams: false,
   async run({ args: [name = ''], flags: { host } }, { signal, out, json }) {
     // Deleting closes it as well; closing twice is fine.
-    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
-    const { vni } = overlay;
-    const attached = await overlay.endpoints({ signal });
-    await overlay.delete({ signal });
+    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) }).catch(
+      (error: OvernsError) => {
+        if (error.code !== 'OVERNS_INCOMPLETE') throw error;
+        return undefined;
+      },
+    );
+    const attached = (await overlay?.endpoints({ signal })) ?? [];
+    await (overlay === undefined ? Overlay.delete(name, { signal }) : overlay.delete({ signal }));
+    const vni = overlay?.vni;
     if (json) await out.json({ overlay: name, vni, deleted: true, endpoints: attached });
     else {
       await out.lines([

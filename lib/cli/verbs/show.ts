@@ -1,7 +1,7 @@
 import { OvernsError } from '../../core/errors.js';
 import { type Attachment, Overlay, type OverlayInfo, Rtnl } from '../../index.js';
+import { isNoOverlay } from '../../overlay/contents.js';
 import { givenAddresses } from '../../overlay/ports/container-network.js';
-import { isNoOverlay } from '../../overlay/state.js';
 import { refuseForbidden, surveyOverlays } from '../../overlay/survey.js';
 import { queryResolver, type RemoteResolver, troubles } from '../../resolver/remote.js';
 import { hostFlag, overlayArgument } from '../kinds.js';

@@ -28,10 +28,16 @@ export interface AttachRequest extends PortRequest, ContainerNetwork {
   readonly publisher: Publisher | undefined;
 }
 
+/** The overlay that a container is attached to. */
+export interface AttachOverlay extends PortOverlay {
+  /** What its namespace is known by: another one may have the path by now. */
+  readonly identity: string;
+}
+
 /** Attaches a container: all of it, or nothing. */
 export function attach(
   rtnl: Rtnl,
-  overlay: PortOverlay,
+  overlay: AttachOverlay,
   request: AttachRequest,
   { signal }: Cancel,
 ): Promise<Attachment> {
@@ -44,7 +50,7 @@ export function attach(
     );
     const unlock = await t.step(
       'turn',
-      () => lockNamespace(overlay.netns, signal),
+      () => lockNamespace(overlay.netns, signal, overlay.identity),
       (release) => release(),
     );
     const same = ensure ? await findSame(rtnl, inside, overlay, request) : undefined;

@@ -74,6 +74,11 @@ export function vethName(mac: string): string {
   return `ov${mac.replaceAll(':', '')}`;
 }
 
+/** True for a name as {@link vethName} makes them. */
+export function isVethName(name: string): boolean {
+  return /^ov[0-9a-f]{12}$/.test(name);
+}
+
 /** Fails when one of the addresses is attached already. */
 export function refuseTaken(attached: readonly Attached[], overlay: string, ips: readonly string[], mac: string): void {
   for (const { attachment } of attached) {

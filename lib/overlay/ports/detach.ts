@@ -6,7 +6,7 @@ import type { Endpoint } from '../../store/contract.js';
 import type { ContainerTarget } from '../targets/target.js';
 import { type Attached, listAttached, publicEndpoint } from './attachment.js';
 import { type PortOverlay, removePort } from './port.js';
-import { type Publisher, soon } from './publish.js';
+import { type Publisher, undoAtStore } from './publish.js';
 
 /** A port by its address, by the words that it was announced with, or by the namespace that its other end is in. */
 export type PortQuery =
@@ -46,7 +46,7 @@ function severalPorts(words: string, overlay: string, attached: readonly Attache
   });
 }
 
-/** Withdraws the endpoint of a port where it was published, and removes the port. */
+/** Withdraws the endpoint of a port where it was published, and removes the port: both or none. */
 export async function detachPort(
   rtnl: Rtnl,
   { link, attachment }: Attached,
@@ -54,12 +54,13 @@ export async function detachPort(
   { signal }: Cancel,
 ): Promise<Endpoint> {
   const endpoint = publicEndpoint(attachment);
-  // The record first: while the container still answers, nobody is sent to where it no longer is.
-  await publisher?.withdraw(endpoint, { signal });
   try {
+    // The record first: while the container still answers, nobody is sent to where it no longer is.
+    await publisher?.withdraw(endpoint, { signal });
     await removePort(rtnl, link.name);
   } catch (error) {
-    await publisher?.publish(endpoint, soon()).catch(() => {});
+    // It may have been withdrawn all the same, when the answer was lost or not waited for.
+    if (publisher) await undoAtStore((cancel) => publisher.publish(endpoint, cancel)).catch(() => {});
     throw error;
   }
   return attachment;

@@ -21,7 +21,7 @@ import { kernel } from '../../system/kernel-error.js';
 import { system } from '../../system/system.js';
 import { BRIDGE } from '../devices.js';
 import { formatAlias } from './alias.js';
-import { type Attachment, listAttached, refuseTaken, vethName } from './attachment.js';
+import { type Attachment, isVethName, listAttached, refuseTaken, vethName } from './attachment.js';
 import { addRoutes, refuseOutside } from './container-network.js';
 
 /** Room for some 1500 full-size packets, with the kernel's overhead; its default holds about 90. */
@@ -100,7 +100,7 @@ async function bridgeAddresses(rtnl: Rtnl): Promise<string[]> {
  */
 export async function removeLeftovers(rtnl: Rtnl, veth: string, { path, transit = false }: PortPeer): Promise<void> {
   const nameless = (await rtnl.links.list({ kind: 'veth' })).filter(
-    ({ name, alias }) => alias === undefined && /^ov[0-9a-f]{12}$/.test(name),
+    ({ name, alias }) => alias === undefined && isVethName(name),
   );
   if (nameless.length === 0) return;
   const nsid = transit ? undefined : await rtnl.nsid({ path });

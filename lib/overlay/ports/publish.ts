@@ -6,8 +6,8 @@ import type { Transaction } from '../../core/transaction.js';
 import type { Endpoint, Store, Where } from '../../store/contract.js';
 import { publicEndpoint } from './attachment.js';
 
-/** How long a store that has just failed is given to take back what it may have written. */
-const WITHDRAW_MS = 2000;
+/** How long a store that has just failed is given to undo what it may have done, milliseconds. */
+const UNDO_MS = 2000;
 
 /** A store that is told which overlay it is about. */
 export interface Publisher {
@@ -25,20 +25,15 @@ export function publisherOf(store: Store, where: Where, needed: 'publish' | 'wit
   const writer =
     (method: 'publish' | 'withdraw'): Publisher['publish'] =>
     async (endpoint, { signal }) => {
-      const written = async () => store[method]?.(publicEndpoint(endpoint), { ...where, ...(signal && { signal }) });
-      try {
-        // A store of somebody's own may never look at the signal.
-        await raceAbort(written(), signal);
-      } catch (error) {
-        throwIfAborted(signal);
-        throw storeError(error, method);
-      }
+      const write = (): Promise<void> | undefined =>
+        store[method]?.(publicEndpoint(endpoint), { ...where, ...(signal && { signal }) });
+      await askStore(method, signal, write);
     };
   return { publish: writer('publish'), withdraw: writer('withdraw') };
 }
 
 /** What a store of somebody's own throws, with a code; the checks of overns' own keep theirs. */
-export function storeError(thrown: unknown, method: 'publish' | 'withdraw' | 'lookup'): OvernsError | Error {
+function storeError(thrown: unknown, method: 'publish' | 'withdraw' | 'lookup'): OvernsError | Error {
   if (OvernsError.is(thrown)) return thrown;
   if (thrown instanceof Error && /^ERR_INVALID_ARG/.test(String((thrown as NodeJS.ErrnoException).code))) return thrown;
   const words = thrown instanceof Error ? thrown.message : inspect(thrown);
@@ -48,8 +43,35 @@ export function storeError(thrown: unknown, method: 'publish' | 'withdraw' | 'lo
   });
 }
 
-/** For what has to be written although the caller waits no more. */
-export const soon = (): Cancel => ({ signal: AbortSignal.timeout(WITHDRAW_MS) });
+/**
+ * Awaits an answer of a store. One of somebody's own may never look at the signal.
+ * @throws AbortError; OvernsError `OVERNS_STORE` with what the store threw as its cause, or the store's own
+ */
+export async function askStore<T>(
+  method: 'publish' | 'withdraw' | 'lookup',
+  signal: AbortSignal | undefined,
+  ask: () => T | Promise<T>,
+): Promise<T> {
+  throwIfAborted(signal);
+  try {
+    return await raceAbort((async () => ask())(), signal);
+  } catch (error) {
+    throwIfAborted(signal);
+    throw storeError(error, method);
+  }
+}
+
+/** Undoes something at a store that has just failed, may be stuck, and whose answer helps nobody any more. */
+export async function undoAtStore(write: (cancel: Cancel) => Promise<void>): Promise<void> {
+  const late = new AbortController();
+  // It keeps the process alive, unlike AbortSignal.timeout().
+  const timer = setTimeout(() => late.abort(), UNDO_MS);
+  try {
+    await write({ signal: late.signal });
+  } finally {
+    clearTimeout(timer);
+  }
+}
 
 /**
  * Publishes an endpoint that works.
@@ -61,6 +83,7 @@ export async function publishPort(
   endpoint: Endpoint,
   { fresh = true, signal }: Cancel & { readonly fresh?: boolean } = {},
 ): Promise<void> {
+  const takeBack = (): Promise<void> => undoAtStore((cancel) => publisher.withdraw(endpoint, cancel));
   await t.step(
     'publish',
     async () => {
@@ -68,10 +91,10 @@ export async function publishPort(
         await publisher.publish(endpoint, { signal });
       } catch (error) {
         // It may have been written all the same, when its answer was lost or not waited for.
-        if (fresh) await publisher.withdraw(endpoint, soon()).catch(() => {});
+        if (fresh) await takeBack().catch(() => {});
         throw error;
       }
     },
-    () => (fresh ? publisher.withdraw(endpoint, soon()) : undefined),
+    () => (fresh ? takeBack() : undefined),
   );
 }
