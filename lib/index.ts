@@ -24,7 +24,7 @@ export type {
   NetnsDgramOptions,
   NetnsListenOptions,
 } from './netns/sockets.js';
-export type { NetnsEvent } from './netns/watch.js';
+export type { NetnsChange, NetnsEvent } from './netns/watch.js';
 export type { OverlayOptions } from './overlay/create.js';
 export type { EndpointEvent } from './overlay/endpoint-events.js';
 export type { Miss } from './overlay/miss.js';
@@ -56,7 +56,7 @@ export type {
 export { Rtnl } from './rtnl/rtnl.js';
 export type { AddressTable } from './rtnl/tables/addresses.js';
 export type { FdbTable } from './rtnl/tables/fdb.js';
-export type { LinkTable } from './rtnl/tables/links.js';
+export type { LinkRef, LinkTable } from './rtnl/tables/links.js';
 export type { NeighborTable } from './rtnl/tables/neighbors.js';
 export type { NexthopTable } from './rtnl/tables/nexthops.js';
 export type { RouteTable } from './rtnl/tables/routes.js';

@@ -3,8 +3,17 @@ import type { NetnsWatch } from '../system/netns-watcher.js';
 import { system } from '../system/system.js';
 import { netnsDirectory, netnsFile } from './references.js';
 
-/** A named namespace came or went: a file in /run/netns (or OVERNS_NETNS_DIR). */
-interface NetnsChange<A> {
+/**
+ * A named namespace came or went: a file in /run/netns (or OVERNS_NETNS_DIR).
+ * @example
+ * ```ts
+ * import type { NetnsChange } from 'overns';
+ *
+ * const came: NetnsChange<'new'> = { kind: 'netns', action: 'new', name: 'web', path: '/run/netns/web', atNs: 0n };
+ * console.log(came.name); // web
+ * ```
+ */
+export interface NetnsChange<A> {
   readonly kind: 'netns';
   readonly action: A;
   readonly name: string;

@@ -61,12 +61,15 @@ export interface StoreNetwork extends Partial<{ readonly [K in keyof Where]: Whe
  * ```
  */
 export interface DriverStore {
+  /** Where an endpoint is; null: the store says that there is none. Rejects when it cannot say. */
   lookup(query: Query, options: StoreNetwork & Cancel): Promise<Answer | null>;
   /** `ref` false: the watch is not to keep the process alive. */
   watch(
     options: StoreNetwork & { readonly signal: AbortSignal; readonly ref?: boolean | undefined },
   ): AsyncIterable<Change>;
+  /** Writes an endpoint, in place of what is known of its addresses. */
   publish(endpoint: Endpoint, options: StoreNetwork & Cancel): Promise<void>;
+  /** Removes an endpoint where it is still the one that is stored. */
   withdraw(endpoint: Endpoint, options: StoreNetwork & Cancel): Promise<void>;
   /** What is stored, raw: for `overns records`. Absent: the store keeps no records of that form. */
   records?(network: StoreNetwork): RecordStore;
@@ -85,6 +88,7 @@ export interface DriverStore {
  * ```
  */
 export interface DriverOptions extends Cancel {
+  /** What lets the store be used; a function is asked before each request. */
   readonly token?: string | (() => string | Promise<string>) | undefined;
   readonly ca?: string | undefined;
   readonly cert?: string | undefined;

@@ -16,6 +16,7 @@ import { openStore } from '../store/index.js';
  */
 export interface StoreCase {
   readonly name: string;
+  /** Rejects with what the driver does wrong. */
   run(): Promise<void>;
 }
 

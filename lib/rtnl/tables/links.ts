@@ -67,8 +67,17 @@ export interface LinkTable extends Table<Link, LinkSpec, 'add' | 'replace' | 'ap
   ): Promise<readonly LinkCounters[]>;
 }
 
-/** A link by its name or index; what else is known of it is not looked at. */
-type LinkRef = Partial<LinkSpec> | Partial<Link>;
+/**
+ * A link by its name or index; what else is known of it is not looked at.
+ * @example
+ * ```ts
+ * import type { LinkRef } from 'overns';
+ *
+ * const refs: LinkRef[] = [{ name: 'br0' }, { index: 4 }];
+ * console.log(refs.length); // 2
+ * ```
+ */
+export type LinkRef = Partial<LinkSpec> | Partial<Link>;
 
 export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkTable {
   protected override async send(
