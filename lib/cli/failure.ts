@@ -7,15 +7,23 @@ export const DONE = 0;
 export const REFUSED = 1;
 export const USAGE = 2;
 
+const MISSING = '`overns doctor` says which privileges are missing';
+const MANY = 'it takes some 50 of them: ulimit -n 4096';
+const HINTS: Readonly<Record<string, string>> = { EACCES: MISSING, EPERM: MISSING, EMFILE: MANY, ENFILE: MANY };
+
+/** True for a refusal of the system, whatever was about to be done. */
+export function isSystemError(error: unknown): boolean {
+  const { code, syscall } = Object(error) as NodeJS.ErrnoException;
+  return code !== undefined && syscall !== undefined;
+}
+
 /** Errors that no part of overns made: their own words say too little alone. */
 function inWords(error: unknown): Error {
   if (!(error instanceof Error)) return new OvernsError('OVERNS_UNEXPECTED', String(error));
   const { code, syscall, message } = error as NodeJS.ErrnoException;
   if (OvernsError.is(error) || code?.startsWith('ERR_INVALID_ARG')) return error;
   if (code !== undefined && syscall !== undefined) {
-    const hint =
-      code === 'EACCES' || code === 'EPERM' ? '`overns doctor` says which privileges are missing' : undefined;
-    return new OvernsError(code, message, { cause: error, hint });
+    return new OvernsError(code, message, { cause: error, hint: HINTS[code] });
   }
   return new OvernsError('OVERNS_UNEXPECTED', `unexpected: ${error.message}`, {
     cause: error,

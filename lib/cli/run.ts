@@ -6,7 +6,7 @@ import { isatty } from 'node:tty';
 import { OvernsError } from '../core/errors.js';
 import { nearest } from '../core/suggest.js';
 import { loadDrivers } from './drivers.js';
-import { DONE, errorJson, errorLine, REFUSED, USAGE } from './failure.js';
+import { DONE, errorJson, errorLine, isSystemError, REFUSED, USAGE } from './failure.js';
 import { generalHelp, verbHelp } from './help.js';
 import { Log, Output } from './output.js';
 import { asks, type Parsed, parse, split, wants } from './parse.js';
@@ -50,8 +50,10 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
     }
     return end;
   } catch (error) {
-    // What fails while a verb works is the machine's refusal, even of an argument: others were checked before.
-    const status = interruption.begun || interruption.failure !== undefined ? REFUSED : USAGE;
+    // What fails while a verb works is the machine's refusal, even of an argument: others were checked before. The machine may
+    // refuse sooner, as when a verb's code is loaded.
+    const refused = interruption.begun || interruption.failure !== undefined || isSystemError(error);
+    const status = refused ? REFUSED : USAGE;
     stderr.write(`${wants('json', argv, env) ? errorJson(error, status) : errorLine(error)}\n`);
     if (wants('debug', argv, env) && error instanceof Error) stderr.write(`${stackOf(error)}\n`);
     return { status };

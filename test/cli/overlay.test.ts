@@ -503,3 +503,20 @@ describeWith(['root', 'ip'], 'doctor on a machine that lacks something', () => {
     expect(readdirSync(folder)).toEqual([]);
   });
 });
+
+describeWith(['root'], 'without descriptors to spare', () => {
+  test.each([24, 30, 40])('with %d of them, it is refused in one line, and no argument is to blame', async (most) => {
+    const { code, stdout, stderr } = await exec(
+      'bash',
+      ['-c', `ulimit -n ${most}; exec "$0" "$@"`, process.execPath, MAIN, 'show'],
+      { check: false, env: environment() },
+    );
+    expect({ code, stdout, stderr }).toEqual({
+      code: 1,
+      stdout: '',
+      stderr: expect.stringMatching(
+        /^overns: EMFILE: too many open files[^\n]+; it takes some 50 of them: ulimit -n 4096\n$/,
+      ),
+    });
+  });
+});
