@@ -187,6 +187,8 @@ async function withdrawal(kv: ConsulKv, endpoint: Endpoint, signal: AbortSignal 
     if (pair !== null && holds('arp', ip, pair, endpoint.mac)) ops.push(deletion(pair));
   }
   if (station !== null) ops.push(deletion(station));
+  // Published between the two looks: what is removed of it is all of it.
+  else if (ops.length > 0) ops.push({ Verb: 'check-not-exists', Key: kv.key('fib', endpoint.mac) });
   return ops;
 }
 

@@ -31,7 +31,7 @@ export interface Pair {
 export type TxnOp =
   | { readonly Verb: 'set'; readonly Key: string; readonly Value: string }
   | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number }
-  | { readonly Verb: 'get' | 'delete' | 'get-tree'; readonly Key: string };
+  | { readonly Verb: 'get' | 'delete' | 'get-tree' | 'check-not-exists'; readonly Key: string };
 
 export class ConsulKv {
   readonly #http: ConsulHttp;
