@@ -38,6 +38,7 @@ describeWith(['root', 'ip', 'ping'], 'what is removed', () => {
   test('a field without a value takes no other row', async () => {
     const { netns, rtnl, loose } = await opened();
     await using _ = rtnl;
+    await netns.sysctl('net/ipv6/conf/default/addr_gen_mode', 1); // no address of the kernel's own
     await rtnl.links.add({ kind: 'vxlan', name: 'vx', vni: 7, port: 4789, up: true });
     for (const dst of ['10.0.0.1', '10.0.0.2'])
       await rtnl.fdb.append({ link: 'vx', mac: '00:00:00:00:00:00', dst, state: 'permanent' });
