@@ -53,6 +53,11 @@ void decode_linkinfo(Bytes payload, Link& link) {
   link.slave_kind.clear();
   link.info.clear();
   link.bridge_port.clear();
+  // The last of several is the one that counts, as with the kernel's own parser.
+  std::erase_if(link.unknown, [](const UnknownAttribute& each) {
+    const std::string_view within = each.within == nullptr ? "" : each.within;
+    return within == "linkinfo" || within == "info" || within == "slaveInfo";
+  });
   AttributeReader attributes(payload);
   while (const auto attribute = attributes.next()) {
     switch (attribute->type) {

@@ -1,4 +1,7 @@
 // Links of kinds that the kernel of the tests may lack: what iproute2 asks for, read and written again.
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+
 #include "captures/links.h"
 #include "round_trip.h"
 #include "rtnl/link.h"
@@ -141,5 +144,31 @@ TEST_CASE("a name that is too long for a link is none") {
   CHECK(link->name.empty());
   REQUIRE(link->unknown.size() == 1);
   CHECK(link->unknown[0].bytes.size() == 20);
+  CHECK(support::codecs().front().round_trip(*message) == support::RoundTrip::kSame);
+}
+
+TEST_CASE("of two LINKINFO the last one counts, with what is unknown in it") {
+  const auto info = [](MessageWriter& writer, const char* kind, std::uint16_t type) {
+    const std::size_t linkinfo = writer.begin_nested(IFLA_LINKINFO);
+    writer.text(IFLA_INFO_KIND, kind);
+    const std::size_t data = writer.begin_nested(IFLA_INFO_DATA);
+    writer.u32(type, 42);
+    writer.end_nested(data);
+    writer.end_nested(linkinfo);
+  };
+  RequestBatch batch;
+  MessageWriter& writer = batch.begin(RTM_NEWLINK, 0);
+  writer.header(ifinfomsg{});
+  info(writer, "gen", 5);
+  info(writer, "bond", 4242);
+  batch.end();
+  MessageReader reader(batch.request(0));
+  const auto message = reader.next();
+  REQUIRE(message);
+  const auto link = decode_link(*message);
+  REQUIRE(link);
+  CHECK(link->kind == "bond");
+  REQUIRE(link->unknown.size() == 1);
+  CHECK(link->unknown[0].type == 4242);
   CHECK(support::codecs().front().round_trip(*message) == support::RoundTrip::kSame);
 }
