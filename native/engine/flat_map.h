@@ -109,7 +109,7 @@ class FlatMap {
 
   std::size_t home(const Key& key) const {
     // Lemire's fast range: any capacity, no division.
-    const std::uint64_t hash = hash_bytes(&key, sizeof key);
+    const std::uint64_t hash = hash_bytes(hash_key_, &key, sizeof key);
     return static_cast<std::size_t>((static_cast<unsigned __int128>(hash) * slots_.size()) >> 64);
   }
   std::size_t next(std::size_t i) const { return i + 1 == slots_.size() ? 0 : i + 1; }
@@ -131,6 +131,7 @@ class FlatMap {
     }
   }
 
+  std::uint64_t hash_key_ = new_hash_key();
   std::vector<Slot> slots_;
   std::size_t size_ = 0;
   std::size_t walk_ = kNoWalk;  // where it goes on

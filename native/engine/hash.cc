@@ -3,6 +3,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include <atomic>
 #include <cstring>
 
 namespace overns {
@@ -28,8 +29,13 @@ std::uint64_t mix(std::uint64_t x) {
 
 }  // namespace
 
-std::uint64_t hash_bytes(const void* data, std::size_t size) {
-  static const std::uint64_t key = process_key();
+std::uint64_t new_hash_key() {
+  static const std::uint64_t secret = process_key();
+  static std::atomic<std::uint64_t> count{0};
+  return mix(secret ^ mix(count.fetch_add(1, std::memory_order_relaxed)));
+}
+
+std::uint64_t hash_bytes(std::uint64_t key, const void* data, std::size_t size) {
   const auto* bytes = static_cast<const std::uint8_t*>(data);
   std::uint64_t hash = key;
   while (size >= 8) {

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <chrono>
 #include <deque>
 #include <map>
 
@@ -208,6 +209,26 @@ TEST_CASE("a ring is a queue") {
   }
   ring.clear();
   CHECK(ring.empty());
+}
+
+TEST_CASE("a flat map that is filled in the order of another one is filled as fast as in any order") {
+  FlatMap<IpSlot> first;
+  std::vector<Ip> keys;
+  for (std::uint32_t i = 1; i <= 30000; ++i) keys.push_back(address(i));
+  for (const Ip& key : keys) first.insert(key);
+  const auto time_of_filling = [](const auto& each) {
+    FlatMap<IpSlot> map;
+    const auto from = std::chrono::steady_clock::now();
+    each([&](const Ip& key) { map.insert(key); });
+    REQUIRE(map.size() == 30000);
+    return std::chrono::steady_clock::now() - from;
+  };
+  const auto in_any_order = time_of_filling([&](const auto& insert) {
+    for (const Ip& key : keys) insert(key);
+  });
+  const auto in_its_order =
+      time_of_filling([&](const auto& insert) { first.for_each([&](const IpSlot& slot) { insert(slot.key); }); });
+  CHECK(in_its_order < 10 * in_any_order);  // with one hash for both: some 100 times
 }
 
 TEST_CASE("a flat map is swept a little at a time") {
