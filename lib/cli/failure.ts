@@ -1,6 +1,6 @@
 /** An error, as one line or as one JSON object. */
 import { OvernsError } from '../core/errors.js';
-import { describe, printable, toJson } from './output.js';
+import { describe, errorWords, toJson } from './output.js';
 
 /** Exit statuses. */
 export const DONE = 0;
@@ -33,8 +33,7 @@ function inWords(error: unknown): Error {
 
 /** One line: what failed, on what, the kernel's or the store's own words, and what to do about it. */
 export function errorLine(error: unknown): string {
-  const { message, hint } = inWords(error) as OvernsError;
-  return `overns: ${printable(hint === undefined ? message : `${message}; ${hint}`)}`;
+  return `overns: ${errorWords(inWords(error))}`;
 }
 
 /** The same as one JSON object. */

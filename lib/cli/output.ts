@@ -1,5 +1,6 @@
 /** What goes to stdout and stderr, and how it looks. */
 import type { Writable } from 'node:stream';
+import { argumentInCommands, hintInCommands, inCommands } from './commands.js';
 
 /** From the quietest to the most talkative. */
 export const LEVELS = ['error', 'warn', 'info', 'debug'] as const;
@@ -58,7 +59,9 @@ export class Log {
   }
 
   #write(level: Level, words: string, text: string): void {
-    if (this.has(level)) this.say(this.#timed ? `${new Date().toISOString()} ${level} ${text}` : words + text);
+    if (!this.has(level)) return;
+    const told = inCommands(text);
+    this.say(this.#timed ? `${new Date().toISOString()} ${level} ${told}` : words + told);
   }
 }
 
@@ -85,9 +88,29 @@ export function toJson(value: unknown): string {
 
 /** An error as a plain object. */
 export function describe(error: Error): Record<string, unknown> {
-  const { code, message, hint, errno, syscall, kernelMessage, attribute, netns } = error as Error &
-    Record<string, unknown>;
-  return { code: code ?? error.name, message, hint, errno, syscall, kernelMessage, attribute, netns };
+  const { code, hint, errno, syscall, kernelMessage, attribute, netns } = error as Error & Record<string, unknown>;
+  return {
+    code: code ?? error.name,
+    message: messageOf(error),
+    hint: typeof hint === 'string' ? hintInCommands(hint) : undefined,
+    errno,
+    syscall,
+    kernelMessage,
+    attribute,
+    netns,
+  };
+}
+
+function messageOf(error: Error): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return inCommands(code?.startsWith('ERR_INVALID_ARG') ? argumentInCommands(message) : message);
+}
+
+/** An error in one line: what failed, and what to do about it. */
+export function errorWords(error: Error): string {
+  const hint = hintInCommands((error as Error & { readonly hint?: string }).hint);
+  const message = messageOf(error);
+  return printable(hint === undefined ? message : `${message}; ${hint}`);
 }
 
 /** Control characters, and those that break lines or change the direction of writing. */

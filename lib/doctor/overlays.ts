@@ -55,7 +55,7 @@ export async function overlays(signal: AbortSignal | undefined): Promise<DoctorC
       remedy:
         resolver instanceof OvernsError && resolver.hint !== undefined
           ? resolver.hint
-          : `\`overns show ${name}\` says how it stands`,
+          : `\`queryResolver('${name}')\` says how it stands`,
     });
   }
   const value = served === 0 ? 'none is served' : `${served} served, ${checks.length} of them in trouble`;

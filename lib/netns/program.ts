@@ -129,7 +129,7 @@ export async function exec(
   if (child.late) throw new ProgramError('ETIMEDOUT', `${command} took more than ${timeout} ms`, details);
   if (out.full || err.full) {
     const which = out.full ? 'stdout' : 'stderr';
-    const hint = 'raise maxBuffer, or read its streams with spawn()';
+    const hint = 'raise `maxBuffer`, or read its streams with `spawn()`';
     throw new ProgramError('ENOBUFS', `${command} wrote more than ${maxBuffer} bytes to ${which}`, {
       ...details,
       hint,

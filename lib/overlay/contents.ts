@@ -45,13 +45,13 @@ export function notAnOverlay(name: string, contents: Contents): OvernsError {
   const error =
     contents === 'rest'
       ? new OvernsError('OVERNS_INCOMPLETE', `overlay "${name}" is incomplete: it has no ${VXLAN}`, {
-          hint: `\`overns create ${name} --ensure\` (Overlay.ensure) completes it, \`overns delete ${name}\` (Overlay.delete) removes it`,
+          hint: `\`Overlay.ensure({ name: '${name}' })\` completes it, \`Overlay.delete('${name}')\` removes it`,
         })
       : new OvernsError('EINVAL', `namespace "${name}" is no overlay: it has no ${VXLAN}`, {
           hint:
             contents === 'empty'
-              ? `\`overns create ${name} --ensure\` makes one of it, \`ip netns delete ${name}\` removes it`
-              : `choose another name, or remove it if nobody needs it: ip netns delete ${name}`,
+              ? `\`Overlay.ensure({ name: '${name}' })\` makes one of it, \`ip netns delete ${name}\` removes it`
+              : `choose another name, or remove it if nobody needs it: \`ip netns delete ${name}\``,
         });
   noOverlays.add(error);
   return error;
@@ -66,11 +66,12 @@ export function isNoOverlay(error: unknown): boolean {
 export async function nameTaken(name: string, rtnl: Rtnl | undefined, cause?: unknown): Promise<OvernsError> {
   const links = await rtnl?.links.list().catch(() => undefined);
   const contents = links === undefined ? 'other' : contentsOf(links);
-  const remove = contents === 'overlay' || contents === 'rest' ? `overns delete ${name}` : `ip netns delete ${name}`;
+  const remove =
+    contents === 'overlay' || contents === 'rest' ? `\`Overlay.delete('${name}')\`` : `\`ip netns delete ${name}\``;
   const ways = {
     overlay: 'choose another name',
-    rest: 'it is an overlay that lacks its vxlan1: complete it with ensure (--ensure)',
-    empty: 'choose another name, make an overlay of it with ensure (--ensure)',
+    rest: 'it is an overlay that lacks its vxlan1: complete it with `ensure`',
+    empty: 'choose another name, make an overlay of it with `ensure`',
     other: 'choose another name',
   };
   return new OvernsError('EEXIST', `a namespace "${name}" exists already`, {

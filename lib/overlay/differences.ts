@@ -51,6 +51,6 @@ export async function refuseDifferences(rtnl: Rtnl, links: readonly Link[], want
 /** The error of an overlay that is there, but not as it is wanted. */
 export function differsFrom(name: string, differences: readonly string[]): OvernsError {
   return new OvernsError('EEXIST', `overlay "${name}" exists, but is not the same: ${differences.join(', ')}`, {
-    hint: `ask for what is there, or remove it: overns delete ${name}`,
+    hint: `ask for what is there, or remove it: \`Overlay.delete('${name}')\``,
   });
 }

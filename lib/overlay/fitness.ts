@@ -76,5 +76,5 @@ export function neverAsks(vxlan: Link): string | undefined {
 
 /** How to make a vxlan device that can ask in the place of one that cannot. */
 export function remake(overlay: string): string {
-  return `these cannot be changed: remove it with \`ip netns del ${overlay}\` and make it with \`overns create ${overlay}\`, or vxlan1 with \`ip link add vxlan1 type vxlan id VNI dstport 4789 local VTEP proxy learning l2miss l3miss\``;
+  return `these cannot be changed: remove it with \`ip netns del ${overlay}\` and make it with \`Overlay.create()\`, or vxlan1 with \`ip link add vxlan1 type vxlan id VNI dstport 4789 local VTEP proxy learning l2miss l3miss\``;
 }

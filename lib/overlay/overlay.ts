@@ -212,7 +212,7 @@ export class Overlay implements AsyncDisposable {
 
   #closedError(cause?: unknown): OvernsError {
     return new OvernsError('OVERNS_CLOSED', `overlay "${this.name}" is closed`, {
-      hint: `open it again with Overlay.open('${this.name}')`,
+      hint: `open it again with \`Overlay.open('${this.name}')\``,
       cause,
     });
   }
@@ -334,7 +334,7 @@ export class Overlay implements AsyncDisposable {
       const gone = 'ip' in query && store ? await this.#published(store, query.ip, signal) : undefined;
       if (gone === undefined) {
         throw new OvernsError('ENOENT', `${words} is not attached to "${this.name}"`, {
-          hint: `\`overns show ${this.name}\` lists what is`,
+          hint: `\`endpoints()\` of overlay "${this.name}" lists what is`,
         });
       }
       await publisher?.withdraw(gone, { signal });

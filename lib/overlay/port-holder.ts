@@ -44,12 +44,12 @@ async function vniHolder(wanted: Wanted): Promise<string> {
   const found = (await devicesOf(wanted)).find(({ link }) => link.vni === vni && link.port === port);
   const has = `VNI ${vni} on port ${port}`;
   if (found === undefined) return `the host has ${has} already: choose another, or delete the overlay that has it`;
-  return `${wordsOf(found)} has ${has}: choose another vni or port, or delete it: ${deletion(found)}`;
+  return `${wordsOf(found)} has ${has}: choose another \`vni\` or \`port\`, or delete it: ${deletion(found)}`;
 }
 
 async function portHolder(wanted: Wanted): Promise<string> {
   const { port } = wanted;
-  const other = `choose another port with port (--port), the same on every host`;
+  const other = 'choose another port with `port`, the same on every host';
   const device = (await devicesOf(wanted)).find(({ link }) => link.port === port && link.up);
   if (device !== undefined) {
     const how = device.link.collectMetadata === true ? ' for all VNIs' : ' with other settings';
@@ -68,8 +68,8 @@ function wordsOf({ link, netns }: Device): string {
 }
 
 function deletion({ link, netns }: Device): string {
-  if (netns === undefined) return `ip link del ${link.name}`;
-  return link.name === 'vxlan1' ? `overns delete ${netns}` : `ip -n ${netns} link del ${link.name}`;
+  if (netns === undefined) return `\`ip link del ${link.name}\``;
+  return link.name === 'vxlan1' ? `\`Overlay.delete('${netns}')\`` : `\`ip -n ${netns} link del ${link.name}\``;
 }
 
 /** The vxlan devices of the host, wherever they are now. */

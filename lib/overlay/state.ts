@@ -102,7 +102,7 @@ export async function findHost(
   throw new OvernsError(
     'OVERNS_HOST',
     `the host of overlay "${name}" cannot be found: its ${VXLAN} is linked to a namespace without a name`,
-    { hint: 'name it with host (--host)' },
+    { hint: 'name it with `host`' },
   );
 }
 

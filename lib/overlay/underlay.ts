@@ -212,20 +212,20 @@ async function choose(host: Rtnl, own: readonly OwnAddress[], question: Underlay
     const [only, another] = candidates.filter((one) => one.family === each && unfit(one) === undefined);
     if (only && another) {
       throw new OvernsError('EADDRNOTAVAIL', `${NO_ROUTE[why]}, and it has several addresses: ${listed(candidates)}`, {
-        hint: 'choose one with vtep (--vtep)',
+        hint: 'choose one with `vtep`',
       });
     }
     if (only) return only;
   }
   if (candidates.length > 0) {
     throw new OvernsError('EADDRNOTAVAIL', `the host has no address to rely on: ${listed(candidates)}`, {
-      hint: 'give it another one, or choose one with vtep (--vtep)',
+      hint: 'give it another one, or choose one with `vtep`',
     });
   }
   throw new OvernsError('EADDRNOTAVAIL', 'the host has no address that other hosts could reach', {
     hint: own.some(({ global }) => global)
       ? `its links are down: ${listed(own)}`
-      : 'give one of its links an address, or name the host with host (--host)',
+      : 'give one of its links an address, or name the host with `host`',
   });
 }
 

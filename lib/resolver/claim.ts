@@ -33,7 +33,7 @@ export async function claimOverlay(
         }
         const who = Number.isSafeInteger(holder?.pid) ? ` (pid ${String(holder?.pid)})` : '';
         throw new OvernsError('EBUSY', `overlay "${overlay.name}" is served by another resolver${who}`, {
-          hint: 'stop that one, or start with takeover (--takeover)',
+          hint: 'stop that one, or start with `takeover`',
           cause: error,
         });
       }

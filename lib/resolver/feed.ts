@@ -59,7 +59,7 @@ export class WatchFeed {
     throw new OvernsError(
       'OVERNS_SCOPE',
       `the store's watch() looks at neither overlay nor vni: what it gives may be of overlay "${other.overlay}" (vni ${other.vni}) as well as of "${this.#context.where.overlay}" (vni ${this.#context.where.vni})`,
-      { hint: 'give what belongs to the overlay that watch() is told, or a store to each overlay' },
+      { hint: 'give what belongs to the overlay that `watch()` is told, or a store to each overlay' },
     );
   }
 

@@ -123,7 +123,7 @@ export class Lookups {
         'ETIMEDOUT',
         `the store did not answer within ${this.#context.timing.lookupTimeoutMs} ms`,
         {
-          hint: 'see what keeps it, or raise lookupTimeoutMs',
+          hint: 'see what keeps it, or raise `lookupTimeoutMs`',
         },
       );
       options.abort(error);

@@ -139,7 +139,7 @@ export class Resolver implements AsyncDisposable {
     const given = store === undefined ? this.#store : checkStore(store, 'store');
     if (!given) {
       throw new OvernsError('OVERNS_STORE', `overlay "${overlay.name}" has no store to look endpoints up in`, {
-        hint: 'give one to Resolver.start() or add()',
+        hint: 'give one to `Resolver.start()` or `add()`',
       });
     }
     if (this.#sessions.has(overlay.name)) {
@@ -362,7 +362,7 @@ export class Resolver implements AsyncDisposable {
       const name = nameOf(overlay);
       const session = this.#sessions.get(name);
       if (session) return { ...sum, ...session.stats() };
-      throw new OvernsError('ENOENT', `overlay "${name}" is not served by this resolver`, { hint: 'add() it' });
+      throw new OvernsError('ENOENT', `overlay "${name}" is not served by this resolver`, { hint: '`add()` it' });
     }
     const add = (counted: Readonly<Record<string, number>>): void => {
       for (const [key, value] of Object.entries(counted)) sum[key as keyof ResolverStats] += value;

@@ -307,7 +307,7 @@ function failedToServe(error: unknown, overlay: string): unknown {
   const failed = netlinkError(error, { what: `serve overlay "${overlay}"`, netns: overlay });
   if (failed.code !== 'ENODEV') return failed;
   return new OvernsError(failed.code, failed.message, {
-    hint: 'it lacks vxlan1 or br0: an overlay has both, as `overns create` makes them',
+    hint: 'it lacks vxlan1 or br0: an overlay has both, as `Overlay.create()` makes them',
     cause: error,
   });
 }

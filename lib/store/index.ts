@@ -210,7 +210,7 @@ class UrlStore implements OwnedStore, ScopedStore {
     }
     if (!this.#url.templated) return { prefix: this.#url.prefix };
     throw new OvernsError('OVERNS_STORE', `${this.#url.text}: ${method} of which overlay?`, {
-      hint: 'say so with { overlay, vni }, or open it with {vni} and {name} replaced',
+      hint: 'say so with `{ overlay, vni }`, or open it with {vni} and {name} replaced',
     });
   }
 

@@ -54,6 +54,6 @@ export function sharedScope(first: Where, second: Where): OvernsError {
 export function recordsOf(store: Store, where?: Where): RecordStore {
   if (records in store) return (store as ScopedStore)[records](where);
   throw new OvernsError('OVERNS_STORE_UNSUPPORTED', 'this store does not hand out its records', {
-    hint: 'open one with openStore()',
+    hint: 'open one with `openStore()`',
   });
 }

@@ -116,7 +116,7 @@ export function remedyFor(refused: Refused, machine: Machine = REAL): string | u
     case 'EBUSY':
       if (refused.failure.syscall !== 'RTM_DELRULE') return undefined;
       if (refused.request?.priority === undefined) return 'give its priority as well, if it is to go';
-      return 'delete the one that comes first as well, or before: rules.list({ priority }) has them in the order of the kernel';
+      return 'delete the one that comes first as well, or before: `rules.list({ priority })` has them in the order of the kernel';
     case 'EMFILE':
     case 'ENFILE':
       return `raise the limit of open files: ${RAISE_OPEN_FILES}`;
@@ -167,7 +167,7 @@ function privileges({ failure, netns }: Refused, machine: Machine): string {
 
 function readOnly({ failure }: Refused): string {
   const sysctl = /\/proc\/sys\/(\S+)/.exec(failure.message ?? '')?.[1];
-  if (sysctl === undefined) return 'name a directory that can be written: OVERNS_NETNS_DIR (--netns-dir)';
+  if (sysctl === undefined) return 'name a directory that can be written: OVERNS_NETNS_DIR';
   const everywhere = sysctl.replace(/\/conf\/[^/]+\//, '/conf/default/').replaceAll('/', '.');
   return `run overns where /proc/sys can be written (docker run --privileged; with systemd ProtectKernelTunables=no), or make the container with ${everywhere} set already`;
 }
@@ -178,7 +178,7 @@ function words(value: unknown): string | undefined {
 
 function noDevice({ failure, table, netns, request = {} }: Refused): string {
   if (failure.attribute === 'linkIndex') {
-    return `${words(failure.message)} is not the link of index ${String(request.linkIndex)}: list again, or leave one of link and linkIndex out`;
+    return `${words(failure.message)} is not the link of index ${String(request.linkIndex)}: list again, or leave one of \`link\` and \`linkIndex\` out`;
   }
   const name =
     failure.syscall === 'RTM_GETLINK'
@@ -220,7 +220,7 @@ function noEntry({ failure, table, request = {} }: Refused): string {
   if (failure.syscall === 'posix_spawn') return 'name a program by its path, or one that lies in the PATH of `env`';
   if (failure.syscall === 'chdir') return 'name a `cwd` that exists';
   if (failure.syscall === 'mount')
-    return 'make the file in /etc that /etc/netns/NAME stands for, or use ownMounts: false';
+    return 'make the file in /etc that /etc/netns/NAME stands for, or use `ownMounts: false`';
   if (table === 'neighbor') return `there is no entry for ${words(request.ip)} on ${words(request.link)}`;
   if (table === 'fdb') {
     const where = Array.isArray(request.flags) && request.flags.includes('master') ? "its bridge's FDB" : 'its own FDB';
@@ -228,8 +228,8 @@ function noEntry({ failure, table, request = {} }: Refused): string {
   }
   if (table === 'address') return `there is no ${words(request.address)} on ${words(request.link)}`;
   if (table === 'route')
-    return `there is no such route to ${words(request.dst)}: routes.list({ dst }) shows those there are`;
-  if (table === 'rule') return 'there is no such rule: rules.list() shows those there are';
+    return `there is no such route to ${words(request.dst)}: \`routes.list({ dst })\` shows those there are`;
+  if (table === 'rule') return 'there is no such rule: `rules.list()` shows those there are';
   if (table === 'nexthop') return `there is no nexthop ${String(request.id)}`;
   return 'name something that exists';
 }
@@ -240,23 +240,23 @@ function exists({ failure, table, netns, request = {} }: Refused): string {
   switch (table) {
     case 'link':
       if (failure.kernelMessage?.includes('VNI')) {
-        return `another vxlan device of the host has VNI ${String(request.vni)} on this port: delete it, or choose another vni or port`;
+        return `another vxlan device of the host has VNI ${String(request.vni)} on this port: delete it, or choose another \`vni\` or \`port\``;
       }
-      return `there is a link ${JSON.stringify(words(request.name) ?? '')}${where}: delete it, or change it with set()`;
+      return `there is a link ${JSON.stringify(words(request.name) ?? '')}${where}: delete it, or change it with \`set()\``;
     case 'address':
-      return `${link} has ${words(request.address)} already: replace() changes it`;
+      return `${link} has ${words(request.address)} already: \`replace()\` changes it`;
     case 'route':
-      return `there is a route to ${words(request.dst)} with the same metric in the same table: replace() changes it, append() adds another way`;
+      return `there is a route to ${words(request.dst)} with the same metric in the same table: \`replace()\` changes it, \`append()\` adds another way`;
     case 'neighbor':
-      return `there is an entry for ${words(request.ip)} on ${link}: replace() changes it`;
+      return `there is an entry for ${words(request.ip)} on ${link}: \`replace()\` changes it`;
     case 'rule':
-      return 'there is such a rule: replace() takes it as done';
+      return 'there is such a rule: `replace()` takes it as done';
     case 'nexthop':
-      return `there is a nexthop ${String(request.id)}: replace() changes it`;
+      return `there is a nexthop ${String(request.id)}: \`replace()\` changes it`;
     case 'fdb':
-      return `there is an entry for ${words(request.mac)} on ${link}: replace() changes it, append() adds another destination`;
+      return `there is an entry for ${words(request.mac)} on ${link}: \`replace()\` changes it, \`append()\` adds another destination`;
     default:
-      return 'use ensure(), which takes a namespace that is there as done, or choose another name';
+      return 'use `ensure()`, which takes a namespace that is there as done, or choose another name';
   }
 }
 
@@ -281,12 +281,12 @@ function unsupported(refused: Refused, machine: Machine): string {
   if (table === 'fdb' && op === 'flush') {
     const master = Array.isArray(request.flags) && request.flags.includes('master');
     const feature = `bulk deletion of FDB entries of a ${master ? 'bridge' : 'vxlan'}`;
-    return `${feature} takes Linux ${SINCE[feature]} (${running}), and ${words(request.link)} to be ${master ? 'a port of a bridge' : 'a vxlan or a bridge'}: delete the entries one by one with batch() instead`;
+    return `${feature} takes Linux ${SINCE[feature]} (${running}), and ${words(request.link)} to be ${master ? 'a port of a bridge' : 'a vxlan or a bridge'}: delete the entries one by one with \`batch()\` instead`;
   }
   if (table === 'fdb') {
-    return `${words(request.link)} has no such FDB: a vxlan has one of its own (flags: ['self']), a port has its bridge's (flags: ['master'])`;
+    return `${words(request.link)} has no such FDB: a vxlan has one of its own (\`flags: ['self']\`), a port has its bridge's (\`flags: ['master']\`)`;
   }
-  return tooNew(refused, machine) ?? `${running}, which lacks the feature: \`overns doctor\` tells which`;
+  return tooNew(refused, machine) ?? `${running}, which lacks the feature: \`doctor()\` tells which`;
 }
 
 /** What a link of its kind takes and was not given. */

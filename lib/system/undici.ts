@@ -22,7 +22,7 @@ export async function undici(): Promise<Undici> {
     fromInstallation = installed();
     if (fromInstallation !== undefined) return fromInstallation;
     throw bundled(`undici in it cannot be loaded: ${(cause as Error).message.split('\n')[0]}`, {
-      hint: `mark overns external (esbuild --external:overns) and install it beside the bundle, or give an ES module what undici needs: esbuild --banner:js="import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"`,
+      hint: `mark overns external (esbuild --external:overns) and install it beside the bundle, or give an ES module what undici needs: \`esbuild --banner:js="import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"\``,
       cause,
     });
   }

@@ -136,7 +136,7 @@ describeWith(['root', 'ip'], 'delete', () => {
       expect(existsSync(one.netns.path)).toBe(false);
     } else if (step !== 'remove vxlan1') {
       expect(await failure(Overlay.open(name))).toMatchObject({ code: 'OVERNS_INCOMPLETE' });
-      expect((await failure(Overlay.create(create))).hint).toMatch(/--ensure.*overns delete/);
+      expect((await failure(Overlay.create(create))).hint).toMatch(/`ensure`.*`Overlay\.delete\(/);
     }
     if (remedy === 'delete') {
       if (step !== 'remove br0') await Overlay.delete(name);

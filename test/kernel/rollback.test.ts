@@ -194,7 +194,7 @@ describeWith(['root', 'ip'], 'create that fails', () => {
       await expectNothingLeft([host, netns, container], `an overlay, vni ${vni}`, async () => {
         const error = await failure(Overlay.create({ name, vni, address: addresses, host: host.name }));
         expect(error).toMatchObject({ code: 'EEXIST', message: `a namespace "${name}" exists already` });
-        expect(error.hint).toContain('overns delete');
+        expect(error.hint).toContain('`Overlay.delete(');
       });
     }
     expect((await first.endpoints()).map(({ ip }) => ip)).toEqual(['192.168.0.2']);

@@ -28,7 +28,7 @@ async function does(host: Host, options: Partial<OverlayOptions>): Promise<void>
   await using _ = await create(host, uniqueName(), options);
 }
 
-const OTHER_PORT = 'choose another port with port (--port), the same on every host';
+const OTHER_PORT = 'choose another port with `port`, the same on every host';
 
 describeWith(['root', 'ip'], 'a UDP port is taken', () => {
   test('by a vxlan device for all VNIs, as Open vSwitch and Cilium make', async () => {
@@ -37,7 +37,7 @@ describeWith(['root', 'ip'], 'a UDP port is taken', () => {
     await host.ip('link set ovs0 up');
     expect(await refusal(host)).toMatchObject({
       code: 'EADDRINUSE',
-      hint: `the vxlan device ovs0 of the host has UDP port 4789 for all VNIs: delete it (ip link del ovs0), or ${OTHER_PORT}`,
+      hint: `the vxlan device ovs0 of the host has UDP port 4789 for all VNIs: delete it (\`ip link del ovs0\`), or ${OTHER_PORT}`,
     });
     await does(host, { port: 4790 });
   });
@@ -48,7 +48,7 @@ describeWith(['root', 'ip'], 'a UDP port is taken', () => {
     await host.ip(`link add vx9 netns ${other.name} type vxlan id 9 dstport 4789 gbp`);
     await other.ip('link set vx9 up');
     expect((await refusal(host)).hint).toBe(
-      `the vxlan device vx9 in netns ${other.name} has UDP port 4789 with other settings: delete it (ip -n ${other.name} link del vx9), or ${OTHER_PORT}`,
+      `the vxlan device vx9 in netns ${other.name} has UDP port 4789 with other settings: delete it (\`ip -n ${other.name} link del vx9\`), or ${OTHER_PORT}`,
     );
   });
 
@@ -79,7 +79,7 @@ describeWith(['root', 'ip'], 'a UDP port is taken', () => {
     await host.ip(`link add vx0 netns ${hidden.pid} type vxlan external dstport 4789`);
     await exec('nsenter', ['-t', String(hidden.pid), '-n', 'ip', 'link', 'set', 'vx0', 'up']);
     const { hint } = await refusal(host);
-    expect(hint).toMatch(/^a socket of the kernel or of a hidden process has UDP port 4789 of the host .*--port/);
+    expect(hint).toMatch(/^a socket of the kernel or of a hidden process has UDP port 4789 of the host .*`port`/);
   });
 });
 
@@ -90,7 +90,7 @@ describeWith(['root', 'ip'], 'a VNI is taken', () => {
     await using _ = await Overlay.create({ name: first, vni: 42, host: host.name });
     expect(await refusal(host)).toMatchObject({
       code: 'EEXIST',
-      hint: `the overlay "${first}" has VNI 42 on port 4789: choose another vni or port, or delete it: overns delete ${first}`,
+      hint: `the overlay "${first}" has VNI 42 on port 4789: choose another \`vni\` or \`port\`, or delete it: \`Overlay.delete('${first}')\``,
     });
     await does(host, { vni: 43 });
     await does(host, { port: 4790 });
@@ -102,7 +102,7 @@ describeWith(['root', 'ip'], 'a VNI is taken', () => {
     // As much of another host's is in nobody's way.
     await other.ip('link add vx1 type vxlan id 42 dstport 4789');
     expect((await refusal(host)).hint).toBe(
-      'the vxlan device vx0 of the host has VNI 42 on port 4789: choose another vni or port, or delete it: ip link del vx0',
+      'the vxlan device vx0 of the host has VNI 42 on port 4789: choose another `vni` or `port`, or delete it: `ip link del vx0`',
     );
     await host.ip('link del vx0');
     const foreign = await createNetns();

@@ -339,7 +339,7 @@ describeWith(['root', 'ip'], 'the underlay', () => {
       {
         code: 'EADDRNOTAVAIL',
         message: 'no route leads out of the host, and it has several addresses: 10.0.0.10 (eth0), 10.0.1.10 (eth1)',
-        hint: 'choose one with vtep (--vtep)',
+        hint: 'choose one with `vtep`',
       },
     ],
     ...(['unreachable', 'prohibited', 'a blackhole'] as const).map(
@@ -407,7 +407,7 @@ describeWith(['root', 'ip'], 'the underlay', () => {
       {
         code: 'EADDRNOTAVAIL',
         message: 'the host has no address to rely on: fd00:1::10 (eth0, deprecated)',
-        hint: 'give it another one, or choose one with vtep (--vtep)',
+        hint: 'give it another one, or choose one with `vtep`',
       },
     ],
     [

@@ -53,23 +53,23 @@ describeWith(['root', 'ip'], 'refusals of the kernel', () => {
       [
         () => rtnl.links.add({ kind: 'vxlan', name: 'vx1', vni: 7, port: 4789 }),
         'EEXIST',
-        'another vxlan device of the host has VNI 7 on this port: delete it, or choose another vni or port',
+        'another vxlan device of the host has VNI 7 on this port: delete it, or choose another `vni` or `port`',
       ],
       [
         () => rtnl.addresses.add({ link: 'br0', address: '10.0.0.1/24' }),
         'EEXIST',
-        'br0 has 10.0.0.1/24 already: replace() changes it',
+        'br0 has 10.0.0.1/24 already: `replace()` changes it',
       ],
       [
         () => rtnl.routes.add({ dst: '10.9.0.0/16', link: 'br0' }),
         'EEXIST',
         'there is a route to 10.9.0.0/16 with the same metric in the same table',
       ],
-      [() => rtnl.neighbors.add(neighbor), 'EEXIST', 'there is an entry for 10.0.0.2 on br0: replace() changes it'],
+      [() => rtnl.neighbors.add(neighbor), 'EEXIST', 'there is an entry for 10.0.0.2 on br0: `replace()` changes it'],
       [
         () => rtnl.fdb.add(entry),
         'EEXIST',
-        'there is an entry for 02:00:00:00:00:02 on vx0: replace() changes it, append()',
+        'there is an entry for 02:00:00:00:00:02 on vx0: `replace()` changes it, `append()`',
       ],
       [() => rtnl.neighbors.add(bare), 'ENODEV', `there is no link "nope" in ${where}`],
       [() => rtnl.links.delete({ name: 'nope' }), 'ENODEV', `there is no link "nope" in ${where}`],
@@ -107,7 +107,7 @@ describeWith(['root', 'ip'], 'refusals of the kernel', () => {
       [
         () => rtnl.rules.delete({ priority: 99 }),
         'ENOENT',
-        'there is no such rule: rules.list() shows those there are',
+        'there is no such rule: `rules.list()` shows those there are',
       ],
       [() => rtnl.nexthops.delete({ id: 99 }), 'ENOENT', 'there is no nexthop 99'],
       [

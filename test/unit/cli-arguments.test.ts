@@ -185,13 +185,20 @@ describe('mistakes in values, before the machine is touched', () => {
     ['create a/b --vni 1', 'NAME: "a/b"'],
     ['create .. --vni 1', 'NAME: ".."'],
     ['create pid:1 --vni 1', 'NAME: "pid:1"'],
-    ['attach x docker:../y --address 10.0.0.2/24', 'container: "../y"'],
+    ['attach x docker:../y --address 10.0.0.2/24', 'CONTAINER: "../y"'],
     ['attach x pid:zero --address 10.0.0.2/24', '"pid:zero"'],
     ['attach x y --address 10.0.0.2', 'write 10.0.0.2/24'],
     ['attach x y --address 10.0.0.2/24 --mac 02:42', '--mac: "02:42"'],
     ['attach x y --address 10.0.0.2/24 --mac 01:00:5e:00:00:01', 'multicast'],
     ['attach x y --address 10.0.0.2/24 --ifname a/b', '--ifname: "a/b"'],
     ['attach x y --address 10.0.0.2/24 --ifname abcdefghijklmnop', '1 to 15 bytes'],
+    [
+      'attach x y --address 10.0.0.2/24 --gateway 10.0.1.1',
+      '--gateway: "10.0.1.1" is not in a network of the container',
+    ],
+    ['attach x y --address 10.0.0.2/24 --route 10.8.0.0/16,10.0.1.1', '--route: "10.0.1.1" is not in a network of'],
+    ['attach x y --address 10.0.0.2/24 --route 10.8.0.0/16,fd00::1', '--route: "fd00::1" is not of the family of'],
+    ['attach x y --address 10.0.0.2/24 --route foo', '--route: "foo" is not a network with its prefix length'],
     ['attach x y --address 10.0.0.2/24 --docker ssh://h', '--docker: "ssh://h"'],
     ['attach x y --address 10.0.0.2/24 --store memory:', '--store: memory: lives in one process'],
     ['attach x y --address 10.0.0.2/24 --store redis://h/x', '--store: "redis://h/x"'],
@@ -250,7 +257,7 @@ describe('the environment', () => {
 
   test('a variable does not stand in the way of what the line says', async () => {
     // The address of the environment gives way to the container of the line: the mistake found is another.
-    expect(await mistake('detach x pid:0', { OVERNS_ADDRESS: '10.0.0.2' })).toContain('pid');
+    expect(await mistake('detach x pid:0', { OVERNS_ADDRESS: '10.0.0.2' })).toContain('CONTAINER: 0');
     expect(await mistake('detach x', { OVERNS_ADDRESS: 'nonsense' })).toContain('OVERNS_ADDRESS: "nonsense"');
   });
 

@@ -14,7 +14,7 @@ import { parseStoreUrl } from '../../store/index.js';
 import { AgentLog } from '../agent-log.js';
 import { needed, toggle } from '../flags.js';
 import { hostFlag, overlayArgument, STORE_EXAMPLE, STORE_EXAMPLE_BY_VNI, STORE_HELP, storeUrl } from '../kinds.js';
-import type { Log } from '../output.js';
+import { errorWords, type Log } from '../output.js';
 import { usageError } from '../usage.js';
 import { defineVerb } from '../verb.js';
 
@@ -131,7 +131,7 @@ async function watchUnderlay(watch: UnderlayWatch, overlay: string, host: NetnsR
 
 function tellUnderlay({ overlay, fault }: UnderlayChange, log: Log): void {
   if (fault === undefined) log.info(`overlay ${overlay}: its underlay is what it was made for again`);
-  else log.warn(`overlay ${overlay}: ${fault.message}; ${fault.hint}`);
+  else log.warn(`overlay ${overlay}: ${errorWords(fault)}`);
 }
 
 function tell(event: FollowerEvent, log: Log): void {

@@ -1,4 +1,5 @@
 import { type DoctorCheck, doctor } from '../../index.js';
+import { inCommands } from '../commands.js';
 import { DONE, REFUSED } from '../failure.js';
 import { dockerFlag } from '../kinds.js';
 import { table } from '../output.js';
@@ -15,7 +16,13 @@ export const verb = defineVerb({
   examples: [['overns doctor', 'before the first overlay, and when something does not work']],
   streams: false,
   async run({ flags: { docker } }, { signal, out, json }) {
-    const report = await doctor({ docker, signal });
+    const told = await doctor({ docker, signal });
+    const checks = told.checks.map((check) => ({
+      ...check,
+      ...(check.value !== undefined && { value: inCommands(check.value) }),
+      ...(check.remedy !== undefined && { remedy: inCommands(check.remedy) }),
+    }));
+    const report = { ...told, checks };
     if (json) await out.json(report);
     else {
       const [heading = '', ...rows] = table(

@@ -5,7 +5,7 @@ import { givenAddresses } from '../../overlay/ports/container-network.js';
 import { refuseForbidden, surveyOverlays } from '../../overlay/survey.js';
 import { queryResolver, type RemoteResolver, troubles } from '../../resolver/remote.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
-import { printable, table } from '../output.js';
+import { describe as describeError, errorWords, printable, table } from '../output.js';
 import { defineVerb } from '../verb.js';
 
 /** The vxlan device of every overlay. */
@@ -57,7 +57,7 @@ export const verb = defineVerb({
           ),
         );
         const warnings = [
-          ...[...faults].map(([overlay, fault]) => `warning: overlay ${overlay}: ${faultWords(fault)}`),
+          ...[...faults].map(([overlay, fault]) => `warning: overlay ${overlay}: ${errorWords(fault)}`),
           ...unreadable.map(({ overlay, error }) => printable(`warning: overlay ${overlay} cannot be read: ${error}`)),
         ];
         if (warnings.length > 0) await out.lines(['', ...warnings]);
@@ -95,7 +95,7 @@ export const verb = defineVerb({
     if (json) await out.json({ ...details, ...underlayJson(fault) });
     else
       await out.lines(
-        fault === undefined ? describe(details) : [...describe(details), '', 'Underlay:', `  ${faultWords(fault)}`],
+        fault === undefined ? describe(details) : [...describe(details), '', 'Underlay:', `  ${errorWords(fault)}`],
       );
     return undefined;
   },
@@ -111,12 +111,10 @@ async function faultOf(name: string, signal: AbortSignal): Promise<OvernsError |
   }
 }
 
-function faultWords({ message, hint }: OvernsError): string {
-  return printable(hint === undefined ? message : `${message}; ${hint}`);
-}
-
 function underlayJson(fault: OvernsError | undefined): object {
-  return fault === undefined ? {} : { underlay: { code: fault.code, message: fault.message, hint: fault.hint } };
+  if (fault === undefined) return {};
+  const { code, message, hint } = describeError(fault);
+  return { underlay: { code, message, hint } };
 }
 
 function describe({

@@ -77,7 +77,7 @@ async function addPort(
   await removeLeftovers(rtnl, port.veth, peer);
   if ((await inside.links.list({ name: ifname })).length > 0) {
     throw new OvernsError('EEXIST', `${container} has an interface "${ifname}" already`, {
-      hint: 'detach it first, or choose another name with ifname (--ifname)',
+      hint: 'detach it first, or choose another name with `ifname`',
     });
   }
   await makePort(t, rtnl, overlay, port, peer);

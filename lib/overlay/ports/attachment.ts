@@ -85,7 +85,7 @@ export function refuseTaken(attached: readonly Attached[], overlay: string, ips:
     const taken = ips.find((ip) => attachment.ips.includes(ip)) ?? (attachment.mac === mac ? mac : undefined);
     if (taken === undefined) continue;
     throw new OvernsError('EEXIST', `${taken} is attached to "${overlay}" already, as ${nameOf(attachment)}`, {
-      hint: `detach it first: overns detach ${overlay} --address ${attachment.ip}`,
+      hint: `detach it first: \`detach({ ip: '${attachment.ip}' })\` of overlay "${overlay}"`,
     });
   }
 }

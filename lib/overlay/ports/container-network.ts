@@ -1,4 +1,5 @@
 /** The network that a container is given: its addresses, and the routes that lead out of it. */
+import { isIP } from 'node:net';
 import {
   type Cidr,
   canonicalIp,
@@ -79,6 +80,8 @@ export function routeTarget(value: unknown, name: string): string {
   if (typeof value !== 'string') throw invalidType(name, value, 'a network with its prefix length, a string');
   if (value === 'default') return value;
   const [address, length, ...more] = value.split('/');
+  const expected = 'a network with its prefix length, such as 10.8.0.0/16, or default';
+  if (isIP(address as string) === 0) throw invalidArgument(name, value, expected);
   const ip = canonicalIp(address, name);
   const bits = ipBytes(ip).length * 8;
   const prefix = /^\d{1,3}$/.test(length ?? '') ? Number(length) : Number.NaN;
@@ -156,7 +159,7 @@ export async function addRoutes(inside: Rtnl, ifname: string, routes: readonly R
       if (!OvernsError.is(error) || error.code !== 'EEXIST') throw error;
       const what = route.dst === 'default' ? 'a default route' : `a route to ${route.dst}`;
       throw new OvernsError('EEXIST', `${container} has ${what} already, on another interface`, {
-        hint: route.dst === 'default' ? 'leave out gateway (--gateway), or take that one away' : 'take that one away',
+        hint: route.dst === 'default' ? 'leave out `gateway`, or take that one away' : 'take that one away',
         cause: error,
       });
     }
@@ -177,7 +180,7 @@ export function refuseOutside(overlay: string, bridge: readonly string[], addres
     const why = whyNot(address.ip, own);
     if (why === undefined) continue;
     throw new OvernsError('EADDRNOTAVAIL', `${formatCidr(address)} ${why}`.replace('%', `"${overlay}" (${words})`), {
-      hint: `choose an address of ${words}, or insist on this one with anyAddress (--any-address)`,
+      hint: `choose an address of ${words}, or insist on this one with \`anyAddress\``,
     });
   }
 }

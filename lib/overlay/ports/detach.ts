@@ -42,7 +42,7 @@ async function portsInto(rtnl: Rtnl, attached: readonly Attached[], path: string
 function severalPorts(words: string, overlay: string, attached: readonly Attached[]): OvernsError {
   const ways = attached.map(({ attachment }) => `${attachment.ifname || attachment.veth} ${attachment.ip}`);
   return new OvernsError('ENOTUNIQ', `${words} is attached to "${overlay}" several times: ${ways.join(', ')}`, {
-    hint: `say which by its address: { ip: '${attached[0]?.attachment.ip}' } (--address)`,
+    hint: `say which by its address: \`{ ip: '${attached[0]?.attachment.ip}' }\``,
   });
 }
 

@@ -51,7 +51,7 @@ export async function findSame(
     throw new OvernsError(
       'EEXIST',
       `${target.description} is attached to "${overlay.name}", but not in the same way: ${differences.join(', ')}`,
-      { hint: `detach it first: overns detach ${overlay.name} --address ${found.attachment.ip}` },
+      { hint: `detach it first: \`detach({ ip: '${found.attachment.ip}' })\` of overlay "${overlay.name}"` },
     );
   }
   await addRoutes(inside, ifname, await missingRoutes(inside, ifname, routes), target.description);

@@ -85,7 +85,7 @@ function fromOutside(text: string, name: string): DockerAddress {
     return parseDockerAddress(text, name);
   } catch (error) {
     throw new OvernsError('OVERNS_DOCKER', (error as Error).message, {
-      hint: `correct ${name}, or name Docker's socket with docker (--docker)`,
+      hint: `correct ${name}, or name Docker's socket with \`docker\``,
     });
   }
 }

@@ -81,7 +81,7 @@ function reason(address: DockerConnection, code: string, message: string): reado
   return [message, NAME_IT];
 }
 
-const NAME_IT = 'start Docker, or name its socket with docker (--docker) or DOCKER_HOST';
+const NAME_IT = 'start Docker, or name its socket with `docker` or DOCKER_HOST';
 
 /** What the daemon said of a request that it refused, in one line. */
 function refusal(body: string): string {
@@ -163,7 +163,7 @@ export class Docker implements AsyncDisposable {
     const container = parseInspection(body);
     if (container === null) {
       throw new OvernsError('OVERNS_DOCKER', `what answers at ${this.shown} does not speak Docker's API`, {
-        hint: "name Docker's socket with docker (--docker) or DOCKER_HOST",
+        hint: "name Docker's socket with `docker` or DOCKER_HOST",
       });
     }
     return container;
@@ -177,7 +177,7 @@ export class Docker implements AsyncDisposable {
       if (status === 200 && typeof version === 'string') return oneLine(version);
     } catch {}
     throw new OvernsError('OVERNS_DOCKER', `what answers at ${this.shown} does not speak Docker's API`, {
-      hint: "name Docker's socket with docker (--docker) or DOCKER_HOST",
+      hint: "name Docker's socket with `docker` or DOCKER_HOST",
     });
   }
 

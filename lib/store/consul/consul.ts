@@ -169,7 +169,7 @@ export class ConsulStore implements DriverStore {
       const error = new OvernsError(
         'OVERNS_RECORD',
         `${which} under ${kv.prefix}/ in ${this.#http.name}, but not in arp/ or fib/: "${printable(first.key, 40)}"`,
-        { hint: 'they mean nothing to overns: `overns records list` shows them' },
+        { hint: 'they mean nothing to overns: delete them, or use another prefix' },
       );
       warnings.publish({ store: this.#http.name, error });
     }
