@@ -1,6 +1,8 @@
 /** Misses and events in the words that people know: the seed's two daemons' and iproute2's. */
 import type { Miss, ResolverEvent, RtnlEvent } from '../index.js';
 import { printable } from './output.js';
+import { type Fields, family, field, list, pair, words } from './phrases.js';
+import { nexthopWords, ruleWords } from './routing-words.js';
 
 /** As the seed's daemon asks. */
 export function missLine(miss: Miss): string {
@@ -105,8 +107,6 @@ const PROTOCOLS: Readonly<Record<number, string>> = {
 /** RT_TABLE_*; 254 is not shown. */
 const TABLES: Readonly<Record<number, string>> = { 253: 'default', 255: 'local' };
 
-type Fields = Readonly<Record<string, unknown>>;
-
 /** The links of the namespaces that events are of: other events and links name them by index or name alone. */
 export class LinkBook {
   readonly #links = new Map<string, { readonly name: string; readonly index: number; readonly up: boolean }>();
@@ -146,7 +146,7 @@ export function eventLines(event: RtnlEvent & { readonly netns?: string }, links
 }
 
 function entryLines(
-  kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb' | 'netns',
+  kind: 'link' | 'address' | 'route' | 'neighbor' | 'fdb' | 'rule' | 'nexthop' | 'netns',
   fields: Fields,
   links: LinkBook,
 ): string[] {
@@ -161,6 +161,10 @@ function entryLines(
       return [neighborWords(fields)];
     case 'fdb':
       return [fdbWords(fields)];
+    case 'rule':
+      return [ruleWords(fields)];
+    case 'nexthop':
+      return [nexthopWords(fields)];
     case 'netns':
       return [words(pair('netns', fields.name))];
   }
@@ -334,10 +338,6 @@ export function neighborWords(fields: Fields): string {
   );
 }
 
-function list(value: unknown): readonly string[] {
-  return Array.isArray(value) ? value.map(String) : [];
-}
-
 /** `02:42:c0:a8:00:03 dev vxlan1 dst 10.0.0.11 self permanent` */
 export function fdbWords(fields: Fields): string {
   const flags = Array.isArray(fields.flags) ? fields.flags.map(String) : [];
@@ -362,21 +362,4 @@ export function fdbWords(fields: Fields): string {
     state,
     ...unknownWords(fields),
   );
-}
-
-function family(address: unknown): string {
-  return String(address).includes(':') ? 'inet6' : 'inet';
-}
-
-function field(fields: Fields, name: string): string {
-  const value = fields[name];
-  return typeof value === 'string' || typeof value === 'number' ? String(value) : '';
-}
-
-function pair(word: string, value: unknown): string {
-  return typeof value === 'string' || typeof value === 'number' ? `${word} ${value}` : '';
-}
-
-function words(...parts: readonly string[]): string {
-  return printable(parts.filter((part) => part !== '').join(' '));
 }

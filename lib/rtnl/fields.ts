@@ -36,7 +36,7 @@ const IPROUTE2: Readonly<Record<string, readonly string[]>> = {
   preferred_lft: ['preferredLifetime'],
 };
 /** Fields of an event that are not of its row. */
-const EVENT_FIELDS: ReadonlySet<string> = new Set(['kind', 'action', 'atNs', 'netns', 'replaced']);
+const EVENT_FIELDS: ReadonlySet<string> = new Set(['kind', 'action', 'ruleAction', 'atNs', 'netns', 'replaced']);
 /** More names than a line of text should list. */
 const MANY = 30;
 

@@ -151,12 +151,15 @@ export function isSeveral(mac: string): boolean {
 /** Flags of a rule that tell of what it refers to, which comes and goes. */
 const STATE_FLAGS = ['unresolved', 'iif_detached', 'oif_detached'];
 
+/** Fields of an event about a rule; there `action` is what became of it. */
+const RULE_EVENT_FIELDS = ['kind', 'ruleAction', 'atNs', 'netns'];
+
 function ruleIdentity(item: Item): string {
   const fields = Object.keys(item)
-    .filter((name) => !['kind', 'atNs', 'netns'].includes(name))
+    .filter((name) => !RULE_EVENT_FIELDS.includes(name))
     .sort()
     .map((name) => {
-      const value = item[name];
+      const value = name === 'action' ? (item.ruleAction ?? item.action) : item[name];
       if (name !== 'flags' || !Array.isArray(value)) return [name, value];
       return [name, value.filter((flag) => !STATE_FLAGS.includes(flag)).sort()];
     });

@@ -156,6 +156,7 @@ const GROUPS: Readonly<Record<string, readonly TableName[]>> = {
   route: ['route'],
   neigh: ['neighbor', 'fdb'],
   nexthop: ['nexthop'],
+  rule: ['rule'],
   miss: [],
 };
 
@@ -174,7 +175,7 @@ class FakeMonitor implements NativeMonitor, Observer {
   constructor(machine: Machine, netns: FakeNetns, groups: readonly string[], onBatch: NativeBatch, close: () => void) {
     for (const group of groups) {
       if (GROUPS[group] === undefined)
-        throw invalidArgument('groups', group, 'link, address, route, neigh, miss or nexthop');
+        throw invalidArgument('groups', group, 'link, address, route, neigh, miss, nexthop or rule');
     }
     this.#machine = machine;
     this.#netns = netns;

@@ -96,6 +96,11 @@ export interface Observer {
 
 const IFA_F = { nodad: 0x02, permanent: 0x80 };
 const TABLE_MAIN = 254;
+/** The rules that a namespace begins with (fib_default_rules_init, fib6_rules_net_init). */
+const RULES: readonly Row[] = [
+  ...[0, 32_766, 32_767].map((priority, at) => ['inet', priority, [255, TABLE_MAIN, 253][at]] as const),
+  ...[0, 32_766].map((priority, at) => ['inet6', priority, [255, TABLE_MAIN][at]] as const),
+].map(([family, priority, table]) => ({ priority, family, action: 'table', table, protocol: 'kernel' }));
 const ZERO_MAC = '00:00:00:00:00:00';
 const MTU = { ethernet: [68, 65_535], lo: [0, 0x7fff_ffff] } as const;
 
@@ -334,10 +339,10 @@ export class FakeNetns {
         return this.neighbors.map((neighbor) => this.#neighborRow(neighbor));
       case 'fdb':
         return this.fdb.map((entry) => this.#fdbRow(entry));
+      case 'rule':
+        return RULES.map((rule) => ({ ...rule }));
       case 'nexthop':
         return []; // as none can be made
-      default:
-        throw new OvernsError('EOPNOTSUPP', `the fake kernel has no ${table}s`);
     }
   }
 
@@ -436,7 +441,7 @@ export class FakeNetns {
     if (table === 'link') this.#changeLink(verb, item);
     else if (table === 'address') this.#changeAddress(verb, item);
     else if (table === 'rule' || table === 'nexthop')
-      throw new OvernsError('EOPNOTSUPP', `the fake kernel has no ${table}s`);
+      throw new OvernsError('EOPNOTSUPP', `the fake kernel takes no ${table}s`);
     else this.#changeRoute(verb, item);
   }
 

@@ -29,6 +29,7 @@ enum Group : unsigned {
   kNeighGroup = 8,
   kMissGroup = 16,
   kNexthopGroup = 32,
+  kRuleGroup = 64,
 };
 
 std::optional<unsigned> parse_group(const std::string& name) {
@@ -38,6 +39,7 @@ std::optional<unsigned> parse_group(const std::string& name) {
   if (name == "neigh") return kNeighGroup;
   if (name == "miss") return kMissGroup;
   if (name == "nexthop") return kNexthopGroup;
+  if (name == "rule") return kRuleGroup;
   return std::nullopt;
 }
 
@@ -95,6 +97,7 @@ Result<Opened> open_events(const std::string& netns, unsigned groups, int receiv
   if ((groups & kRouteGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_ROUTE});
   if ((groups & (kNeighGroup | kMissGroup)) != 0) numbers.push_back(RTNLGRP_NEIGH);
   if ((groups & kNexthopGroup) != 0) numbers.push_back(RTNLGRP_NEXTHOP);
+  if ((groups & kRuleGroup) != 0) numbers.insert(numbers.end(), {RTNLGRP_IPV4_RULE, RTNLGRP_IPV6_RULE});
   EventSocketOptions options{numbers, receive_buffer, misses_only ? miss_filter() : std::span<const sock_filter>{}};
   auto socket = open_event_socket(netns, options);
   if (!socket) return socket.failure();
@@ -309,6 +312,13 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
     if (type == RTM_NEWROUTE && (message.header.nlmsg_flags & NLM_F_REPLACE) != 0) object.Set("replaced", true);
     return event(object, "route", type == RTM_DELROUTE);
   }
+  if (type == RTM_NEWRULE || type == RTM_DELRULE) {
+    const auto rule = decode_rule(message);
+    if (!rule) return std::nullopt;
+    auto object = to_js(env, *rule, links_.names);
+    object.Set("ruleAction", object.Get("action"));  // `action` is the event's
+    return event(object, "rule", type == RTM_DELRULE);
+  }
   if (type == RTM_NEWNEXTHOP || type == RTM_DELNEXTHOP) {
     const auto nexthop = decode_nexthop(message);
     if (!nexthop) return std::nullopt;
@@ -367,7 +377,7 @@ Napi::Value open_monitor(const Napi::CallbackInfo& info) {
     for (std::uint32_t i = 0; i < list.Length(); ++i) {
       const auto group = parse_group(text_of(list.Get(i)));
       if (!group) {
-        Napi::RangeError::New(env, "groups: expected link, address, route, neigh, miss or nexthop")
+        Napi::RangeError::New(env, "groups: expected link, address, route, neigh, miss, nexthop or rule")
             .ThrowAsJavaScriptException();
         return env.Undefined();
       }

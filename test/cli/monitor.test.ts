@@ -30,6 +30,20 @@ const CHANGES = [
   'route add 10.8.0.0/16 nexthop via 10.1.0.2 weight 2 nexthop via 10.1.0.3',
   '-6 route add 2001:db8:2::/48 via 2001:db8::2',
   '-6 route add unreachable 2001:db8:3::/48',
+  'rule add priority 100 from 10.2.0.0/16 lookup 42',
+  'rule add priority 101 not from 10.2.0.1 to 10.3.0.0/16 tos 0x10 fwmark 0x1/0xff iif v0 oif v1 lookup main',
+  'rule add priority 102 ipproto tcp sport 100-200 dport 443 uidrange 5-6 lookup main suppress_prefixlength 0',
+  '-6 rule add priority 103 from 2001:db8::1 iif nobody prohibit proto static',
+  'rule add priority 104 fwmark 7 goto 32766',
+  'rule del priority 100',
+  'nexthop add id 1 via 10.1.0.2 dev v0',
+  'nexthop add id 2 via 2001:db8::2 dev v0 onlink proto static',
+  'nexthop add id 3 group 1',
+  'nexthop add id 4 group 1,3 type resilient buckets 32 idle_timer 60',
+  'nexthop add id 5 blackhole',
+  'nexthop add id 6 via 10.1.0.3 fdb',
+  'nexthop replace id 1 via 10.1.0.4 dev v0',
+  'nexthop del id 1',
   'link set v0 alias outside',
   'address del 10.9.0.1/32 peer 10.9.0.2/32 dev v0',
   'link set v0 down',
@@ -40,7 +54,7 @@ const CHANGES = [
 function linesOf(text: string): string[] {
   return text
     .split('\n')
-    .map((line) => line.trimEnd())
+    .map((line) => line.trimEnd().replace(/^((?:Deleted )?\d+:)\t/, '$1 '))
     .filter((line) => line !== '');
 }
 
@@ -73,7 +87,7 @@ function between<T>(items: T[]): T[] {
 describeWith(['root', 'ip'], 'monitor beside ip monitor', () => {
   test('line by line', async () => {
     const netns = await createNetns();
-    const groups = ['link', 'address', 'route', 'neigh'];
+    const groups = ['link', 'address', 'route', 'neigh', 'rule', 'nexthop'];
     const theirs = netns.spawn('ip', ['monitor', ...groups]);
     const ours = start(`monitor ${groups.join(' ')} --netns ${netns.name}`);
     await begin(
@@ -96,7 +110,7 @@ describeWith(['root', 'ip'], 'monitor beside ip monitor', () => {
 
   test('as JSON Lines: an object for each entry of the text, in the same order', async () => {
     const netns = await createNetns();
-    const groups = ['link', 'address', 'route', 'neigh'];
+    const groups = ['link', 'address', 'route', 'neigh', 'rule', 'nexthop'];
     const text = start(`monitor ${groups.join(' ')} --netns ${netns.name}`);
     const json = start(`monitor ${groups.join(' ')} --netns ${netns.name} --json`);
     await begin(
@@ -114,14 +128,17 @@ describeWith(['root', 'ip'], 'monitor beside ip monitor', () => {
     for (const [at, event] of told.entries()) {
       const line = about[at] as string;
       expect(line.startsWith('Deleted ')).toBe(event.action === 'delete');
-      expect(line).toContain(event.name ?? event.link ?? event.dst.replace('/32', ''));
+      expect(line).toContain(
+        String(event.name ?? event.link ?? event.dst?.replace('/32', '') ?? event.priority ?? event.id),
+      );
       if (event.kind === 'address') expect(line).toContain(event.address.split('/')[0]);
       if (event.kind === 'neighbor') expect(line).toContain(`${event.ip} dev ${event.link}`);
       if (event.mtu) expect(line).toContain(`mtu ${event.mtu} `);
       expect(event.atNs).toMatch(/^\d+$/);
       expect(event).not.toHaveProperty('netns');
     }
-    for (const kind of ['link', 'address', 'route', 'neighbor']) expect(told.some((e) => e.kind === kind)).toBe(true);
+    for (const kind of ['link', 'address', 'route', 'neighbor', 'rule', 'nexthop'])
+      expect(told.some((e) => e.kind === kind)).toBe(true);
     for (const each of [text, json]) expect(await each.stop('SIGINT')).toBe(0);
   });
 

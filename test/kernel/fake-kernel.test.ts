@@ -724,6 +724,25 @@ function scenarios(stage: () => Stage): void {
     await has();
   });
 
+  test('the rules that a namespace begins with', async () => {
+    const rtnl = await openRtnl(await stage().netns());
+    const rules = [...(await rtnl.rules.list({ family: 'inet' })), ...(await rtnl.rules.list({ family: 'inet6' }))];
+    expect(
+      rules.map(({ family, priority, table, action, protocol }) => [family, priority, table, action, protocol]),
+    ).toEqual([
+      ['inet', 0, 255, 'table', 'kernel'],
+      ['inet', 32_766, 254, 'table', 'kernel'],
+      ['inet', 32_767, 253, 'table', 'kernel'],
+      ['inet6', 0, 255, 'table', 'kernel'],
+      ['inet6', 32_766, 254, 'table', 'kernel'],
+    ]);
+    const monitor = rtnl.monitor({ groups: ['rule', 'nexthop'], resync: true });
+    onCleanup(() => monitor.return?.());
+    const { value } = await monitor.next();
+    expect(value).toMatchObject({ kind: 'snapshot', nexthops: [] });
+    expect(value?.kind === 'snapshot' && value.rules).toEqual(await rtnl.rules.list());
+  });
+
   test('namespaces', async () => {
     const name = await stage().netns();
     const [host] = await stage().hosts();

@@ -143,6 +143,30 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
     expect(await told('route', 'route del 10.3.0.0/16')).toBe('delete');
   });
 
+  test('rules and nexthops are told of as they are listed, and taken as they are told of', async () => {
+    const netns = await withVeth();
+    await using rtnl = await Rtnl.open({ netns: netns.name });
+    await using events = rtnl.monitor({ groups: ['rule', 'nexthop'] });
+    await rtnl.rules.add({ priority: 7, from: '10.0.0.0/8', iif: 'v0', action: 'prohibit' });
+    await rtnl.nexthops.add({ id: 7, gateway: '10.1.0.9', link: 'v0' });
+    const [rule] = (await until(events, (e) => e.kind === 'rule')).slice(-1);
+    const [nexthop] = (await until(events, (e) => e.kind === 'nexthop')).slice(-1);
+    if (rule?.kind !== 'rule' || nexthop?.kind !== 'nexthop') throw new Error('other events');
+    const [listedRule] = await rtnl.rules.list({ priority: 7 });
+    const [listedHop] = await rtnl.nexthops.list({ id: 7 });
+    const atNs = expect.any(BigInt);
+    expect(rule).toEqual({ ...listedRule, kind: 'rule', action: 'new', ruleAction: 'prohibit', atNs });
+    expect(nexthop).toEqual({ ...listedHop, kind: 'nexthop', action: 'new', atNs });
+    expect(identityOf('rule', rule)).toBe(identityOf('rule', listedRule as object));
+    await rtnl.rules.replace(rule as never); // is there
+    await rtnl.nexthops.replace(nexthop);
+    await rtnl.rules.delete(rule as never);
+    await rtnl.nexthops.delete(nexthop);
+    const gone = await until(events, (e) => e.kind === 'nexthop' && e.action === 'delete');
+    expect(gone.find((e) => e.kind === 'rule')).toMatchObject({ action: 'delete', ruleAction: 'prohibit' });
+    expect(await rtnl.rules.list({ priority: 7 })).toEqual([]);
+  });
+
   test('routes that go with their link without a word are told of', async () => {
     const netns = await withVeth();
     await netns.ip('route add 10.3.0.0/16 via 10.1.0.2');

@@ -312,6 +312,30 @@ export const SCENARIOS: readonly Scenario[] = [
     ],
   },
   {
+    name: 'rules, and what they wait for',
+    before: PAIRS,
+    steps: [
+      'ip rule add priority 100 from 10.2.0.0/16 lookup 42; ip -6 rule add priority 100 from 2001:db8::/48 lookup 42; ip rule add priority 101 iif v0 blackhole; ip rule add priority 102 oif later unreachable; ip rule add priority 103 fwmark 7 goto 200',
+      'ip rule add priority 200 not to 10.0.0.9 ipproto udp dport 53 lookup main suppress_prefixlength 0',
+      'ip link add later type veth peer name retal; ip link set v0 down; ip link set v0 name other0',
+      'ip rule del priority 200; ip link del other0; ip link set w0 name later0',
+      'ip rule del priority 100; ip -6 rule del priority 100; ip rule del priority 0 || true; ip rule add priority 0 lookup local; ip rule flush',
+    ],
+  },
+  {
+    name: 'nexthop objects and proxies, which go with their link in silence',
+    before: PAIRS,
+    steps: [
+      'ip nexthop add id 1 via 10.0.0.2 dev v0; ip nexthop add id 2 via 10.1.0.2 dev w0; ip nexthop add id 3 group 1,3/2 type resilient buckets 32 idle_timer 1; ip nexthop add id 4 group 1/2; ip nexthop add id 5 dev w0',
+      'ip neigh add proxy 10.0.0.7 dev v0; ip neigh add proxy 10.1.0.7 dev w0; ip neigh add proxy 2001:db8::7 dev w0',
+      'ip link set w0 name w9',
+      'ip link set v1 down',
+      'ip link set v1 up; ip nexthop replace id 1 via 10.1.0.9 dev w9',
+      'ip link del v0',
+      'ip link set w9 down',
+    ],
+  },
+  {
     name: 'switches that change what there is',
     before: PAIRS,
     steps: [

@@ -22,7 +22,10 @@ const CHUNK = 8;
 /** It is right within a second, on a machine that does nothing else. */
 const LATE_MS = 30_000;
 
-const FIELDS = { link: 'links', address: 'addresses', route: 'routes', neighbor: 'neighbors', fdb: 'fdb' } as const;
+const FIELDS = {
+  ...({ link: 'links', address: 'addresses', route: 'routes', neighbor: 'neighbors', fdb: 'fdb' } as const),
+  ...({ rule: 'rules', nexthop: 'nexthops' } as const),
+};
 type Kind = keyof typeof FIELDS;
 const KINDS = Object.keys(FIELDS) as Kind[];
 
@@ -74,7 +77,7 @@ class Mirror {
 /** What belongs to an event, not to its row; and clocks and counters. */
 const SKIPPED = new Set(
   `action atNs replaced preferredLifetime validLifetime expires helloTimer tcnTimer topologyChangeTimer gcTimer
-   messageAgeTimer forwardDelayTimer holdTimer fdbLearned`.split(/\s+/),
+   messageAgeTimer forwardDelayTimer holdTimer fdbLearned unbalancedTime`.split(/\s+/),
 );
 
 function plain(value: unknown): unknown {
@@ -89,7 +92,8 @@ function plain(value: unknown): unknown {
 }
 
 /** A row of a listing, or of an event, in one form. */
-function row(kind: Kind, { kind: first, linkKind, ...rest }: Json): string {
+function row(kind: Kind, { kind: first, linkKind, action, ruleAction, ...rest }: Json): string {
+  if (kind === 'rule') return JSON.stringify(plain({ ...rest, does: ruleAction ?? action }));
   const own = kind === 'link' ? (first === 'link' ? linkKind : first) : undefined;
   return JSON.stringify(plain(own === undefined ? rest : { ...rest, kind: own }));
 }
@@ -133,7 +137,7 @@ async function equal(mirror: Mirror, rtnl: Rtnl, netns: Netns, history: string):
     for (const each of wrong) behind.set(each, Date.now() - began);
     if (late) expect(wrong, `the mirror, after\n${history}`).toEqual([]);
     if (wrong.length === 0) {
-      const own = { ...stateOf(listed), proxy: seen.proxy };
+      const own = stateOf(listed);
       if (late) expect(own, `Rtnl's listing | iproute2's, after\n${history}`).toEqual(seen);
       if (JSON.stringify(own) === JSON.stringify(seen))
         return [...behind]

@@ -383,12 +383,17 @@ export function ruleJson(rule: Rule): Json {
     action: rule.action === 'table' || rule.action === 'goto' ? undefined : rule.action,
     goto: rule.goto,
     ipproto: rule.ipProtocol === undefined ? undefined : IP_PROTOCOLS[rule.ipProtocol],
-    sport_start: rule.sourcePorts?.low,
-    dport_start: rule.destinationPorts?.low,
+    ...ports('sport', rule.sourcePorts),
+    ...ports('dport', rule.destinationPorts),
     suppress_prefixlen: rule.suppressPrefixLength,
     protocol: rule.protocol,
   });
 }
+const ports = (word: string, range: Rule['sourcePorts']): Json => {
+  if (range === undefined) return {};
+  const { low, high } = range;
+  return low === high ? { [word]: low } : { [`${word}_start`]: low, [`${word}_end`]: high };
+};
 const IP_PROTOCOLS: Readonly<Record<number, string>> = { 6: 'tcp', 17: 'udp' };
 
 /** One of `ip -j -d nexthop show`. */
@@ -396,6 +401,14 @@ export function nexthopJson(nexthop: Nexthop): Json {
   return json({
     id: nexthop.id,
     group: nexthop.group?.map(({ id, weight }) => json({ id, weight: weight === 1 ? undefined : weight })),
+    type: nexthop.group === undefined || nexthop.groupType === 'mpath' ? undefined : nexthop.groupType,
+    // Times are clocks, which the listings' comparison passes over.
+    resilient_args: nexthop.resilient && {
+      buckets: nexthop.resilient.buckets,
+      idle_timer: 0,
+      unbalanced_timer: 0,
+      unbalanced_time: 0,
+    },
     ...via(nexthop.gateway, nexthop.family),
     dev: nexthop.link,
     blackhole: nexthop.blackhole ? null : undefined,

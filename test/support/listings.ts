@@ -39,7 +39,7 @@ const order = (rows: Json[]): Json[] =>
 
 /** Timers run on while two listings are made, lifetimes are rounded down. */
 function still(value: unknown, key = ''): unknown {
-  if (/_timer$/.test(key)) return 0;
+  if (/_timer$|^unbalanced_time$/.test(key)) return 0;
   if (typeof value === 'number' && /_life_time$|^expires$/.test(key) && value < 1e6)
     return Math.ceil(value / 1000) * 1000;
   if (Array.isArray(value)) return key === 'flags' ? [...value].sort() : value.map((each) => still(each));
@@ -80,12 +80,14 @@ export async function listRows(rtnl: Rtnl): Promise<Rows> {
     links: await rtnl.links.list(),
     addresses: await rtnl.addresses.list(),
     routes: await rtnl.routes.list(),
-    neighbors: await rtnl.neighbors.list(),
+    neighbors: [...(await rtnl.neighbors.list()), ...(await rtnl.neighbors.list({ flags: ['proxy'] }))],
     fdb: await rtnl.fdb.list(),
     nexthops: await rtnl.nexthops.list(),
     rules: await rtnl.rules.list(),
   };
 }
+
+const isProxy = ({ flags }: Neighbor): boolean => flags?.includes('proxy') === true;
 
 /** Rows in iproute2's words. */
 export function stateOf(rows: Rows): State {
@@ -99,8 +101,8 @@ export function stateOf(rows: Rows): State {
       addr_info: addresses.filter((each) => each.link === link.name).map(addressJson),
     })),
     route: rows.routes.map((route) => routeJson(route, byId)),
-    neighbor: rows.neighbors.map(neighborJson),
-    proxy: [],
+    neighbor: rows.neighbors.filter((each) => !isProxy(each)).map(neighborJson),
+    proxy: rows.neighbors.filter(isProxy).map(neighborJson),
     fdb: rows.fdb.map((entry) => fdbJson(entry)),
     nexthop: nexthops.map(nexthopJson),
     rule: rows.rules.filter(({ family }) => family === 'inet' || family === 'inet6').map(ruleJson),

@@ -50,7 +50,7 @@ describe('bash completes', () => {
     ['overns create --vni ', []],
     ['overns attach --ifname b', []],
     ['overns records ', ['list', 'get', 'put', 'delete']],
-    ['overns monitor link ne', ['neigh', 'netns']],
+    ['overns monitor link ne', ['neigh', 'nexthop', 'netns']],
     ['overns show bl', ['black', 'blue']],
     ['overns delete --timeout 3 blu', ['blue']],
     ['overns show blue --host bla', ['black']],

@@ -43,7 +43,7 @@ test('what it does not model it says, and reaches no Docker of the machine', asy
     code: 'EOPNOTSUPP',
     message: 'the fake kernel has no vlan links, only bridges, veths and vxlans',
   });
-  await expect(rtnl.rules.list()).rejects.toThrow('the fake kernel has no rules');
+  await expect(rtnl.rules.add({ from: '10.0.0.0/8', table: 7 })).rejects.toThrow('the fake kernel takes no rules');
   expect(await rtnl.nexthops.list()).toEqual([]);
   await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
   await expect(overlay.attach('docker:web', { address: '192.168.0.2/24' })).rejects.toMatchObject({

@@ -71,6 +71,9 @@ test('an address or a nexthop object that goes makes the routes that use it doub
   const through = await mirrorOf({ routes: [{ ...ROUTE, nexthop: 1 }], fdb: [] });
   expect(doubts(through, { kind: 'nexthop', action: 'delete', id: 1 })).toEqual(['route']);
   expect(doubts(leaving, { kind: 'nexthop', action: 'delete', id: 1 })).toEqual([]);
+  // A group loses the member that goes.
+  const grouped = await mirrorOf({ nexthops: [{ id: 1 }, { id: 2, group: [{ id: 1, weight: 1 }] }] });
+  expect(doubts(grouped, { kind: 'nexthop', action: 'delete', id: 1 })).toEqual(['nexthop']);
 });
 
 test('a route that stands for others is looked at again', async () => {

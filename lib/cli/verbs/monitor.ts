@@ -5,12 +5,12 @@ import { list, oneOf } from '../flags.js';
 import { defineVerb } from '../verb.js';
 import { eventLines, LinkBook } from '../words.js';
 
-const GROUPS = ['link', 'address', 'route', 'neigh', 'netns'] as const;
-const DEFAULT_GROUPS = ['link', 'address', 'route', 'neigh'] as const;
+const DEFAULT_GROUPS = ['link', 'address', 'route', 'neigh', 'rule', 'nexthop'] as const;
+const GROUPS = [...DEFAULT_GROUPS, 'netns'] as const;
 
 export const verb = defineVerb({
   name: 'monitor',
-  summary: 'Show changes of links, addresses, routes and neighbours as the kernel reports them',
+  summary: 'Show changes of links, addresses, routes, neighbours, rules and nexthops as the kernel reports them',
   args: [
     {
       name: GROUPS.join('|'),

@@ -1,4 +1,4 @@
-/** Events of namespaces: links, addresses, routes, neighbours, FDB entries, misses, and named namespaces. */
+/** Events of namespaces: what changes in their tables, misses, and named namespaces. */
 
 import { invalidArgument, invalidType } from '../../core/errors.js';
 import { boolean, integer, type Shape } from '../../core/options.js';
@@ -8,7 +8,7 @@ import { isNativeFailure, netlinkError } from '../../system/kernel-error.js';
 import type { NativeBatch, NativeMonitor } from '../../system/native.js';
 import { system } from '../../system/system.js';
 import { decodeEntries } from '../entry-decoder.js';
-import type { Address, FdbEntry, Link, Neighbor, Route } from '../types.js';
+import type { Address, FdbEntry, Link, Neighbor, Nexthop, Route, Rule } from '../types.js';
 
 /**
  * Kinds of events that a monitor can be asked for. `neigh` are neighbours, FDB entries and misses; `netns` are named namespaces.
@@ -20,10 +20,10 @@ import type { Address, FdbEntry, Link, Neighbor, Route } from '../types.js';
  * console.log(groups.length); // 2
  * ```
  */
-export type MonitorGroup = 'link' | 'address' | 'route' | 'neigh' | 'netns';
+export type MonitorGroup = 'link' | 'address' | 'route' | 'neigh' | 'rule' | 'nexthop' | 'netns';
 
-const GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh', 'netns'];
-export const DEFAULT_GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh'];
+export const DEFAULT_GROUPS: readonly MonitorGroup[] = ['link', 'address', 'route', 'neigh', 'rule', 'nexthop'];
+const GROUPS: readonly MonitorGroup[] = [...DEFAULT_GROUPS, 'netns'];
 
 /**
  * Fields of every event.
@@ -62,6 +62,8 @@ export type RtnlChange<A> = Timestamped & { readonly action: A } & (
       } & Route)
     | ({ readonly kind: 'neighbor' } & Neighbor)
     | ({ readonly kind: 'fdb' } & FdbEntry)
+    | ({ readonly kind: 'rule'; readonly ruleAction: Rule['action'] } & Omit<Rule, 'action'>)
+    | ({ readonly kind: 'nexthop' } & Nexthop)
     /** A named namespace: a file in /run/netns (or OVERNS_NETNS_DIR). */
     | { readonly kind: 'netns'; readonly name: string; readonly path: string }
   );
@@ -140,8 +142,11 @@ export interface SnapshotEvent {
   readonly links?: readonly Link[];
   readonly addresses?: readonly Address[];
   readonly routes?: readonly Route[];
+  /** Proxies among them, which `neighbors.list()` lists only when asked to. */
   readonly neighbors?: readonly Neighbor[];
   readonly fdb?: readonly FdbEntry[];
+  readonly rules?: readonly Rule[];
+  readonly nexthops?: readonly Nexthop[];
   /** Names, sorted. */
   readonly netns?: readonly string[];
 }

@@ -1,6 +1,6 @@
 /** Lists what a monitor with `resync` tells of. */
 import type { OvernsError } from '../../core/errors.js';
-import type { Address, FdbEntry, Link, Neighbor, Route } from '../types.js';
+import type { Address, FdbEntry, Link, Neighbor, Nexthop, Route, Rule } from '../types.js';
 import type { MonitorSource } from './monitor.js';
 
 /** The tables that can be listed. */
@@ -8,8 +8,10 @@ interface Tables {
   readonly links: { list(filter?: { readonly name?: string }): Promise<readonly Link[]> };
   readonly addresses: { list(): Promise<readonly Address[]> };
   readonly routes: { list(): Promise<readonly Route[]> };
-  readonly neighbors: { list(): Promise<readonly Neighbor[]> };
+  readonly neighbors: { list(filter?: { readonly flags: readonly string[] }): Promise<readonly Neighbor[]> };
   readonly fdb: { list(): Promise<readonly FdbEntry[]> };
+  readonly rules: { list(): Promise<readonly Rule[]> };
+  readonly nexthops: { list(): Promise<readonly Nexthop[]> };
 }
 
 /** Lists what belongs to a monitor's groups. */
@@ -24,9 +26,13 @@ export function listing(rtnl: Tables): MonitorSource['list'] {
     if (groups.includes('address')) listed.addresses = await read(() => rtnl.addresses.list());
     if (groups.includes('route')) listed.routes = await read(() => rtnl.routes.list());
     if (groups.includes('neigh')) {
-      listed.neighbors = await read(() => rtnl.neighbors.list());
+      const neighbors = await read(() => rtnl.neighbors.list());
+      const proxies = await read(() => rtnl.neighbors.list({ flags: ['proxy'] }));
+      listed.neighbors = proxies.length === 0 ? neighbors : [...neighbors, ...proxies];
       listed.fdb = await read(() => rtnl.fdb.list());
     }
+    if (groups.includes('rule')) listed.rules = await read(() => rtnl.rules.list());
+    if (groups.includes('nexthop')) listed.nexthops = await read(() => rtnl.nexthops.list());
     return listed;
   };
 }

@@ -17,17 +17,32 @@ export const LISTED_KINDS = [
   ['routes', 'route'],
   ['neighbors', 'neighbor'],
   ['fdb', 'fdb'],
+  ['rules', 'rule'],
+  ['nexthops', 'nexthop'],
 ] as const;
 type Kind = (typeof LISTED_KINDS)[number][1];
 
 /** The group that tells of a kind. */
 export function groupOf(kind: unknown): MonitorGroup | undefined {
-  if (kind === 'link' || kind === 'address' || kind === 'route' || kind === 'netns') return kind;
-  return kind === 'neighbor' || kind === 'fdb' || kind === 'miss' ? 'neigh' : undefined;
+  switch (kind) {
+    case 'link':
+    case 'address':
+    case 'route':
+    case 'rule':
+    case 'nexthop':
+    case 'netns':
+      return kind;
+    case 'neighbor':
+    case 'fdb':
+    case 'miss':
+      return 'neigh';
+    default:
+      return undefined;
+  }
 }
 
-/** Fields of an event that are not of its row. The kind of a link is compared by itself. */
-const EVENT_ONLY = ['kind', 'linkKind', 'action', 'atNs', 'netns', 'replaced'];
+/** Fields of an event that are not of its row. The kind of a link is compared by itself, a rule's action is its identity. */
+const EVENT_ONLY = ['kind', 'linkKind', 'action', 'ruleAction', 'atNs', 'netns', 'replaced'];
 /** Clocks and counters, which differ at every look. */
 const CLOCKS_AND_COUNTERS = [
   'preferredLifetime',
@@ -42,6 +57,7 @@ const CLOCKS_AND_COUNTERS = [
   'holdTimer',
   'fdbLearned',
   'bcQueueLengthUsed',
+  'unbalancedTime',
 ];
 const SKIPPED: ReadonlySet<string> = new Set([...EVENT_ONLY, ...CLOCKS_AND_COUNTERS]);
 
@@ -88,8 +104,8 @@ export class Mirror {
 
   /** @param listed with links, whatever the groups; not to be used afterwards */
   constructor(listed: Indexed) {
-    const { link = new Map(), address = new Map(), route = new Map(), neighbor = new Map(), fdb = new Map() } = listed;
-    this.#rows = { link, address, route, neighbor, fdb };
+    const rows = LISTED_KINDS.map(([, kind]) => [kind, listed[kind] ?? new Map()]);
+    this.#rows = Object.fromEntries(rows) as Record<Kind, Map<string, Item>>;
   }
 
   /** How many rows there are, of which a link counts for 20: so much more there is to read of it. */
@@ -102,16 +118,15 @@ export class Mirror {
   take(event: Item): boolean {
     const kind = event.kind as Kind;
     const rows = this.#rows[kind];
-    if (rows === undefined) {
-      if (event.kind === 'nexthop') this.#suspect((row) => row.nexthop !== undefined);
-      return true;
-    }
+    if (rows === undefined) return true;
     const identity = identityOf(kind, event);
     const known = rows.get(identity);
     this.#touched?.add(`${kind} ${identity}`);
     const gone = event.action === 'delete';
     if (kind === 'link') this.#doubtLink(event, known);
     if (kind === 'address' && gone) this.#doubtAddress(event);
+    // The routes and FDB entries that use it, and the groups that it may be in.
+    if (kind === 'nexthop') this.#suspect((row) => row.nexthop !== undefined || (gone && Array.isArray(row.group)));
     if (kind === 'route' && isDoubtful(event, known)) {
       this.stale.add('route');
       if (gone) return false;
@@ -243,6 +258,7 @@ function linkRow({ kind, linkKind, action, atNs, netns, ...row }: Item): Item {
 function toEvent(kind: Kind, action: 'add' | 'change' | 'delete', row: Item, atNs: bigint): Item {
   const { replaced, ...event } = row;
   if (kind === 'link' && row.kind !== undefined) event.linkKind = row.kind;
+  if (kind === 'rule') event.ruleAction ??= row.action;
   return Object.assign(event, { kind, action, atNs });
 }
 

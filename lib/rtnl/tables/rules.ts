@@ -1,9 +1,10 @@
 /** Rules of policy routing. */
 import type { Cancel } from '../../core/abort.js';
 import { checkObject } from '../../core/options.js';
+import type { NativeOp } from '../../system/native.js';
 import { refuseUndefined } from '../removal.js';
 import type { Given, Rule } from '../types.js';
-import { KernelTable, type Table } from './table.js';
+import { KernelTable, type Table, type Verb } from './table.js';
 
 /**
  * Rules of policy routing.
@@ -43,5 +44,12 @@ export class Rules extends KernelTable<Rule, Given<Rule>> implements RuleTable {
     const asked = filter.protocol !== undefined || filter.priority !== undefined;
     const gone = asked ? found : found.filter(({ protocol }) => protocol !== 'kernel');
     return this.deleteAll(gone, 'ENOENT', options);
+  }
+
+  /** Of an event about a rule the row: there `action` is what became of it. */
+  protected override prepare(operation: { readonly op: Verb; readonly item: Given<Rule> }): NativeOp {
+    const { op, item } = super.prepare(operation) as NativeOp;
+    const { ruleAction, ...row } = item;
+    return ruleAction === undefined ? { op, item } : { op, item: { ...row, action: ruleAction } };
   }
 }
