@@ -6,17 +6,17 @@
  *
  * https://developer.hashicorp.com/consul/api-docs/features/blocking
  */
-import { channel } from 'node:diagnostics_channel';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cancel } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
 import type { Answer, Change, Endpoint, Query } from '../contract.js';
 import type { DriverStore, StoreNetwork } from '../driver.js';
-import { printable, type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
-import { type ConsulAnswer, ConsulHttp, type ConsulOptions, mayPass } from './http.js';
+import { EndpointTable, type GoodRecord } from '../endpoint-table.js';
+import { ForeignKeys, goodRecords, PrefixRecords, splitRecords } from '../prefix-records.js';
+import { type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
+import { mayPass } from '../server-http.js';
+import { type ConsulAnswer, ConsulHttp, type ConsulOptions } from './http.js';
 import { ConsulKv, type Pair, TXN_OPS, type TxnOp } from './kv.js';
-import { ConsulRecords, good, split } from './records.js';
-import { Snapshot } from './snapshot.js';
 
 const SECOND = 1000;
 /** How often a withdrawal is tried because the records changed under it. */
@@ -24,16 +24,13 @@ const CAS_ATTEMPTS = 5;
 /** How often two records are read because the second was gone when the first had been read. */
 const READ_ATTEMPTS = 20;
 
-/** What is strange in a store that serves all the same: `{ store, error }`. */
-const warnings = channel('overns:store:warning');
-
 export class ConsulStore implements DriverStore {
   readonly #http: ConsulHttp;
-  /** Prefixes of which it was said that they hold what is no record. */
-  readonly #warned = new Set<string>();
+  readonly #foreign: ForeignKeys;
 
   constructor(options: ConsulOptions) {
     this.#http = new ConsulHttp(options);
+    this.#foreign = new ForeignKeys(this.#http.name);
   }
 
   #kv(prefix: string): ConsulKv {
@@ -41,7 +38,7 @@ export class ConsulStore implements DriverStore {
   }
 
   records({ prefix }: StoreNetwork): RecordStore {
-    return new ConsulRecords(this.#kv(prefix));
+    return new PrefixRecords(this.#kv(prefix));
   }
 
   close(): Promise<void> {
@@ -116,7 +113,7 @@ export class ConsulStore implements DriverStore {
   async *watch({ prefix, signal, ref }: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change, void, undefined> {
     const kv = this.#kv(prefix);
     const timer = { signal, ref: ref ?? true };
-    let last: Snapshot | undefined;
+    let table: EndpointTable | undefined;
     let index = 0n;
     // Whether the next question waits for a change.
     let wait = false;
@@ -143,14 +140,14 @@ export class ConsulStore implements DriverStore {
         pause = SECOND - (performance.now() - asked);
         wait = pause <= 0;
       } else {
-        const snapshot = this.#snapshot(kv, pairs);
-        if (last === undefined || next < index) {
+        const records = this.#records(kv, pairs);
+        if (table === undefined || next < index) {
           // Backwards: Consul lost its data or got other ones, and what happened between is not known.
-          yield { kind: 'reset', endpoints: snapshot.endpoints(), index: next };
+          table = new EndpointTable(records);
+          yield { kind: 'reset', endpoints: table.endpoints(), index: next };
         } else {
-          for (const change of snapshot.since(last)) yield { ...change, index: next };
+          for (const change of table.replace(records)) yield { ...change, index: next };
         }
-        last = snapshot;
         index = next;
         // Every change costs the whole prefix anew: half of the time at most goes into that.
         pause = Math.min(performance.now() - answer.headAt, SECOND);
@@ -160,20 +157,10 @@ export class ConsulStore implements DriverStore {
     }
   }
 
-  #snapshot(kv: ConsulKv, pairs: readonly Pair[]): Snapshot {
-    const { records, foreign } = split(kv, pairs);
-    const [first] = foreign;
-    if (first !== undefined && !this.#warned.has(kv.prefix)) {
-      this.#warned.add(kv.prefix);
-      const which = foreign.length === 1 ? 'a key is' : `${foreign.length} keys are`;
-      const error = new OvernsError(
-        'OVERNS_RECORD',
-        `${which} under ${kv.prefix}/ in ${this.#http.name}, but not in arp/ or fib/: "${printable(first.key, 40)}"`,
-        { hint: 'they mean nothing to overns: delete them, or use another prefix' },
-      );
-      warnings.publish({ store: this.#http.name, error });
-    }
-    return new Snapshot(good(records));
+  #records(kv: ConsulKv, pairs: readonly Pair[]): Iterable<GoodRecord> {
+    const { records, foreign } = splitRecords(kv.prefix, pairs);
+    this.#foreign.tell(kv.prefix, foreign);
+    return goodRecords(records);
   }
 }
 

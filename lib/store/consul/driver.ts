@@ -2,7 +2,7 @@
 import type { StoreAddress, StoreDriver } from '../driver.js';
 import { parseServerUrl, type StoreHost } from '../server-url.js';
 import { ConsulStore } from './consul.js';
-import { headers, readTls, refuseTls, tokenSource } from './env.js';
+import { headers, readConsulTls, refuseTls, tokenSource } from './env.js';
 
 interface ConsulAddress extends StoreAddress {
   readonly tls: boolean;
@@ -28,7 +28,7 @@ export const consul: StoreDriver<ConsulAddress> = {
   },
   async open({ host, tls }, { token, signal, ...files }) {
     const source = tokenSource(token);
-    const material = tls ? await readTls(files, signal) : refuseTls(files);
+    const material = tls ? await readConsulTls(files, signal) : refuseTls(files);
     return new ConsulStore({ host, tls, token: source, headers: headers(), ...material });
   },
 };

@@ -4,19 +4,14 @@
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { raceAbort, throwIfAborted } from '../../core/abort.js';
+import { raceAbort } from '../../core/abort.js';
 import { invalidArgument, OvernsError } from '../../core/errors.js';
-import type { TlsOptions } from './http.js';
+import { readTls, refuseTlsOptions, type TlsOptions, type TlsVariables, unreadable, variable } from '../credentials.js';
 
 type Token = string | undefined;
 
 /** How long a token that was read is used before its file is looked at again, milliseconds. */
 const TOKEN_MS = 1000;
-
-/** A variable's value; an empty one counts as not set. */
-function variable(name: string): string | undefined {
-  return process.env[name] || undefined;
-}
 
 /**
  * The token for each request: the option, else what is in the file of CONSUL_HTTP_TOKEN_FILE now, else
@@ -77,17 +72,18 @@ export function headers(): Record<string, string> {
   };
 }
 
-const TLS_VARIABLES = { ca: 'CONSUL_CACERT', cert: 'CONSUL_CLIENT_CERT', key: 'CONSUL_CLIENT_KEY' } as const;
+export const TLS_VARIABLES = {
+  ca: 'CONSUL_CACERT',
+  cert: 'CONSUL_CLIENT_CERT',
+  key: 'CONSUL_CLIENT_KEY',
+} satisfies TlsVariables;
 
 /**
  * Environment variables may be set for other uses, but an option that has no effect is a mistake, and so is a token sent in
  * the clear by who has asked for TLS.
  */
 export function refuseTls(options: TlsOptions): TlsOptions {
-  for (const name of ['ca', 'cert', 'key'] as const) {
-    if (options[name] !== undefined)
-      throw invalidArgument(name, 'given', 'for a store without TLS: write consul+https://');
-  }
+  refuseTlsOptions(options, 'consul+https');
   const ssl = variable('CONSUL_HTTP_SSL');
   if (ssl !== undefined && /^(1|t|true)$/i.test(ssl)) {
     throw new OvernsError('OVERNS_STORE', `CONSUL_HTTP_SSL is ${ssl}, and the store URL begins with consul://`, {
@@ -97,39 +93,17 @@ export function refuseTls(options: TlsOptions): TlsOptions {
   return {};
 }
 
-export async function readTls(options: TlsOptions, signal: AbortSignal | undefined): Promise<TlsOptions> {
+export async function readConsulTls(options: TlsOptions, signal: AbortSignal | undefined): Promise<TlsOptions> {
   const verify = variable('CONSUL_HTTP_SSL_VERIFY');
   if (verify !== undefined && /^(0|f|false)$/i.test(verify)) {
     throw new OvernsError('OVERNS_STORE', `CONSUL_HTTP_SSL_VERIFY is ${verify}, but certificates are always verified`, {
       hint: 'unset it, and set CONSUL_CACERT to the authority that signed the certificate of the server',
     });
   }
-  const read = async (name: keyof typeof TLS_VARIABLES) => {
-    const given = options[name] === undefined ? variable(TLS_VARIABLES[name]) : options[name];
-    if (given === undefined || given === '') return undefined;
-    if (given.includes('-----BEGIN ')) return given;
-    try {
-      return await raceAbort(readFile(given, 'utf8'), signal);
-    } catch (cause) {
-      throwIfAborted(signal);
-      throw unreadable(
-        name,
-        `the option ${name} or ${TLS_VARIABLES[name]}: PEM text, or the path of a PEM file`,
-        cause,
-      );
-    }
-  };
-  const [file, cert, key] = await Promise.all([read('ca'), read('cert'), read('key')]);
-  if ((cert === undefined) !== (key === undefined)) {
-    throw new OvernsError(
-      'OVERNS_STORE',
-      cert === undefined ? 'a key without its certificate' : 'a certificate without its key',
-      { hint: 'set both CONSUL_CLIENT_CERT and CONSUL_CLIENT_KEY, or neither' },
-    );
-  }
-  const directory = variable('CONSUL_CAPATH');
-  const ca = file ?? (directory === undefined ? undefined : await raceAbort(readAuthorities(directory), signal));
-  return { ca, cert, key, serverName: variable('CONSUL_TLS_SERVER_NAME') };
+  const { ca, cert, key } = await readTls(options, TLS_VARIABLES, signal);
+  const directory = ca === undefined ? variable('CONSUL_CAPATH') : undefined;
+  const authorities = directory === undefined ? ca : await raceAbort(readAuthorities(directory), signal);
+  return { ca: authorities, cert, key, serverName: variable('CONSUL_TLS_SERVER_NAME') };
 }
 
 /** All PEM files of a directory. */
@@ -143,8 +117,4 @@ async function readAuthorities(directory: string): Promise<string> {
   } catch (cause) {
     throw unreadable('ca', 'CONSUL_CAPATH: a directory with PEM files', cause);
   }
-}
-
-function unreadable(name: string, what: string, cause: unknown): OvernsError {
-  return new OvernsError('OVERNS_STORE', `${name}: ${(cause as Error).message}`, { hint: `check ${what}`, cause });
 }

@@ -4,6 +4,7 @@
  * https://developer.hashicorp.com/consul/api-docs/kv, .../txn
  */
 import { OvernsError } from '../../core/errors.js';
+import { type PrefixKeys, recordKey, type StoredPair } from '../prefix-records.js';
 import { decodeRecord, printable, type RecordKind } from '../records.js';
 import { type ConsulAnswer, type ConsulHttp, tokenHint } from './http.js';
 
@@ -21,9 +22,7 @@ const WAIT_MS = 30 * SECOND;
 export const TXN_OPS = 64;
 
 /** A key with its value, as Consul's JSON has it. */
-export interface Pair {
-  readonly key: string;
-  readonly value: Buffer;
+export interface Pair extends StoredPair {
   /** Goes up with every change; what compare-and-set compares. */
   readonly modifyIndex: number;
 }
@@ -33,7 +32,7 @@ export type TxnOp =
   | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number }
   | { readonly Verb: 'get' | 'delete' | 'get-tree' | 'check-not-exists'; readonly Key: string };
 
-export class ConsulKv {
+export class ConsulKv implements PrefixKeys {
   readonly #http: ConsulHttp;
   readonly prefix: string;
 
@@ -43,7 +42,7 @@ export class ConsulKv {
   }
 
   key(kind: RecordKind, key: string): string {
-    return `${this.prefix}/${kind}/${key}`;
+    return recordKey(this.prefix, kind, key);
   }
 
   #path(kind: RecordKind, key: string): string {
@@ -104,9 +103,15 @@ export class ConsulKv {
     if (words !== 'true') throw this.refused(doing, printable(words, 100));
   }
 
+  async pairs(signal: AbortSignal | undefined): Promise<readonly Pair[]> {
+    return (await this.list(signal)).pairs;
+  }
+
   /** Deletes a key. False if it was not there. */
   async remove(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<boolean> {
     const doing = `deleting ${printable(this.key(kind, key), 200)}`;
+    // As Consul lists bytes that are no UTF-8: which they were is not to be seen.
+    if (key.includes('\ufffd')) throw this.refused(doing, 'its key is not UTF-8');
     const segments = key.replace(/\/$/, '').split('/');
     if (segments.some((segment) => segment === '' || segment === '.' || segment === '..')) {
       // Of a path these would be made something else, on the way or there.

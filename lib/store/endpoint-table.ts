@@ -1,0 +1,124 @@
+/** The endpoints that a set of records makes, and what of them changes when records do. */
+import type { Change, Endpoint } from './contract.js';
+import type { RecordKind } from './records.js';
+
+type WithoutIndex<C> = C extends unknown ? Omit<C, 'index'> : never;
+
+/** What comes behind a `reset`, but for its index. */
+export type TableChange = WithoutIndex<Exclude<Change, { kind: 'reset' }>>;
+
+/** A record that can be used. */
+export interface GoodRecord {
+  readonly kind: RecordKind;
+  readonly key: string;
+  readonly value: string;
+}
+
+/** What became of a record. Undefined: it is gone, or can be used no more. */
+export interface RecordChange {
+  readonly kind: RecordKind;
+  readonly key: string;
+  readonly value: string | undefined;
+}
+
+/** Records as endpoints. Those that make none (one half missing) are kept and not told of. */
+export class EndpointTable {
+  /** MAC to VTEP, of all `fib` records. */
+  readonly #vteps = new Map<string, string>();
+  /** IP to MAC, of all `arp` records. */
+  readonly #owners = new Map<string, string>();
+  /** MAC to IPs, of all `arp` records. */
+  readonly #addresses = new Map<string, Set<string>>();
+
+  constructor(records: Iterable<GoodRecord>) {
+    for (const record of records) this.#set(record);
+  }
+
+  endpoints(): Endpoint[] {
+    return Array.from(this.#addresses.keys())
+      .filter((mac) => this.#vteps.has(mac))
+      .map((mac) => this.#endpoint(mac));
+  }
+
+  /** Takes all records of a later moment in place of these. */
+  replace(records: Iterable<GoodRecord>): TableChange[] {
+    const changes: RecordChange[] = [];
+    const kept = { arp: new Set<string>(), fib: new Set<string>() };
+    const before = { arp: this.#owners, fib: this.#vteps };
+    for (const record of records) {
+      kept[record.kind].add(record.key);
+      if (before[record.kind].get(record.key) !== record.value) changes.push(record);
+    }
+    for (const kind of ['arp', 'fib'] as const) {
+      for (const key of before[kind].keys()) if (!kept[kind].has(key)) changes.push({ kind, key, value: undefined });
+    }
+    return this.apply(changes);
+  }
+
+  /**
+   * Takes changes that were made at once. Tells first what came or changed, then what is gone, so that whoever follows is never
+   * without an answer for an address that moves.
+   */
+  apply(changes: readonly RecordChange[]): TableChange[] {
+    const macs = new Set<string>();
+    for (const { kind, key, value } of changes) {
+      if (kind === 'fib') macs.add(key);
+      else for (const mac of [this.#owners.get(key), value]) if (mac !== undefined) macs.add(mac);
+    }
+    const before = Array.from(macs, (mac) => ({ mac, vtep: this.#vteps.get(mac), ips: this.#told(mac) }));
+    for (const change of changes) this.#set(change);
+    const told: TableChange[] = [];
+    for (const { mac, vtep, ips } of before) {
+      const now = this.#told(mac);
+      const same = vtep === this.#vteps.get(mac) && now.every((ip) => ips.includes(ip));
+      if (now.length > 0 && !same) told.push({ kind: 'put', endpoint: this.#endpoint(mac) });
+    }
+    for (const { mac, vtep, ips } of before) {
+      const gone = ips.filter((ip) => !this.#isTold(ip));
+      const macGone = vtep !== undefined && !this.#vteps.has(mac);
+      for (const [at, ip] of gone.entries()) {
+        told.push({ kind: 'delete', ip, ...(macGone && at === gone.length - 1 && { mac }) });
+      }
+      if (macGone && gone.length === 0) told.push({ kind: 'delete', mac });
+    }
+    return told;
+  }
+
+  #set({ kind, key, value }: RecordChange): void {
+    if (kind === 'fib') {
+      if (value === undefined) this.#vteps.delete(key);
+      else this.#vteps.set(key, value);
+      return;
+    }
+    const owner = this.#owners.get(key);
+    if (owner === value) return;
+    if (owner !== undefined) {
+      const ips = this.#addresses.get(owner);
+      ips?.delete(key);
+      if (ips?.size === 0) this.#addresses.delete(owner);
+    }
+    if (value === undefined) {
+      this.#owners.delete(key);
+      return;
+    }
+    this.#owners.set(key, value);
+    const ips = this.#addresses.get(value);
+    if (ips === undefined) this.#addresses.set(value, new Set([key]));
+    else ips.add(key);
+  }
+
+  /** The addresses of an endpoint that whoever follows knows. */
+  #told(mac: string): string[] {
+    return this.#vteps.has(mac) ? [...(this.#addresses.get(mac) ?? [])] : [];
+  }
+
+  #isTold(ip: string): boolean {
+    const mac = this.#owners.get(ip);
+    return mac !== undefined && this.#vteps.has(mac);
+  }
+
+  #endpoint(mac: string): Endpoint {
+    const ips = [...(this.#addresses.get(mac) as Set<string>)];
+    return { ip: ips[0] as string, ips, mac, vtep: this.#vteps.get(mac) as string };
+  }
+}
