@@ -1,13 +1,13 @@
 /**
- * Keeps a resolver with the overlays of a machine: one that is removed is let go of, one that comes back or is new is
- * served, and one that cannot be served keeps no other from it and is tried again.
+ * Keeps a resolver with the overlays of a machine: one that is removed is let go of, one that comes back, is new or is left
+ * by another process is served, and one that cannot be served keeps no other from it and is tried again.
  */
 
 import type { Cancel } from '../core/abort.js';
 import { checkSignal, throwIfAborted } from '../core/abort.js';
 import { checkOverlayName } from '../core/address.js';
 import { invalidType } from '../core/errors.js';
-import { checkOptions, type Shape, unchecked } from '../core/options.js';
+import { boolean, checkOptions, type Shape, unchecked } from '../core/options.js';
 import type { NetnsRef } from '../netns/references.js';
 import { netnsIdentity } from '../netns/references.js';
 import { watchNetns } from '../netns/watch.js';
@@ -63,6 +63,11 @@ export interface FollowerOptions extends Cancel {
   readonly names?: readonly string[] | undefined;
   /** What the resolver serves already; they are closed with the follower. */
   readonly overlays?: readonly Overlay[] | undefined;
+  /**
+   * Take overlays from the resolvers that serve them when the follower starts. Default false: they are told of as
+   * `elsewhere`, and served once those have ended.
+   */
+  readonly takeover?: boolean | undefined;
   /** The namespace that is their host, where it is not found. */
   readonly host?: NetnsRef | undefined;
   /** Told of what becomes of overlays. */
@@ -73,6 +78,7 @@ const followerOptions = {
   resolver: [checkResolver],
   names: checkNames,
   overlays: unchecked<readonly Overlay[]>(),
+  takeover: boolean,
   host: unchecked<NetnsRef>(),
   tell: (value: unknown, name: string) => {
     if (typeof value !== 'function') throw invalidType(name, value, 'a function');
@@ -94,7 +100,8 @@ function checkNames(value: unknown, name: string): readonly string[] {
 
 /**
  * Keeps a resolver with the overlays of a machine, as `overns agent` does: one that is removed is let go of, one that comes
- * back or is new is served, and one that cannot be served keeps no other from it and is tried again.
+ * back or is new is served, and one that cannot be served keeps no other from it and is tried again. So is one that another
+ * process serves, or has taken over: it is served again when that one ends.
  * @example
  * ```ts
  * import { type FollowerEvent, Overlay, OverlayFollower, Resolver } from 'overns';
@@ -135,7 +142,7 @@ export class OverlayFollower implements AsyncDisposable {
    * ```
    */
   static async start(options: FollowerOptions): Promise<OverlayFollower> {
-    const { overlays = [], signal, ...checked } = checkOptions(options, followerOptions);
+    const { overlays = [], takeover = false, signal, ...checked } = checkOptions(options, followerOptions);
     throwIfAborted(signal);
     const follower = new OverlayFollower(checked);
     try {
@@ -146,10 +153,10 @@ export class OverlayFollower implements AsyncDisposable {
       if (checked.names === undefined) {
         const { found, failed } = await surveyOverlays(signal);
         for (const { overlay, error } of failed) follower.#refuse(overlay, error);
-        await Promise.all(found.map(({ overlay }) => follower.#enqueue(overlay)));
+        await Promise.all(found.map(({ overlay }) => follower.#enqueue(overlay, takeover)));
       } else {
         const missing = checked.names.filter((name) => !follower.#served.has(name));
-        await Promise.all(missing.map((name) => follower.#enqueue(name)));
+        await Promise.all(missing.map((name) => follower.#enqueue(name, takeover)));
       }
       throwIfAborted(signal);
     } catch (error) {
@@ -159,11 +166,16 @@ export class OverlayFollower implements AsyncDisposable {
     return follower;
   }
 
-  private constructor({ resolver, names, host, tell }: Omit<FollowerOptions, 'overlays' | 'signal'>) {
+  private constructor({ resolver, names, host, tell }: Omit<FollowerOptions, 'overlays' | 'takeover' | 'signal'>) {
     this.#resolver = resolver;
     this.#names = names && new Set(names);
     this.#host = host;
     this.#tell = tell ?? (() => {});
+  }
+
+  /** What the resolver serves; what another has taken from it is not among them. */
+  get #serving(): ReadonlySet<string> {
+    return new Set(this.#resolver.overlays().map(({ overlay }) => overlay));
   }
 
   #wanted(name: string): boolean {
@@ -175,7 +187,9 @@ export class OverlayFollower implements AsyncDisposable {
   }
 
   #again(): void {
-    for (const name of this.#refused.keys()) if (!this.#due.has(name)) void this.#enqueue(name);
+    const serving = this.#serving;
+    const taken = [...this.#served.keys()].filter((name) => !serving.has(name));
+    for (const name of [...this.#refused.keys(), ...taken]) if (!this.#due.has(name)) void this.#enqueue(name);
   }
 
   #lookLater(name: string, look: number): void {
@@ -192,8 +206,8 @@ export class OverlayFollower implements AsyncDisposable {
   }
 
   /** Two looks at one name must not cross. True if there is nothing more to wait for. */
-  #enqueue(name: string): Promise<boolean> {
-    const look = (this.#work.get(name) ?? Promise.resolve()).then(() => this.#closed || this.#look(name));
+  #enqueue(name: string, takeover = false): Promise<boolean> {
+    const look = (this.#work.get(name) ?? Promise.resolve()).then(() => this.#closed || this.#look(name, takeover));
     const done = look.finally(() => {
       if (this.#work.get(name) === done) this.#work.delete(name);
     });
@@ -201,7 +215,7 @@ export class OverlayFollower implements AsyncDisposable {
     return done;
   }
 
-  async #look(name: string): Promise<boolean> {
+  async #look(name: string, takeover: boolean): Promise<boolean> {
     const resolver = this.#resolver;
     const host = this.#host;
     let overlay: Overlay | undefined;
@@ -217,12 +231,16 @@ export class OverlayFollower implements AsyncDisposable {
       if (served !== undefined) {
         // What cannot be opened may be there still, its vxlan device gone for a moment: the resolver sees to that.
         const current = identity ?? (await identityOf(served.overlay));
-        if (current === served.identity) return identity !== undefined;
+        const same = current === served.identity;
+        if (same && this.#serving.has(name)) {
+          this.#refused.delete(name);
+          return identity !== undefined;
+        }
         // Held open here it would live on without its name, and keep its VNI.
         this.#served.delete(name);
         await resolver.remove(name);
         await served.overlay.close();
-        this.#tell({ overlay: name, kind: 'gone' });
+        if (!same) this.#tell({ overlay: name, kind: 'gone' });
       }
       if (!this.#wanted(name)) return false;
       if (overlay === undefined) {
@@ -230,13 +248,13 @@ export class OverlayFollower implements AsyncDisposable {
         else this.#refused.delete(name);
         return false;
       }
-      const other = await queryResolver(name).catch(() => undefined);
+      const other = takeover ? undefined : await queryResolver(name).catch(() => undefined);
       if (other !== undefined) {
         if (this.#refused.get(name) !== ELSEWHERE) this.#tell({ overlay: name, kind: 'elsewhere', pid: other.pid });
         this.#refused.set(name, ELSEWHERE); // it may end, and nobody would tell of it
         return true;
       }
-      await resolver.add(overlay);
+      await resolver.add(overlay, undefined, { takeover });
       this.#served.set(name, { overlay, identity });
       this.#refused.delete(name);
       overlay = undefined;

@@ -91,7 +91,11 @@ export class AgentLog implements Disposable {
       case 'overlay-lost':
         this.forget(event.overlay);
         this.#say('state', 'overlays changed their state', 'warn', () =>
-          warn(`overlay ${event.overlay} is lost: removed, or taken over by another agent`),
+          warn(
+            event.cause === 'removed'
+              ? `overlay ${event.overlay} is lost: it has been removed, or its vxlan1 has`
+              : `overlay ${event.overlay} is taken over by another agent${event.pid === undefined ? '' : ` (pid ${event.pid})`}`,
+          ),
         );
         break;
       case 'overlay-back':

@@ -17,16 +17,21 @@ const CLOSE_MS = 1000;
 const LINE_MAX = 1 << 20;
 
 /** What may be asked of a resolver. */
-export type ControlRequest = { readonly op: 'stats' | 'release' | 'deleted' | 'misses' };
+export type ControlRequest = { readonly op: 'stats' | 'release' | 'keep' | 'deleted' | 'misses' };
 export type ControlAnswer = { readonly ok: boolean; readonly error?: string; readonly [key: string]: unknown };
 
-/** Who asked: for requests that are answered with a stream of lines. */
+/** Who asked: for requests that are answered with a stream of lines, or hold as long as the connection does. */
 export interface ControlPeer {
+  readonly pid: number | undefined;
   send(line: object): void;
   onClose(listener: () => void): void;
+  close(): void;
 }
 
-export type ControlServer = UnixServer;
+export interface ControlServer extends Pick<UnixServer, 'ref' | 'unref'> {
+  /** Gives the name up and ends the connections, all but that of `kept`. */
+  close(kept?: ControlPeer): Promise<void>;
+}
 
 /**
  * Becomes the resolver of the overlay in the namespace at `path`.
@@ -36,19 +41,21 @@ export async function serveControl(
   path: string,
   answer: (request: ControlRequest, peer: ControlPeer) => Promise<ControlAnswer> | ControlAnswer,
 ): Promise<ControlServer> {
-  const sockets = new Set<UnixSocket>();
+  const sockets = new Map<UnixSocket, ControlPeer>();
   const onConnection = (socket: UnixSocket): void => {
-    sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
     socket.on('error', () => socket.destroy());
     const peer: ControlPeer = {
+      pid: socket.peer?.pid,
       send: (line) => {
         // A peer that does not read is cut off: it must not make this process hold what it misses.
         if (socket.writableLength > LINE_MAX) socket.destroy();
         else if (!socket.destroyed) socket.write(`${JSON.stringify(line)}\n`);
       },
       onClose: (listener) => void socket.once('close', listener),
+      close: () => void socket.destroy(),
     };
+    sockets.set(socket, peer);
     const refuse = (error: string): void => void socket.end(`${JSON.stringify({ ok: false, error })}\n`);
     if (!trusted(socket.peer)) {
       refuse('for root, and for the user that the resolver runs as');
@@ -75,14 +82,19 @@ export async function serveControl(
   return {
     ref: () => server.ref(),
     unref: () => server.unref(),
-    close: async () => {
-      const closed = server.close();
-      for (const socket of sockets) socket.destroySoon();
+    close: async (kept) => {
+      void server.close(); // which waits for all connections; the name is free at once
+      const ending = [...sockets].flatMap(([socket, peer]) => (peer === kept ? [] : [socket]));
       // One that is stopped reads nothing, for ever.
       const late = setTimeout(() => {
-        for (const socket of sockets) socket.destroy();
+        for (const socket of ending) socket.destroy();
       }, CLOSE_MS);
-      await closed;
+      await Promise.all(
+        ending.map((socket) => {
+          socket.destroySoon();
+          return new Promise((resolve) => socket.once('close', resolve));
+        }),
+      );
       clearTimeout(late);
     },
   };
@@ -110,7 +122,7 @@ export async function askControl(
 
 /** A connection to the resolver of an overlay. */
 export interface ControlConnection {
-  /** Asks once; undefined when it has ended meanwhile. Throws as {@link askControl}. */
+  /** Asks, one thing after the other; undefined when it has ended meanwhile. Throws as {@link askControl}. */
   ask(request: ControlRequest, signal?: AbortSignal | undefined): Promise<ControlAnswer | undefined>;
   close(): void;
 }

@@ -1,8 +1,24 @@
 /** The place of an overlay's only resolver: taken, or taken over from who has it. */
 import { throwIfAborted } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
-import { askControl, type ControlServer, serveControl } from '../overlay/control.js';
+import {
+  askControl,
+  type ControlConnection,
+  type ControlServer,
+  reachControl,
+  serveControl,
+} from '../overlay/control.js';
 import type { Overlay } from '../overlay/overlay.js';
+
+/** How long is tried to become the resolver, milliseconds. */
+const CLAIM_MS = 5000;
+
+/** The place of an overlay's resolver, held. */
+export interface Claim {
+  readonly server: ControlServer;
+  /** Who has given it up. It takes the overlay back when this is closed before it has been asked to `keep` to that. */
+  readonly from: ControlConnection | undefined;
+}
 
 /**
  * Becomes the resolver of an overlay.
@@ -14,32 +30,43 @@ export async function claimOverlay(
   takeover: boolean,
   signal: AbortSignal,
   answer: Parameters<typeof serveControl>[1],
-): Promise<ControlServer> {
-  const deadline = Date.now() + 5000;
-  for (;;) {
-    try {
-      return await serveControl(overlay.netns, answer);
-    } catch (error) {
-      if (!OvernsError.is(error) || error.code !== 'EADDRINUSE') throw error;
-      if (!takeover || Date.now() > deadline) {
-        const holder = await askControl(overlay.netns, { op: 'stats' }).catch((thrown: Error) => thrown);
-        // Whoever it is that holds the name, it is no resolver to be believed.
-        if (holder instanceof Error) {
-          const { hint } = holder as OvernsError;
-          throw new OvernsError('EBUSY', `overlay "${overlay.name}" cannot be served: ${holder.message}`, {
-            hint,
-            cause: holder,
-          });
-        }
-        const who = Number.isSafeInteger(holder?.pid) ? ` (pid ${String(holder?.pid)})` : '';
-        throw new OvernsError('EBUSY', `overlay "${overlay.name}" is served by another resolver${who}`, {
-          hint: 'stop that one, or start with `takeover`',
-          cause: error,
-        });
+): Promise<Claim> {
+  const deadline = Date.now() + CLAIM_MS;
+  let from: ControlConnection | undefined;
+  try {
+    for (;;) {
+      try {
+        return { server: await serveControl(overlay.netns, answer), from };
+      } catch (error) {
+        if (!OvernsError.is(error) || error.code !== 'EADDRINUSE') throw error;
+        if (!takeover || Date.now() > deadline) throw await heldBy(overlay, error);
       }
       throwIfAborted(signal);
-      await askControl(overlay.netns, { op: 'release' });
-      await new Promise((resolve) => setTimeout(resolve, 10));
+      from?.close(); // who has it now is another
+      from = await reachControl(overlay.netns);
+      const answered = await from?.ask({ op: 'release' }, signal);
+      if (answered?.ok !== true) await new Promise((resolve) => setTimeout(resolve, 10));
     }
+  } catch (error) {
+    from?.close();
+    throw error;
   }
+}
+
+/** The refusal, which says who has the overlay. */
+async function heldBy(overlay: Overlay, cause: OvernsError): Promise<OvernsError> {
+  const holder = await askControl(overlay.netns, { op: 'stats' }).catch((thrown: Error) => thrown);
+  // Whoever it is that holds the name, it is no resolver to be believed.
+  if (holder instanceof Error) {
+    const { hint } = holder as OvernsError;
+    return new OvernsError('EBUSY', `overlay "${overlay.name}" cannot be served: ${holder.message}`, {
+      hint,
+      cause: holder,
+    });
+  }
+  const who = Number.isSafeInteger(holder?.pid) ? ` (pid ${String(holder?.pid)})` : '';
+  return new OvernsError('EBUSY', `overlay "${overlay.name}" is served by another resolver${who}`, {
+    hint: 'stop that one, or start with `takeover`',
+    cause,
+  });
 }

@@ -49,8 +49,9 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
     | { readonly kind: 'store-up'; readonly error?: Error }
     /** Packets for a MAC that the kernel has no VTEP for are lost until they are answered, since nothing catches them. */
     | { readonly kind: 'punt-off'; readonly reason: string }
-    /** vxlan1 has been removed, or the overlay is served by another resolver. */
-    | { readonly kind: 'overlay-lost' }
+    /** vxlan1 has been removed, or another resolver takes the overlay over: the process `pid`, where the kernel says. */
+    | { readonly kind: 'overlay-lost'; readonly cause: 'removed' | 'taken'; readonly pid?: number }
+    /** There is a vxlan1 again, or who took the overlay over could not serve it and gave it back. */
     | { readonly kind: 'overlay-back' }
   );
 
@@ -75,9 +76,9 @@ export interface OverlayStatus extends Where {
   readonly punt: boolean;
   /** Why they are not. */
   readonly noPunt?: string;
-  /** True while vxlan1 is gone. */
+  /** True while vxlan1 is gone, or another resolver is taking the overlay over. */
   readonly lost: boolean;
-  /** Since when it is gone. */
+  /** Since when it is. */
   readonly lostSince?: Date;
   readonly stats: ResolverStats;
 }

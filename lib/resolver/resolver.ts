@@ -1,9 +1,9 @@
 /** The resolver: answers the kernel's misses for overlays, from what their stores know. */
 import type { Cancel } from '../core/abort.js';
-import { onAbort, raceAbort, throwIfAborted } from '../core/abort.js';
+import { checkSignal, onAbort, raceAbort, throwIfAborted } from '../core/abort.js';
 import type { BoundedQueue } from '../core/bounded-queue.js';
 import { invalidType, OvernsError } from '../core/errors.js';
-import { checkObject, checkOptions, signalOf } from '../core/options.js';
+import { boolean, checkObject, checkOptions, type Shape, signalOf } from '../core/options.js';
 import type { QueueOptions, Subscription } from '../core/subscription.js';
 import { createSubscription, queueOptions } from '../core/subscription.js';
 import type { ControlAnswer, ControlPeer, ControlRequest } from '../overlay/control.js';
@@ -16,7 +16,13 @@ import { ALL_KINDS, checkKinds, type Kind, type Listener, Listeners } from './li
 import type { Timing } from './lookups.js';
 import { type CheckedOptions, checkStore, isOverlay, type ResolverOptions, resolverOptions } from './options.js';
 import { ReactorLease } from './reactor.js';
-import { OverlaySession } from './session.js';
+import { OverlaySession, overlayWarnings } from './session.js';
+
+/** How often, and after what pauses in milliseconds, an overlay that comes back is tried to be served. */
+const BACK_TRIES = 40;
+const BACK_PAUSE_MS = 50;
+
+const addOptions = { signal: checkSignal, takeover: boolean } satisfies Shape;
 
 interface Settled {
   resolve(): void;
@@ -25,7 +31,8 @@ interface Settled {
 
 /**
  * Answers the kernel's misses for overlays, from what their stores know. One resolver serves an overlay: a second gets
- * `EBUSY`, unless it takes over. Closing it leaves the kernel's entries, the overlays and the stores.
+ * `EBUSY`, unless it takes over. It runs until it is closed, also while it has no overlay to serve: without any from the
+ * start, or since all were removed, deleted or taken over. Closing it leaves the kernel's entries, the overlays and the stores.
  * @example
  * ```ts
  * import { Overlay, openStore, Resolver } from 'overns';
@@ -75,7 +82,8 @@ export class Resolver implements AsyncDisposable {
   }
 
   /**
-   * Starts serving, all overlays or none. Fulfils once misses are answered; a store that watches has delivered what it
+   * Starts serving, all overlays or none: what has been taken over goes back where the start fails or is aborted, as if by
+   * a process that is killed, and is served there again. Fulfils once misses are answered; a store that watches has delivered what it
    * knows by then, is known to be down, or has been silent for lookupTimeoutMs. The signal is the start's own: what has
    * started is ended by close().
    * @throws OvernsError `EBUSY` (another resolver serves the overlay), `OVERNS_SCOPE` (overlays of different VNIs on one
@@ -102,10 +110,15 @@ export class Resolver implements AsyncDisposable {
     const off = onAbort(signal, () => void resolver.close());
     try {
       // Together: one whose store does not answer keeps none of the others waiting.
-      await Promise.all(
-        overlays.map((item) => (isOverlay(item) ? resolver.add(item) : resolver.add(item.overlay, item.store))),
+      const sessions = await Promise.all(
+        overlays.map((item) => {
+          const { overlay, store } = isOverlay(item) ? { overlay: item, store: undefined } : item;
+          return resolver.#serve(overlay, store, resolver.#takeover, undefined);
+        }),
       );
       throwIfAborted(signal);
+      off();
+      await Promise.all(sessions.map((session) => session.keep()));
     } catch (error) {
       await resolver.close();
       throwIfAborted(signal);
@@ -117,7 +130,8 @@ export class Resolver implements AsyncDisposable {
   }
 
   /**
-   * Serves one more overlay. Fulfils once its misses are answered. Aborted, it is not served.
+   * Serves one more overlay. Fulfils once its misses are answered. Aborted, it is not served, and goes back to whom it was
+   * taken from. `takeover` is that of the start unless given.
    * @throws OvernsError `EBUSY`, `OVERNS_STORE` (there is none), `OVERNS_SCOPE` (records of the store would belong to
    *   two networks; of a consumer's own store whose watch() does not look at the overlay it is told, `store-down` says so
    *   once it gives something), `OVERNS_CLOSED`
@@ -131,8 +145,23 @@ export class Resolver implements AsyncDisposable {
    * await resolver.add(overlay);
    * ```
    */
-  async add(overlay: Overlay, store?: Store, options: Cancel = {}): Promise<void> {
-    const signal = signalOf(options);
+  async add(
+    overlay: Overlay,
+    store?: Store,
+    options: Cancel & { readonly takeover?: boolean | undefined } = {},
+  ): Promise<void> {
+    const { signal, takeover = this.#takeover } = checkOptions(options, addOptions);
+    const session = await this.#serve(overlay, store, takeover, signal);
+    await session.keep();
+  }
+
+  /** What it returns has yet to be kept. */
+  async #serve(
+    overlay: Overlay,
+    store: Store | undefined,
+    takeover: boolean,
+    signal: AbortSignal | undefined,
+  ): Promise<OverlaySession> {
     throwIfAborted(signal);
     this.#check();
     if (!isOverlay(overlay)) throw invalidType('overlay', overlay, 'an Overlay');
@@ -152,16 +181,26 @@ export class Resolver implements AsyncDisposable {
     for (const other of this.#sessions.values()) {
       if (other.scope === scope && other.where.vni !== where.vni) throw sharedScope(other.where, where);
     }
-    const session: OverlaySession = new OverlaySession(overlay, given, scope, this.#timing, this.#lease, {
+    const session = this.#session(overlay, given, scope);
+    await this.#start(session, takeover, signal);
+    return session;
+  }
+
+  #session(overlay: Overlay, store: Store, scope: string): OverlaySession {
+    const session: OverlaySession = new OverlaySession(overlay, store, scope, this.#timing, this.#lease, {
       tell: (events) => this.#tell(events, session),
       control: (request, peer): Promise<ControlAnswer> => this.#control(session, request, peer),
       otherNetwork: () => this.#otherNetwork(session),
     });
     this.#sessions.set(overlay.name, session);
     session.want(this.#listeners.mask);
+    return session;
+  }
+
+  async #start(session: OverlaySession, takeover: boolean, signal: AbortSignal | undefined): Promise<void> {
     const off = onAbort(signal, () => void session.stop());
     try {
-      await session.start(this.#takeover);
+      await session.start(takeover);
       throwIfAborted(signal);
     } catch (error) {
       await this.#drop(session);
@@ -202,6 +241,7 @@ export class Resolver implements AsyncDisposable {
     if (this.#sessions.get(session.where.overlay) === session) this.#sessions.delete(session.where.overlay);
     this.#leaving.add(session);
     await session.stop();
+    session.taker?.close();
     // Once: a second that drops it finds it gone.
     if (!this.#leaving.delete(session)) return;
     for (const [key, value] of Object.entries(session.stats())) {
@@ -321,24 +361,56 @@ export class Resolver implements AsyncDisposable {
       case 'deleted':
         // Only what shows: whoever removes an overlay says so when its vxlan1 is gone.
         if (await session.isThere()) return { ok: false, error: 'the overlay is there' };
-        await this.#letGo(session);
+        if (!session.states.lost) this.#tellLost(session, { cause: 'removed' });
+        await this.#drop(session);
         return { ok: true, pid: process.pid };
-      case 'release': {
-        const last = this.#sessions.size === 1;
-        await this.#letGo(session);
-        if (last) queueMicrotask(() => void this.close());
+      case 'release':
+        // Who asks comes again.
+        if (!session.lendable || !this.#serves(session)) return { ok: false, error: 'it is changing hands' };
+        this.#tellLost(session, { cause: 'taken', ...(peer.pid !== undefined && { pid: peer.pid }) });
+        peer.onClose(() => void this.#takeBack(session));
+        await session.lend(peer);
         return { ok: true, pid: process.pid };
-      }
+      case 'keep':
+        if (session.taker !== peer) return { ok: false, error: 'it has not been released to you' };
+        await this.#drop(session);
+        return { ok: true, pid: process.pid };
       default:
         return { ok: false, error: 'unknown request' };
     }
   }
 
-  /** Who asked learns of it from the end of the connection: by then the overlay has been let go. */
-  async #letGo(session: OverlaySession): Promise<void> {
-    if (!session.states.lost)
-      this.#tell([{ ...session.where, atNs: process.hrtime.bigint(), kind: 'overlay-lost' }], session);
-    await this.#drop(session);
+  #tellLost(session: OverlaySession, why: { readonly cause: 'removed' | 'taken'; readonly pid?: number }): void {
+    this.#tell([{ ...session.where, atNs: process.hrtime.bigint(), kind: 'overlay-lost', ...why }], session);
+  }
+
+  #serves(session: OverlaySession): boolean {
+    return this.#sessions.get(session.where.overlay) === session;
+  }
+
+  /** Serves an overlay again whose taker has ended, or has failed, before it said that it keeps it. */
+  async #takeBack(lent: OverlaySession): Promise<void> {
+    await lent.stop();
+    if (!this.#serves(lent)) return;
+    const { overlay, store, scope } = lent;
+    const lost = lent.states.events().filter(({ kind }) => kind === 'overlay-lost');
+    await this.#drop(lent);
+    for (let tries = 0; !this.#closing && !this.#sessions.has(overlay.name); tries++) {
+      const session = this.#session(overlay, store, scope);
+      for (const event of lost) session.states.note(event);
+      try {
+        await this.#start(session, false, undefined);
+        await session.keep();
+        this.#tell([{ ...session.where, atNs: process.hrtime.bigint(), kind: 'overlay-back' }], session);
+        return;
+      } catch (error) {
+        // A process that is killed lets go of its sockets one by one. Or a third has the overlay now.
+        const busy = OvernsError.is(error) && error.code === 'EBUSY';
+        if (!busy && !this.#closing) overlayWarnings.publish({ overlay: overlay.name, error });
+        if (!busy || tries === BACK_TRIES) return;
+        await new Promise((resolve) => setTimeout(resolve, BACK_PAUSE_MS));
+      }
+    }
   }
 
   /**

@@ -3,7 +3,13 @@ import { channel } from 'node:diagnostics_channel';
 import { abortError, throwIfAborted } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { contentsOf } from '../overlay/contents.js';
-import type { ControlAnswer, ControlPeer, ControlRequest, ControlServer } from '../overlay/control.js';
+import type {
+  ControlAnswer,
+  ControlConnection,
+  ControlPeer,
+  ControlRequest,
+  ControlServer,
+} from '../overlay/control.js';
 import { fitness } from '../overlay/fitness.js';
 import type { Miss } from '../overlay/miss.js';
 import type { Overlay } from '../overlay/overlay.js';
@@ -20,7 +26,7 @@ import type { ReactorClient, ReactorLease } from './reactor.js';
 import { OverlayStates } from './states.js';
 
 /** What is wrong with an overlay that is served all the same: `{ overlay, error }`. */
-const overlayWarnings = channel('overns:overlay:warning');
+export const overlayWarnings = channel('overns:overlay:warning');
 /** What is heard even when nobody listens: who asks later is told of it. */
 const ALWAYS_WANTED = EVENT_BITS['overlay-lost'] | EVENT_BITS['overlay-back'];
 /** A lookup counts as timed out this long after lookupTimeoutMs even where JavaScript does not say so. */
@@ -40,7 +46,7 @@ export class OverlaySession implements ReactorClient {
   /** Equal for two overlays whose records are the same set. */
   readonly scope: string;
   readonly states = new OverlayStates();
-  readonly #overlay: Overlay;
+  readonly overlay: Overlay;
   readonly #timing: Timing;
   readonly #lease: ReactorLease;
   readonly #owner: SessionOwner;
@@ -53,6 +59,11 @@ export class OverlaySession implements ReactorClient {
   /** The counters as they were when the thread let go of it. */
   #counted: Record<string, number> = {};
   #control: ControlServer | undefined;
+  /** Whom it was taken from, until this one keeps it. */
+  #from: ControlConnection | undefined;
+  #kept = false;
+  /** Who is taking it over. */
+  #taker: ControlPeer | undefined;
   readonly #missPeers = new Set<ControlPeer>();
   #storeDown = false;
   #wanted = 0;
@@ -64,7 +75,7 @@ export class OverlaySession implements ReactorClient {
     this.where = { overlay: overlay.name, vni: overlay.vni };
     this.scope = scope;
     this.store = store;
-    this.#overlay = overlay;
+    this.overlay = overlay;
     this.#timing = timing;
     this.#lease = lease;
     this.#owner = owner;
@@ -82,30 +93,35 @@ export class OverlaySession implements ReactorClient {
     this.#feed = new WatchFeed(context, () => owner.otherNetwork());
   }
 
-  /** Rejects with AbortError when it is stopped meanwhile. */
+  /**
+   * Rejects with AbortError when it is stopped meanwhile. What it has taken over goes back to whom it was taken from when
+   * it is stopped, until keep() is called.
+   */
   start(takeover: boolean): Promise<void> {
     this.#started = this.#open(takeover);
     return this.#started;
   }
 
   async #open(takeover: boolean): Promise<void> {
-    this.#control = await claimOverlay(this.#overlay, takeover, this.#stop.signal, (request, peer) =>
+    await this.#judgeOverlay();
+    const claim = await claimOverlay(this.overlay, takeover, this.#stop.signal, (request, peer) =>
       this.#owner.control(request, peer),
     );
+    this.#control = claim.server;
+    this.#from = claim.from;
     throwIfAborted(this.#stop.signal);
-    await this.#judgeOverlay();
     try {
-      const hostNetns = await this.#overlay.host().catch((error: OvernsError) => {
+      const hostNetns = await this.overlay.host().catch((error: OvernsError) => {
         if (error.code === 'OVERNS_CLOSED') throw error;
         return error;
       });
       const added = await this.#lease.add(
         this.#id,
         {
-          netns: this.#overlay.netns,
+          netns: this.overlay.netns,
           // Without the host there is no socket for the packets of L2 misses; they are answered all the same.
           ...(typeof hostNetns === 'string' ? { hostNetns } : { punt: false }),
-          vtep: this.#overlay.vtep,
+          vtep: this.overlay.vtep,
           negativeTtlMs: this.#timing.negativeTtlMs,
           maxLookups: this.#timing.maxLookups,
           lookupDeadlineMs: this.#timing.lookupTimeoutMs + DEADLINE_MARGIN_MS,
@@ -134,7 +150,7 @@ export class OverlaySession implements ReactorClient {
 
   /** One that can never ask would be served in silence. */
   async #judgeOverlay(): Promise<void> {
-    const rtnl = await Rtnl.open({ netns: { path: this.#overlay.netns } });
+    const rtnl = await Rtnl.open({ netns: { path: this.overlay.netns } });
     try {
       const { refusal, warnings } = fitness(this.where.overlay, await rtnl.links.list());
       if (refusal) throw refusal;
@@ -147,6 +163,32 @@ export class OverlaySession implements ReactorClient {
     }
   }
 
+  /** Ends the start: the one that it was taken from is let go. */
+  async keep(): Promise<void> {
+    this.#kept = true;
+    const from = this.#from;
+    this.#from = undefined;
+    // It ends the connection; one that has been stopped meanwhile finds the request later.
+    await from?.ask({ op: 'keep' }).catch(() => undefined);
+    from?.close();
+  }
+
+  /** Whether another one may take it over: not before it is known who has it. */
+  get lendable(): boolean {
+    return this.#kept && this.#taker === undefined;
+  }
+
+  /** Who is taking it over: the overlay comes back when the connection ends before the peer says to keep it. */
+  get taker(): ControlPeer | undefined {
+    return this.#taker;
+  }
+
+  /** Stops for another one that is taking it over. */
+  async lend(taker: ControlPeer): Promise<void> {
+    this.#taker = taker;
+    await this.stop();
+  }
+
   stop(): Promise<void> {
     this.#stopped ??= (async () => {
       const reason = abortError(AbortSignal.abort('the resolver stopped serving'));
@@ -154,7 +196,8 @@ export class OverlaySession implements ReactorClient {
       this.#lookups.abandon(reason);
       // What is just being opened can be closed once it is open.
       await this.#started?.catch(() => {});
-      await Promise.all([this.#control?.close(), this.#leave(), this.#watching]);
+      await Promise.all([this.#control?.close(this.#taker), this.#leave(), this.#watching]);
+      this.#from?.close(); // now that its place is free
       this.#lookups.keepErrors = false;
     })();
     return this.#stopped;
@@ -208,7 +251,7 @@ export class OverlaySession implements ReactorClient {
   /** True if the overlay has its vxlan1, as far as can be seen. */
   async isThere(): Promise<boolean> {
     try {
-      await using rtnl = await Rtnl.open({ netns: { path: this.#overlay.netns } });
+      await using rtnl = await Rtnl.open({ netns: { path: this.overlay.netns } });
       return contentsOf(await rtnl.links.list()) === 'overlay';
     } catch {
       return false;
@@ -255,7 +298,8 @@ export class OverlaySession implements ReactorClient {
   #event(event: NativeEvent, kind: Exclude<NativeEvent['kind'], 'miss'>): ResolverEvent {
     const about = { ...this.where, atNs: event.atNs };
     if (kind === 'overrun') return { ...about, kind, dropped: event.dropped ?? 0 };
-    if (kind === 'overlay-lost' || kind === 'overlay-back') return { ...about, kind };
+    if (kind === 'overlay-lost') return { ...about, kind, cause: 'removed' };
+    if (kind === 'overlay-back') return { ...about, kind };
     const asked = { ...this.where, link: 'vxlan1', atNs: event.missAtNs ?? event.atNs };
     const miss: Miss =
       event.ip !== undefined

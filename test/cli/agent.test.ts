@@ -193,10 +193,35 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     expect(line).toContain(`pid ${first.pid}`);
     expect(line).toContain('--takeover');
     expect(await refusedJson(`agent ${name} --store ${url(at)}`)).toMatchObject({ code: 'EBUSY' });
+    // Where the taker cannot be started the first goes on.
+    expect(await refused(`agent ${name} nowhere --store ${url(at)} --takeover`)).toContain('nowhere');
     const second = await agent(`${name} --store ${url(at)} --takeover`);
-    // With nothing left to serve the first ends by itself.
-    expect(await first.exited).toBe(0);
+    await first.waitFor(logged(`overlay ${name} is taken over by another agent (pid ${second.pid})`, 'warn'));
+    await first.waitFor(logged(`overlay ${name} is served by another agent (pid ${second.pid})`));
+    // It is there when the other ends.
     expect(await second.stop()).toBe(0);
+    await first.waitFor(logged(`serving overlay ${name}`));
+    expect(await document(`show ${name}`)).toMatchObject({ resolver: { pid: first.pid } });
+    expect(await first.stop()).toBe(0);
+  });
+
+  test('--all --takeover takes what others serve', async () => {
+    const { overlays } = await pair();
+    const directory = mkdtempSync(join(tmpdir(), 'ot-names-'));
+    onCleanup(() => rmSync(directory, { recursive: true, force: true }));
+    for (const name of overlays) symlinkSync(`/run/netns/${name}`, join(directory, name));
+    const where = `--store ${url(prefix())} --netns-dir ${directory}`;
+    const first = await agent(`--all ${where}`);
+    const second = await agent(`--all --takeover ${where}`);
+    for (const name of overlays) {
+      await second.waitFor(logged(`serving overlay ${name}`));
+      await first.waitFor(
+        logged(`${name}: overlay ${name} is taken over by another agent (pid ${second.pid})`, 'warn'),
+      );
+      expect(await document(`show ${name} --netns-dir ${directory}`)).toMatchObject({ resolver: { pid: second.pid } });
+    }
+    expect(await second.stop()).toBe(0);
+    expect(await first.stop()).toBe(0);
   });
 
   test('several with {vni}: every overlay from its own records; the same prefix for two is refused', async () => {

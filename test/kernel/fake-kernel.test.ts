@@ -1293,13 +1293,26 @@ function scenarios(stage: () => Stage): void {
     expect(neighbors?.filter((each) => (each as Neighbor).link === 'vxlan1')).toEqual([]);
   });
 
-  test('one resolver serves an overlay; another takes over; a deletion is told', async () => {
+  test('one resolver serves an overlay; another takes over, and gives back what it fails to serve; a deletion is told', async () => {
     const { overlays, records } = await network(stage());
     const [first, events] = await serve({ overlays: [overlays[0]], store: records });
-    expect(await said(() => Resolver.start({ overlays: [overlays[0]], store: records }))).toBe('EBUSY');
-    const [, later] = await serve({ overlays: [overlays[0]], store: records, takeover: true });
-    await until(() => events.some((event) => event.kind === 'overlay-lost'), 'the loss');
-    await first.closed;
+    const served = { overlays: [overlays[0]], store: records };
+    expect(await said(() => Resolver.start(served))).toBe('EBUSY');
+    const controller = new AbortController();
+    const silent = { lookup: () => null, watch: () => new ReadableStream() as AsyncIterable<Change> };
+    const failing = Resolver.start({ ...served, store: silent, takeover: true, signal: controller.signal });
+    await until(() => first.overlays()[0]?.lost, 'the loss');
+    controller.abort();
+    expect(await said(() => failing)).toBe('ABORT_ERR');
+    await until(() => first.overlays()[0]?.lost === false, 'the return');
+    const [, later] = await serve({ ...served, takeover: true });
+    expect(first.overlays()).toEqual([]);
+    const states = events.filter(({ kind }) => kind.startsWith('overlay-'));
+    expect(states.map((event) => pick(event, 'kind', 'cause', 'pid'))).toEqual([
+      { kind: 'overlay-lost', cause: 'taken', pid: process.pid },
+      { kind: 'overlay-back' },
+      { kind: 'overlay-lost', cause: 'taken', pid: process.pid },
+    ]);
     await overlays[0].delete();
     await until(() => later.some((event) => event.kind === 'overlay-lost'), 'the end');
   });

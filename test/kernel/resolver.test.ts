@@ -9,6 +9,7 @@ import {
   Overlay,
   openStore,
   type Query,
+  queryResolver,
   Resolver,
   type ResolverEvent,
   type Store,
@@ -274,7 +275,9 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
 
       const second = await startResolver({ overlays: [again], store, takeover: true });
       await until(() => seen.some(({ kind }) => kind === 'overlay-lost'), 'overlay-lost');
-      expect(seen.filter(({ kind }) => kind === 'overlay-lost')).toMatchObject([{ overlay: a.overlay.name, vni: 42 }]);
+      const lost = { overlay: a.overlay.name, vni: 42, cause: 'taken', pid: process.pid };
+      expect(seen.filter(({ kind }) => kind === 'overlay-lost')).toMatchObject([lost]);
+      expect(first.overlays()).toMatchObject([{ overlay: b.overlay.name }]);
       // What it has found when it started counts as answered for a second: then it programs and replays without counting.
       const served = (resolver: Resolver): number => {
         const { answers = 0, replayed = 0 } = resolver.stats() as unknown as Record<string, number>;
@@ -301,13 +304,84 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       await again.close();
     });
 
+    describe('who has it keeps it when a takeover', () => {
+      const nothing = { lookup: () => null };
+
+      /** The first resolver, which is checked to serve A and B at the end, and to have told of what went and came back. */
+      async function served(use: (sites: readonly Site[]) => Promise<void>): Promise<ResolverEvent[]> {
+        const { a, b, stations, cold, endpoints } = await setUp();
+        const overlays = [a.overlay, b.overlay];
+        const first = await startResolver({ overlays, store: await memoryOf(...endpoints) });
+        const seen = record(first, ({ kind }) => kind === 'overlay-lost' || kind === 'overlay-back');
+        await use([a, b]);
+        await until(
+          () => first.overlays().length === 2 && first.overlays().every(({ lost }) => !lost),
+          () => `the return: ${JSON.stringify(seen, (_, value) => (typeof value === 'bigint' ? `${value}` : value))}`,
+        );
+        for (const { name } of overlays) {
+          const told = seen.filter(({ overlay }) => overlay === name).map(({ kind }) => kind);
+          const pair = ['overlay-lost', 'overlay-back'];
+          expect(told).toEqual(Array.from({ length: told.length / 2 }, () => pair).flat());
+          expect(await queryResolver(name)).toMatchObject({ pid: process.pid });
+        }
+        await cold.go();
+        const before = first.stats().answers;
+        expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
+        expect((await stations[1].ask(a.container.ip)).ms).toBeLessThan(PROMPT_MS);
+        expect(first.stats().answers).toBeGreaterThan(before);
+        expect((await a.netns.bridgeJson('fdb show dev vxlan1')).filter(isPunt)).toHaveLength(1);
+        return seen;
+      }
+
+      test('fails for another overlay', async () => {
+        await served(async ([a]) => {
+          const { overlay, host } = a as Site;
+          const deaf = await Site.create(host, { vni: 43 });
+          await deaf.netns.ip('link set vxlan1 down');
+          const start = Resolver.start({ overlays: [overlay, deaf.overlay], store: nothing, takeover: true });
+          await expect(start).rejects.toMatchObject({ code: 'EINVAL' });
+        });
+      });
+
+      test('is aborted, whenever', async () => {
+        await served(async (sites) => {
+          const overlays = sites.map(({ overlay }) => overlay);
+          for (let round = 0; round < 20; round++) {
+            const controller = new AbortController();
+            setTimeout(() => controller.abort(), round / 2);
+            const { signal } = controller;
+            const store = { ...nothing, watch: () => new ReadableStream() as AsyncIterable<never> };
+            const error = await Resolver.start({ overlays, store, takeover: true, signal }).catch((thrown) => thrown);
+            expect(error).toMatchObject({ code: 'ABORT_ERR' });
+          }
+        });
+      });
+
+      test('is killed', async () => {
+        const seen = await served(async ([a]) => {
+          const { overlay } = a as Site;
+          const taker = startChild(
+            `const store = { lookup: () => null, watch: () => new ReadableStream() };
+            const overlays = [await Overlay.open(args.name)];
+            await Resolver.start({ overlays, store, takeover: true, lookupTimeoutMs: 60_000 });`,
+            { name: overlay.name },
+          );
+          await until(async () => (await queryResolver(overlay.name))?.pid === taker.pid, 'the takeover');
+          process.kill(taker.pid, 'SIGKILL');
+          await taker.exited;
+        });
+        expect(seen.map(({ kind }) => kind)).toEqual(['overlay-lost', 'overlay-back']);
+      });
+    });
+
     test('across processes too, and the kernel frees what a killed one held', async () => {
       const { a, b, stations, cold, endpoints } = await setUp();
       const script = `const store = await openStore('memory:');
         for (const endpoint of args.known) await store.publish(endpoint);
         const overlays = await Promise.all(args.overlays.map((name) => Overlay.open(name)));
         const resolver = await Resolver.start({ overlays, store, takeover: args.takeover });
-        resolver.on('overlay-lost', ({ overlay }) => say({ lost: overlay }));
+        resolver.on('overlay-lost', ({ overlay }) => say({ lost: overlay, left: resolver.overlays().length }));
+        process.on('SIGTERM', () => resolver.close());
         resolver.closed.then(() => say({ closed: true }));
         say({ ready: true });`;
       const args = { known: endpoints, overlays: [a.overlay.name, b.overlay.name], takeover: false };
@@ -326,18 +400,21 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       const crossing = ping(a.container.netns, b.container.ip, { count: 60, interval: 0.02 });
       await sleep(200);
       const mine = await startResolver({ overlays: [a.overlay, b.overlay], store, takeover: true });
-      expect(await holder.exited, 'the holder, with nothing left to serve').toBe(0);
-      expect(said(holder)).toEqual(
-        expect.arrayContaining([{ lost: a.overlay.name }, { lost: b.overlay.name }, { closed: true }]),
-      );
       expect(await crossing).toMatchObject({ lost: 0 });
+      // It runs on with nothing left to serve, until it is closed.
+      expect(said(holder).map(({ lost }) => lost)).toEqual(
+        expect.arrayContaining([a.overlay.name, b.overlay.name, undefined]),
+      );
+      expect(said(holder)).not.toContainEqual({ closed: true });
+      expect(await holder.stop()).toBe(0);
+      expect(said(holder)).toContainEqual({ closed: true });
       await cold.go();
       expect((await stations[0].ask(b.container.ip)).ms).toBeLessThan(PROMPT_MS);
 
       // The other way round, and then killed: whoever comes next finds it free and clean.
       const taker = startChild(script, { ...args, takeover: true });
       await taker.waitFor(/ready/, 'stdout');
-      await mine.closed;
+      expect(mine.overlays()).toEqual([]);
       process.kill(taker.pid, 'SIGKILL');
       await taker.exited;
       await cold.go(); // what it finds would be programmed again, uncounted

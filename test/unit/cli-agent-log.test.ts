@@ -102,7 +102,7 @@ describe('an agent’s log', () => {
       log.tell({ ...at('blue'), kind: 'rejected', miss, reason: 'multicast' });
       log.tell({ ...at('blue'), kind: 'overrun', dropped: 3 });
       log.tell({ ...at('blue'), kind: 'overflow', dropped: 3 });
-      log.tell({ ...at(`o${n}`), kind: 'overlay-lost' });
+      log.tell({ ...at(`o${n}`), kind: 'overlay-lost', cause: 'removed' });
     }
     expect(lines.length).toBeLessThan(1600);
     log[Symbol.dispose]();

@@ -422,7 +422,7 @@ describe('state', () => {
     expect(resolver.overlays()[0]?.lostSince).toBeInstanceOf(Date);
     const seen = record(resolver);
     await until(() => seen.length > 0, 'the event');
-    expect(seen).toMatchObject([{ kind: 'overlay-lost', overlay: 'blue' }]);
+    expect(seen).toMatchObject([{ kind: 'overlay-lost', overlay: 'blue', cause: 'removed' }]);
     await rtnl.links.add({ kind: 'vxlan', name: 'vxlan1', vni: 42, master: 'br0', local: '10.0.0.10', up: true });
     await until(() => !resolver.overlays()[0]?.lost, 'the return');
     expect(resolver.overlays()[0]).not.toHaveProperty('lostSince');

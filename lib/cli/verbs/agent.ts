@@ -25,12 +25,14 @@ export const verb = defineVerb({
   name: 'agent',
   summary: 'Answer the misses of overlays from a store, until it is told to stop',
   description:
-    'One agent serves an overlay. It says `agent ready` on stderr once it serves; SIGTERM and SIGINT end it, SIGHUP only if it uses a terminal (with nohup, which redirects, it does not). The entries that it made stay. An overlay that is removed and made again is served again; with --all a new one is, too, and one that cannot be served is named once and tried again.',
+    'One agent serves an overlay. It says `agent ready` on stderr once it serves; SIGTERM and SIGINT end it, SIGHUP only if it uses a terminal (with nohup, which redirects, it does not). The entries that it made stay. An overlay that is removed and made again is served again, and so is one that another agent has taken over, once that one has ended; with --all a new one is, too, and one that cannot be served is named once and tried again.',
   args: [{ ...overlayArgument, help: 'the overlays to serve', optional: true, many: true }],
   flags: {
     store: needed('URL', `where endpoints are looked up: ${STORE_HELP}`, storeUrl),
     all: toggle('serve all overlays of this machine, now and later'),
-    takeover: toggle('take the overlays over from another agent that serves them'),
+    takeover: toggle(
+      'take the overlays over from other agents that serve them; those stay, to serve them again when this one ends',
+    ),
     'no-realtime': toggle('leave the resolver thread at ordinary priority (default: SCHED_FIFO where permitted)'),
     host: hostFlag,
   },
@@ -85,10 +87,11 @@ export const verb = defineVerb({
         resolver,
         overlays,
         ...(all ? {} : { names: args }),
+        takeover: flags.takeover,
         host,
         signal,
         tell: (event) => {
-          if (event.kind === 'gone') {
+          if (event.kind === 'gone' || event.kind === 'elsewhere') {
             agentLog.forget(event.overlay);
             watch.remove(event.overlay);
           }
@@ -105,7 +108,6 @@ export const verb = defineVerb({
       }
       // Ended without being told to: then the resolver says why.
       await resolver.closed;
-      if (!signal.aborted) log.info('nothing is left to serve');
     } finally {
       for (const each of warnings) each.unsubscribe(warned);
       // Last opened, first closed: the resolver before what it uses.
