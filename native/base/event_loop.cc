@@ -99,7 +99,7 @@ Status EventLoop::watch(int fd, std::uint32_t id) {
 
 void EventLoop::unwatch(int fd) { epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
-void EventLoop::rest(std::chrono::nanoseconds time) {
+void EventLoop::let_events_batch(std::chrono::nanoseconds time) {
   pollfd wakeup{wakeup_.get(), POLLIN, 0};
   timespec limit{};
   limit.tv_nsec = static_cast<long>(time.count());

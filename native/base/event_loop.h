@@ -45,8 +45,8 @@ class EventLoop {
   // On the loop's thread. Ids start at 1; several descriptors may share one.
   Status watch(int fd, std::uint32_t id);
   void unwatch(int fd);
-  // Looks at no descriptor for so long, so that more comes together; a task or the end of the loop ends it.
-  void rest(std::chrono::nanoseconds time);
+  // Ignores descriptors for `time` so that events batch. A task or stop() ends it.
+  void let_events_batch(std::chrono::nanoseconds time);
 
   // Asks for SCHED_FIFO (the lowest priority of it), or leaves it. False when not permitted.
   bool set_realtime(bool on);

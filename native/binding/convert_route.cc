@@ -23,7 +23,8 @@ constexpr Name<std::uint8_t> kRouteTypes[] = {
     {"xresolve", RTN_XRESOLVE},
     {"unspec", RTN_UNSPEC},
 };
-// Of the answer to a question for one route (RTCF_*), as iproute2 calls them; one bit means something else in a table.
+// Flags of the answer to a question for one route (RTCF_*), named as iproute2 does; one bit means something else in a
+// table.
 constexpr Name<std::uint32_t> kAnswerFlags[] = {
     {"dead", RTNH_F_DEAD},           {"pervasive", RTNH_F_PERVASIVE}, {"onlink", RTNH_F_ONLINK},
     {"offload", RTNH_F_OFFLOAD},     {"linkdown", RTNH_F_LINKDOWN},   {"unresolved", RTNH_F_UNRESOLVED},

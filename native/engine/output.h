@@ -11,8 +11,7 @@
 
 namespace overns {
 
-// What the kernel is to have for one endpoint: a neighbour, ip -> mac, when there is an IP, and an FDB entry, mac ->
-// vtep.
+// The kernel's entries for one endpoint: a neighbour, ip -> mac, when there is an IP, and an FDB entry, mac -> vtep.
 struct KernelEntry {
   Ip ip;
   Mac mac;

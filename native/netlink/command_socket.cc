@@ -105,7 +105,7 @@ Result<CommandSocket::Received> CommandSocket::receive() {
     if (from.nl_pid != 0) continue;  // not the kernel: any process may send to our port
     const auto length = static_cast<std::size_t>(size);
     if (length <= buffer_.size()) return Received{Bytes(buffer_).first(length), false};
-    // What fits is whole messages up to the cut; the sequence goes on, its end is still to be read.
+    // Whole messages have fitted up to the cut; the sequence goes on, its end is still to be read.
     const std::size_t had = buffer_.size();
     buffer_.resize(length * 2);
     return Received{Bytes(buffer_).first(had), true};

@@ -16,7 +16,7 @@ constexpr int kMostReads = 64 * kReadsPerTurn;  // of one that goes on overflowi
 // The first of a burst is told at once; what comes within this time after it, together. Every wake-up costs more than
 // reading and telling of dozens of messages. A socket whose receive buffer could not be raised holds 256 messages,
 // which is this long at 640,000 a second.
-constexpr std::chrono::microseconds kRest{400};
+constexpr std::chrono::microseconds kBatchTime{400};
 constexpr int kBurst = 64;  // messages at once that show the thread to be busy anyway
 
 }  // namespace
@@ -84,12 +84,12 @@ void EventReader::ready(std::uint32_t id) {
       source.congested = false;
       const std::lock_guard lock(mutex_);
       gathered_[id].overrun += std::max<std::uint32_t>(drops - source.drops, 1);
-      ++news_;
+      ++unannounced_;
       source.drops = drops;
     }
     if (size < 0) return;
     if (from.nl_pid != 0) continue;  // not the kernel
-    ++news_;
+    ++unannounced_;
     const std::lock_guard lock(mutex_);
     EventBytes& gathered = gathered_[id];
     const auto bytes = static_cast<std::size_t>(size);
@@ -108,8 +108,8 @@ void EventReader::ready(std::uint32_t id) {
 }
 
 int EventReader::turn() {
-  if (news_ == 0) return -1;
-  const bool busy = std::exchange(news_, 0) >= kBurst;
+  if (unannounced_ == 0) return -1;
+  const bool busy = std::exchange(unannounced_, 0) >= kBurst;
   bool first;
   {
     const std::lock_guard lock(mutex_);
@@ -117,7 +117,7 @@ int EventReader::turn() {
     notified_ = true;
   }
   if (first) notify_();
-  if (!busy) loop_.rest(kRest);
+  if (!busy) loop_.let_events_batch(kBatchTime);
   return -1;
 }
 

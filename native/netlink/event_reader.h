@@ -49,7 +49,7 @@ class EventReader final : private EventLoop::Handler {
   std::uint32_t last_id_ = 0;
   std::map<std::uint32_t, Source> sources_;
   std::vector<std::uint8_t> buffer_;
-  int news_ = 0;  // messages, or losses, since the last turn
+  int unannounced_ = 0;  // messages, or losses, since the last turn
 
   std::mutex mutex_;  // guards the two below
   std::map<std::uint32_t, EventBytes> gathered_;

@@ -109,8 +109,8 @@ std::optional<Message> MessageReader::next() {
   return message;
 }
 
-int error_number(std::int32_t said) {
-  return said > 0 || said == INT32_MIN ? EPROTO : -said;  // -INT_MIN would overflow
+int error_number(std::int32_t error) {
+  return error > 0 || error == INT32_MIN ? EPROTO : -error;  // -INT_MIN would overflow
 }
 
 std::optional<Acknowledgement> parse_acknowledgement(const Message& message) {

@@ -127,7 +127,7 @@ class MessageReader {
 };
 
 // The kernel says 0 or -errno: as a positive errno, EPROTO for what is neither.
-int error_number(std::int32_t said);
+int error_number(std::int32_t error);
 
 // An NLMSG_ERROR (error 0 = acknowledgement), with what extended acknowledgement adds.
 struct Acknowledgement {

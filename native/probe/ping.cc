@@ -66,7 +66,7 @@ bool set_option(int fd, int level, int name, const void* value, socklen_t size) 
 // A raw socket gets all ICMP of its namespace, of other callers as well: only replies to this id may fill its buffer.
 bool accept_only_replies(int fd, bool v4, std::uint16_t id) {
   sock_filter code[] = {
-      // What IPv4's raw sockets read begins with the IP header.
+      // IPv4's raw sockets read from the IP header on.
       v4 ? sock_filter BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0) : sock_filter BPF_STMT(BPF_LDX | BPF_W | BPF_IMM, 0),
       BPF_STMT(BPF_LD | BPF_B | BPF_IND, 0),
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<std::uint32_t>(v4 ? ICMP_ECHOREPLY : ICMPV6_ECHO_REPLY), 0, 3),

@@ -65,7 +65,7 @@ Status bind_etc(const std::string& directory) {
 // The thread gets a mount namespace, which its children share: in it /sys is that of the network namespace.
 Status own_mounts(const std::string& etc) {
   if (unshare(CLONE_NEWNS) != 0) return system_failure("unshare", "new mount namespace");
-  // What is mounted outside later still shows; what is mounted inside stays there.
+  // Mounts made outside later still show; those made inside stay there.
   if (mount("", "/", "none", MS_SLAVE | MS_REC, nullptr) != 0) return system_failure("mount", "make / a slave");
   unsigned long flags = 0;
   if (umount2("/sys", MNT_DETACH) != 0) {

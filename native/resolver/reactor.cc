@@ -10,7 +10,7 @@ namespace {
 // At so many misses and requests in a millisecond the wake-ups cost more than the reading, and as many would take a
 // whole CPU: what comes within this time is then read together.
 constexpr int kFlood = 32;
-constexpr std::chrono::microseconds kRest{100};
+constexpr std::chrono::microseconds kBatchTime{100};
 constexpr Nanoseconds kSlice = kMillisecond / 2;
 
 }  // namespace
@@ -114,7 +114,7 @@ void Reactor::touch(std::uint32_t id, std::uint8_t sources) {
   touched_.push_back(id);
 }
 
-void Reactor::pump(std::uint32_t id, Served& served) {
+void Reactor::pump(std::uint32_t id, ServedPort& served) {
   read_ += served.port->pump(std::exchange(served.sources, 0), buffer_, packets_);
   expire(id, served);
   if (served.busy || !served.port->busy()) return;
@@ -172,14 +172,14 @@ int Reactor::turn() {
     read_ = 0;
     counted_from_ = now;
   }
-  if (flooded_) loop_.rest(kRest);
+  if (flooded_) loop_.let_events_batch(kBatchTime);
   if (!busy_.empty()) return 0;
   if (deadline == 0) return -1;
   // Rounded up: waking a little late beats waking twice.
   return deadline <= now ? 0 : static_cast<int>(std::min<Nanoseconds>((deadline - now) / 1'000'000 + 1, 60'000));
 }
 
-void Reactor::expire(std::uint32_t id, Served& served) {
+void Reactor::expire(std::uint32_t id, ServedPort& served) {
   const Nanoseconds next = served.port->expire();
   // Called too early it does nothing; a later time need not be told.
   if (next == 0 || (served.queued != 0 && served.queued <= next)) return;

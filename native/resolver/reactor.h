@@ -49,7 +49,7 @@ class Reactor final : private EventLoop::Handler {
   bool set_realtime(bool on) { return loop_.set_realtime(on); }
 
  private:
-  struct Served {
+  struct ServedPort {
     std::shared_ptr<OverlayPort> port;
     bool touched = false;      // in touched_
     std::uint8_t sources = 0;  // what there is to read
@@ -67,9 +67,9 @@ class Reactor final : private EventLoop::Handler {
   void failed(int error) override;
   void perform(std::uint32_t id, const std::function<void(OverlayPort&)>& task);
   void touch(std::uint32_t id, std::uint8_t sources);
-  void pump(std::uint32_t id, Served& served);
+  void pump(std::uint32_t id, ServedPort& served);
   void go_on(Nanoseconds from);
-  void expire(std::uint32_t id, Served& served);
+  void expire(std::uint32_t id, ServedPort& served);
   void deliver();
 
   // A watched descriptor's id is its overlay's, and which of its sources it is (the number of the bit).
@@ -85,7 +85,7 @@ class Reactor final : private EventLoop::Handler {
   bool notified_ = false;
 
   // The resolver thread's own.
-  std::map<std::uint32_t, Served> ports_;
+  std::map<std::uint32_t, ServedPort> ports_;
   std::map<std::uint32_t, std::vector<std::function<void(OverlayPort&)>>> expected_;  // to be added, with their tasks
   std::vector<std::uint32_t> touched_;
   Ring<std::uint32_t> busy_;  // those with more to do, in turn
