@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { Consul, http } from './support/consul.js';
+import { Consul } from './support/consul.js';
 import { Docker } from './support/docker.js';
+import { http } from './support/http.js';
 import { createNetns, manyHosts, type Netns, twoHosts } from './support/netns.js';
 import { ping } from './support/ping.js';
 import { describeWith, testWith } from './support/requirements.js';

@@ -2,10 +2,11 @@
 import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
 import { consul } from './consul/driver.js';
 import type { StoreAddress, StoreDriver } from './driver.js';
+import { etcd } from './etcd/driver.js';
 import { memory } from './memory/driver.js';
 
 /** Those built in, in the order in which help texts show them. */
-const drivers: StoreDriver[] = [memory, consul] as StoreDriver[];
+const drivers: StoreDriver[] = [memory, consul, etcd] as StoreDriver[];
 
 const METHODS = ['parse', 'open'] as const;
 const TEXTS = ['title', 'form', 'example'] as const;

@@ -48,6 +48,8 @@ export interface ServerRequest {
   /** Escaped, with its query. */
   readonly path: string;
   readonly body?: string | undefined;
+  /** Beside those that go with every request. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Longest answer that is read, bytes; of a stream, longest line. */
   readonly maxBytes: number;
   /** For one attempt, milliseconds; of a stream, until it begins. */
@@ -57,10 +59,10 @@ export interface ServerRequest {
   readonly accept?: readonly number[];
   /** What is being done, on what, for errors: `reading demo/arp/192.168.0.2`. */
   readonly doing: string;
-  /** Whether it is to change something; for advice about what is not permitted. Default false. */
-  readonly writes?: boolean;
+  /** Whether it changes something, where its method does not tell. */
+  readonly writes?: boolean | undefined;
   /** For a watch: it gets a connection of its own, and leaves the others to those who want answers now. */
-  readonly watching?: boolean;
+  readonly watching?: boolean | undefined;
   /** One attempt only. */
   readonly once?: boolean;
   /** False: the request does not keep the process alive. Only for a watch. */
@@ -370,7 +372,7 @@ export class ServerHttp {
       ...more,
       method: request.method,
       path: request.path,
-      headers,
+      headers: { ...headers, ...request.headers },
       signal,
       // The attempt has a time limit of its own, which a watch needs longer.
       headersTimeout: 0,

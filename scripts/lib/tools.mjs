@@ -23,7 +23,7 @@ export const cache = join(root, '.cache/tools/root');
 /**
  * `commands`: what must be on PATH. `probe`: a command of it that must succeed, for a tool may be there without what it
  * needs: libraries, or what an interrupted run had yet to unpack. `has` says of what is no command whether it is there.
- * `suite`: where the machine's own suites lack it. `wrap`: what an unpacked command is started with.
+ * `suite`: where the machine's own suites lack it. `unpack`: it is never installed. `wrap`: what an unpacked command is started with.
  *
  * A package that is unpacked and not installed has no user or group of its own, no alternatives, no service and no files in
  * /etc: what is listed here does without, or is told to.
@@ -45,6 +45,13 @@ const TOOLS = {
     has: (path) => isStatic(which('busybox', path)),
   },
   consul: { packages: ['consul'], commands: ['consul'], probe: ['consul', 'version'], suite: 'bullseye' },
+  // Installing it would start a server.
+  etcd: {
+    packages: ['etcd-server', 'etcd-client'],
+    commands: ['etcd', 'etcdctl'],
+    probe: ['etcd', '--version'],
+    unpack: true,
+  },
   docker: {
     packages: ['docker.io'],
     commands: ['dockerd', 'docker', 'containerd', 'containerd-shim-runc-v2', 'runc'],
@@ -150,7 +157,9 @@ export function detect(failures = {}) {
         reason: `${reason}${failures[name] ? `: ${failures[name]}` : ''}`,
         remedy: tool.suite
           ? `npm test (it fetches ${name} from Debian's ${tool.suite})`
-          : `apt-get install ${tool.packages.join(' ')}`,
+          : tool.unpack
+            ? `npm test (it fetches ${name} from Debian)`
+            : `apt-get install ${tool.packages.join(' ')}`,
       };
     }
   }
@@ -176,7 +185,7 @@ export async function provide() {
   return exclusively('tools', async () => {
     const failures = {};
     const missing = () => Object.entries(TOOLS).filter(([name, tool]) => lacking(name, tool, toolEnv()));
-    const own = missing().filter(([, tool]) => !tool.suite);
+    const own = missing().filter(([, tool]) => !tool.suite && !tool.unpack);
     if (install && own.length > 0) {
       const packages = own.flatMap(([, tool]) => tool.packages);
       process.stderr.write(`test: installing ${packages.join(' ')}\n`);

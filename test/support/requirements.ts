@@ -2,7 +2,17 @@
 import { describe, type TestFunction, test } from 'vitest';
 
 /** `root`: may make network namespaces; the rest are tools. */
-export type Requirement = 'root' | 'ip' | 'ping' | 'tcpdump' | 'busybox' | 'consul' | 'docker' | 'cmake' | 'doctest';
+export type Requirement =
+  | 'root'
+  | 'ip'
+  | 'ping'
+  | 'tcpdump'
+  | 'busybox'
+  | 'consul'
+  | 'etcd'
+  | 'docker'
+  | 'cmake'
+  | 'doctest';
 
 interface Tool {
   readonly ok: boolean;

@@ -1,0 +1,143 @@
+/**
+ * Endpoints as records in etcd, written so that `etcdctl` on the same keys works both ways: `PREFIX/arp/IP` and
+ * `PREFIX/fib/MAC`, values as plain text, no leases.
+ */
+import type { Cancel } from '../../core/abort.js';
+import { defaultMac } from '../../core/address.js';
+import type { Answer, Change, Endpoint, Query } from '../contract.js';
+import type { DriverStore, StoreNetwork } from '../driver.js';
+import { ForeignKeys, PrefixRecords } from '../prefix-records.js';
+import { type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
+import { EtcdHttp, type EtcdOptions } from './http.js';
+import { type Compare, EtcdKv, encode, type Op, type Pair, TXN_OPS } from './kv.js';
+import { EtcdWatch } from './watch.js';
+
+/** How often a withdrawal is tried because the records changed under it. */
+const CAS_ATTEMPTS = 5;
+/** How often a record is read again because what was read of it has been compacted meanwhile. */
+const READ_ATTEMPTS = 5;
+
+export class EtcdStore implements DriverStore {
+  readonly #http: EtcdHttp;
+  readonly #foreign: ForeignKeys;
+
+  constructor(options: EtcdOptions) {
+    this.#http = new EtcdHttp(options);
+    this.#foreign = new ForeignKeys(this.#http.name);
+  }
+
+  #kv(prefix: string): EtcdKv {
+    return new EtcdKv(this.#http, prefix);
+  }
+
+  records({ prefix }: StoreNetwork): RecordStore {
+    return new PrefixRecords(this.#kv(prefix));
+  }
+
+  close(): Promise<void> {
+    return this.#http.close();
+  }
+
+  /**
+   * Both records as they are at one moment: in one transaction where the MAC address is the one that belongs to the IP address,
+   * else the second as it was at the revision of the first. An `arp` record without its `fib` record is an error that says so.
+   */
+  async lookup(query: Query, { prefix, signal }: StoreNetwork & Cancel): Promise<Answer | null> {
+    const kv = this.#kv(prefix);
+    if (query.kind === 'l2') {
+      const vtep = await kv.value('fib', query.mac, signal);
+      return vtep === null ? null : { mac: query.mac, vtep };
+    }
+    const { ip } = query;
+    const doing = `reading ${kv.key('arp', ip)}`;
+    const likely = defaultMac(ip);
+    const keys = [kv.encoded('arp', ip), kv.encoded('fib', likely)];
+    for (let attempt = 0; attempt < READ_ATTEMPTS; attempt++) {
+      const { pairs, moment } = await kv.many(keys, doing, signal);
+      const mac = kv.checked('arp', ip, pairs[0]);
+      if (mac === null) return null;
+      const station =
+        mac === likely ? (pairs[1] ?? null) : await kv.valueAt(kv.encoded('fib', mac), moment.revision, signal);
+      if (station === undefined) continue;
+      const vtep = kv.checked('fib', mac, station ?? undefined);
+      if (vtep !== null) return { mac, vtep };
+      throw recordError(
+        kv.at('arp', ip),
+        `it names ${mac}, of which there is no record`,
+        `put the VTEP's address at ${kv.key('fib', mac)}, or delete the record`,
+      );
+    }
+    throw kv.refused(doing, 'it is compacted all the time');
+  }
+
+  /** All in one transaction: nobody ever reads an `arp` record without its `fib` record. */
+  async publish(endpoint: Endpoint, { prefix, signal }: StoreNetwork & Cancel): Promise<void> {
+    const kv = this.#kv(prefix);
+    const put = (kind: RecordKind, key: string, value: string): Op => ({
+      request_put: { key: kv.encoded(kind, key), value: encode(Buffer.from(value)) },
+    });
+    const ops = [put('fib', endpoint.mac, endpoint.vtep), ...endpoint.ips.map((ip) => put('arp', ip, endpoint.mac))];
+    const doing = `publishing ${endpoint.ips.join(', ')}`;
+    for (let at = 0; at < ops.length; at += TXN_OPS) {
+      await kv.transact([], ops.slice(at, at + TXN_OPS), doing, signal);
+    }
+  }
+
+  /** Deletes what is still as the endpoint has it; a newer record, of a container that moved, stays. */
+  async withdraw(endpoint: Endpoint, { prefix, signal }: StoreNetwork & Cancel): Promise<void> {
+    const kv = this.#kv(prefix);
+    const doing = `withdrawing ${endpoint.ips.join(', ')}`;
+    for (let attempt = 0; attempt < CAS_ATTEMPTS; attempt++) {
+      if (await withdraw(kv, endpoint, doing, signal)) return;
+    }
+    throw kv.refused(doing, 'the records change all the time');
+  }
+
+  watch({ prefix, signal, ref }: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change, void, undefined> {
+    return new EtcdWatch(this.#http, this.#kv(prefix), this.#foreign, { signal, ref }).changes();
+  }
+}
+
+/** Removes the records that are as the endpoint has them. False if one of them has changed meanwhile. */
+async function withdraw(
+  kv: EtcdKv,
+  endpoint: Endpoint,
+  doing: string,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  const { mac, vtep, ips } = endpoint;
+  // The fib record stands with each part and goes with the last, so that no arp record is ever without it.
+  const fib = kv.encoded('fib', mac);
+  const parts: (readonly string[])[] = [];
+  for (let at = 0; at < ips.length; at += TXN_OPS - 1) parts.push(ips.slice(at, at + TXN_OPS - 1));
+  for (const [at, part] of parts.entries()) {
+    const keys = part.map((ip) => kv.encoded('arp', ip));
+    const { pairs } = await kv.many([fib, ...keys], doing, signal);
+    const [station, ...owned] = pairs;
+    if (station !== undefined && !holds('fib', mac, station, vtep)) return true;
+    const compare: Compare[] = [];
+    const ops: Op[] = [];
+    for (const [n, pair] of owned.entries()) {
+      if (pair === undefined || !holds('arp', part[n] as string, pair, mac)) continue;
+      compare.push(unchanged(keys[n] as string, pair));
+      ops.push({ request_delete_range: { key: keys[n] as string } });
+    }
+    if (station !== undefined && at === parts.length - 1) ops.push({ request_delete_range: { key: fib } });
+    if (ops.length === 0) continue;
+    // Published between the two looks: what is removed of it is all of it.
+    compare.push(
+      station === undefined ? { key: fib, target: 'CREATE', create_revision: '0' } : unchanged(fib, station),
+    );
+    if (!(await kv.transact(compare, ops, doing, signal))) return false;
+  }
+  return true;
+}
+
+function unchanged(key: string, { modRevision }: Pair): Compare {
+  return { key, target: 'MOD', mod_revision: String(modRevision) };
+}
+
+function holds(kind: RecordKind, key: string, { value }: Pair, expected: string): boolean {
+  const read = readRecord(kind, key, value);
+  return 'value' in read && read.value === expected;
+}

@@ -1,0 +1,172 @@
+/** The changes under a prefix of etcd, from a revision on: across lost connections, members that end, and compactions. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { OvernsError } from '../../core/errors.js';
+import type { Change } from '../contract.js';
+import type { DriverStore } from '../driver.js';
+import { EndpointTable, type RecordChange } from '../endpoint-table.js';
+import { type ForeignKeys, goodRecords, splitRecords } from '../prefix-records.js';
+import { mayPass } from '../server-http.js';
+import type { EtcdHttp, Json } from './http.js';
+import { type EtcdKv, type Moment, type Pair, VALUE_MS } from './kv.js';
+
+/** How long a watch that has begun looks for a server that goes on with it: longer than an election takes, milliseconds. */
+const PATIENCE_MS = 5000;
+/** The longest wait before the first attempt, and of all; it doubles with every further one. */
+const PAUSE_MS = 50;
+const PAUSE_MAX_MS = 500;
+/** One answer of a watch. etcd puts no bound to it, whatever has been written since the revision that is asked for. */
+const LINE_BYTES = 128 * 2 ** 20;
+
+/** What became of a key. */
+interface Event {
+  readonly pair: Pair;
+  readonly deleted: boolean;
+}
+
+/** Follows one prefix. */
+export class EtcdWatch {
+  readonly #http: EtcdHttp;
+  readonly #kv: EtcdKv;
+  readonly #foreign: ForeignKeys;
+  readonly #signal: AbortSignal;
+  readonly #ref: boolean;
+  readonly #doing: string;
+  #table: EndpointTable | undefined;
+  /** What has been told. */
+  #told: Moment = { cluster: '', revision: 0n };
+  /** The newest record that was seen, by which a history is known. */
+  #mark: { readonly key: string; readonly revision: bigint } | undefined;
+
+  constructor(
+    http: EtcdHttp,
+    kv: EtcdKv,
+    foreign: ForeignKeys,
+    { signal, ref }: Pick<Parameters<DriverStore['watch']>[0], 'signal' | 'ref'>,
+  ) {
+    this.#http = http;
+    this.#kv = kv;
+    this.#foreign = foreign;
+    this.#signal = signal;
+    this.#ref = ref ?? true;
+    this.#doing = `reading ${kv.prefix}/`;
+  }
+
+  /**
+   * A `reset` with all records, then every change. Another server goes on where one has failed; where etcd has forgotten what
+   * happened meanwhile, all is read again and compared.
+   *
+   * Throws once no server has gone on for a while; watching again begins with a `reset`.
+   */
+  async *changes(): AsyncGenerator<Change, void, undefined> {
+    let list = true;
+    let lostAt: number | undefined;
+    for (let attempt = 0; ; attempt++) {
+      try {
+        if (list) yield* this.#list();
+        list = false;
+        for await (const answer of this.#http.stream(this.#request())) {
+          const moment = this.#kv.moment(answer, this.#doing);
+          list = answer.compact_revision !== undefined || (answer.created === true && !(await this.#goesOn(moment)));
+          if (list) break;
+          if (lostAt !== undefined) attempt = 0;
+          lostAt = undefined;
+          yield* this.#apply(answer);
+        }
+      } catch (error) {
+        if (OvernsError.is(error) && error.code === 'OVERNS_CLOSED') return;
+        lostAt ??= performance.now();
+        const waited = performance.now() - lostAt;
+        if (this.#table === undefined || !mayPass(error) || waited > PATIENCE_MS) throw error;
+        const pause = Math.min(PAUSE_MS * 2 ** Math.min(attempt, 10), PAUSE_MAX_MS);
+        await sleep(Math.random() * pause, undefined, { signal: this.#signal, ref: this.#ref });
+      }
+    }
+  }
+
+  #request() {
+    const create_request = {
+      ...this.#kv.range,
+      start_revision: String(this.#told.revision + 1n),
+      progress_notify: true,
+    };
+    return {
+      path: 'watch',
+      body: { create_request },
+      maxBytes: LINE_BYTES,
+      timeoutMs: VALUE_MS,
+      signal: this.#signal,
+      ref: this.#ref,
+      watching: true,
+      doing: this.#doing,
+    };
+  }
+
+  /** Everything, as a `reset` or as what has changed. */
+  async *#list(): AsyncGenerator<Change, void, undefined> {
+    const { pairs, moment } = await this.#kv.list(this.#signal, this.#ref);
+    const { records, foreign } = splitRecords(this.#kv.prefix, pairs);
+    this.#foreign.tell(this.#kv.prefix, foreign);
+    const index = moment.revision;
+    const goesOn = moment.cluster === this.#told.cluster && index >= this.#told.revision;
+    this.#told = moment;
+    this.#mark = undefined;
+    for (const pair of pairs) this.#see(pair);
+    if (this.#table === undefined || !goesOn) {
+      // Backwards: etcd lost its data or got other ones, and what happened between is not known.
+      this.#table = new EndpointTable(goodRecords(records));
+      yield { kind: 'reset', endpoints: this.#table.endpoints(), index };
+    } else {
+      for (const change of this.#table.replace(goodRecords(records))) yield { ...change, index };
+    }
+  }
+
+  /**
+   * Whether the cluster has the history that was told of. One that was restored from a snapshot, or began anew, has another one
+   * behind the same revisions, and says nothing until it gets to the one that is waited for.
+   */
+  async #goesOn({ cluster }: Moment): Promise<boolean> {
+    if (cluster !== this.#told.cluster) return false;
+    const { key, revision } = this.#mark ?? { key: this.#kv.range.key, revision: this.#told.revision };
+    const then = await this.#kv.valueAt(key, revision, this.#signal);
+    return this.#mark === undefined ? then !== undefined : then?.modRevision === revision;
+  }
+
+  #see({ key, modRevision }: Pair): void {
+    if (this.#mark === undefined || modRevision > this.#mark.revision) {
+      this.#mark = { key: this.#kv.encodedKey(key), revision: modRevision };
+    }
+  }
+
+  /** What an answer tells, one transaction of etcd's after the other. */
+  *#apply(answer: Json): Generator<Change, void, undefined> {
+    const events = this.#events(answer);
+    for (let at = 0; at < events.length; ) {
+      const index = (events[at] as Event).pair.modRevision;
+      const changes: RecordChange[] = [];
+      for (; events[at]?.pair.modRevision === index; at++) changes.push(...this.#changeOf(events[at] as Event));
+      const told = (this.#table as EndpointTable).apply(changes);
+      // Before it is told: who goes on watching has heard of it.
+      this.#told = { ...this.#told, revision: index };
+      for (const change of told) yield { ...change, index };
+    }
+  }
+
+  #events({ events = [] }: Json): Event[] {
+    if (!Array.isArray(events)) throw this.#http.strange({ doing: this.#doing });
+    return events
+      .map((event: Json | null) => ({
+        pair: this.#kv.toPair(event?.kv, this.#doing),
+        deleted: event?.type === 'DELETE',
+      }))
+      .filter(({ pair }) => pair.modRevision > this.#told.revision);
+  }
+
+  #changeOf({ pair, deleted }: Event): RecordChange[] {
+    if (!deleted) this.#see(pair);
+    const { records, foreign } = splitRecords(this.#kv.prefix, [pair]);
+    if (deleted) return records.map(({ kind, key }) => ({ kind, key, value: undefined }));
+    this.#foreign.tell(this.#kv.prefix, foreign);
+    const [good] = goodRecords(records);
+    return records.map(({ kind, key }) => ({ kind, key, value: good?.value }));
+  }
+}
