@@ -88,6 +88,11 @@ export class AgentLog implements Disposable {
           warn(`packets to a MAC address that is not known yet are lost until it is: ${event.reason}`),
         );
         break;
+      case 'punt-on':
+        this.#say('state', 'overlays changed their state', 'info', () =>
+          info('packets to a MAC address that is not known yet are caught again'),
+        );
+        break;
       case 'overlay-lost':
         this.forget(event.overlay);
         this.#say('state', 'overlays changed their state', 'warn', () =>

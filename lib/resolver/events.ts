@@ -49,6 +49,8 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
     | { readonly kind: 'store-up'; readonly error?: Error }
     /** Packets for a MAC that the kernel has no VTEP for are lost until they are answered, since nothing catches them. */
     | { readonly kind: 'punt-off'; readonly reason: string }
+    /** They are caught again: what kept them from it is over, as the host's `lo` that was down. */
+    | { readonly kind: 'punt-on' }
     /** vxlan1 has been removed, or another resolver takes the overlay over: the process `pid`, where the kernel says. */
     | { readonly kind: 'overlay-lost'; readonly cause: 'removed' | 'taken'; readonly pid?: number }
     /** There is a vxlan1 again, or who took the overlay over could not serve it and gave it back. */

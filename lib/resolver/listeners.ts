@@ -18,6 +18,7 @@ const KINDS = [
   'store-down',
   'store-up',
   'punt-off',
+  'punt-on',
   'overlay-lost',
   'overlay-back',
 ] as const satisfies readonly ResolverEvent['kind'][];

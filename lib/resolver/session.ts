@@ -28,7 +28,10 @@ import { OverlayStates } from './states.js';
 /** What is wrong with an overlay that is served all the same: `{ overlay, error }`. */
 export const overlayWarnings = channel('overns:overlay:warning');
 /** What is heard even when nobody listens: who asks later is told of it. */
-const ALWAYS_WANTED = EVENT_BITS['overlay-lost'] | EVENT_BITS['overlay-back'];
+const ALWAYS_WANTED = (['overlay-lost', 'overlay-back', 'punt-off', 'punt-on'] as const).reduce(
+  (mask, kind) => mask | EVENT_BITS[kind],
+  0,
+);
 /** A lookup counts as timed out this long after lookupTimeoutMs even where JavaScript does not say so. */
 const DEADLINE_MARGIN_MS = 1000;
 
@@ -66,6 +69,7 @@ export class OverlaySession implements ReactorClient {
   #taker: ControlPeer | undefined;
   readonly #missPeers = new Set<ControlPeer>();
   #storeDown = false;
+  #puntTold = false;
   #wanted = 0;
   #watching: Promise<void> | undefined;
   #started: Promise<void> | undefined;
@@ -131,7 +135,8 @@ export class OverlaySession implements ReactorClient {
       this.#added = true;
       this.want(this.#wanted);
       const reason = typeof hostNetns === 'string' ? added.noPunt : hostNetns.message;
-      if (reason !== undefined) this.#emit({ kind: 'punt-off', reason });
+      // Not where the thread has told more already.
+      if (reason !== undefined && !this.#puntTold) this.#emit({ kind: 'punt-off', reason });
     } catch (error) {
       throw failedToServe(error, this.where.overlay);
     }
@@ -300,6 +305,10 @@ export class OverlaySession implements ReactorClient {
     if (kind === 'overrun') return { ...about, kind, dropped: event.dropped ?? 0 };
     if (kind === 'overlay-lost') return { ...about, kind, cause: 'removed' };
     if (kind === 'overlay-back') return { ...about, kind };
+    if (kind === 'punt-off' || kind === 'punt-on') {
+      this.#puntTold = true;
+      return kind === 'punt-on' ? { ...about, kind } : { ...about, kind, reason: reasonOf(event) };
+    }
     const asked = { ...this.where, link: 'vxlan1', atNs: event.missAtNs ?? event.atNs };
     const miss: Miss =
       event.ip !== undefined
@@ -319,12 +328,11 @@ export class OverlaySession implements ReactorClient {
       case 'unresolved':
         return { ...about, kind: 'unresolved', miss, cause: event.cause ?? 'absent', ...(error ? { error } : {}) };
       case 'rejected': {
-        const words = event.errno ? `: ${errnoName(event.errno)}` : '';
         return {
           ...about,
           kind: 'rejected',
           miss,
-          reason: `${event.reason ?? ''}${words} (mac ${event.mac ?? ''}, vtep ${event.vtep ?? ''})`,
+          reason: `${reasonOf(event)} (mac ${event.mac ?? ''}, vtep ${event.vtep ?? ''})`,
         };
       }
     }
@@ -344,6 +352,10 @@ export class OverlaySession implements ReactorClient {
     this.#lease.thread.storeDown(this.#id, false);
     this.#emit({ kind: 'store-up' });
   }
+}
+
+function reasonOf({ reason = '', errno = 0 }: NativeEvent): string {
+  return errno === 0 ? reason : `${reason}: ${errnoName(errno)}`;
 }
 
 function failedToServe(error: unknown, overlay: string): unknown {

@@ -8,7 +8,11 @@ const BEGINS = ['store-down', 'punt-off', 'overlay-lost'] as const satisfies rea
 type Begin = (typeof BEGINS)[number];
 
 /** What ends it. */
-const ENDS: Partial<Record<Kind, Begin>> = { 'store-up': 'store-down', 'overlay-back': 'overlay-lost' };
+const ENDS: Partial<Record<Kind, Begin>> = {
+  'store-up': 'store-down',
+  'punt-on': 'punt-off',
+  'overlay-back': 'overlay-lost',
+};
 
 interface State {
   readonly event: ResolverEvent;

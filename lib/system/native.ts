@@ -101,6 +101,9 @@ export const EVENT_KINDS = [
   'overlay-back',
   /** An L2 miss that came as a punted packet: the kernel notifies nobody of it. */
   'miss',
+  /** Packets for a MAC that the kernel has no VTEP for are caught no longer, or again. */
+  'punt-off',
+  'punt-on',
 ] as const;
 export type NativeEventKind = (typeof EVENT_KINDS)[number];
 
@@ -144,8 +147,8 @@ export const EVENT_FIELDS: Readonly<
   by: ['resolved'],
   tookUs: ['resolved'],
   cause: ['unresolved'],
-  reason: ['rejected'],
-  errno: ['rejected'],
+  reason: ['rejected', 'punt-off'],
+  errno: ['rejected', 'punt-off'],
   dropped: ['overrun'],
 };
 

@@ -33,6 +33,7 @@ const DECAYED = NUD.stale | NUD.delay | NUD.probe;
 const SECOND = 1_000_000_000n;
 const MILLISECOND = 1_000_000n;
 const ANSWER_TTL_MS = 60_000;
+const LO_DOWN = "the host's lo is down";
 /** While the store is down an entry stays; looked at again after this. */
 const STORE_DOWN_RETRY = 5n * SECOND;
 
@@ -238,6 +239,7 @@ class Port implements Observer {
     withdrawalsRefused: 0,
     lookupsAbandoned: 0,
   };
+  /** Why packets were not caught when it was added. */
   readonly noPunt: string | undefined;
   storeDown = false;
   wanted = 0;
@@ -253,6 +255,9 @@ class Port implements Observer {
   readonly #locals = new Map<number, { readonly ips: readonly string[]; readonly mac: string }>();
   readonly #alarm: { set(at: bigint | undefined): void };
   readonly #punt: Punt | undefined;
+  /** While the host's lo is down nothing arrives over it. */
+  readonly #loWatch: Observer = { onLink: (link) => this.#onHostLink(link) };
+  #loUp = false;
   /** The host's namespace; its addresses are no other host's VTEP. */
   readonly #host: FakeNetns | undefined;
   #vxlan: FakeLink | undefined;
@@ -291,15 +296,14 @@ class Port implements Observer {
     if (options.punt === false) {
       this.noPunt = 'switched off';
     } else {
-      if (this.#host?.link('lo')?.up === true) {
-        const address = ipFamily(options.vtep) === 4 ? '127.0.0.1' : '::1';
-        // Below 1024, as only the privileged may bind it; and what a secret is there is no secret here.
-        this.#punt = { address, port: 1023 - (id % 400), vni: 0xfa_ce00 + (id % 200) };
-        this.#vxlan.info.localbypass = false;
-        this.#addPunt();
-      } else {
-        this.noPunt = "the host's lo is down";
-      }
+      const address = ipFamily(options.vtep) === 4 ? '127.0.0.1' : '::1';
+      // Below 1024, as only the privileged may bind it; and what a secret is there is no secret here.
+      this.#punt = { address, port: 1023 - (id % 400), vni: 0xfa_ce00 + (id % 200) };
+      this.#vxlan.info.localbypass = false;
+      this.#loUp = this.#host?.link('lo')?.up === true;
+      if (this.#loUp) this.#addPunt();
+      else this.noPunt = LO_DOWN;
+      this.#host?.observers.add(this.#loWatch);
     }
     this.#arm();
   }
@@ -312,11 +316,9 @@ class Port implements Observer {
     if (this.#closed) return;
     this.#closed = true;
     this.#netns.observers.delete(this);
+    this.#host?.observers.delete(this.#loWatch);
     this.#alarm.set(undefined);
-    if (this.#punt && this.#vxlan) {
-      const { address: ip, port, vni } = this.#punt;
-      this.#write('fdb', { verb: 'delete', mac: ZERO_MAC, ip, port, vni, state: 0, flags: NTF.self });
-    }
+    if (this.#catches) this.#removePunt();
     for (const ask of this.#asks.values()) settle(ask, 'unresolved');
     this.#machine.release(this.#netns);
   }
@@ -330,13 +332,26 @@ class Port implements Observer {
   /** The kernel's miss, or a packet that the punt has caught: then nobody else hears of it. */
   onMiss(link: FakeLink, { ip, mac }: MissKey): void {
     if (link !== this.#vxlan) return;
-    if (mac !== undefined && this.#punt) this.#emit({ kind: 'miss', queriedMac: mac, missAtNs: this.#now() });
+    if (mac !== undefined && this.#catches) this.#emit({ kind: 'miss', queriedMac: mac, missAtNs: this.#now() });
     this.#ask(ip ?? (mac as string));
   }
 
   /** True while L2 misses come as packets, of which the kernel notifies nobody. */
   catchesL2(link: FakeLink): boolean {
-    return link === this.#vxlan && this.#punt !== undefined;
+    return link === this.#vxlan && this.#catches;
+  }
+
+  get #catches(): boolean {
+    return this.#punt !== undefined && this.#loUp && this.#vxlan !== undefined;
+  }
+
+  #onHostLink(link: FakeLink): void {
+    if (link.name !== 'lo' || link.up === this.#loUp) return;
+    if (!link.up && this.#catches) this.#removePunt();
+    this.#loUp = link.up;
+    if (this.#catches) this.#addPunt();
+    if (link.up) this.#emit({ kind: 'punt-on' });
+    else this.#emit({ kind: 'punt-off', reason: LO_DOWN, errno: 0 });
   }
 
   /** What others write and what has decayed keeps the kernel from asking. */
@@ -359,10 +374,8 @@ class Port implements Observer {
       this.#emit({ kind: 'overlay-lost' });
     } else if (!gone && this.#vxlan === undefined && link.name === VXLAN && link.kind === 'vxlan') {
       this.#vxlan = link;
-      if (this.#punt) {
-        link.info.localbypass = false;
-        this.#addPunt();
-      }
+      if (this.#punt) link.info.localbypass = false;
+      if (this.#catches) this.#addPunt();
       this.#emit({ kind: 'overlay-back' });
     }
     this.#seeAlias(link, gone);
@@ -371,7 +384,8 @@ class Port implements Observer {
   /** Somebody has flushed the FDB: the punt is put back. */
   onFdbGone(entry: FakeFdbEntry): void {
     const punt = this.#punt;
-    if (!punt || this.#closed || entry.link !== this.#vxlan || !this.#netns.links.includes(entry.link)) return;
+    if (!punt || !this.#loUp || this.#closed || entry.link !== this.#vxlan || !this.#netns.links.includes(entry.link))
+      return;
     const { mac, dst, port, vni } = entry;
     if (mac === ZERO_MAC && dst === punt.address && port === punt.port && vni === punt.vni) this.#addPunt();
   }
@@ -666,6 +680,12 @@ class Port implements Observer {
     if (ip !== undefined) this.#write('neighbor', { verb: 'delete', ip, state: 0, flags: 0 });
     if (mac !== undefined) this.#write('fdb', { verb: 'delete', mac, state: 0, flags: NTF.self });
     for (const slot of [ip && this.#ips.get(ip), mac && this.#macs.get(mac)]) if (slot) slot.programmed = false;
+  }
+
+  #removePunt(): void {
+    const { address: ip, port, vni } = this.#punt as Punt;
+    this.#loUp = false; // or its deletion would have it put back
+    this.#write('fdb', { verb: 'delete', mac: ZERO_MAC, ip, port, vni, state: 0, flags: NTF.self });
   }
 
   #addPunt(): void {

@@ -11,20 +11,31 @@
 namespace overns {
 
 // kMiss: an L2 miss that came as a punted packet, of which the kernel notifies nobody.
-enum class EventKind : std::uint8_t { kResolved, kUnresolved, kRejected, kOverrun, kOverlayLost, kOverlayBack, kMiss };
+// kPuntOff, kPuntOn: packets for MACs that the kernel has no VTEP for are caught no longer, or again.
+enum class EventKind : std::uint8_t {
+  kResolved,
+  kUnresolved,
+  kRejected,
+  kOverrun,
+  kOverlayLost,
+  kOverlayBack,
+  kMiss,
+  kPuntOff,
+  kPuntOn
+};
 enum class Cause : std::uint8_t { kAbsent, kTimeout, kStoreError };
 
 // Their names in JavaScript, by number.
-inline constexpr std::array kEventKindNames{"resolved",     "unresolved",   "rejected", "overrun",
-                                            "overlay-lost", "overlay-back", "miss"};
+inline constexpr std::array kEventKindNames{"resolved",     "unresolved", "rejected", "overrun", "overlay-lost",
+                                            "overlay-back", "miss",       "punt-off", "punt-on"};
 inline constexpr std::array kCauseNames{"absent", "timeout", "store-error"};
 
 struct EngineEvent {
   EventKind kind = EventKind::kResolved;
   bool by_store = false;
   Cause cause = Cause::kAbsent;
-  int error = 0;                 // of the kernel, for a rejection; positive errno
-  const char* reason = nullptr;  // static text, for a rejection
+  int error = 0;                 // of the kernel, for a rejection or a punt that is off; positive errno
+  const char* reason = nullptr;  // static text, for the same
   AskKey key;
   Mac mac;
   Ip vtep;

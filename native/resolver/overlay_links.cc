@@ -131,7 +131,7 @@ void OverlayPort::apply_link(const Link& link, bool gone) {
     lost_ = false;
     set_vxlan(link.index);
     punt_row_ = false;
-    if (punt_ && lo_up_ && disable_local_bypass(command_, vxlan_)) place_punt();
+    if (punt_ && lo_up_) place_punt();
     EngineEvent event;
     event.kind = EventKind::kOverlayBack;
     event.at = monotonic_now();

@@ -19,6 +19,7 @@ namespace overns {
 namespace {
 
 constexpr Nanoseconds kPuntRetry = 1'000'000'000;
+constexpr const char* kLoDown = "the host's lo is down";
 constexpr int kMaxRounds = 16;  // of reading packets, before other overlays get their turn
 
 std::string text_of(const Failure& failure) { return failure.message.empty() ? failure.call : failure.message; }
@@ -113,21 +114,36 @@ Status OverlayPort::open_punt() {
   if (!punt) return punt.failure();
   punt_ = std::move(*punt);
 
+  lo_up_ = is_lo_up();
+  if (!lo_up_) {
+    no_punt_ = kLoDown;
+    return done();  // it may come up
+  }
+  Status status = add_punt_row(command_, vxlan_, *punt_);
+  punt_row_ = punt_told_ = status.ok();
+  return status;
+}
+
+bool OverlayPort::is_lo_up() {
   RequestBatch batch;
   encode_get_link(batch, 0, "lo");
   auto answer = host_command_->query(batch);
-  if (!answer) return answer.failure();
+  if (!answer) return false;
   MessageReader reader(*answer);
   const auto message = reader.next();
   const auto lo = message ? decode_link(*message) : std::nullopt;
-  if (!lo || (lo->flags & IFF_UP) == 0) {
-    no_punt_ = "the host's lo is down";
-    return done();  // it may come up
+  return lo && (lo->flags & IFF_UP) != 0;
+}
+
+// Nothing arrives over a lo that is down: better the kernel's notifications than silence.
+void OverlayPort::apply_lo(bool up) {
+  lo_up_ = up;
+  if (up && !punt_row_ && !lost_) {
+    place_punt();
+  } else if (!up) {
+    close_punt();
+    tell_punt(kLoDown, 0);
   }
-  lo_up_ = true;
-  Status status = add_punt_row(command_, vxlan_, *punt_);
-  punt_row_ = status.ok();
-  return status;
 }
 
 void OverlayPort::close_punt() {
@@ -142,8 +158,28 @@ void OverlayPort::close_punt() {
 
 // Puts the row there, or back; tried again in a while when the kernel refuses it.
 void OverlayPort::place_punt() {
-  punt_row_ = punt_ && add_punt_row(command_, vxlan_, *punt_).ok();
+  Status status = disable_local_bypass(command_, vxlan_);
+  if (status) status = add_punt_row(command_, vxlan_, *punt_);
+  punt_row_ = status.ok();
   punt_again_ = punt_row_ ? 0 : monotonic_now() + kPuntRetry;
+  if (punt_row_) {
+    tell_punt(nullptr, 0);
+  } else if (status.failure().error != ENODEV) {  // whose end is told by itself
+    tell_punt("the kernel refuses the entry that leads them here", status.failure().error);
+  }
+}
+
+// Tells that packets are caught no longer, or again.
+void OverlayPort::tell_punt(const char* reason, int error) {
+  const bool caught = reason == nullptr;
+  if (caught == punt_told_) return;
+  punt_told_ = caught;
+  EngineEvent event;
+  event.kind = caught ? EventKind::kPuntOn : EventKind::kPuntOff;
+  event.reason = reason;
+  event.error = error;
+  event.at = monotonic_now();
+  emit(event);
 }
 
 Nanoseconds OverlayPort::expire() {
@@ -245,6 +281,7 @@ void OverlayPort::read_host_events(DatagramBatch& buffer) {
     if (got <= 0) {
       if (incomplete) {
         (void)read_host_addresses();
+        if (punt_) apply_lo(is_lo_up());
       } else if (changed) {
         engine_->set_host(host_addresses_.all(), host_addresses_.reserved());
       }
@@ -261,15 +298,8 @@ void OverlayPort::read_host_events(DatagramBatch& buffer) {
         }
         if (!punt_) continue;
         const auto link = decode_link(*message);
-        if (!link || link->name != "lo" || message->header.nlmsg_type != RTM_NEWLINK) continue;
-        const bool up = (link->flags & IFF_UP) != 0;
-        lo_up_ = up;
-        if (up && !punt_row_ && !lost_) {
-          place_punt();
-        } else if (!up && punt_row_) {
-          // Nothing arrives over a lo that is down: better the kernel's notifications than silence.
-          close_punt();
-        }
+        if (link && link->name == "lo" && message->header.nlmsg_type == RTM_NEWLINK)
+          apply_lo((link->flags & IFF_UP) != 0);
       }
     }
   }

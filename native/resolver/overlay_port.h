@@ -68,7 +68,7 @@ class OverlayPort final : public EngineOutput {
   enum Source : std::uint8_t { kLinks = 1, kMisses = 2, kArp = 4, kNd = 8, kPackets = 16, kHost = 32 };
   static constexpr std::uint8_t kAllSources = 63;
   std::vector<std::pair<int, Source>> descriptors() const;
-  // Why the packets of L2 misses are lost, as the kernel drops them; empty when they are caught.
+  // Why the packets of L2 misses were lost when it was opened, as the kernel drops them; empty when they were caught.
   const std::string& no_punt() const { return no_punt_; }
   // Takes the punt away, so that the kernel notifies of L2 misses again.
   void close_punt();
@@ -116,6 +116,9 @@ class OverlayPort final : public EngineOutput {
   void remove_decayed(std::span<const AskKey> keys);
   Status open_punt();
   void place_punt();
+  void tell_punt(const char* reason, int error);
+  bool is_lo_up();
+  void apply_lo(bool up);
   bool is_punt_row(const Message& message) const;
   int read_packets(DatagramBatch& packets);
   void read_host_events(DatagramBatch& buffer);
@@ -140,6 +143,7 @@ class OverlayPort final : public EngineOutput {
   HostAddresses host_addresses_;
   bool punt_row_ = false;
   bool lo_up_ = false;
+  bool punt_told_ = false;         // whether packets are caught, as it was told last
   Nanoseconds punt_again_ = 0;  // when to try again to place its row, 0 = not
   std::string no_punt_;
   std::size_t packet_size_ = 0;

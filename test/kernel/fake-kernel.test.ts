@@ -1328,6 +1328,28 @@ function scenarios(stage: () => Stage): void {
     expect(events.map(({ kind }) => kind)).toEqual(['overlay-lost', 'overlay-back']);
   });
 
+  test('packets are caught while the host’s lo is up', async () => {
+    const { overlays, records } = await network(stage());
+    const [resolver, events] = await serve({ overlays: [overlays[0]], store: records });
+    const inside = await openRtnl(overlays[0].name);
+    await using host = await Rtnl.open({ netns: { path: await overlays[0].host() } });
+    const rows = async (): Promise<number> =>
+      (await inside.fdb.list({ link: 'vxlan1' })).filter(({ mac }) => mac === ZERO).length;
+    expect(await rows()).toBe(1);
+    await host.links.set({ name: 'lo', up: false });
+    await until(() => events.length === 1, 'punt-off');
+    expect(await rows()).toBe(0);
+    expect(resolver.overlays()).toMatchObject([{ punt: false, noPunt: "the host's lo is down" }]);
+    await host.links.set({ name: 'lo', up: true });
+    await until(() => events.length === 2, 'punt-on');
+    expect(await rows()).toBe(1);
+    expect(events.map((event) => pick(event, 'kind', 'reason'))).toEqual([
+      { kind: 'punt-off', reason: "the host's lo is down" },
+      { kind: 'punt-on' },
+    ]);
+    expect(resolver.overlays()[0]?.punt).toBe(true);
+  });
+
   test('misses() observes, also what a resolver catches', async () => {
     const { overlays, containers, endpoints, records } = await network(stage());
     const misses = overlays[0].misses();

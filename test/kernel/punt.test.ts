@@ -103,6 +103,30 @@ describeWith(['root', 'ip', 'ping'], 'the punt', () => {
     expect(resolver.stats()).toMatchObject({ answers: 1, forwarded: 0 });
   });
 
+  test('is off while the host’s lo is down, which is told, and what the kernel notifies is answered', async () => {
+    const [a, b] = await twoSites();
+    const endpoint = await known(a, b);
+    const store = { lookup: () => ({ mac: endpoint.mac, vtep: endpoint.vtep }) };
+    const resolver = await startResolver({ overlays: [a.overlay], store });
+    const events = record(resolver);
+    const told = () => events.filter(({ kind }) => kind.startsWith('punt-')).map(({ kind }) => kind);
+    const forget = () => a.netns.bridge(`fdb del ${endpoint.mac} dev vxlan1 self`).catch(() => undefined);
+    await a.host.ip('link set lo down');
+    await until(() => told().length === 1, 'the event');
+    expect(resolver.overlays()).toMatchObject([{ punt: false, noPunt: "the host's lo is down" }]);
+    expect(await puntRows(a)).toEqual([]);
+    await ping(a.container.netns, b.container.ip, { count: 2, interval: 0.2 });
+    expect(resolver.stats()).toMatchObject({ answers: 1, forwarded: 0 });
+    await a.host.ip('link set lo up');
+    await until(() => told().length === 2, 'the event');
+    expect(told()).toEqual(['punt-off', 'punt-on']);
+    expect(resolver.overlays()[0]).toMatchObject({ punt: true });
+    expect(resolver.overlays()[0]).not.toHaveProperty('noPunt');
+    await forget();
+    expect(await ping(a.container.netns, b.container.ip, { count: 1 })).toMatchObject({ lost: 0 });
+    expect(resolver.stats().forwarded).toBe(1);
+  });
+
   test('lets in what the kernel sends, and nothing of what others send to its port', async () => {
     const [a, b] = await twoSites();
     const endpoint = await known(a, b);

@@ -123,6 +123,7 @@ export function record(resolver: Resolver, wanted: (event: ResolverEvent) => boo
     'store-down',
     'store-up',
     'punt-off',
+    'punt-on',
     'overlay-lost',
     'overlay-back',
   ] as const;
