@@ -93,7 +93,7 @@ function checkResolver(value: unknown, name: string): Resolver {
   return value as Resolver;
 }
 
-function checkNames(value: unknown, name: string): readonly string[] {
+export function checkNames(value: unknown, name: string): readonly string[] {
   if (!Array.isArray(value)) throw invalidType(name, value, 'an array of names');
   return value.map((each, at) => checkOverlayName(each, `${name}[${at}]`));
 }

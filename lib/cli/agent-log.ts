@@ -1,6 +1,6 @@
 /** What an agent logs: events as the seed's daemon words them, and what the seed does not know in the same manner. */
-import type { ResolverEvent } from '../index.js';
-import type { Log } from './output.js';
+import type { AgentEvent, ResolverEvent } from '../index.js';
+import { errorWords, type Log } from './output.js';
 import { Outage, type OutageReport, Repeats } from './repeats.js';
 import { answerLines, missLine } from './words.js';
 
@@ -41,12 +41,12 @@ export class AgentLog implements Disposable {
     this.#repeats[Symbol.dispose]();
   }
 
-  /** An overlay that is not served any more: what was wrong with it does not matter. */
-  forget(overlay: string): void {
+  /** What was wrong with an overlay that is not served any more does not matter. */
+  #forget(overlay: string): void {
     this.#outage.up(overlay);
   }
 
-  tell(event: ResolverEvent): void {
+  tell(event: AgentEvent): void {
     const prefix = this.#several ? `${event.overlay}: ` : '';
     const info = (text: string): void => this.#log.info(prefix + text);
     const warn = (text: string): void => this.#log.warn(prefix + text);
@@ -94,7 +94,7 @@ export class AgentLog implements Disposable {
         );
         break;
       case 'overlay-lost':
-        this.forget(event.overlay);
+        this.#forget(event.overlay);
         this.#say('state', 'overlays changed their state', 'warn', () =>
           warn(
             event.cause === 'removed'
@@ -107,6 +107,25 @@ export class AgentLog implements Disposable {
         this.#say('state', 'overlays changed their state', 'info', () =>
           info(`overlay ${event.overlay} is back, and served again`),
         );
+        break;
+      case 'serving':
+        this.#log.info(`serving overlay ${event.overlay}`);
+        break;
+      case 'gone':
+        this.#forget(event.overlay);
+        this.#log.warn(`overlay ${event.overlay} is gone, and not served any more`);
+        break;
+      case 'elsewhere':
+        this.#forget(event.overlay);
+        this.#log.info(`overlay ${event.overlay} is served by another agent (pid ${event.pid})`);
+        break;
+      case 'refused':
+        this.#log.warn(`overlay ${event.overlay} cannot be served, and is tried again: ${event.error.message}`);
+        break;
+      case 'underlay':
+        if (event.fault === undefined)
+          this.#log.info(`overlay ${event.overlay}: its underlay is what it was made for again`);
+        else this.#log.warn(`overlay ${event.overlay}: ${errorWords(event.fault)}`);
         break;
     }
   }

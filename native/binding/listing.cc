@@ -82,8 +82,8 @@ Result<Listing> get_route(CommandSocket& socket, RouteCommand& command) {
     // One that has gone meanwhile keeps its number.
     if (!found) return found.failure().error == ENODEV ? done() : Status(found.failure());
     MessageReader links(*found);
-    const auto answer = links.next();
-    if (const auto link = answer ? decode_link(*answer) : std::nullopt) listing.names[index] = link->name;
+    const auto first = links.next();
+    if (const auto link = first ? decode_link(*first) : std::nullopt) listing.names[index] = link->name;
     return done();
   };
   if (Status status = name(route->index); !status) return status.failure();

@@ -200,7 +200,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     await first.waitFor(logged(`overlay ${name} is served by another agent (pid ${second.pid})`));
     // It is there when the other ends.
     expect(await second.stop()).toBe(0);
-    await first.waitFor(logged(`serving overlay ${name}`));
+    await first.waitFor(new RegExp(`served by another agent[^]* info serving overlay ${name}$`, 'm'));
     expect(await document(`show ${name}`)).toMatchObject({ resolver: { pid: first.pid } });
     expect(await first.stop()).toBe(0);
   });

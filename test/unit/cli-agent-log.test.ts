@@ -61,12 +61,13 @@ describe('an agent’s log', () => {
     for (let n = 0; n < 199; n++) log.tell(up(`o${n}`));
     expect(lines).toHaveLength(3);
     // One that is not served any more does not keep it going.
-    log.forget('o199');
-    expect(lines.at(-1)).toMatch(
-      /^Consul is reachable again after \d+ s \(200 overlays, 1000 misses without an answer\)$/,
-    );
+    log.tell({ overlay: 'o199', kind: 'gone' });
+    expect(lines.slice(3)).toEqual([
+      expect.stringMatching(/^Consul is reachable again after \d+ s \(200 overlays, 1000 misses without an answer\)$/),
+      'warning: overlay o199 is gone, and not served any more',
+    ]);
     vi.advanceTimersByTime(300_000);
-    expect(lines).toHaveLength(4);
+    expect(lines).toHaveLength(5);
     log.tell(down('o1'));
     vi.advanceTimersByTime(1000);
     expect(lines.at(-1)).toContain('cannot be reached (1 overlay)');

@@ -1,20 +1,9 @@
 import { channel } from 'node:diagnostics_channel';
-import {
-  type FollowerEvent,
-  type NetnsRef,
-  Overlay,
-  OverlayFollower,
-  OvernsError,
-  openStore,
-  Resolver,
-  type UnderlayChange,
-} from '../../index.js';
-import { UnderlayWatch } from '../../overlay/underlay-watch.js';
+import { Agent, openStore } from '../../index.js';
 import { parseStoreUrl } from '../../store/index.js';
 import { AgentLog } from '../agent-log.js';
 import { needed, toggle } from '../flags.js';
 import { hostFlag, overlayArgument, STORE_EXAMPLE, STORE_EXAMPLE_BY_VNI, STORE_HELP, storeUrl } from '../kinds.js';
-import { errorWords, type Log } from '../output.js';
 import { usageError } from '../usage.js';
 import { defineVerb } from '../verb.js';
 
@@ -53,7 +42,6 @@ export const verb = defineVerb({
     const { host } = flags;
     // The variable that stands for --all gives way to names.
     const all = args.length === 0;
-    const overlays: Overlay[] = [];
     const owned: (AsyncDisposable | Disposable)[] = [];
     const warned = (message: unknown): void => log.warn((message as { readonly error: Error }).error.message);
     const warnings = ['overns:overlay:warning', 'overns:store:warning'].map((name) => channel(name));
@@ -61,53 +49,26 @@ export const verb = defineVerb({
     try {
       const store = await openStore(flags.store, { signal });
       owned.push(store);
-      for (const name of args) {
-        const overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
-        owned.push(overlay);
-        overlays.push(overlay);
-      }
-      const resolver = await Resolver.start({
-        overlays,
+      const agent = await Agent.start({
         store,
+        ...(all ? {} : { overlays: args }),
         takeover: flags.takeover,
         realtime: !flags['no-realtime'],
+        host,
         signal,
       });
-      owned.push(resolver);
-      const events = resolver.events({ signal, maxQueue: MAX_QUEUE });
+      owned.push(agent);
       const source = parseStoreUrl(flags.store).driver.title;
       const agentLog = new AgentLog(log, source, args.length !== 1);
       owned.push(agentLog);
-      const watch = new UnderlayWatch((change) => {
-        if (json) void out.json(change);
-        tellUnderlay(change, log);
-      });
-      owned.push(watch);
-      const follower = await OverlayFollower.start({
-        resolver,
-        overlays,
-        ...(all ? {} : { names: args }),
-        takeover: flags.takeover,
-        host,
-        signal,
-        tell: (event) => {
-          if (event.kind === 'gone' || event.kind === 'elsewhere') {
-            agentLog.forget(event.overlay);
-            watch.remove(event.overlay);
-          }
-          if (event.kind === 'serving') void watchUnderlay(watch, event.overlay, host);
-          tell(event, log);
-        },
-      });
-      owned.push(follower);
+      const events = agent.events({ signal, maxQueue: MAX_QUEUE });
       log.say('agent ready');
-      for (const { name } of overlays) void watchUnderlay(watch, name, host);
       for await (const batch of events.batches()) {
         if (json) await out.json(...batch);
         for (const event of batch) agentLog.tell(event);
       }
-      // Ended without being told to: then the resolver says why.
-      await resolver.closed;
+      // Ended without being told to: then the agent says why.
+      await agent.closed;
     } finally {
       for (const each of warnings) each.unsubscribe(warned);
       // Last opened, first closed: the resolver before what it uses.
@@ -119,36 +80,3 @@ export const verb = defineVerb({
     return undefined;
   },
 });
-
-/** One that has gone meanwhile, or whose host cannot be found, is not watched. */
-async function watchUnderlay(watch: UnderlayWatch, overlay: string, host: NetnsRef | undefined): Promise<void> {
-  try {
-    await using opened = await Overlay.open(overlay, host === undefined ? {} : { host });
-    const { name, vni, vtep, port, mtu } = opened;
-    await watch.add({ name, vni, vtep, port, mtu, host: await opened.host() });
-  } catch (error) {
-    if (!OvernsError.is(error)) throw error;
-  }
-}
-
-function tellUnderlay({ overlay, fault }: UnderlayChange, log: Log): void {
-  if (fault === undefined) log.info(`overlay ${overlay}: its underlay is what it was made for again`);
-  else log.warn(`overlay ${overlay}: ${errorWords(fault)}`);
-}
-
-function tell(event: FollowerEvent, log: Log): void {
-  switch (event.kind) {
-    case 'serving':
-      log.info(`serving overlay ${event.overlay}`);
-      break;
-    case 'gone':
-      log.warn(`overlay ${event.overlay} is gone, and not served any more`);
-      break;
-    case 'elsewhere':
-      log.info(`overlay ${event.overlay} is served by another agent (pid ${event.pid})`);
-      break;
-    case 'refused':
-      log.warn(`overlay ${event.overlay} cannot be served, and is tried again: ${event.error.message}`);
-      break;
-  }
-}

@@ -1,0 +1,296 @@
+/** A host's daemon as a class: a resolver that follows the overlays of the machine, and watches their underlays. */
+import { type Cancel, checkSignal, throwIfAborted } from '../core/abort.js';
+import type { BoundedQueue } from '../core/bounded-queue.js';
+import { OvernsError } from '../core/errors.js';
+import { boolean, checkOptions, type Shape, unchecked } from '../core/options.js';
+import type { QueueOptions, Subscription } from '../core/subscription.js';
+import { createSubscription } from '../core/subscription.js';
+import type { NetnsRef } from '../netns/references.js';
+import { Overlay } from '../overlay/overlay.js';
+import { type UnderlayChange, UnderlayWatch } from '../overlay/underlay-watch.js';
+import type { ResolverStats } from '../resolver/counters.js';
+import type { OverlayStatus, ResolverEvent } from '../resolver/events.js';
+import { checkStore, type ResolverOptions, resolverOptions } from '../resolver/options.js';
+import { Resolver } from '../resolver/resolver.js';
+import type { Store } from '../store/contract.js';
+import { checkNames, type FollowerEvent, OverlayFollower } from './overlay-follower.js';
+
+/**
+ * What an agent tells: what its resolver does, which overlays it serves, and how their underlays are. `serving`, `elsewhere`,
+ * `refused` and `underlay` with a fault hold until they are taken back, as some of the resolver's do: who listens from then
+ * on is told of them first.
+ * @example
+ * ```ts
+ * import type { AgentEvent } from 'overns';
+ *
+ * const line = (event: AgentEvent): string => `${event.overlay}: ${event.kind}`;
+ * console.log(line({ overlay: 'blue', kind: 'serving' })); // blue: serving
+ * ```
+ */
+export type AgentEvent = ResolverEvent | FollowerEvent | UnderlayChange;
+
+/**
+ * What an agent serves, and from where.
+ * @example
+ * ```ts
+ * import type { AgentOptions } from 'overns';
+ *
+ * const options: AgentOptions = { overlays: ['blue'], store: { lookup: () => null }, realtime: true };
+ * console.log(options.overlays?.length); // 1
+ * ```
+ */
+export interface AgentOptions
+  extends Cancel,
+    Pick<ResolverOptions, 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups' | 'realtime'> {
+  /** Where endpoints are looked up. It stays open when the agent is closed. */
+  readonly store: Store;
+  /** Names of overlays that are there now, served whenever they are. Default: all of this machine, now and later. */
+  readonly overlays?: readonly string[] | undefined;
+  /** Take overlays at the start from the agents that serve them. Default false: `EBUSY` for those that are named. */
+  readonly takeover?: boolean | undefined;
+  /** The namespace that is the overlays' host, where it is not found. */
+  readonly host?: NetnsRef | undefined;
+}
+
+const { lookupTimeoutMs, negativeTtlMs, maxLookups, realtime } = resolverOptions;
+const agentOptions = {
+  store: [checkStore],
+  overlays: checkNames,
+  takeover: boolean,
+  host: unchecked<NetnsRef>(),
+  signal: checkSignal,
+  lookupTimeoutMs,
+  negativeTtlMs,
+  maxLookups,
+  realtime,
+} satisfies Shape;
+
+/**
+ * Everything that goes on for the overlays of a host, as `overns agent` does it: misses are answered; an overlay that is
+ * removed is let go of, one that comes back or is new is served; an underlay that changes is told of.
+ * @example
+ * ```ts
+ * import { Agent, Overlay, openStore } from 'overns';
+ *
+ * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+ * await using store = await openStore('memory:');
+ * await using agent = await Agent.start({ store });
+ * console.log(agent.overlays().map(({ overlay }) => overlay)); // [ 'blue' ]
+ * ```
+ */
+export class Agent implements AsyncDisposable {
+  /** Fulfils when the agent has been closed; rejects if its resolver died by itself. */
+  readonly closed: Promise<void>;
+  readonly #resolver: Resolver;
+  readonly #host: NetnsRef | undefined;
+  readonly #underlays: UnderlayWatch;
+  readonly #queues = new Set<BoundedQueue<AgentEvent>>();
+  /** By overlay: what holds of it. */
+  readonly #following = new Map<string, FollowerEvent>();
+  readonly #faults = new Map<string, UnderlayChange>();
+  #follower: OverlayFollower | undefined;
+  #closing: Promise<void> | undefined;
+
+  private constructor(resolver: Resolver, host: NetnsRef | undefined) {
+    this.#resolver = resolver;
+    this.#host = host;
+    this.closed = resolver.closed;
+    this.#underlays = new UnderlayWatch((change) => this.#underlayChanged(change));
+    // Ended by itself: its streams have ended, and nothing is to be followed.
+    resolver.closed.catch(() => void this.close());
+  }
+
+  /**
+   * Starts serving. Fulfils once the misses of the named overlays are answered, or each overlay of the machine has been
+   * tried. The signal is the start's own: what has started is ended by close().
+   * @throws OvernsError `ENOENT` (a named overlay is not there), `EBUSY` (another agent serves it), `OVERNS_SCOPE`;
+   *   NetlinkError, RangeError, TypeError
+   * @example
+   * ```ts
+   * import { Agent, Overlay } from 'overns';
+   *
+   * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:09', vtep: '10.0.0.11' }) };
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using agent = await Agent.start({ store, overlays: ['blue'] });
+   * const second = await Agent.start({ store, overlays: ['blue'] }).catch((error) => error);
+   * console.log(second.code); // EBUSY
+   * ```
+   */
+  static async start(options: AgentOptions): Promise<Agent> {
+    const { overlays: names, takeover = false, host, signal, ...serving } = checkOptions(options, agentOptions);
+    throwIfAborted(signal);
+    const overlays: Overlay[] = [];
+    let started: Agent | undefined;
+    try {
+      for (const name of names ?? [])
+        overlays.push(await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) }));
+      const agent = new Agent(await Resolver.start({ ...serving, overlays, takeover, signal }), host);
+      started = agent;
+      agent.#follower = await OverlayFollower.start({
+        resolver: agent.#resolver,
+        overlays,
+        names,
+        takeover,
+        host,
+        signal,
+        tell: (event) => agent.#followed(event),
+      });
+      for (const { name } of overlays) agent.#followed({ overlay: name, kind: 'serving' });
+      return agent;
+    } catch (error) {
+      await started?.close();
+      for (const overlay of overlays) await overlay.close();
+      throw error;
+    }
+  }
+
+  /**
+   * What happens, from now on, behind what holds already.
+   * @throws OvernsError `OVERNS_CLOSED`
+   * @example
+   * ```ts
+   * import { Agent, Overlay } from 'overns';
+   *
+   * await using agent = await Agent.start({ store: { lookup: () => null } });
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * for await (const event of agent.events()) {
+   *   console.log(event.kind, event.overlay); // serving blue
+   *   break;
+   * }
+   * ```
+   */
+  events(options: QueueOptions = {}): Subscription<AgentEvent> {
+    this.#check();
+    return createSubscription<AgentEvent>(
+      options,
+      (queue) => {
+        queue.pushAll([...this.#following.values(), ...this.#faults.values()]);
+        const { maxQueue } = options;
+        const resolved = this.#resolver.events(maxQueue === undefined ? {} : { maxQueue });
+        this.#queues.add(queue);
+        void pass(resolved, queue);
+        return {
+          close: () => {
+            this.#queues.delete(queue);
+            void resolved.return?.();
+          },
+          ref: () => void resolved.ref(),
+          unref: () => void resolved.unref(),
+        };
+      },
+      // A loss belongs to no overlay in particular.
+      {
+        overflow: (dropped) => ({
+          overlay: '',
+          vni: 0,
+          atNs: process.hrtime.bigint(),
+          kind: 'overflow',
+          dropped,
+        }),
+      },
+    );
+  }
+
+  /**
+   * How each overlay is served now.
+   * @example
+   * ```ts
+   * import { Agent, Overlay } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using agent = await Agent.start({ store: { lookup: () => null } });
+   * for (const { overlay, store } of agent.overlays()) console.log(overlay, store); // blue up
+   * ```
+   */
+  overlays(): readonly OverlayStatus[] {
+    return this.#resolver.overlays();
+  }
+
+  /**
+   * What has been counted: of one overlay since it is served, else of all together since the start.
+   * @throws OvernsError `ENOENT` (this agent does not serve that overlay)
+   * @example
+   * ```ts
+   * import { Agent } from 'overns';
+   *
+   * await using agent = await Agent.start({ store: { lookup: () => null } });
+   * console.log(agent.stats().misses); // 0
+   * ```
+   */
+  stats(overlay?: string): ResolverStats {
+    return this.#resolver.stats(overlay);
+  }
+
+  /**
+   * Stops serving. The kernel's entries, the overlays and the store stay. Idempotent.
+   * @example
+   * ```ts
+   * import { Agent } from 'overns';
+   *
+   * const agent = await Agent.start({ store: { lookup: () => null } });
+   * await agent.close();
+   * await agent.closed;
+   * ```
+   */
+  close(): Promise<void> {
+    this.#closing ??= (async () => {
+      for (const queue of this.#queues) queue.end();
+      await this.#follower?.[Symbol.asyncDispose]();
+      await this.#underlays[Symbol.asyncDispose]();
+      await this.#resolver.close();
+    })();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #check(): void {
+    if (this.#closing) throw new OvernsError('OVERNS_CLOSED', 'this agent is closed', { hint: 'start another one' });
+  }
+
+  #tell(event: AgentEvent): void {
+    for (const queue of this.#queues) queue.push(event);
+  }
+
+  #followed(event: FollowerEvent): void {
+    const { overlay, kind } = event;
+    if (kind === 'gone') this.#following.delete(overlay);
+    else this.#following.set(overlay, event);
+    if (kind === 'gone' || kind === 'elsewhere') {
+      this.#underlays.remove(overlay);
+      this.#faults.delete(overlay);
+    }
+    if (kind === 'serving') void this.#watchUnderlay(overlay);
+    this.#tell(event);
+  }
+
+  #underlayChanged(change: UnderlayChange): void {
+    if (change.fault === undefined) this.#faults.delete(change.overlay);
+    else this.#faults.set(change.overlay, change);
+    this.#tell(change);
+  }
+
+  /** One that has gone meanwhile, or whose host cannot be found, is not watched. */
+  async #watchUnderlay(overlay: string): Promise<void> {
+    const host = this.#host;
+    try {
+      await using opened = await Overlay.open(overlay, host === undefined ? {} : { host });
+      const { name, vni, vtep, port, mtu } = opened;
+      await this.#underlays.add({ name, vni, vtep, port, mtu, host: await opened.host() });
+    } catch (error) {
+      if (!OvernsError.is(error)) throw error;
+    }
+  }
+}
+
+/** Hands a resolver's events on, and its end. */
+async function pass(events: Subscription<ResolverEvent>, queue: BoundedQueue<AgentEvent>): Promise<void> {
+  try {
+    for await (const batch of events.batches()) queue.pushAll(batch);
+    queue.end();
+  } catch (error) {
+    queue.fail(error);
+  }
+}
