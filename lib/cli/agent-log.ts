@@ -78,7 +78,7 @@ export class AgentLog implements Disposable {
         );
         break;
       case 'store-down':
-        this.#outage.down(event.overlay, event.error?.message);
+        this.#outage.down(event.overlay, event.error && errorWords(event.error as Error));
         break;
       case 'store-up':
         this.#outage.up(event.overlay);
@@ -162,9 +162,9 @@ export class AgentLog implements Disposable {
     const many = overlays === 1 ? '1 overlay' : `${overlays} overlays`;
     const unanswered = missed === 0 ? '' : `, ${missed} misses without an answer`;
     const said = message === undefined ? '' : `: ${message}`;
-    if (what === 'begins') this.#log.warn(`${this.#source} cannot be reached (${many})${said}; serving what is known`);
+    if (what === 'begins') this.#log.warn(`${this.#source} cannot be used (${many})${said}; serving what is known`);
     else if (what === 'lasts')
-      this.#log.warn(`${this.#source} could not be reached for ${seconds} s (${many}${unanswered})${said}`);
-    else this.#log.info(`${this.#source} is reachable again after ${seconds} s (${many}${unanswered})`);
+      this.#log.warn(`${this.#source} could not be used for ${seconds} s (${many}${unanswered})${said}`);
+    else this.#log.info(`${this.#source} can be used again after ${seconds} s (${many}${unanswered})`);
   }
 }

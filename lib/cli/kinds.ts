@@ -37,9 +37,10 @@ export const dockerFlag = option(
 
 /** A store that outlives this process. */
 export function storeUrl(text: string, name: string): string {
-  if (parseStoreUrl(text, name).driver.inProcess === true) {
+  const { driver, text: shown } = parseStoreUrl(text, name);
+  if (driver.inProcess === true) {
     throw usageError(
-      `${name}: ${text} lives in one process and is lost when this one ends`,
+      `${name}: ${shown} lives in one process and is lost when this one ends`,
       `name a store such as ${storeExample()}`,
     );
   }

@@ -62,7 +62,7 @@ export interface OutageReport {
   readonly message: string | undefined;
 }
 
-/** How long the overlays of one store are given to notice that it cannot be reached, before it is said of how many. */
+/** How long the overlays of one store are given to notice that it cannot be used, before it is said of how many. */
 const GATHER_MS = 200;
 
 /** One outage of the store, of however many overlays: told when it begins, once a minute, and when it ends. */

@@ -3,12 +3,14 @@ import { channel } from 'node:diagnostics_channel';
 import { createRequire } from 'node:module';
 import type { Writable } from 'node:stream';
 import { isatty } from 'node:tty';
+import { beyondAbort } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { nearest } from '../core/suggest.js';
+import { hintInCommands } from './commands.js';
 import { loadDrivers } from './drivers.js';
 import { DONE, errorJson, errorLine, isSystemError, REFUSED, USAGE } from './failure.js';
 import { generalHelp, verbHelp } from './help.js';
-import { Log, Output } from './output.js';
+import { Log, Output, printable } from './output.js';
 import { asks, type Parsed, parse, split, wants } from './parse.js';
 import { quoted, usageError } from './usage.js';
 import type { Context, Verb } from './verb.js';
@@ -140,7 +142,7 @@ async function perform(
     if (cause === 'reader' || cause === 'output') return { status: DONE };
     if (cause === 'time') throw tooLate([verb.name, ...args].join(' '), timeout ?? 0, error);
     if (verb.streams) return { status: DONE };
-    stderr.write(`overns: ${verb.name}: interrupted\n`);
+    stderr.write(`overns: ${verb.name}: interrupted${leftOf(error)}\n`);
     return { status: REFUSED, signal: cause };
   }
 }
@@ -160,10 +162,21 @@ function stoppedBy(error: unknown, signal: AbortSignal): boolean {
 }
 
 function tooLate(what: string, timeout: number, cause: unknown): OvernsError {
-  return new OvernsError('ETIMEDOUT', `${what}: not done within ${timeout / 1000} s, and given up`, {
-    hint: 'what was begun is undone; --timeout allows more time',
+  const more = beyondAbort(cause);
+  const why = more === undefined ? '' : `: ${more}`;
+  const { hint: left = 'what was begun is undone' } = cause as OvernsError;
+  return new OvernsError('ETIMEDOUT', `${what}: not done within ${timeout / 1000} s, and given up${why}`, {
+    hint: `${left}; --timeout allows more time`,
     cause,
   });
+}
+
+/** What an abort has left behind, as far as it is known. */
+function leftOf(error: unknown): string {
+  const more = beyondAbort(error);
+  if (more === undefined) return '';
+  const hint = hintInCommands((error as OvernsError).hint);
+  return printable(`: ${hint === undefined ? more : `${more}; ${hint}`}`);
 }
 
 function stackOf(error: Error): string {

@@ -17,11 +17,24 @@ export interface Cancel {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** The error that an aborted call rejects with: Node's `AbortError`, code `ABORT_ERR`, the signal's reason as cause. */
-export function abortError(signal: AbortSignal): Error & { code: 'ABORT_ERR' } {
-  const error = new Error('The operation was aborted', { cause: signal.reason });
+const ABORTED = 'The operation was aborted';
+
+/**
+ * The error that an aborted call rejects with: Node's `AbortError`, code `ABORT_ERR`, the signal's reason as cause.
+ * @param waited what had not come yet
+ */
+export function abortError(signal: AbortSignal, waited?: string): Error & { code: 'ABORT_ERR' } {
+  const message = waited === undefined ? ABORTED : `${ABORTED}: ${waited}`;
+  const error = new Error(message, { cause: signal.reason });
   error.name = 'AbortError';
   return Object.assign(error, { code: 'ABORT_ERR' as const });
+}
+
+/** What an AbortError says beyond that it is one: what had not come yet, what could not be undone. */
+export function beyondAbort(error: unknown): string | undefined {
+  const { message = '' } = error as { readonly message?: string };
+  const [, more] = /^[:;] (.+)$/s.exec(message.startsWith(ABORTED) ? message.slice(ABORTED.length) : '') ?? [];
+  return more;
 }
 
 /** Throws the AbortError of a signal that has been aborted. */

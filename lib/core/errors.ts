@@ -1,4 +1,5 @@
 /** Errors as a caller sees them: one clear line, a stable `code`, and what to do about it. */
+import { redact } from './secrets.js';
 
 /**
  * Fields of an OvernsError beyond its code and message.
@@ -123,7 +124,10 @@ export function invalidArgument(name: string, value: unknown, expected: string):
 
 /** A value in one line. Of objects the kind only: their own conversions may throw. */
 function shown(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value);
+  if (typeof value === 'string') {
+    const told = redact(value);
+    return JSON.stringify(told.length > 80 ? `${told.slice(0, 80)}...` : told);
+  }
   if (typeof value === 'function') return 'a function';
   if (value !== null && typeof value === 'object') return Array.isArray(value) ? 'an array' : 'an object';
   return String(value);

@@ -75,6 +75,22 @@ export async function enter(path: string, signal: AbortSignal | undefined): Prom
   }
 }
 
+/**
+ * The path of the namespace that an overlay of this name has.
+ * @throws OvernsError `ENOENT`, `EINVAL` (it is no namespace)
+ */
+export async function overlayPath(name: string): Promise<string> {
+  try {
+    return await netnsPath(name, 'name');
+  } catch (cause) {
+    if (!OvernsError.is(cause) || cause.code !== 'ENOENT') throw cause;
+    throw new OvernsError('ENOENT', `there is no overlay "${name}": ${cause.message}`, {
+      hint: '`Overlay.list()` shows those there are; OVERNS_NETNS_DIR names another directory',
+      cause,
+    });
+  }
+}
+
 /** How long the namespace of a name may be on its way for who does not make it, milliseconds. */
 const BRIEFLY_MS = 100;
 
@@ -89,7 +105,7 @@ export function inNamed<T>(
   run: (entered: Entered & { readonly path: string }) => Promise<T>,
 ): Promise<T> {
   return settled(name, BRIEFLY_MS, signal, async () => {
-    const path = await netnsPath(name, 'name').catch((error: OvernsError) => {
+    const path = await overlayPath(name).catch((error: OvernsError) => {
       throw error.code === 'EINVAL' ? new Passing('on its way', { cause: error }) : error;
     });
     const entered = await there(() => enter(path, signal));

@@ -22,7 +22,14 @@ import { attach } from './ports/attach.js';
 import { type Attachment, listAttached } from './ports/attachment.js';
 import { containerNetwork } from './ports/container-network.js';
 import { detachPort, findPort } from './ports/detach.js';
-import { type AttachOptions, attachOptions, type DetachTarget, detachOptions, portQuery } from './ports/options.js';
+import {
+  type AttachOptions,
+  attachOptions,
+  type DetachTarget,
+  detachOptions,
+  hasGone,
+  portQuery,
+} from './ports/options.js';
 import { askStore, publisherOf } from './ports/publish.js';
 import { findHost, type OpenedOverlay, type OverlayInfo, openOverlay } from './state.js';
 import { refuseForbidden, surveyOverlays } from './survey.js';
@@ -307,6 +314,7 @@ export class Overlay implements AsyncDisposable {
   /**
    * Takes a container off the overlay: withdrawn from the store when one is given, then its veth removed.
    * `{ ip }` also finds one whose container is gone, in the store.
+   * @returns the attachment; of one that was found in the store alone, its endpoint
    * @throws OvernsError `ENOENT` when it is not attached
    * @example
    * ```ts
@@ -314,20 +322,22 @@ export class Overlay implements AsyncDisposable {
    *
    * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
    * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
-   * const endpoint = await overlay.detach({ ip: '192.168.0.2' });
-   * console.log(endpoint.mac); // 02:42:c0:a8:00:02
+   * const gone = await overlay.detach({ ip: '192.168.0.2' });
+   * console.log(gone.mac, 'container' in gone && gone.container); // 02:42:c0:a8:00:02 netns:web
    * ```
    */
   async detach(
     target: DetachTarget,
     options: Cancel & { readonly store?: Store | undefined; readonly docker?: string | undefined } = {},
-  ): Promise<Endpoint> {
+  ): Promise<Attachment | Endpoint> {
     this.#open();
     const { store, docker, signal: given } = checkOptions(options, detachOptions);
     const publisher = store === undefined ? undefined : publisherOf(store, this.#where, 'withdraw');
     throwIfAborted(given);
     return this.#during(given, async (rtnl, signal) => {
-      const [words, query] = await portQuery(target, { docker, signal });
+      const [words, query] = await portQuery(target, { docker, signal }).catch((error: unknown) => {
+        throw hasGone(error, this.name);
+      });
       const found = await findPort(rtnl, this, query, { signal });
       if (found) return await detachPort(rtnl, found, publisher, { signal });
       // Its container may be gone, and its record still there.

@@ -57,7 +57,7 @@ export async function underlayFault(
 /** The underlay, or why it is none. */
 async function lookAt(host: Rtnl, { vtep, port }: Pick<Watched, 'vtep' | 'port'>): Promise<Underlay | OvernsError> {
   try {
-    return await findUnderlay(host, { vtep, port });
+    return await findUnderlay(host, { vtep, port, stands: true });
   } catch (error) {
     if (OvernsError.is(error) && FAULTS.includes(error.code)) return error;
     throw error;
@@ -68,13 +68,7 @@ function faultOf(
   { name, mtu, vtep }: Pick<Watched, 'name' | 'mtu' | 'vtep'>,
   found: Underlay | OvernsError,
 ): OvernsError | undefined {
-  if (OvernsError.is(found)) {
-    const back = 'or delete the overlay and create it anew';
-    return new OvernsError(found.code, found.message, {
-      hint: `${found.hint}: give ${vtep} back, ${back}`,
-      cause: found,
-    });
-  }
+  if (OvernsError.is(found)) return found;
   const overhead = VXLAN_OVERHEAD[vtep.includes(':') ? 6 : 4];
   const fits = found.most - overhead;
   if (mtu <= fits) return undefined;

@@ -33,6 +33,8 @@ export interface UnderlayQuestion {
   readonly link?: string | undefined;
   readonly peer?: string | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** An overlay relies on the VTEP already: it is to come back. */
+  readonly stands?: boolean | undefined;
 }
 
 /**
@@ -59,7 +61,9 @@ const DAD_LOOK_MS = 50;
 export async function findUnderlay(host: Rtnl, question: UnderlayQuestion): Promise<Underlay> {
   const own = (await host.addresses.list()).map(ownAddress);
   const chosen =
-    question.vtep === undefined ? await choose(host, own, question) : await named(host, own, question.vtep);
+    question.vtep === undefined
+      ? await choose(host, own, question)
+      : await named(host, own, { ...question, vtep: question.vtep });
   const { ip, link } = await settled(host, chosen, question.signal);
   const vrf = await vrfOf(host, link);
   const ways = await waysOut(host, own, chosen, { ...packet(question), link: vrf?.name });
@@ -257,7 +261,11 @@ async function sourceOut(
 }
 
 /** The address that the caller has named. */
-async function named(host: Rtnl, own: readonly OwnAddress[], vtep: string): Promise<OwnAddress> {
+async function named(
+  host: Rtnl,
+  own: readonly OwnAddress[],
+  { vtep, stands = false }: { readonly vtep: string; readonly stands?: boolean | undefined },
+): Promise<OwnAddress> {
   const found = own.find((each) => each.ip === vtep);
   if (found !== undefined) {
     const [link] = await host.links.list({ name: found.link });
@@ -276,11 +284,13 @@ async function named(host: Rtnl, own: readonly OwnAddress[], vtep: string): Prom
       ? `vtep ${vtep} is the broadcast address of the network on ${route.link}`
       : `vtep ${vtep} is not an address of the host`,
     {
-      hint: off
-        ? 'it has no IPv6 address at all: see net.ipv6.conf.all.disable_ipv6'
-        : candidates === ''
-          ? 'it has no global address: give it one first'
-          : `it has ${candidates}`,
+      hint: stands
+        ? `give it back, or delete the overlay and create it anew${candidates === '' ? '' : `; the host has ${candidates}`}`
+        : off
+          ? 'it has no IPv6 address at all: see net.ipv6.conf.all.disable_ipv6'
+          : candidates === ''
+            ? 'it has no global address: give it one first'
+            : `it has ${candidates}`,
     },
   );
 }

@@ -133,7 +133,7 @@ export interface StoreDriver<A extends StoreAddress = StoreAddress> {
   readonly inProcess?: boolean | undefined;
   /** Reads a URL of one of its schemes. @param refuse makes the error for one that is none, which does not repeat credentials */
   parse(url: string, refuse: (why: string) => Error): A;
-  /** A URL without what may be secret, for errors. Default: without what stands before an `@`. */
+  /** A URL without what may be secret, for errors. Default: without what stands before an `@`, behind a `?` or a `#`. */
   redact?(url: string): string;
   /** Opens it, with what it needs from options and from its own environment variables. No server need be up. */
   open(address: A, options: DriverOptions): Promise<DriverStore> | DriverStore;

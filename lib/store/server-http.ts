@@ -7,8 +7,10 @@ import { PassThrough } from 'node:stream';
 import type { Dispatcher, Pool } from 'undici';
 import { abortError, onAbort, raceAbort, throwIfAborted } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
+import { networkWords } from '../core/network-error.js';
 import { undici } from '../system/undici.js';
 import type { TlsOptions, TlsVariables } from './credentials.js';
+import { hadNoEffect, inDoubt, withoutEffect } from './effect.js';
 import { printable } from './records.js';
 import { type RetryPolicy, retry } from './retry.js';
 import { formatHost, type StoreHost } from './server-url.js';
@@ -115,6 +117,19 @@ const PASSING = new Set([
   'UND_ERR_SOCKET',
 ]);
 
+/** Failures before a request was sent. */
+const UNSENT = new Set([
+  'EAI_AGAIN',
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+/** There is no way to the server at all. */
+const NO_WAY = new Set(['EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH', 'ETIMEDOUT']);
+
 const passing = new WeakSet<Error>();
 const refusals = new WeakMap<Error, Refusal>();
 
@@ -188,14 +203,18 @@ export class ServerHttp {
    * @throws AbortError
    */
   request(request: ServerRequest): Promise<ServerAnswer> {
+    let doubt = false;
     const attempts = request.once ? 1 : Math.max(POLICY.attempts, this.size + 1);
     return retry(
       async () => {
         const attempt = this.#begin(request);
         try {
           return await this.#send(request, attempt);
-        } catch (error) {
-          throw attempt.failed(error);
+        } catch (thrown) {
+          const error = attempt.failed(thrown);
+          doubt ||= !hadNoEffect(error);
+          if (doubt) inDoubt(error);
+          throw error;
         } finally {
           attempt.end();
         }
@@ -296,7 +315,7 @@ export class ServerHttp {
     advice ??= { hint: passes ? `${kind.title}'s log says more` : `is it ${kind.title} that answers on ${at}` };
     const error = this.error(request, said, { passes, ...advice }, name);
     refusals.set(error, refusal);
-    return error;
+    return refusal.status < 500 ? withoutEffect(error) : error;
   }
 
   /** Begins an attempt, which has three ways to be given up. */
@@ -329,7 +348,7 @@ export class ServerHttp {
       lose,
       begun: () => clearTimeout(timer),
       failed: (error) => {
-        if (signal?.aborted) return abortError(signal);
+        if (signal?.aborted) return abortError(signal, `${server.name}: ${request.doing}: no answer`);
         if (this.closed) return this.#closed();
         const failure =
           why !== undefined
@@ -425,10 +444,15 @@ export class ServerHttp {
 
   #networkError(server: Server, request: ServerRequest, cause: Error): OvernsError {
     const { code } = cause as NodeJS.ErrnoException;
-    // An AggregateError, of a name with several addresses, has no message.
-    const words = printable(cause.message || code || cause.name, WORDS_MAX);
+    const words = printable(networkWords(cause), WORDS_MAX);
     const [why, hint] = this.#explain(server, code, words);
-    return this.error(request, why, { hint, cause, passes: code !== undefined && PASSING.has(code) }, server.name);
+    const error = this.error(
+      request,
+      why,
+      { hint, cause, passes: code !== undefined && PASSING.has(code) },
+      server.name,
+    );
+    return code !== undefined && UNSENT.has(code) ? withoutEffect(error) : error;
   }
 
   /** What happened, and what to do about it. */
@@ -442,6 +466,7 @@ export class ServerHttp {
       return [`host name not found: ${words}`, 'check the host in the store URL'];
     }
     if (code === 'UND_ERR_CONNECT_TIMEOUT') return [`no connection within ${CONNECT_MS} ms`, `check the way to ${at}`];
+    if (code !== undefined && NO_WAY.has(code)) return [`not to be reached: ${words}`, `check the way to ${at}`];
     if (!tls) return [words, `is it ${title} that answers on ${at}`];
     if (code === 'EPROTO' || code?.startsWith('ERR_SSL')) {
       return [words, `does ${title} speak TLS on ${at}? without it the URL begins with ${schemes[0]}://`];

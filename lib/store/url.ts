@@ -4,6 +4,7 @@
  */
 import { checkOverlayName, checkVni } from '../core/address.js';
 import { invalidArgument, invalidType } from '../core/errors.js';
+import { redactUrl } from '../core/secrets.js';
 import type { Where } from './contract.js';
 import type { StoreAddress, StoreDriver } from './driver.js';
 import { driverOf, storeDrivers } from './registry.js';
@@ -25,7 +26,7 @@ const PLACEHOLDER = /\{(vni|name)\}/g;
 export function parseStoreUrl(url: unknown, name = 'store'): StoreUrl {
   if (typeof url !== 'string') throw invalidType(name, url, `a store URL: ${forms()}`);
   const driver = driverOf(/^[^:]*(?=:)/.exec(url)?.[0].toLowerCase() ?? '');
-  const refuse = (why: string) => invalidArgument(name, (driver?.redact ?? redacted)(url), why);
+  const refuse = (why: string) => invalidArgument(name, (driver?.redact ?? redactUrl)(url), why);
   if (driver === undefined) throw refuse(`a store URL: write ${forms()}`);
   const address = driver.parse(url, refuse);
   return { ...address, driver, templated: address.prefix.search(PLACEHOLDER) >= 0 };
@@ -59,11 +60,4 @@ function fill(text: string, where: Where, quote: (value: string) => string): str
   if (/[{}]/.test(name)) throw invalidArgument('overlay', name, 'a name without braces, which {name} needs');
   // A function as replacement: a string's `$&` would be a pattern.
   return text.replace(PLACEHOLDER, (_, which) => quote(which === 'vni' ? String(vni) : name));
-}
-
-/** The URL without what may be a secret, for error messages. */
-function redacted(url: string): string {
-  const at = url.lastIndexOf('@');
-  const slashes = url.indexOf('//');
-  return at > slashes && slashes >= 0 ? `${url.slice(0, slashes)}//***${url.slice(at)}` : url;
 }

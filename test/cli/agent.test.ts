@@ -257,7 +257,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     await running.waitFor(logged('L3Miss on vxlan1: Who has IP: 192.168.0.77?'));
     await running.waitFor(logged('Consul has no record of IP 192.168.0.77'));
     await own.stop();
-    await running.waitFor(logged(/Consul cannot be reached \(1 overlay\): .*; serving what is known/, 'warn'));
+    await running.waitFor(logged(/Consul cannot be used \(1 overlay\): .*; serving what is known/, 'warn'));
     // An outage is one line however often it is tried, and who asks later is told of it.
     await ping(containers[0], '192.168.0.78', { wait: 1 });
     expect(await done(`show ${overlays[0]}`)).toMatch(/the store cannot be used since \d{4}-\S+: consul:.*refused/);
@@ -274,7 +274,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     );
     await own.restart();
     await running.waitFor(
-      logged(/Consul is reachable again after \d+ s \(1 overlay(, \d+ misses without an answer)?\)/),
+      logged(/Consul can be used again after \d+ s \(1 overlay(, \d+ misses without an answer)?\)/),
     );
     expect(running.stderr.match(/ warn /g)).toHaveLength(1);
     expect(await running.stop()).toBe(0);

@@ -58,6 +58,9 @@ describeWith(['root', 'ip', 'ping', 'docker'], 'Docker', () => {
       'container "stopped" is not running (exited); docker start stopped',
     );
     expect(await refused(attach('stopped'), { env })).toContain('docker start stopped');
+    expect(await refused(`detach ${name} docker:stopped`, { env })).toMatch(
+      /is not running \(exited\); the interface .* gone with it, and `overns detach \S+ --address IP`, with the store,/,
+    );
     expect(await refused(attach('docker:nobody'), { env })).toBe(
       `Docker at ${docker.socket} has no container "nobody"; \`docker ps -a\` shows those it has`,
     );

@@ -320,7 +320,7 @@ describeWith(['root', 'ip'], 'several processes', () => {
     }
     const clear = [
       /^OvernsError EEXIST {2}a namespace "NAME" exists already$/,
-      /^OvernsError ENOENT {2}no network namespace "NAME"/,
+      /^OvernsError ENOENT {2}there is no overlay "NAME": no network namespace "NAME"/,
       /^OvernsError ENOENT {2}the namespace \S+ has been removed meanwhile$/,
       /^OvernsError ENOENT {2}netns\S* is not attached to "NAME"|^OvernsError ENOENT {2}\S+ is not attached/,
     ];

@@ -78,7 +78,7 @@ class Plugin {
 
   publish(t: Transaction, endpoint: Endpoint): Promise<void> {
     const { name, vni } = this.overlay;
-    return publishPort(t, publisherOf(this.#store, { overlay: name, vni }, 'publish'), endpoint);
+    return publishPort(t, publisherOf(this.#store, { overlay: name, vni }, 'publish'), endpoint, { overlay: name });
   }
 
   /** What there is of ports: both ends, the endpoints, the records. */

@@ -563,6 +563,9 @@ describeWith(['root', 'ip'], 'an underlay that changes', () => {
       expect(said[at]).toEqual(expected);
       const fault = await overlay.underlayFault();
       expect(fault && [fault.code, fault.message]).toEqual(expected);
+      expect(fault?.hint ?? '').not.toMatch(/:.*:/);
+      if (fault?.code === 'EADDRNOTAVAIL')
+        expect(fault.hint).toMatch(/^give it back, or delete the overlay and create it/);
     }
     // What is wrong already is told to whoever comes later.
     for await (const { fault } of overlay.underlayChanges()) {

@@ -792,6 +792,8 @@ describeWith(['consul'], 'Consul over TLS', () => {
     await using plain = await openStore(`consul://127.0.0.1:${agent.httpsPort}/demo`);
     expect(await failure(plain)).toMatchObject({ code: 'OVERNS_STORE', hint: expect.stringContaining('consul+https') });
     await using reverse = await openStore(`consul+https://${at(agent)}/demo`, { ca });
-    expect(await failure(reverse)).toMatchObject({ code: 'OVERNS_STORE', hint: expect.stringContaining('TLS') });
+    const reversed = await failure(reverse);
+    expect(reversed).toMatchObject({ code: 'OVERNS_STORE', hint: expect.stringContaining('TLS') });
+    expect(reversed.message).toMatch(/: TLS failed: wrong version number$/);
   });
 });

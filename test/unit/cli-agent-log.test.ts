@@ -43,7 +43,7 @@ describe('an agent’s log', () => {
   test('an outage of 200 overlays: one line when it begins, one a minute, one when it ends', () => {
     for (let n = 0; n < 200; n++) log.tell(down(`o${n}`));
     vi.advanceTimersByTime(1000);
-    expect(lines).toEqual(['warning: Consul cannot be reached (200 overlays): refused; serving what is known']);
+    expect(lines).toEqual(['warning: Consul cannot be used (200 overlays): refused; serving what is known']);
     // Each miss and each retry meanwhile is one of it.
     for (let n = 0; n < 500; n++) {
       log.tell(unresolved(`o${n % 200}`, n, { cause: 'store-error', error: new Error('refused') }));
@@ -53,24 +53,22 @@ describe('an agent’s log', () => {
     expect(lines).toHaveLength(1);
     vi.advanceTimersByTime(120_000);
     expect(lines.slice(1)).toEqual([
-      expect.stringMatching(
-        /^warning: Consul could not be reached for \d+ s \(200 overlays, 1000 misses .*\): no route$/,
-      ),
-      expect.stringContaining('could not be reached for'),
+      expect.stringMatching(/^warning: Consul could not be used for \d+ s \(200 overlays, 1000 misses .*\): no route$/),
+      expect.stringContaining('could not be used for'),
     ]);
     for (let n = 0; n < 199; n++) log.tell(up(`o${n}`));
     expect(lines).toHaveLength(3);
     // One that is not served any more does not keep it going.
     log.tell({ overlay: 'o199', kind: 'gone' });
     expect(lines.slice(3)).toEqual([
-      expect.stringMatching(/^Consul is reachable again after \d+ s \(200 overlays, 1000 misses without an answer\)$/),
+      expect.stringMatching(/^Consul can be used again after \d+ s \(200 overlays, 1000 misses without an answer\)$/),
       'warning: overlay o199 is gone, and not served any more',
     ]);
     vi.advanceTimersByTime(300_000);
     expect(lines).toHaveLength(5);
     log.tell(down('o1'));
     vi.advanceTimersByTime(1000);
-    expect(lines.at(-1)).toContain('cannot be reached (1 overlay)');
+    expect(lines.at(-1)).toContain('cannot be used (1 overlay)');
   });
 
   test('an outage that ends at once is told with its end', () => {

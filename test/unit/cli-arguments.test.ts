@@ -251,6 +251,18 @@ describe('the environment', () => {
     expect(await mistake('agent x', { OVERNS_STORE: 'memory:' })).toContain('OVERNS_STORE: memory:');
   });
 
+  test('no secret of a URL is repeated, wherever it stands', async () => {
+    for (const url of ['consul://h/demo?token=s3cret', 'consul://me:s3cret@h/demo', 'tcp://me:s3cret@127.0.0.1:2375']) {
+      for (const words of [`records list --store ${url}`, `show x ${url}`, url, `attach x ${url} --docker ${url}`]) {
+        expect(await mistake(words)).not.toContain('s3cret');
+      }
+      expect(await mistake('attach x y --address 10.0.0.2/24', { OVERNS_STORE: `${url}\u0001` })).not.toContain(
+        's3cret',
+      );
+      expect(await mistake('attach x y --address 10.0.0.2/24', { OVERNS_DOCKER: url })).not.toContain('s3cret');
+    }
+  });
+
   test('an empty variable is none', async () => {
     expect(await mistake('create x', { OVERNS_VNI: '' })).toContain('--vni N is missing');
   });

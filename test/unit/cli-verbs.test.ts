@@ -44,8 +44,9 @@ test.each([
   ['create red --vni 42', 1, /VNI already exists/],
   ['attach blue netns:web --address 192.168.0.2/24', 1, /no network namespace "web"/],
   ['detach blue --address 192.168.0.2', 1, /192\.168\.0\.2 is not attached/],
-  ['show red', 1, /no network namespace "red"/],
-  ['delete red', 1, /no network namespace "red"/],
+  ['show red', 1, /there is no overlay "red": no network namespace.*; `overns show` shows those there are/],
+  ['delete red', 1, /there is no overlay "red"/],
+  ['detach blue netns:gone', 1, /no network namespace "gone".*`overns detach blue --address IP`, with the store,/],
 ])('%s: refused, in one line', async (words, status, message) => {
   await using _kernel = FakeKernel.install();
   expect((await call('create blue --vni 42')).status).toBe(0);

@@ -117,6 +117,9 @@ describe('parsing', () => {
       'consul://s3cret@h',
       'consul://a@s3cret@h/demo',
       'http://s3cret@h/x',
+      'consul://h/demo?token=s3cret',
+      'consul://h/demo#s3cret',
+      'consul:me:s3cret@h',
     ]) {
       expect(messageOf(() => parseStoreUrl(url))).not.toContain('s3cret');
     }

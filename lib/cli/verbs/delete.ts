@@ -30,6 +30,10 @@ export const verb = defineVerb({
         ...attached.map(
           ({ container, ips }) => `  ${printable(container || 'a container')} lost its interface with ${ips.join(' ')}`,
         ),
+        ...(attached.length === 0
+          ? []
+          : ['  what was published of them stays in the store: `overns records delete` takes it away']),
+        ...attached.map(({ ips, mac }) => `    ${ips.map((ip) => `arp ${ip}`).join(', ')}, fib ${mac}`),
       ]);
     }
     return undefined;

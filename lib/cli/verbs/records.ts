@@ -55,8 +55,9 @@ function asked([first = '', ...words]: readonly string[]): Asked {
 
 /** No overlay is at hand here to stand in for a placeholder. */
 function oneNetwork(text: string, name: string): string {
-  if (parseStoreUrl(storeUrl(text, name), name).templated) {
-    throw usageError(`${name}: ${text} stands for many networks`, "write the overlay's own VNI and name into it");
+  const { templated, text: shown } = parseStoreUrl(storeUrl(text, name), name);
+  if (templated) {
+    throw usageError(`${name}: ${shown} stands for many networks`, "write the overlay's own VNI and name into it");
   }
   return text;
 }
@@ -103,7 +104,7 @@ export const verb = defineVerb({
       case 'get': {
         const found = await records.get(kind, key, { signal });
         if (found === null) {
-          throw new OvernsError('ENOENT', `no record ${kind}/${key} in ${url}`, {
+          throw new OvernsError('ENOENT', `no record ${kind}/${key} in ${parseStoreUrl(url).text}`, {
             hint: '`overns records list` shows what is there',
           });
         }

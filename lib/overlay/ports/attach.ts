@@ -57,7 +57,8 @@ export function attach(
     const attachment = same ?? (await addPort(t, rtnl, inside, overlay, request));
     // When that fails the turn ends with the undoing of it. A store can take its time.
     unlock();
-    if (publisher) await publishPort(t, publisher, attachment, { fresh: same === undefined, signal });
+    if (publisher)
+      await publishPort(t, publisher, attachment, { fresh: same === undefined, signal, overlay: overlay.name });
     await inside.close();
     return attachment;
   });

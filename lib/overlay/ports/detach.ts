@@ -2,9 +2,9 @@
 import type { Cancel } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
 import type { Rtnl } from '../../rtnl/rtnl.js';
-import type { Endpoint } from '../../store/contract.js';
+import { hadNoEffect } from '../../store/effect.js';
 import type { ContainerTarget } from '../targets/target.js';
-import { type Attached, listAttached, publicEndpoint } from './attachment.js';
+import { type Attached, type Attachment, listAttached, publicEndpoint } from './attachment.js';
 import { type PortOverlay, removePort } from './port.js';
 import { type Publisher, undoAtStore } from './publish.js';
 
@@ -46,13 +46,18 @@ function severalPorts(words: string, overlay: string, attached: readonly Attache
   });
 }
 
+/** Says with the error of a detachment that the store may have taken the records away, and could not be told them again. */
+function sayWhatMayLack(error: unknown): void {
+  if (error instanceof Error) error.message += '; it is attached still, and its records may be gone from the store';
+}
+
 /** Withdraws the endpoint of a port where it was published, and removes the port: both or none. */
 export async function detachPort(
   rtnl: Rtnl,
   { link, attachment }: Attached,
   publisher: Publisher | undefined,
   { signal }: Cancel,
-): Promise<Endpoint> {
+): Promise<Attachment> {
   const endpoint = publicEndpoint(attachment);
   try {
     // The record first: while the container still answers, nobody is sent to where it no longer is.
@@ -60,7 +65,8 @@ export async function detachPort(
     await removePort(rtnl, link.name);
   } catch (error) {
     // It may have been withdrawn all the same, when the answer was lost or not waited for.
-    if (publisher) await undoAtStore((cancel) => publisher.publish(endpoint, cancel)).catch(() => {});
+    if (publisher && !hadNoEffect(error))
+      await undoAtStore((cancel) => publisher.publish(endpoint, cancel)).catch(() => sayWhatMayLack(error));
     throw error;
   }
   return attachment;

@@ -2,7 +2,7 @@
 import type { Cancel } from '../../core/abort.js';
 import { checkSignal } from '../../core/abort.js';
 import { canonicalIp, checkInterfaceName, unicastMac } from '../../core/address.js';
-import { invalidType } from '../../core/errors.js';
+import { invalidType, OvernsError } from '../../core/errors.js';
 import { boolean, type Shape, unchecked } from '../../core/options.js';
 import type { Store } from '../../store/contract.js';
 import { type ContainerRef, resolveContainer } from '../targets/container.js';
@@ -39,8 +39,9 @@ export interface AttachOptions extends Cancel {
   /** Fulfil as well when the container is attached already in the same way, and publish it anew. Default false: `EEXIST`. */
   readonly ensure?: boolean | undefined;
   /**
-   * Take an address that br0's own speak against: br0's, its network's or broadcast address, or one outside its network.
-   * Default false: `EADDRNOTAVAIL`.
+   * Take an address that br0's own speak against: br0's, the address or the broadcast address of br0's network, or one
+   * outside it. Default false: `EADDRNOTAVAIL`. One that its own prefix length makes the address of its network, or the
+   * broadcast address, is a RangeError all the same.
    */
   readonly anyAddress?: boolean | undefined;
   /** Where the endpoint is published once it works. */
@@ -82,6 +83,16 @@ export function dockerOption(value: unknown, name: string): string {
   if (typeof value !== 'string') throw invalidType(name, value, 'a string');
   parseDockerAddress(value, name);
   return value;
+}
+
+/** The error of a container to be detached that has gone, or has none of its network any more: it still has its address. */
+export function hasGone(error: unknown, overlay: string): unknown {
+  if (!OvernsError.is(error) || !['ENOENT', 'ESRCH', 'OVERNS_NOT_RUNNING'].includes(error.code)) return error;
+  const other = error.code === 'ENOENT' && error.hint !== undefined ? `${error.hint}; ` : '';
+  return new OvernsError(error.code, error.message, {
+    hint: `${other}the interface of one that has ended is gone with it, and \`detach({ ip })\` of overlay "${overlay}", with the store, takes back what was published of it`,
+    cause: error,
+  });
 }
 
 /** Reads which port is to be detached: by address, by its words, or by where it is; with the words for messages. */

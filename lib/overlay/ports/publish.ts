@@ -4,6 +4,7 @@ import { type Cancel, raceAbort, throwIfAborted } from '../../core/abort.js';
 import { invalidType, OvernsError } from '../../core/errors.js';
 import type { Transaction } from '../../core/transaction.js';
 import type { Endpoint, Store, Where } from '../../store/contract.js';
+import { hadNoEffect } from '../../store/effect.js';
 import { publicEndpoint } from './attachment.js';
 
 /** How long a store that has just failed is given to undo what it may have done, milliseconds. */
@@ -73,6 +74,15 @@ export async function undoAtStore(write: (cancel: Cancel) => Promise<void>): Pro
   }
 }
 
+/** Says with the error of an attachment that its records may be in the store, which could not be asked to take them back. */
+function sayWhatMayStay(error: unknown, { ip, ips, mac }: Endpoint, overlay: string): void {
+  if (!(error instanceof Error)) return;
+  error.message += `; records of ${[...ips, mac].join(', ')} may be in the store all the same`;
+  const back = `\`detach({ ip: '${ip}' })\` of overlay "${overlay}", with the store, takes them back once it answers`;
+  const { hint } = error as OvernsError;
+  Object.assign(error, { hint: hint === undefined ? back : `${hint}; ${back}` });
+}
+
 /**
  * Publishes an endpoint that works.
  * @param fresh it was not published before, so that no trace may stay if this or a later step fails
@@ -81,7 +91,7 @@ export async function publishPort(
   t: Transaction,
   publisher: Publisher,
   endpoint: Endpoint,
-  { fresh = true, signal }: Cancel & { readonly fresh?: boolean } = {},
+  { fresh = true, signal, overlay }: Cancel & { readonly fresh?: boolean; readonly overlay: string },
 ): Promise<void> {
   const takeBack = (): Promise<void> => undoAtStore((cancel) => publisher.withdraw(endpoint, cancel));
   await t.step(
@@ -91,7 +101,7 @@ export async function publishPort(
         await publisher.publish(endpoint, { signal });
       } catch (error) {
         // It may have been written all the same, when its answer was lost or not waited for.
-        if (fresh) await takeBack().catch(() => {});
+        if (fresh && !hadNoEffect(error)) await takeBack().catch(() => sayWhatMayStay(error, endpoint, overlay));
         throw error;
       }
     },

@@ -3,6 +3,7 @@ import type { Client } from 'undici';
 import type { Cancel } from '../../core/abort.js';
 import { throwIfAborted } from '../../core/abort.js';
 import { invalidArgument, OvernsError } from '../../core/errors.js';
+import { networkWords } from '../../core/network-error.js';
 import { undici } from '../../system/undici.js';
 import { type DockerConnection, dockerConnection, otherSockets } from './docker-address.js';
 
@@ -47,8 +48,8 @@ export function checkContainerName(name: string, argument = 'container'): string
 }
 
 function unreachable(address: DockerConnection, cause: unknown): OvernsError {
-  const { code = '', message } = cause as NodeJS.ErrnoException;
-  const [why, hint] = reason(address, code, message.split('\n')[0] as string);
+  const { code = '' } = cause as NodeJS.ErrnoException;
+  const [why, hint] = reason(address, code, networkWords(cause as Error));
   return new OvernsError('OVERNS_DOCKER', `Docker cannot be reached at ${address.shown}: ${why}`, { hint, cause });
 }
 

@@ -4,6 +4,7 @@
  * https://developer.hashicorp.com/consul/api-docs/kv, .../txn
  */
 import { OvernsError } from '../../core/errors.js';
+import { withoutEffect } from '../effect.js';
 import { type PrefixKeys, recordKey, type StoredPair } from '../prefix-records.js';
 import { decodeRecord, printable, type RecordKind } from '../records.js';
 import { type ConsulAnswer, type ConsulHttp, tokenHint } from './http.js';
@@ -233,7 +234,9 @@ export class ConsulKv implements PrefixKeys {
     const words = printable(what.trim(), 300);
     // A transaction is refused as a conflict even where a single key is refused with 403.
     if (/permission denied/i.test(words)) {
-      throw new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: ${words}`, { hint: tokenHint('write') });
+      throw withoutEffect(
+        new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: ${words}`, { hint: tokenHint('write') }),
+      );
     }
     return words;
   }
