@@ -67,6 +67,11 @@ export class AgentLog implements Disposable {
           warn(`the answer cannot be used: ${event.reason}`);
         });
         break;
+      case 'unreadable':
+        this.#say('rejected', 'records could not be used', 'warn', () =>
+          warn(`records of ${this.#source} that cannot be read are left out (${event.count}): ${event.error.message}`),
+        );
+        break;
       case 'overrun':
         this.#say('overrun', 'times the kernel dropped misses', 'warn', () =>
           warn(`the kernel dropped misses (${event.dropped}): they come again when the senders retry`),

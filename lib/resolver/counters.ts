@@ -52,6 +52,7 @@ export const counters = {
     'withdrawals_refused',
     'Deletions of entries that the kernel refused; they are tried again',
   ),
+  unreadable: counter('records_unreadable', "Addresses that the store's watch gave in records that cannot be read"),
   lookupsAbandoned: counter('lookups_abandoned', 'Lookups that this process did not answer in time'),
 } as const satisfies Readonly<Record<string, Counter>>;
 

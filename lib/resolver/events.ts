@@ -40,6 +40,11 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
      * nothing was programmed. Of a record that the store's watch gave, `miss` is its address, which nobody need have asked for.
      */
     | { readonly kind: 'rejected'; readonly miss: Miss; readonly reason: string }
+    /**
+     * As many addresses that the store's watch gave are left out, since their records cannot be read: the first of them is
+     * the error's. Told once a second at most.
+     */
+    | { readonly kind: 'unreadable'; readonly count: number; readonly error: Error }
     /** The kernel dropped misses. */
     | { readonly kind: 'overrun'; readonly dropped: number }
     /** This consumer was slow. */

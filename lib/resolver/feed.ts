@@ -1,40 +1,65 @@
 /** The watch feed of one overlay: what the store's watch() tells goes into the native table, for as long as it is served. */
+import { inspect } from 'node:util';
 import { onAbort, untilAborted } from '../core/abort.js';
-import { OvernsError } from '../core/errors.js';
+import { canonicalIp, canonicalMac } from '../core/address.js';
+import { invalidType, OvernsError } from '../core/errors.js';
 import type { Change, Endpoint, Store, WatchOptions, Where } from '../store/contract.js';
 import { isScoped } from '../store/index.js';
-import type { SessionContext } from './lookups.js';
+import { asError, type SessionContext } from './lookups.js';
+
+/** For so long, milliseconds, changes that are there at once are taken in before anything else gets its turn. */
+const TURN_MS = 5;
+/** How often records that cannot be read are told of, milliseconds. */
+const UNREADABLE_MS = 1000;
+
+/** Whom the feed asks and tells. */
+export interface FeedOwner {
+  /** An overlay of another network that is served from the same store. */
+  otherNetwork(): Where | undefined;
+  /** As many addresses were left out, the first of them for this reason. */
+  unreadable(count: number, error: Error): void;
+}
 
 export class WatchFeed {
   readonly #context: SessionContext;
-  readonly #otherNetwork: () => Where | undefined;
+  readonly #owner: FeedOwner;
+  /** Records left out that are yet to be told of. */
+  #leftOut: { count: number; error: Error } | undefined;
+  #telling: NodeJS.Timeout | undefined;
 
-  /** @param otherNetwork an overlay of another network that is served from the same store */
-  constructor(context: SessionContext, otherNetwork: () => Where | undefined) {
+  constructor(context: SessionContext, owner: FeedOwner) {
     this.#context = context;
-    this.#otherNetwork = otherNetwork;
+    this.#owner = owner;
   }
 
   /** Feeds the native table from the store's watch, for as long as the overlay is served. */
   async run(ready: () => void): Promise<void> {
     const signal = this.#context.stopped;
     let pause = 100;
+    let turn = performance.now();
     while (!signal.aborted) {
       try {
         const watch = this.#context.store.watch as NonNullable<Store['watch']>;
         const { options, looked } = watchOptions(this.#context.where, signal);
-        for await (const change of untilAborted(watch.call(this.#context.store, options), signal)) {
+        const changes = watch.call(this.#context.store, options);
+        if (typeof changes?.[Symbol.asyncIterator] !== 'function')
+          throw wrong(`gave ${shown(changes)}`, 'it gives an async iterable of changes');
+        for await (const change of untilAborted(changes, signal)) {
           if (!looked()) this.#refuseShared();
           await this.#apply(change);
           this.#context.health.up();
           pause = 100;
           ready();
+          // A store that has always one more would let nothing else happen in this process.
+          if (performance.now() - turn < TURN_MS) continue;
+          await new Promise((resolve) => setImmediate(resolve));
+          turn = performance.now();
         }
         if (signal.aborted) break;
         throw new OvernsError('OVERNS_STORE', 'the watch of the store ended');
       } catch (error) {
         if (signal.aborted) break;
-        this.#context.health.down(error as Error);
+        this.#context.health.down(asError(error));
         ready(); // it serves, from what it knows
       }
       await new Promise<void>((resolve) => {
@@ -50,11 +75,13 @@ export class WatchFeed {
       pause = Math.min(pause * 2, 5000);
     }
     ready();
+    clearTimeout(this.#telling);
+    this.#tellLeftOut();
   }
 
   /** A store that was not told apart whose changes are wanted cannot know which network they are of. */
   #refuseShared(): void {
-    const other = isScoped(this.#context.store) ? undefined : this.#otherNetwork();
+    const other = isScoped(this.#context.store) ? undefined : this.#owner.otherNetwork();
     if (other === undefined) return;
     throw new OvernsError(
       'OVERNS_SCOPE',
@@ -63,27 +90,127 @@ export class WatchFeed {
     );
   }
 
+  /** What is given is not believed: it is a consumer's own store's. */
   async #apply(change: Change): Promise<void> {
     const { thread, id } = this.#context;
+    const flat = new Flat();
+    if (typeof change !== 'object' || change === null) throw wrong(`gave ${shown(change)} for a change`);
     switch (change.kind) {
       case 'reset': {
-        const flat: string[] = [];
-        for (const endpoint of change.endpoints) flatten(endpoint, flat);
-        await thread.reset(id, flat);
+        const { endpoints } = change;
+        if (typeof endpoints?.[Symbol.iterator] !== 'function' || typeof endpoints === 'string')
+          throw wrong(`gave a reset whose endpoints are ${shown(endpoints)}`, 'endpoints is an iterable of endpoints');
+        for (const endpoint of endpoints) flat.add(endpoint);
+        const done = thread.reset(id, flat.list, flat.unreadable);
+        this.#leaveOut(flat);
+        await done;
         break;
       }
-      case 'put': {
-        const flat: string[] = [];
-        flatten(change.endpoint, flat);
-        thread.put(id, flat);
+      case 'put':
+        flat.add(change.endpoint);
+        thread.put(id, flat.list, flat.unreadable);
+        this.#leaveOut(flat);
         break;
-      }
       case 'delete':
-        if (change.ip !== undefined) thread.forget(id, change.ip);
-        if (change.mac !== undefined) thread.forget(id, change.mac);
+        for (const [key, canonical] of [
+          [change.ip, canonicalIp],
+          [change.mac, canonicalMac],
+        ] as const) {
+          if (key === undefined) continue;
+          try {
+            thread.forget(id, canonical(key));
+          } catch (error) {
+            this.#note(1, error as Error);
+          }
+        }
         break;
+      default:
+        throw wrong(`gave a change of kind ${shown((change as { kind: unknown }).kind)}`, 'it is reset, put or delete');
     }
   }
+
+  #leaveOut(flat: Flat): void {
+    if (flat.unreadable.length > 0) this.#note(flat.unreadable.length, flat.why());
+  }
+
+  #note(count: number, why: Error): void {
+    if (this.#leftOut === undefined) {
+      const error = new OvernsError(
+        'OVERNS_RECORD',
+        `the store's watch() gave a record that cannot be read: ${why.message}`,
+        {
+          hint: 'correct what it gives',
+          cause: why,
+        },
+      );
+      this.#leftOut = { count, error };
+    } else {
+      this.#leftOut.count += count;
+    }
+    if (this.#telling === undefined) this.#tellLeftOut();
+  }
+
+  #tellLeftOut(): void {
+    this.#telling = undefined;
+    if (this.#leftOut === undefined) return;
+    const { count, error } = this.#leftOut;
+    this.#leftOut = undefined;
+    this.#owner.unreadable(count, error);
+    if (this.#context.stopped.aborted) return;
+    this.#telling = setTimeout(() => this.#tellLeftOut(), UNREADABLE_MS);
+    this.#telling.unref();
+  }
+}
+
+/** Endpoints as the thread takes them. */
+class Flat {
+  /** ip, mac, vtep for each address. */
+  readonly list: string[] = [];
+  /** The numbers of the addresses that the thread has not taken. */
+  readonly unreadable: number[] = [];
+  /** What is no endpoint at all, and why, by the number of the address that stands for it. */
+  readonly #none = new Map<number, Error>();
+
+  add(endpoint: Endpoint): void {
+    if (typeof endpoint !== 'object' || endpoint === null) {
+      this.#refuse(invalidType('endpoint', endpoint, '{ ip, ips, mac, vtep }'));
+      return;
+    }
+    const { ips = [endpoint.ip], mac, vtep } = endpoint;
+    if (Array.isArray(ips)) for (const ip of ips) this.list.push(ip, mac, vtep);
+    else this.#refuse(invalidType('endpoint.ips', ips, 'an array'));
+  }
+
+  #refuse(why: Error): void {
+    this.#none.set(this.list.length / 3, why);
+    this.list.push('', '', '');
+  }
+
+  /** Why the first of them has not been taken. */
+  why(): Error {
+    const first = this.unreadable[0] as number;
+    const none = this.#none.get(first);
+    if (none !== undefined) return none;
+    const [ip, mac, vtep] = this.list.slice(first * 3);
+    try {
+      canonicalIp(ip);
+      canonicalMac(mac);
+      canonicalIp(vtep, 'vtep');
+    } catch (error) {
+      return Object.assign(error as Error, { message: `${(error as Error).message} (of ${shown(ip)})` });
+    }
+    return new Error(`${shown(ip)}, ${shown(mac)}, ${shown(vtep)}`);
+  }
+}
+
+/** The error for what no store may give. */
+function wrong(what: string, hint = 'see Change for what it may give'): OvernsError {
+  return new OvernsError('OVERNS_STORE', `the store's watch() ${what}`, { hint });
+}
+
+/** A value of somebody's own, short and in one line. */
+function shown(value: unknown): string {
+  return inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 80 });
 }
 
 /** What a watch is told, and whether the store has looked at which overlay it is about. */
@@ -105,9 +232,4 @@ function watchOptions(where: Where, signal: AbortSignal): { options: WatchOption
     ref: false,
   };
   return { options, looked: () => looked };
-}
-
-/** ip, mac, vtep for each address of the endpoint. */
-function flatten(endpoint: Endpoint, into: string[]): void {
-  for (const ip of endpoint.ips ?? [endpoint.ip]) into.push(ip, endpoint.mac, endpoint.vtep);
 }

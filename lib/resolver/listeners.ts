@@ -13,6 +13,7 @@ const KINDS = [
   'resolved',
   'unresolved',
   'rejected',
+  'unreadable',
   'overrun',
   'overflow',
   'store-down',

@@ -1,9 +1,13 @@
 /** Lookups of one overlay: what the native thread asks is asked of the store, and its answer, which is not believed, handed back. */
 import { inspect } from 'node:util';
 import { canonicalIp, canonicalMac } from '../core/address.js';
-import { invalidType, OvernsError } from '../core/errors.js';
+import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
+import { unknownName } from '../core/options.js';
 import type { Answer, Query, Store, Where } from '../store/contract.js';
 import type { NativeLookup, NativeReactor } from '../system/native.js';
+
+/** As long as a TTL can be, milliseconds: some 24 days. */
+const TTL_MAX = 0x7fff_ffff;
 
 /** Told with every answer or failure of the store. */
 export interface StoreHealth {
@@ -175,14 +179,15 @@ export class Lookups {
     if (typeof value !== 'object' || typeof value.mac !== 'string' || typeof value.vtep !== 'string') {
       return { outcome: 'error', error: invalidType('lookup()', value, '{ mac, vtep } or null from the store') };
     }
-    const { ttlMs } = value;
-    const usable = typeof ttlMs === 'number' && ttlMs > 0;
-    return {
-      outcome: 'found',
-      mac: value.mac,
-      vtep: value.vtep,
-      ttlMs: usable ? Math.min(Math.ceil(ttlMs), 0x7fff_ffff) : undefined,
-    };
+    const { mac, vtep, ttlMs } = value;
+    for (const name in value) {
+      // A row of the store's own may have other columns; but a TTL of another name would be taken for none.
+      if (/^ttl/i.test(name) && name !== 'ttlMs') throw unknownName('field of an answer', name, 'did you mean ttlMs?');
+    }
+    if (ttlMs === undefined) return { outcome: 'found', mac, vtep, ttlMs };
+    if (typeof ttlMs !== 'number') throw invalidType('ttlMs', ttlMs, 'a number of milliseconds');
+    if (!(ttlMs > 0)) throw invalidArgument('ttlMs', ttlMs, 'a number of milliseconds, more than 0');
+    return { outcome: 'found', mac, vtep, ttlMs: Math.min(Math.ceil(ttlMs), TTL_MAX) };
   }
 }
 
@@ -222,7 +227,7 @@ class LookupOptions {
   }
 }
 
-function asError(thrown: unknown): Error {
+export function asError(thrown: unknown): Error {
   return thrown instanceof Error ? thrown : new OvernsError('OVERNS_STORE', `the store threw ${inspect(thrown)}`);
 }
 

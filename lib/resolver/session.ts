@@ -94,7 +94,10 @@ export class OverlaySession implements ReactorClient {
       health: { up: () => this.#up(), down: (error) => this.#down(error) },
     };
     this.#lookups = new Lookups(context);
-    this.#feed = new WatchFeed(context, () => owner.otherNetwork());
+    this.#feed = new WatchFeed(context, {
+      otherNetwork: () => owner.otherNetwork(),
+      unreadable: (count, error) => this.#emit({ kind: 'unreadable', count, error }),
+    });
   }
 
   /**
@@ -295,7 +298,8 @@ export class OverlaySession implements ReactorClient {
     event:
       | { kind: 'overflow'; dropped: number }
       | { kind: 'store-down' | 'store-up'; error?: Error }
-      | { kind: 'punt-off'; reason: string },
+      | { kind: 'punt-off'; reason: string }
+      | { kind: 'unreadable'; count: number; error: Error },
   ): void {
     this.#tell([{ ...this.where, atNs: process.hrtime.bigint(), ...event }]);
   }
@@ -321,7 +325,11 @@ export class OverlaySession implements ReactorClient {
           ...about,
           kind: 'resolved',
           miss,
-          endpoint: { mac: event.mac ?? '', vtep: event.vtep ?? '' },
+          endpoint: {
+            mac: event.mac ?? '',
+            vtep: event.vtep ?? '',
+            ...(event.ttlMs !== undefined && { ttlMs: event.ttlMs }),
+          },
           by: event.by ?? 'table',
           tookUs: event.tookUs ?? 0,
         };

@@ -68,7 +68,10 @@ export type Query = Where &
 export interface Answer {
   readonly mac: string;
   readonly vtep: string;
-  /** How long the answer may be used without asking again, milliseconds. Default: the resolver's. */
+  /**
+   * How long the answer may be used without asking again, milliseconds, more than 0; more than 24 days counts as these.
+   * Default: a minute.
+   */
   readonly ttlMs?: number | undefined;
 }
 

@@ -123,6 +123,8 @@ export interface NativeEvent {
   readonly token?: number;
   readonly mac?: string;
   readonly vtep?: string;
+  /** As the store gave it; absent: it gave none. */
+  readonly ttlMs?: number;
   readonly by?: 'table' | 'store';
   readonly tookUs?: number;
   readonly cause?: (typeof CAUSES)[number];
@@ -144,6 +146,7 @@ export const EVENT_FIELDS: Readonly<
   token: ABOUT_MISS,
   mac: ['resolved', 'rejected'],
   vtep: ['resolved', 'rejected'],
+  ttlMs: ['resolved'],
   by: ['resolved'],
   tookUs: ['resolved'],
   cause: ['unresolved'],
@@ -200,10 +203,11 @@ export interface NativeReactor {
   /**
    * Replaces what the watch has given so far (ip, mac, vtep, ip, ...); entries programmed from what is gone are withdrawn.
    * Fulfils when that is done; what is put or forgotten before then may come first.
+   * @param unreadable the numbers of those that are left out, since one of their three cannot be read, are added to it
    */
-  reset(id: number, endpoints: readonly string[]): Promise<void>;
-  /** Adds or replaces: ip, mac, vtep, ip, mac, vtep, ... */
-  put(id: number, endpoints: readonly string[]): void;
+  reset(id: number, endpoints: readonly string[], unreadable: number[]): Promise<void>;
+  /** Adds or replaces: ip, mac, vtep, ip, mac, vtep, ...; `unreadable` as in reset(). */
+  put(id: number, endpoints: readonly string[], unreadable: number[]): void;
   /** Forgets an IP or a MAC and withdraws what was programmed for it. */
   forget(id: number, key: string): void;
   answer(id: number, token: number, key: string, said: 'absent' | 'timeout' | 'error'): void;

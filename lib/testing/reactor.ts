@@ -90,15 +90,21 @@ export class FakeReactor implements NativeReactor {
     return port ? counted : {};
   }
 
-  reset(id: number, endpoints: readonly string[]): Promise<void> {
+  reset(id: number, endpoints: readonly string[], unreadable: number[]): Promise<void> {
+    const all = triples(endpoints, unreadable);
     return new Promise((resolve) => {
-      this.#later(id, (port) => port.reset(triples(endpoints)));
+      this.#later(id, (port) => {
+        port.onUnreadable(unreadable.length);
+        port.reset(all);
+      });
       this.#machine.later(resolve);
     });
   }
-  put(id: number, endpoints: readonly string[]): void {
+  put(id: number, endpoints: readonly string[], unreadable: number[]): void {
+    const all = triples(endpoints, unreadable);
     this.#later(id, (port) => {
-      for (const each of triples(endpoints)) port.put(each);
+      port.onUnreadable(unreadable.length);
+      for (const each of all) port.put(each);
     });
   }
   forget(id: number, key: string): void {
@@ -174,10 +180,15 @@ interface Triple {
   readonly vtep: string;
 }
 
-function triples(flat: readonly string[]): Triple[] {
+/** What cannot be read is left out, and its number added to `unreadable`. */
+function triples(flat: readonly unknown[], unreadable: number[]): Triple[] {
   const found: Triple[] = [];
   for (let at = 0; at + 2 < flat.length; at += 3) {
-    found.push({ ip: flat[at] as string, mac: flat[at + 1] as string, vtep: flat[at + 2] as string });
+    try {
+      found.push({ ip: canonicalIp(flat[at]), mac: canonicalMac(flat[at + 1]), vtep: canonicalIp(flat[at + 2]) });
+    } catch {
+      unreadable.push(at / 3);
+    }
   }
   return found;
 }
@@ -197,6 +208,8 @@ interface Slot {
 interface Ask {
   state: 'idle' | 'looking' | 'queued' | 'absent';
   token: number;
+  /** Of the lookup's answer. */
+  ttlMs: number | undefined;
   missAt: bigint;
   /** Until when it is known to be absent. */
   expires: bigint;
@@ -237,6 +250,7 @@ class Port implements Observer {
     packetsDropped: 0,
     floodDropped: 0,
     withdrawalsRefused: 0,
+    unreadable: 0,
     lookupsAbandoned: 0,
   };
   /** Why packets were not caught when it was added. */
@@ -361,6 +375,10 @@ class Port implements Observer {
     if (entry !== undefined && (entry.state & DECAYED) !== 0) this.#withdraw(entry.ip, undefined);
   }
 
+  onUnreadable(addresses: number): void {
+    this.stats.unreadable = (this.stats.unreadable ?? 0) + addresses;
+  }
+
   onOverrun(dropped: number): void {
     this.#count('overruns');
     this.#count('dropped', dropped);
@@ -442,6 +460,7 @@ class Port implements Observer {
     }
     ask.state = 'idle';
     ask.token = 0;
+    ask.ttlMs = undefined;
     ask.missAt = this.#now();
     if (!this.#answerFromTable(key, ask, this.storeDown)) this.#lookUp(key, ask);
   }
@@ -462,7 +481,7 @@ class Port implements Observer {
   #askFor(key: string): Ask {
     let ask = this.#asks.get(key);
     if (!ask) {
-      ask = { state: 'idle', token: 0, missAt: 0n, expires: 0n, overtaken: false, waiting: [] };
+      ask = { state: 'idle', token: 0, ttlMs: undefined, missAt: 0n, expires: 0n, overtaken: false, waiting: [] };
       this.#asks.set(key, ask);
     }
     return ask;
@@ -542,6 +561,7 @@ class Port implements Observer {
     }
     const expires = this.#now() + BigInt(ttlMs ?? ANSWER_TTL_MS) * MILLISECOND;
     this.#learn(isMac(key) ? undefined : key, { mac, vtep, expires, watched: false, marked: false, programmed: false });
+    ask.ttlMs = ttlMs;
     this.#program(key, ask, 'store');
   }
 
@@ -564,8 +584,8 @@ class Port implements Observer {
     if (isLinkLocal6(vtep)) return "the VTEP is a link-local address, which is every host's own";
     for (const { ip, length } of this.#host?.addresses ?? []) {
       if (vtep === ip && vtep !== this.#options.vtep) return 'the VTEP is another address of this host';
-      if (ipFamily(ip) === 4 && ipFamily(vtep) === 4 && length < 31 && isNobodys(vtep, ip, length))
-        return 'the VTEP is the broadcast or network address of a network of this host';
+      if (ipFamily(ip) === ipFamily(vtep) && isNobodys(vtep, ip, length))
+        return 'the VTEP is the broadcast, network or subnet-router anycast address of a network of this host';
     }
     return undefined;
   }
@@ -671,7 +691,8 @@ class Port implements Observer {
     }
     this.#count('answers');
     const tookUs = Number(this.#now() - ask.missAt) / 1000;
-    this.#emit({ ...this.#about(key, ask), kind: 'resolved', mac, vtep, by, tookUs });
+    const given = ask.ttlMs === undefined ? {} : { ttlMs: ask.ttlMs };
+    this.#emit({ ...this.#about(key, ask), kind: 'resolved', mac, vtep, ...given, by, tookUs });
     ask.missAt = 0n;
     settle(ask, 'resolved');
   }
@@ -752,10 +773,12 @@ function isMac(key: string): boolean {
 
 /** The first or the last address of the network of an IPv4 address. */
 function isNobodys(candidate: string, ip: string, prefix: number): boolean {
-  const number = (text: string): number => Buffer.from(ipBytes(text)).readUInt32BE();
-  const size = 2 ** (32 - prefix);
-  const first = Math.floor(number(ip) / size) * size;
-  return number(candidate) === first || number(candidate) === first + size - 1;
+  const number = (text: string): bigint => BigInt(`0x${Buffer.from(ipBytes(text)).toString('hex')}`);
+  const bits = ipFamily(ip) === 4 ? 32 : 128;
+  if (prefix >= bits - 1) return false;
+  const size = 1n << BigInt(bits - prefix);
+  const first = number(ip) - (number(ip) % size);
+  return number(candidate) === first || (bits === 32 && number(candidate) === first + size - 1n);
 }
 
 function isLoopback(ip: string): boolean {

@@ -205,10 +205,11 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
         });
   }
 
-  // ip, mac, vtep, ip, mac, vtep, ...: what cannot be read is left out, the caller has checked.
-  static std::vector<Triple> parse_triples(const Napi::Value& value) {
+  // ip, mac, vtep, ip, mac, vtep, ...: what cannot be read is left out, and its number added to `unreadable`.
+  static std::vector<Triple> parse_triples(const Napi::Value& value, const Napi::Value& unreadable) {
     std::vector<Triple> triples;
-    if (!value.IsArray()) return triples;
+    if (!value.IsArray() || !unreadable.IsArray()) return triples;
+    auto left_out = unreadable.As<Napi::Array>();
     const auto list = value.As<Napi::Array>();
     triples.reserve(list.Length() / 3);
     for (std::uint32_t i = 0; i + 2 < list.Length(); i += 3) {
@@ -216,10 +217,16 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
       const auto ip = Ip::parse(text_of(list.Get(i)));
       const auto mac = Mac::parse(text_of(list.Get(i + 1)));
       const auto vtep = Ip::parse(text_of(list.Get(i + 2)));
-      if (ip && mac && vtep) triples.push_back({*ip, *mac, *vtep});
+      if (ip && mac && vtep) {
+        triples.push_back({*ip, *mac, *vtep});
+      } else {
+        left_out.Set(left_out.Length(), i / 3);
+      }
     }
     return triples;
   }
+
+  static std::size_t length_of(const Napi::Value& list) { return list.IsArray() ? list.As<Napi::Array>().Length() : 0; }
 
   // Fulfils when it is done, or the overlay has been removed.
   Napi::Value reset(const Napi::CallbackInfo& info) {
@@ -235,15 +242,20 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     core_->resets[id].push_back(deferred);
     struct Work {
       std::vector<Triple> triples;
+      std::size_t unreadable = 0;
       std::size_t at = 0;
       bool begun = false;
     };
     auto work = std::make_shared<Work>();
-    work->triples = parse_triples(info[1]);
+    work->triples = parse_triples(info[1], info[2]);
+    work->unreadable = length_of(info[2]);
     core_->reactor->post_steps(id, [work](OverlayPort& served) {
       constexpr std::size_t kStep = 1024;  // some 0.3 ms
       const Nanoseconds now = monotonic_now();
-      if (!std::exchange(work->begun, true)) served.engine().begin_reset(work->triples.size());
+      if (!std::exchange(work->begun, true)) {
+        served.engine().begin_reset(work->triples.size());
+        served.engine().on_unreadable(work->unreadable);
+      }
       const std::size_t end = std::min(work->triples.size(), work->at + kStep);
       for (; work->at < end; ++work->at) {
         const Triple& item = work->triples[work->at];
@@ -256,8 +268,10 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   }
 
   void put(const Napi::CallbackInfo& info) {
-    post(info, [triples = parse_triples(info[1])](OverlayPort& served) {
+    auto triples = parse_triples(info[1], info[2]);
+    post(info, [triples = std::move(triples), unreadable = length_of(info[2])](OverlayPort& served) {
       const Nanoseconds now = monotonic_now();
+      served.engine().on_unreadable(unreadable);
       for (const Triple& item : triples) served.engine().put(item.ip, item.mac, item.vtep, now);
     });
   }

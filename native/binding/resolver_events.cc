@@ -33,6 +33,10 @@ constexpr EventField kFields[] = {
      [](Napi::Env env, const EngineEvent& event) { return text(env, event.mac.to_string()); }},
     {"vtep", of(kResolved, kRejected),
      [](Napi::Env env, const EngineEvent& event) { return text(env, event.vtep.to_string()); }},
+    {"ttlMs", of(kResolved),
+     [](Napi::Env env, const EngineEvent& event) {
+       return event.ttl_ms == 0 ? env.Undefined() : number(env, event.ttl_ms);
+     }},
     {"by", of(kResolved),
      [](Napi::Env env, const EngineEvent& event) { return text(env, event.by_store ? "store" : "table"); }},
     {"tookUs", of(kResolved),

@@ -35,6 +35,7 @@ void MissEngine::ask(const AskKey& key, Nanoseconds now) {
   }
   ask->miss_at = now;
   ask->by_store = false;
+  ask->ttl_ms = 0;
   ask->token = 0;
   if (answer_from_table(*ask, now, store_down_)) return;
   request_lookup(*ask, now);
@@ -255,6 +256,7 @@ void MissEngine::on_found(Ask& ask, const Mac& mac, const Ip& vtep, std::uint32_
   }
   learn(key.ip(), mac, vtep, ttl_ms, false, now);
   ask.by_store = true;
+  ask.ttl_ms = ttl_ms;
   asks_.settle(ask, AskState::kTapped, now + kRecent);
   make_ready(ask);
 }

@@ -90,6 +90,8 @@ class MissEngine {
   Nanoseconds expire(Nanoseconds now);
 
   const EngineCounters& counters() const { return counters_; }
+  // The watch gave as many addresses that cannot be read.
+  void on_unreadable(std::uint64_t addresses) { count(counters_.unreadable, addresses); }
 
  private:
   // Asking.

@@ -166,6 +166,7 @@ void MissEngine::on_programmed(const KernelEntry& entry, Ask* ask, Nanoseconds n
   event.mac = entry.mac;
   event.vtep = entry.vtep;
   event.token = ask->token;
+  event.ttl_ms = ask->ttl_ms;
   event.miss_at = ask->miss_at;
   event.at = now;
   output_.emit(event);

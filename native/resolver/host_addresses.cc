@@ -23,6 +23,13 @@ bool HostAddresses::apply(const Message& message) {
     }
     reserved = {network, broadcast};
   }
+  // Every router of a network answers for its first address (RFC 4291, 2.6.1; not in a /127, RFC 6164).
+  if (address->ip.is_v6() && address->prefix < 127) {
+    Ip anycast = address->peer.is_v6() ? address->peer : address->ip;
+    for (unsigned bit = address->prefix; bit < 128; ++bit)
+      anycast.bytes[bit / 8] &= static_cast<std::uint8_t>(~(0x80U >> (bit % 8)));
+    reserved = {anycast};
+  }
   if (address->broadcast.is_v4()) reserved.push_back(address->broadcast);
   return addresses_.insert_or_assign(key, std::move(reserved)).second;
 }

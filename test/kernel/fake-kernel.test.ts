@@ -1146,11 +1146,11 @@ function scenarios(stage: () => Stage): void {
     [{ mac: '02:42:c0:a8:00:02', vtep: '10.0.0.11' }, 'the MAC address is that of an endpoint on this host'],
     [
       { mac: '02:42:c0:a8:00:09', vtep: '10.0.0.255' },
-      'the VTEP is the broadcast or network address of a network of this host',
+      'the VTEP is the broadcast, network or subnet-router anycast address of a network of this host',
     ],
     [
       { mac: '02:42:c0:a8:00:09', vtep: '10.0.0.0' },
-      'the VTEP is the broadcast or network address of a network of this host',
+      'the VTEP is the broadcast, network or subnet-router anycast address of a network of this host',
     ],
   ])('an answer that cannot be used: %o', async (answer, reason) => {
     const { overlays, containers, records } = await network(stage());
@@ -1232,6 +1232,8 @@ function scenarios(stage: () => Stage): void {
     const answers = (): number =>
       events.filter((event) => event.kind === 'resolved' && event.overlay === overlays[0].name).length;
     await until(() => answers() >= 2, 'a second answer');
+    const resolved = events.find((event) => event.kind === 'resolved');
+    expect(resolved).toMatchObject({ endpoint: { ttlMs: 8000 } });
   });
 
   test('a neighbour that others wrote and that has decayed is removed, before the start and after it', async () => {
@@ -1291,6 +1293,42 @@ function scenarios(stage: () => Stage): void {
     await until(async () => (await vtepOf(endpoints[1].mac)) === undefined, 'the withdrawal');
     const { neighbors } = await stateOf(a);
     expect(neighbors?.filter((each) => (each as Neighbor).link === 'vxlan1')).toEqual([]);
+  });
+
+  test('records of a watch that cannot be read are told and counted, the others serve', async () => {
+    const { overlays, endpoints } = await network(stage());
+    const changes: Change[] = [];
+    const bad = [
+      { ...endpoints[1], mac: 'zz' },
+      null,
+      { ...endpoints[1], vtep: 'host-b' },
+      { ...endpoints[1], ips: 'x' },
+    ];
+    const store: Store = {
+      lookup: () => null,
+      async *watch({ overlay, signal }) {
+        yield { kind: 'reset', endpoints: [...bad, endpoints[1]] as Endpoint[], index: overlay === '' ? 0n : 1n };
+        while (!signal.aborted) {
+          await until(() => changes.length > 0 || signal.aborted, 'a change', 60_000);
+          yield* changes.splice(0);
+        }
+      },
+    };
+    const [resolver, events] = await serve({ overlays: [overlays[0]], store });
+    // The start was told of before anybody could listen.
+    expect(resolver.stats()).toMatchObject({ unreadable: 4, endpoints: 1 });
+    expect(resolver.overlays()).toMatchObject([{ store: 'up' }]);
+    changes.push(
+      { kind: 'put', endpoint: { ...endpoints[1], ip: 'a', ips: ['a', '192.168.0.300'] }, index: 2n },
+      { kind: 'delete', mac: 'zz', index: 3n },
+    );
+    const told = () => events.flatMap((event) => (event.kind === 'unreadable' ? [event] : []));
+    await until(() => told().reduce((sum, { count }) => sum + count, 0) >= 3, 'the event');
+    expect(told()[0]?.error).toMatchObject({
+      code: 'OVERNS_RECORD',
+      message: expect.stringMatching(/^the store's watch\(\) gave a record that cannot be read: ip: "a"/),
+    });
+    expect(resolver.stats()).toMatchObject({ unreadable: 6, endpoints: 1 });
   });
 
   test('one resolver serves an overlay; another takes over, and gives back what it fails to serve; a deletion is told', async () => {

@@ -1,6 +1,6 @@
 /** IPv6 inside the overlay, beneath it, and both. */
 import { beforeAll, describe, expect, test } from 'vitest';
-import { openStore } from '../../lib/index.js';
+import { openStore, type Store } from '../../lib/index.js';
 import { twoHosts } from '../support/netns.js';
 import { Cold, distribution, PROMPT_MS, Site, Station, startResolver, twoSites, until } from '../support/overlay.js';
 import { ping } from '../support/ping.js';
@@ -128,6 +128,34 @@ describeWith(['root', 'ip', 'ping'], 'IPv6', () => {
         expect(large.received, target).toBe(0);
         expect(large.errors.join(), target).toContain('message too long, mtu');
       }
+    });
+
+    test('no record of its subnet’s router or of the link alone is used', async () => {
+      const [host] = await twoHosts({ ipv6: true });
+      const site = await Site.create(host, { vtep: host.ip6 });
+      const vteps = ['fd00:10::', 'fe80::1', 'fd00:10::11', 'fd00:10:0:1::'];
+      const store: Store = {
+        lookup: () => null,
+        async *watch({ signal }) {
+          const endpoints = vteps.map((vtep, at) => {
+            const ip = `192.168.0.${at + 2}`;
+            return { ip, ips: [ip], mac: `02:42:c0:a8:00:0${at + 2}`, vtep };
+          });
+          yield { kind: 'reset', endpoints, index: 1n };
+          await new Promise((resolve) => signal.addEventListener('abort', resolve));
+        },
+      };
+      const resolver = await startResolver({ store });
+      const rejected = resolver.events({ kinds: ['rejected'] });
+      await resolver.add(site.overlay);
+      const reasons = [(await rejected.next()).value, (await rejected.next()).value].map(
+        (event) => (event as { reason: string }).reason,
+      );
+      expect(reasons).toEqual([
+        expect.stringMatching(/subnet-router anycast address .* vtep fd00:10::\)$/),
+        expect.stringMatching(/link-local address.* vtep fe80::1\)$/),
+      ]);
+      expect(resolver.stats()).toMatchObject({ rejected: 2, endpoints: 2 });
     });
 
     test('alone: a host without any IPv4 address', async () => {

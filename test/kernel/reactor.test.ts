@@ -39,10 +39,14 @@ describeWith(['root', 'ip'], 'the resolver thread', () => {
     const id = reactor.newId();
     reactor.want(id, EVENT_BITS['overlay-lost']);
     const added = reactor.add(id, { netns: path, hostNetns: path, vtep: '10.0.0.1' });
-    reactor.put(id, ['192.168.0.3', '02:42:c0:a8:00:03', '10.0.0.2', '192.168.0.4', '02:42:c0:a8:00:04', '10.0.0.2']);
+    reactor.put(
+      id,
+      ['192.168.0.3', '02:42:c0:a8:00:03', '10.0.0.2', '192.168.0.4', '02:42:c0:a8:00:04', '10.0.0.2'],
+      [],
+    );
     reactor.forget(id, '192.168.0.4');
-    const whole = reactor.reset(id, ['192.168.0.5', '02:42:c0:a8:00:05', '10.0.0.2']);
-    reactor.put(id, ['192.168.0.6', '02:42:c0:a8:00:06', '10.0.0.2']);
+    const whole = reactor.reset(id, ['192.168.0.5', '02:42:c0:a8:00:05', '10.0.0.2'], []);
+    reactor.put(id, ['192.168.0.6', '02:42:c0:a8:00:06', '10.0.0.2'], []);
     await Promise.all([added, whole]);
     expect(reactor.stats(id).endpoints).toBe(2); // .5 and .6; the reset has taken .3 away
     await netns.ip('link delete vxlan1');
@@ -98,9 +102,9 @@ describeWith(['root', 'ip'], 'the resolver thread', () => {
     ]).flat();
     const [first, second] = [reactor.newId(), reactor.newId()];
     await reactor.add(first, { netns: path, hostNetns: path, vtep: '10.0.0.1' });
-    await Promise.all([reactor.reset(first, many), reactor.remove(first)]);
-    await reactor.reset(first, many);
-    const closed = reactor.reset(second, many);
+    await Promise.all([reactor.reset(first, many, []), reactor.remove(first)]);
+    await reactor.reset(first, many, []);
+    const closed = reactor.reset(second, many, []);
     reactor.close();
     await closed;
     await sleep(0);

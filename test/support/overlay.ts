@@ -118,6 +118,7 @@ export function record(resolver: Resolver, wanted: (event: ResolverEvent) => boo
     'resolved',
     'unresolved',
     'rejected',
+    'unreadable',
     'overrun',
     'overflow',
     'store-down',

@@ -617,6 +617,74 @@ describe('stores', () => {
     expect(lookups).toBe(2);
   });
 
+  test.each<[string, unknown, string]>([
+    ['null', null, 'gave null for a change'],
+    ['another kind', { kind: 'Put' }, "gave a change of kind 'Put'"],
+    ['endpoints that are none', { kind: 'reset', endpoints: 5 }, 'gave a reset whose endpoints are 5'],
+    ['no endpoints', { kind: 'reset' }, 'gave a reset whose endpoints are undefined'],
+    ['nothing to iterate', undefined, 'gave undefined'],
+  ])('a watch that gives %s: the store is down, and it is said what was wrong', async (what, change, words) => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const changes = async function* (): AsyncGenerator<Change> {
+      yield change as Change;
+    };
+    const watch = () => (what === 'nothing to iterate' ? (change as never) : changes());
+    await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null, watch } });
+    expect(resolver.overlays()).toMatchObject([
+      { store: 'down', error: { code: 'OVERNS_STORE', message: `the store's watch() ${words}` } },
+    ]);
+  });
+
+  test('a watch that throws what is no error', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const watch = () => {
+      throw 'words';
+    };
+    await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null, watch } });
+    expect(resolver.overlays()[0]?.error).toMatchObject({ message: expect.stringContaining('words') });
+  });
+
+  test('a watch that has always one more change starves nothing', async () => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const endpoint = { ip: '192.168.0.3', ips: ['192.168.0.3'], ...REMOTE };
+    const watch = async function* ({ signal }: { signal: AbortSignal }): AsyncGenerator<Change> {
+      yield { kind: 'reset', endpoints: [], index: 0n };
+      while (!signal.aborted) yield { kind: 'put', endpoint, index: 1n };
+    };
+    await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null, watch } });
+    let turns = 0;
+    while (turns < 5) {
+      await sleep(1);
+      turns++;
+    }
+    expect(resolver.overlays()).toMatchObject([{ store: 'up' }]);
+  });
+
+  test.each<[object, string]>([
+    [{ ttl: 60 }, 'unknown field of an answer "ttl": did you mean ttlMs?'],
+    [{ ttlMs: '60000' }, 'ttlMs: expected a number of milliseconds, got string'],
+    [{ ttlMs: null }, 'ttlMs: expected a number of milliseconds, got null'],
+    [{ ttlMs: Number.NaN }, 'ttlMs: NaN is not a number of milliseconds, more than 0'],
+    [{ ttlMs: -1 }, 'ttlMs: -1 is not a number of milliseconds, more than 0'],
+    [{ ttlMs: 0 }, 'ttlMs: 0 is not a number of milliseconds, more than 0'],
+  ])('an answer with %o is refused in words', async (more, words) => {
+    const { kernel, overlay } = await scene();
+    await using _kernel = kernel;
+    await using _overlay = overlay;
+    const store = { lookup: () => ({ ...REMOTE, ...more }) as Answer };
+    await using resolver = await Resolver.start({ overlays: [overlay], store });
+    const events = record(resolver);
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    await until(() => events.length > 0, 'the event');
+    expect(events).toMatchObject([{ kind: 'unresolved', cause: 'store-error', error: { message: words } }]);
+  });
+
   test('a watch that ends or throws is taken up again', async () => {
     const { kernel, overlay } = await scene();
     await using _kernel = kernel;
