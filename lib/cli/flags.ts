@@ -30,6 +30,9 @@ export function toggle(help: string): Flag<boolean> {
   };
 }
 
+/** The switch of a verb that prints lines as things happen. */
+export const timeFlag = toggle('begin each with its time');
+
 /** Switches have values in the environment only. */
 function readBoolean(text: string, name: string): boolean {
   if (/^(1|true|yes|on)$/i.test(text)) return true;

@@ -324,6 +324,12 @@ function metricWords(metrics: unknown): string[] {
   return rest === 0 ? known : [...known, `lock 0x${rest.toString(16)}`];
 }
 
+/** The time of something that bears a monotonic one, else the present one, in ISO 8601 with a blank behind it. */
+export function timeWords(event: object): string {
+  const ago = 'atNs' in event ? Number(process.hrtime.bigint() - BigInt(event.atNs as bigint)) / 1e6 : 0;
+  return `${new Date(Date.now() - ago).toISOString()} `;
+}
+
 /** `192.168.0.3 dev vxlan1 lladdr 02:42:c0:a8:00:03 PERMANENT` */
 export function neighborWords(fields: Fields): string {
   const flags = list(fields.flags);

@@ -35,6 +35,8 @@ export interface RemoteResolver {
  */
 export interface RemoteStatus {
   readonly store: 'up' | 'down';
+  /** URL of the overlay's records, without secrets; absent for a store of a program's own. */
+  readonly storeUrl?: string;
   readonly since?: string;
   readonly error?: string;
   readonly noPunt?: string;
@@ -74,7 +76,7 @@ export async function queryResolver(overlay: string, { signal }: Cancel = {}): P
 function readStatus(told: unknown): RemoteStatus | undefined {
   if (typeof told !== 'object' || told === null) return undefined;
   const { store, lost, ...rest } = told as Record<string, unknown>;
-  const texts = ['since', 'error', 'noPunt', 'lostSince'].flatMap((key) => {
+  const texts = ['storeUrl', 'since', 'error', 'noPunt', 'lostSince'].flatMap((key) => {
     const text = rest[key];
     return typeof text === 'string' ? [[key, text.slice(0, 1000)] as const] : [];
   });

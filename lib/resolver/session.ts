@@ -15,6 +15,7 @@ import type { Miss } from '../overlay/miss.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Store, Where } from '../store/contract.js';
+import { isScoped, scope } from '../store/scope.js';
 import { errnoName, isNativeFailure, netlinkError } from '../system/kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from '../system/native.js';
 import { claimOverlay } from './claim.js';
@@ -232,7 +233,10 @@ export class OverlaySession implements ReactorClient {
   /** The status as other processes are given it. */
   plainStatus(): object {
     const { error, ...status } = this.states.status();
-    return { ...status, ...(error && { error: error.message }) };
+    const url = isScoped(this.store) ? this.store[scope](this.where) : '';
+    // One in the memory of this process means nothing to others: it is told apart by a number behind a blank.
+    const storeUrl = url === '' || url.includes(' ') ? undefined : url;
+    return { ...status, ...(error && { error: error.message }), ...(storeUrl !== undefined && { storeUrl }) };
   }
 
   stats(): Record<string, number> {

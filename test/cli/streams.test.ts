@@ -60,14 +60,18 @@ describeWith(['root', 'ip', 'ping'], 'misses', () => {
     for (const line of misses.stdout.trim().split('\n')) expect(line).toMatch(/^L[23]Miss on vxlan1: Who has /);
   });
 
-  test('as JSON Lines; SIGTERM and SIGHUP end it as well', async () => {
+  test('as JSON Lines, and with times; SIGTERM and SIGHUP end it as well', async () => {
     const { name, container } = await overlay();
     const misses = start(`misses ${name} --json`);
-    const hung = start(`misses ${name} --json`);
+    const began = Date.now();
+    const hung = start(`misses ${name} --time`);
     await until(misses, /192\.168\.0\.3/, ask(container));
     await until(hung, /192\.168\.0\.3/, ask(container));
     expect(await misses.stop('SIGTERM')).toBe(0);
     expect(await hung.stop('SIGHUP')).toBe(0);
+    const [, time = ''] = /^(\S+Z) L3Miss on vxlan1: Who has IP: 192\.168\.0\.3\?$/m.exec(hung.stdout) ?? [];
+    expect(Date.parse(time)).toBeGreaterThanOrEqual(began - 1000);
+    expect(Date.parse(time)).toBeLessThanOrEqual(Date.now() + 1000);
     const first = JSON.parse(misses.stdout.split('\n').find((line) => line.includes('192.168.0.3')) as string);
     expect(first).toEqual({
       kind: 'l3',

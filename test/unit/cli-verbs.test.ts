@@ -1,7 +1,9 @@
 /** The verbs at work, without a kernel: what they print, and how they end. */
 import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { run } from '../../lib/cli/run.js';
+import { Overlay, openStore, type RemoteResolver, Resolver } from '../../lib/index.js';
 import { FakeKernel } from '../../lib/testing/index.js';
 
 async function call(words: string): Promise<{ status: number; stdout: string; stderr: string }> {
@@ -36,6 +38,42 @@ test('create, attach, show, detach, delete', async () => {
   expect((await call('delete blue')).status).toBe(0);
   expect(kernel.snapshot()).toEqual(state);
   expect(kernel.openHandles).toEqual([]);
+});
+
+test('show --check: the exit status says whether all is well', async () => {
+  await using kernel = FakeKernel.install();
+  await call('create blue --vni 42');
+  expect(await call('show')).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/ SERVED +STORE\nblue .* no +-\n/),
+  });
+  for (const words of ['show --check', 'show blue --check']) expect((await call(words)).status).toBe(1);
+  await using overlay = await Overlay.open('blue');
+  await using store = await openStore('consul://127.0.0.1:9/{vni}');
+  await using _resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null } });
+  expect((await call('show --check')).stdout).toMatch(/\nblue .* pid \d+ +up\n/);
+  for (const words of ['show --check', 'show blue --check']) expect((await call(words)).status).toBe(0);
+  await call('create red --vni 43');
+  await using second = await Overlay.open('red');
+  await using _other = await Resolver.start({ overlays: [second], store });
+  const down = async (): Promise<string> => JSON.parse((await call('show red --json')).stdout).resolver.status.store;
+  for (const end = Date.now() + 20_000; (await down()) !== 'down' && Date.now() < end; ) await sleep(50);
+  const { status, stdout } = await call('show --check --json');
+  const { overlays } = JSON.parse(stdout);
+  expect(
+    overlays.map(({ resolver }: { resolver: RemoteResolver }) => [resolver.status?.store, resolver.status?.storeUrl]),
+  ).toEqual([
+    ['up', undefined],
+    ['down', 'consul://127.0.0.1:9/43'],
+  ]);
+  expect(status).toBe(1);
+  expect((await call('show red')).stdout).toContain('\n  store consul://127.0.0.1:9/43\n');
+  // Done without the store that others answer from: it is said.
+  kernel.addNetns('web');
+  expect((await call('attach red netns:web --address 192.168.0.2/24')).stdout).toMatch(
+    /\n {2}not published: pid \d+ answers from consul:\/\/127\.0\.0\.1:9\/43; --store names it\n$/,
+  );
+  expect((await call('detach red netns:web')).stdout).toMatch(/\n {2}not withdrawn: pid \d+ answers from /);
 });
 
 test.each([

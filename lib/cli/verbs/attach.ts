@@ -17,6 +17,7 @@ import {
   refuseDuplicates,
   STORE_EXAMPLE,
   STORE_HELP,
+  storeNote,
   storeUrl,
 } from '../kinds.js';
 import { defineVerb } from '../verb.js';
@@ -95,7 +96,7 @@ export const verb = defineVerb({
           `${ifname} ${address.join(' ')} ${endpoint.mac}, vtep ${endpoint.vtep}`,
         ...gateway.map((ip) => `  default via ${ip}`),
         ...routes.map(({ dst, via }) => `  ${dst}${via === undefined ? '' : ` via ${via}`}`),
-        ...(published ? ['  published in the store'] : []),
+        ...(published ? ['  published in the store'] : await storeNote(name, 'published', { signal })),
       ]);
     }
     return undefined;

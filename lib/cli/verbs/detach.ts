@@ -8,6 +8,7 @@ import {
   overlayArgument,
   STORE_EXAMPLE,
   STORE_HELP,
+  storeNote,
   storeUrl,
 } from '../kinds.js';
 import { usageError } from '../usage.js';
@@ -50,7 +51,7 @@ export const verb = defineVerb({
     else {
       await out.lines([
         `detached ${container ?? address} from overlay ${name}: ${endpoint.ips.join(' ')} ${endpoint.mac}`,
-        ...(withdrawn ? ['  withdrawn from the store'] : []),
+        ...(withdrawn ? ['  withdrawn from the store'] : await storeNote(name, 'withdrawn', { signal })),
       ]);
     }
     return undefined;

@@ -1,18 +1,19 @@
 import { channel } from 'node:diagnostics_channel';
 import { Overlay } from '../../index.js';
+import { timeFlag } from '../flags.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { Repeats } from '../repeats.js';
 import { defineVerb } from '../verb.js';
-import { missLine } from '../words.js';
+import { missLine, timeWords } from '../words.js';
 
 export const verb = defineVerb({
   name: 'misses',
   summary: 'Show what the kernel asks for on an overlay, as it asks, and answer nothing',
   args: [overlayArgument],
-  flags: { host: hostFlag },
+  flags: { host: hostFlag, time: timeFlag },
   examples: [['overns misses overns', 'until Ctrl-C; beside a running agent too']],
   streams: true,
-  async run({ args: [name = ''], flags: { host } }, { signal, out, log, json }) {
+  async run({ args: [name = ''], flags: { host, time } }, { signal, out, log, json }) {
     await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
     using repeats = new Repeats();
     channel('overns:overlay:warning').subscribe((message) => {
@@ -30,7 +31,7 @@ export const verb = defineVerb({
     let dropped = 0;
     for await (const batch of misses.batches()) {
       if (json) await out.json(...batch);
-      else await out.lines(batch.map(missLine));
+      else await out.lines(batch.map((miss) => (time ? timeWords(miss) : '') + missLine(miss)));
       if (misses.dropped > dropped)
         log.warn(`${misses.dropped - dropped} misses came faster than they could be printed`);
       dropped = misses.dropped;

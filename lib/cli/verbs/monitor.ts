@@ -1,9 +1,9 @@
 import { Rtnl, type RtnlEvent } from '../../index.js';
 import type { NetnsRef } from '../../netns/references.js';
 import { netnsLabel, parseNetns } from '../../netns/references.js';
-import { list, oneOf } from '../flags.js';
+import { list, oneOf, timeFlag } from '../flags.js';
 import { defineVerb } from '../verb.js';
-import { eventLines, LinkBook } from '../words.js';
+import { eventLines, LinkBook, timeWords } from '../words.js';
 
 const DEFAULT_GROUPS = ['link', 'address', 'route', 'neigh', 'rule', 'nexthop'] as const;
 const GROUPS = [...DEFAULT_GROUPS, 'netns'] as const;
@@ -26,6 +26,7 @@ export const verb = defineVerb({
       'where: a name, a path or pid:N; several show in front of each line; default this namespace',
       parseNetns,
     ),
+    time: timeFlag,
   },
   examples: [
     ['overns monitor neigh --netns overns', 'neighbours, FDB entries and misses of the overlay "overns"'],
@@ -34,7 +35,7 @@ export const verb = defineVerb({
     ['overns monitor link', 'links of this namespace that come, change and go'],
   ],
   streams: true,
-  async run({ args, flags: { netns } }, { signal, out, json }) {
+  async run({ args, flags: { netns, time } }, { signal, out, json }) {
     const groups = args.length === 0 ? [...DEFAULT_GROUPS] : args.map((text) => oneOf(...GROUPS)(text, 'monitor'));
     const links = new LinkBook();
     const [only] = netns;
@@ -53,7 +54,8 @@ export const verb = defineVerb({
       const lines: string[] = [];
       for (const event of batch as readonly (RtnlEvent & { readonly netns?: string })[]) {
         links.learn(event);
-        const where = several && event.netns !== undefined ? `[${event.netns}] ` : '';
+        const netns = several && event.netns !== undefined ? `[${event.netns}] ` : '';
+        const where = (time ? timeWords(event) : '') + netns;
         for (const [at, line] of eventLines(event, links).entries()) lines.push(at === 0 ? where + line : line);
       }
       await out.lines(lines);

@@ -4,6 +4,8 @@ import { isNoOverlay } from '../../overlay/contents.js';
 import { givenAddresses } from '../../overlay/ports/container-network.js';
 import { refuseForbidden, surveyOverlays } from '../../overlay/survey.js';
 import { queryResolver, type RemoteResolver, troubles } from '../../resolver/remote.js';
+import { DONE, REFUSED } from '../failure.js';
+import { toggle } from '../flags.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { describe as describeError, errorWords, printable, table } from '../output.js';
 import { defineVerb } from '../verb.js';
@@ -23,14 +25,17 @@ interface Details extends OverlayInfo {
 export const verb = defineVerb({
   name: 'show',
   summary: 'Show the overlays of this host, or all about one: endpoints, neighbours, FDB, counters',
+  description:
+    'With --check it is for monitoring: the exit status is 1 unless each overlay is served, its store up and its underlay as it was made for.',
   args: [{ ...overlayArgument, optional: true }],
-  flags: { host: hostFlag },
+  flags: { host: hostFlag, check: toggle('exit with 1 if something is wrong with what is shown') },
   examples: [
     ['overns show', 'the overlays'],
     ['overns show overns', 'all about one'],
+    ['overns show --check >/dev/null', 'for monitoring'],
   ],
   streams: false,
-  async run({ args: [name], flags: { host } }, { signal, out, json }) {
+  async run({ args: [name], flags: { host, check } }, { signal, out, json }) {
     if (name === undefined) {
       // What looks like an overlay and cannot be read as one is shown as well, since somebody will look for it.
       const { found: overlays, failed } = refuseForbidden(await surveyOverlays(signal));
@@ -40,19 +45,26 @@ export const verb = defineVerb({
         const fault = await faultOf(overlay, signal);
         if (fault !== undefined) faults.set(overlay, fault);
       }
-      const told = overlays.map((each) => ({ ...each, ...underlayJson(faults.get(each.overlay)) }));
+      const resolvers = await Promise.all(overlays.map(({ overlay }) => resolverOf(overlay, signal)));
+      const told = overlays.map((each, at) => ({
+        ...each,
+        resolver: resolvers[at],
+        ...underlayJson(faults.get(each.overlay)),
+      }));
+      const well = resolvers.every(isWell) && faults.size === 0 && failed.length === 0;
       if (json) await out.json({ overlays: told, ...(unreadable.length > 0 && { unreadable }) });
       else if (overlays.length + failed.length === 0) await out.lines(['no overlays']);
       else {
         await out.lines(
           table(
-            ['OVERLAY', 'VNI', 'VTEP', 'PORT', 'MTU'],
-            overlays.map(({ overlay, vni, vtep, port, mtu }) => [
+            ['OVERLAY', 'VNI', 'VTEP', 'PORT', 'MTU', 'SERVED', 'STORE'],
+            overlays.map(({ overlay, vni, vtep, port, mtu }, at) => [
               overlay,
               String(vni),
               vtep,
               String(port),
               String(mtu),
+              ...servedWords(resolvers[at] ?? null),
             ]),
           ),
         );
@@ -62,7 +74,7 @@ export const verb = defineVerb({
         ];
         if (warnings.length > 0) await out.lines(['', ...warnings]);
       }
-      return undefined;
+      return check && !well ? REFUSED : DONE;
     }
     await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) }).catch(
       async (error: Error) => {
@@ -76,8 +88,7 @@ export const verb = defineVerb({
       rtnl.addresses.list({ link: 'br0' }, { signal }),
       rtnl.neighbors.list({ link: LINK }, { signal }),
       rtnl.fdb.list({ link: LINK }, { signal }),
-      // One that is stopped or stuck must not keep the rest from being shown.
-      queryResolver(name, { signal }).catch((error: Error) => error),
+      resolverOf(name, signal),
     ]);
     const details: Details = {
       overlay: name,
@@ -90,16 +101,32 @@ export const verb = defineVerb({
       // As `ip neighbor` leaves them out: what needs no resolution, such as multicast.
       neighbors: neighbors.filter(({ state }) => state !== 'noarp'),
       fdb,
-      resolver: resolver ?? null,
+      resolver,
     };
     if (json) await out.json({ ...details, ...underlayJson(fault) });
     else
       await out.lines(
         fault === undefined ? describe(details) : [...describe(details), '', 'Underlay:', `  ${errorWords(fault)}`],
       );
-    return undefined;
+    return check && (fault !== undefined || !isWell(resolver)) ? REFUSED : DONE;
   },
 });
+
+/** Who serves an overlay. One that is stopped or stuck must not keep the rest from being shown. */
+async function resolverOf(name: string, signal: AbortSignal): Promise<RemoteResolver | Error | null> {
+  const found = await queryResolver(name, { signal }).catch((error: Error) => error);
+  return found ?? null;
+}
+
+function isWell(resolver: RemoteResolver | Error | null): boolean {
+  return resolver !== null && !(resolver instanceof Error) && troubles(resolver.status).length === 0;
+}
+
+function servedWords(resolver: RemoteResolver | Error | null): readonly [served: string, store: string] {
+  if (resolver === null) return ['no', '-'];
+  if (resolver instanceof Error) return ['no answer', '-'];
+  return [`pid ${resolver.pid}`, resolver.status?.store ?? '-'];
+}
 
 /** What is wrong with the underlay of an overlay; one that cannot be looked at is none to complain of. */
 async function faultOf(name: string, signal: AbortSignal): Promise<OvernsError | undefined> {
@@ -185,5 +212,10 @@ function resolverWords(resolver: Details['resolver']): string[] {
   if (resolver === null) return ['none serves this overlay: `overns agent` does'];
   if (resolver instanceof Error) return [printable(resolver.message)];
   const counted = Object.entries(resolver.stats).map(([key, value]) => `${key} ${value}`);
-  return [`pid ${resolver.pid}: ${counted.join(', ')}`, ...troubles(resolver.status).map((each) => printable(each))];
+  const { storeUrl } = resolver.status ?? {};
+  return [
+    `pid ${resolver.pid}: ${counted.join(', ')}`,
+    ...(storeUrl === undefined ? [] : [`store ${printable(storeUrl)}`]),
+    ...troubles(resolver.status).map((each) => printable(each)),
+  ];
 }
