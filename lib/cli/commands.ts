@@ -18,6 +18,7 @@ const WORDS: Readonly<Record<string, string>> = {
   gateway: '--gateway',
   routes: '--route',
   anyAddress: '--any-address',
+  anyMac: '--any-mac',
   ensure: '--ensure',
   store: '--store',
   url: '--store',

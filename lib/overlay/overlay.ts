@@ -304,8 +304,8 @@ export class Overlay implements AsyncDisposable {
           hint: 'name the container to attach',
         });
       }
-      const { ensure = false, anyAddress = false } = checked;
-      const request = { ...network, target, mac, ifname, ensure, anyAddress, publisher };
+      const { ensure = false, anyAddress = false, anyMac = false } = checked;
+      const request = { ...network, target, mac, ifname, ensure, anyAddress, anyMac, publisher };
       const { name, netns, vtep, mtu } = this;
       return await attach(rtnl, { name, netns, vtep, mtu, identity: this.#identity }, request, { signal });
     });

@@ -46,6 +46,9 @@ export const verb = defineVerb({
       'a further route through the interface, by way of another gateway if that is given',
       (text, name) => readRoute(text, name),
     ),
+    'any-mac': toggle(
+      'let frames of other MAC addresses leave the container, for one that runs a bridge or virtual machines',
+    ),
     'any-address': toggle("take an address that br0's own speak against, such as one outside its network"),
     store: option('URL', `publish it: ${STORE_HELP}`, storeUrl),
     host: hostFlag,
@@ -79,6 +82,7 @@ export const verb = defineVerb({
       gateway,
       routes,
       anyAddress: flags['any-address'],
+      anyMac: flags['any-mac'],
       store: store ?? undefined,
       signal,
     };

@@ -10,6 +10,7 @@ import type { ContainerNetwork } from './container-network.js';
 import {
   announcePort,
   configurePort,
+  lockPort,
   makePort,
   type PortOverlay,
   type PortRequest,
@@ -23,6 +24,8 @@ import { findSame } from './same.js';
 export interface AttachRequest extends PortRequest, ContainerNetwork {
   readonly target: ContainerTarget;
   readonly ifname: string;
+  /** Lets frames of other MAC addresses leave the port. */
+  readonly anyMac: boolean;
   /** Takes the same container, attached in the same way, for done. */
   readonly ensure: boolean;
   readonly publisher: Publisher | undefined;
@@ -82,6 +85,7 @@ async function addPort(
     });
   }
   await makePort(t, rtnl, overlay, port, peer);
+  if (!request.anyMac) await lockPort(t, rtnl, port);
   const attachment = await announcePort(t, rtnl, overlay, port, { container, ifname });
   await configurePort(t, rtnl, inside, port, { path, container, ifname, routes });
   return attachment;

@@ -44,6 +44,11 @@ export interface AttachOptions extends Cancel {
    * broadcast address, is a RangeError all the same.
    */
   readonly anyAddress?: boolean | undefined;
+  /**
+   * Let frames of other MAC addresses than its own leave the container, for one that runs a bridge, virtual machines or
+   * VRRP. Default false: they are dropped, so that it can be taken for no other, and fills nobody's FDB.
+   */
+  readonly anyMac?: boolean | undefined;
   /** Where the endpoint is published once it works. */
   readonly store?: Store | undefined;
   /** Docker's API, as DOCKER_HOST has it. Default: DOCKER_HOST, else `unix:///var/run/docker.sock`. */
@@ -71,6 +76,7 @@ export const attachOptions = {
   routes: checkRoutes,
   ensure: boolean,
   anyAddress: boolean,
+  anyMac: boolean,
   store: unchecked<Store>(),
   docker: dockerOption,
   signal: checkSignal,

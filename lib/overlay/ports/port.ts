@@ -4,6 +4,7 @@
  *     planPort       what the port will be, and that nobody else is it
  *     removeLeftovers  (those of an attach that died)
  *     makePort       a veth, one end on br0, the other in a namespace: the container's, or one that a runtime takes it from
+ *     lockPort       nothing but its own MAC address may leave it, and br0 knows it there
  *     announcePort   the alias that says whose it is: what is local, to the resolver and to whoever lists endpoints
  *     configurePort  the container's end: addresses, up, routes, sysctls; a runtime that moves the interface does this
  *     publishPort    the store (publish.ts)
@@ -131,6 +132,21 @@ export async function makePort(
       }),
     () => removePort(rtnl, veth),
   );
+}
+
+/**
+ * Lets frames of no other MAC address than its own enter br0 at a port, and tells br0 that this one is there: it may have
+ * learned it behind vxlan1, before the container came. Nobody else takes it away by a frame that bears it, and br0 and the
+ * peers of the container learn no more MAC addresses than there are containers.
+ *
+ * The kernel ignores what it does not know: before Linux 5.16 frames of other MAC addresses pass (IFLA_BRPORT_LOCKED).
+ */
+export async function lockPort(t: Transaction, rtnl: Rtnl, { veth, mac }: Port): Promise<void> {
+  // With the veth goes what is set here.
+  await t.step('lock', async () => {
+    await rtnl.links.set({ name: veth, bridgePort: { locked: true, learning: false } });
+    await rtnl.fdb.replace({ link: veth, mac, state: 'static', flags: ['master', 'sticky'] });
+  });
 }
 
 /** Says in the alias of a port whose it is. */
