@@ -24,6 +24,7 @@ const WORDS: Readonly<Record<string, string>> = {
   url: '--store',
   docker: '--docker',
   takeover: '--takeover',
+  OVERNS_NETNS_DIR: '--netns-dir',
 };
 
 const OF_OVERLAY = ' of overlay "(\\S+)"';

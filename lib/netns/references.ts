@@ -188,7 +188,7 @@ async function unreachable(target: Named, error: NodeJS.ErrnoException): Promise
     return new OvernsError(
       'ENOENT',
       `no network namespace "${target.name}" in ${netnsDirectory()}`,
-      details('`ip netns list` shows what is there; OVERNS_NETNS_DIR names another directory'),
+      details('`ip netns list` shows what is there; `OVERNS_NETNS_DIR` names another directory'),
     );
   }
   return new OvernsError(

@@ -85,7 +85,7 @@ export async function overlayPath(name: string): Promise<string> {
   } catch (cause) {
     if (!OvernsError.is(cause) || cause.code !== 'ENOENT') throw cause;
     throw new OvernsError('ENOENT', `there is no overlay "${name}": ${cause.message}`, {
-      hint: '`Overlay.list()` shows those there are; OVERNS_NETNS_DIR names another directory',
+      hint: '`Overlay.list()` shows those there are; `OVERNS_NETNS_DIR` names another directory',
       cause,
     });
   }

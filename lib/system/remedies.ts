@@ -167,7 +167,7 @@ function privileges({ failure, netns }: Refused, machine: Machine): string {
 
 function readOnly({ failure }: Refused): string {
   const sysctl = /\/proc\/sys\/(\S+)/.exec(failure.message ?? '')?.[1];
-  if (sysctl === undefined) return 'name a directory that can be written: OVERNS_NETNS_DIR';
+  if (sysctl === undefined) return 'name a directory that can be written with `OVERNS_NETNS_DIR`';
   const everywhere = sysctl.replace(/\/conf\/[^/]+\//, '/conf/default/').replaceAll('/', '.');
   return `run overns where /proc/sys can be written (docker run --privileged; with systemd ProtectKernelTunables=no), or make the container with ${everywhere} set already`;
 }
