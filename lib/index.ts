@@ -64,8 +64,26 @@ export type { RouteTable } from './rtnl/tables/routes.js';
 export type { RuleTable } from './rtnl/tables/rules.js';
 export type { BatchAnswer, Operation, Table } from './rtnl/tables/table.js';
 export type * from './rtnl/types.js';
-export type { Answer, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from './store/contract.js';
+export { ConflictError } from './store/conflict.js';
 export type {
+  Answer,
+  Change,
+  Claimed,
+  ClaimOptions,
+  Endpoint,
+  Holder,
+  LeaseOptions,
+  OwnedStore,
+  Query,
+  Store,
+  StoredEndpoint,
+  StoreLease,
+  WatchOptions,
+  Where,
+} from './store/contract.js';
+export type {
+  DriverClaim,
+  DriverLease,
   DriverOptions,
   DriverStore,
   StoreAddress,

@@ -106,6 +106,8 @@ export class WatchFeed {
         await done;
         break;
       }
+      case 'resume':
+        break;
       case 'put':
         flat.add(change.endpoint);
         thread.put(id, flat.list, flat.unreadable);
@@ -125,7 +127,7 @@ export class WatchFeed {
         }
         break;
       default:
-        throw wrong(`gave a change of kind ${shown((change as { kind: unknown }).kind)}`, 'it is reset, put or delete');
+        throw wrong(`gave a change of kind ${shown((change as { kind: unknown }).kind)}`, 'it is reset, resume, put or delete');
     }
   }
 

@@ -36,7 +36,7 @@ export function checkStore(value: unknown, name: string): Store {
     throw invalidType(name, value, 'a store, which has lookup()');
   }
   const store = value as Store;
-  for (const method of ['lookupMany', 'watch', 'publish', 'withdraw'] as const) {
+  for (const method of ['lookupMany', 'watch', 'publish', 'withdraw', 'claim', 'lease', 'list'] as const) {
     if (store[method] !== undefined && typeof store[method] !== 'function')
       throw invalidType(`${name}.${method}`, store[method], 'a function');
   }

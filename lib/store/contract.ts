@@ -76,7 +76,9 @@ export interface Answer {
 }
 
 /**
- * What a store's watch reports, in the order of the store's own index.
+ * What a store's watch reports, in the order of the store's own revisions: `index` is the one up to which it is known what
+ * there is, and counts as those of claims do. `resume` stands at the beginning in place of a `reset` where the store still
+ * knows all that has happened since `from`.
  * @example
  * ```ts
  * import type { Change } from 'overns';
@@ -92,6 +94,7 @@ export interface Answer {
  */
 export type Change =
   | { readonly kind: 'reset'; readonly endpoints: Iterable<Endpoint>; readonly index: bigint }
+  | { readonly kind: 'resume'; readonly index: bigint }
   | { readonly kind: 'put'; readonly endpoint: Endpoint; readonly index: bigint }
   | {
       readonly kind: 'delete';
@@ -118,6 +121,140 @@ export interface WatchOptions extends Where {
   readonly signal: AbortSignal;
   /** False: the watch is not to keep the process alive. Default true. */
   readonly ref?: boolean | undefined;
+  /**
+   * The `index` of the last change that was seen before: only what came later is wanted. A store that knows it no more, or
+   * keeps no history, begins with a `reset` all the same.
+   */
+  readonly from?: bigint | undefined;
+}
+
+/**
+ * An endpoint as a store has it.
+ * @example
+ * ```ts
+ * import type { StoredEndpoint } from 'overns';
+ *
+ * const stored: StoredEndpoint = {
+ *   ip: '192.168.0.3',
+ *   ips: ['192.168.0.3'],
+ *   mac: '02:42:c0:a8:00:03',
+ *   vtep: '10.0.0.11',
+ *   revision: 7n,
+ * };
+ * console.log(stored.lease ?? 'plain'); // plain
+ * ```
+ */
+export interface StoredEndpoint extends Endpoint {
+  /** The store's revision of its newest part. */
+  readonly revision: bigint;
+  /** The id of the lease that it goes with. Absent: it is plain, and stays until somebody removes it. */
+  readonly lease?: string | undefined;
+}
+
+/**
+ * Who has an address that is claimed.
+ * @example
+ * ```ts
+ * import type { Holder } from 'overns';
+ *
+ * const holder: Holder = { ip: '192.168.0.3', mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11', revision: 7n };
+ * console.log(`${holder.ip} is ${holder.vtep}'s`); // 192.168.0.3 is 10.0.0.11's
+ * ```
+ */
+export interface Holder {
+  /** The IP address that is the holder's. Absent: it is the MAC address that two want. */
+  readonly ip?: string | undefined;
+  readonly mac: string;
+  /** Absent: the store has no VTEP for that MAC address. */
+  readonly vtep?: string | undefined;
+  /** The id of the lease that it is held under. Absent: plain. */
+  readonly lease?: string | undefined;
+  /** The store's revision of what is held. */
+  readonly revision: bigint;
+}
+
+/**
+ * What a lease is to be.
+ * @example
+ * ```ts
+ * import type { LeaseOptions } from 'overns';
+ *
+ * const options: LeaseOptions = { name: 'docker0', ttlMs: 15_000 };
+ * console.log(options.name); // docker0
+ * ```
+ */
+export interface LeaseOptions extends Cancel {
+  /** Whose it is, for whoever looks at the store: the host's name. */
+  readonly name: string;
+  /** How long it outlives whoever renews it, milliseconds, 1000 to 86400000. A store may take more. Default 15000. */
+  readonly ttlMs?: number | undefined;
+}
+
+/**
+ * What a host holds its endpoints under. It renews itself, at a third of its time and every second while the store does not
+ * answer, without keeping the process alive. Where that ends (the process is killed, its store is closed), all that was
+ * claimed under it goes once its time is over, in Consul within twice its time.
+ * @example
+ * ```ts
+ * import { openStore } from 'overns';
+ *
+ * await using store = await openStore('memory:');
+ * await using lease = await store.lease({ name: 'docker0' });
+ * lease.lost.addEventListener('abort', () => console.log(lease.lost.reason.message));
+ * console.log(lease.lost.aborted, lease.ttlMs); // false 15000
+ * ```
+ */
+export interface StoreLease extends AsyncDisposable {
+  readonly id: string;
+  /** Its time as the store has it, milliseconds. */
+  readonly ttlMs: number;
+  /** Aborted once the store has ended it, with the `OVERNS_LEASE` that claims under it fail with from then on. */
+  readonly lost: AbortSignal;
+  /**
+   * Revokes it: all that was claimed under it goes now. Idempotent.
+   * @throws OvernsError `OVERNS_STORE`: the store cannot be reached, and it goes when its time is over
+   */
+  close(options?: Cancel): Promise<void>;
+}
+
+/**
+ * How an endpoint is claimed.
+ * @example
+ * ```ts
+ * import { type ClaimOptions, openStore } from 'overns';
+ *
+ * await using store = await openStore('memory:');
+ * await using lease = await store.lease({ name: 'docker0' });
+ * const options: ClaimOptions = { lease, takeover: true };
+ * const endpoint = { ip: '192.168.0.2', ips: ['192.168.0.2'], mac: '02:42:c0:a8:00:02', vtep: '10.0.0.10' };
+ * console.log(typeof (await store.claim(endpoint, options)).revision); // bigint
+ * ```
+ */
+export interface ClaimOptions extends Cancel {
+  /** A lease of the same store, which the endpoint goes with. Default: it is plain, unless it is under a lease already. */
+  readonly lease?: StoreLease | undefined;
+  /** Take what is another's: its records go in the same step. Default false. */
+  readonly takeover?: boolean | undefined;
+  /**
+   * Refuse if anything of it is newer than this revision, be it one's own: that of a claim, of a listing, or of the holder
+   * that a conflict has named. 0n: nothing of it may be there.
+   */
+  readonly expect?: bigint | undefined;
+}
+
+/**
+ * What a claim has made.
+ * @example
+ * ```ts
+ * import type { Claimed } from 'overns';
+ *
+ * const claimed: Claimed = { revision: 7n };
+ * console.log(claimed.revision); // 7n
+ * ```
+ */
+export interface Claimed {
+  /** The store's revision of the endpoint. */
+  readonly revision: bigint;
 }
 
 /**
@@ -147,15 +284,27 @@ export interface Store {
    * several networks and does not look at `overlay` or `vni` is not believed: see `OVERNS_SCOPE` at Resolver.add().
    */
   watch?(options: WatchOptions): AsyncIterable<Change>;
-  /** Writes an endpoint that is attached to that overlay now. */
+  /** Writes an endpoint that is attached to that overlay now, plain, whosever its addresses were. */
   publish?(endpoint: Endpoint, options: Where & Cancel): Promise<void>;
-  /** Removes an endpoint that is detached from that overlay. */
+  /** Removes an endpoint that is detached from that overlay, where it is still that one: a newer one of others stays. */
   withdraw?(endpoint: Endpoint, options: Where & Cancel): Promise<void>;
+  /**
+   * Writes an endpoint unless its MAC address or one of its IP addresses is another host's: all of it or nothing, whatever
+   * others do at the same time. What the same VTEP or the same lease has of these addresses is replaced, a plain endpoint
+   * comes under the lease, and claiming again changes nothing.
+   * @throws OvernsError `OVERNS_CONFLICT`, a {@link ConflictError} that names the holder; `OVERNS_LEASE`: the lease has ended
+   */
+  claim?(endpoint: Endpoint, options: Where & ClaimOptions): Promise<Claimed>;
+  /** Makes a lease, for endpoints of any overlay. */
+  lease?(options: LeaseOptions): Promise<StoreLease>;
+  /** All endpoints of the network of that overlay. One whose addresses go with different leases is given for each. */
+  list?(options: Where & Cancel): Promise<readonly StoredEndpoint[]>;
 }
 
 /**
  * A store made by {@link openStore}: complete, and closed by its owner. The overlay has to be told where the URL has
- * `{vni}` or `{name}`. Any other URL holds one network: who names an overlay of another VNI gets `OVERNS_SCOPE`.
+ * `{vni}` or `{name}`. Any other URL holds one network: who names an overlay of another VNI gets `OVERNS_SCOPE`. What its
+ * kind of store cannot do is refused with `OVERNS_STORE_UNSUPPORTED`.
  * @example
  * ```ts
  * import { type OwnedStore, openStore } from 'overns';
@@ -170,6 +319,9 @@ export interface OwnedStore extends Store, AsyncDisposable {
   watch(options?: Partial<WatchOptions>): AsyncIterable<Change>;
   publish(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void>;
   withdraw(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void>;
-  /** Ends its watches and connections. Idempotent. */
+  claim(endpoint: Endpoint, options?: Partial<Where> & ClaimOptions): Promise<Claimed>;
+  lease(options: LeaseOptions): Promise<StoreLease>;
+  list(options?: Partial<Where> & Cancel): Promise<readonly StoredEndpoint[]>;
+  /** Ends its watches and connections. Leases are not renewed any more, nor revoked. Idempotent. */
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /** How a kind of store is plugged in: a driver for its URLs, and what that opens. */
 import type { Cancel } from '../core/abort.js';
-import type { Answer, Change, Endpoint, Query, Where } from './contract.js';
+import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint, Where } from './contract.js';
 import type { RecordStore } from './records.js';
 
 /**
@@ -36,6 +36,48 @@ export interface StoreNetwork extends Partial<{ readonly [K in keyof Where]: Whe
 }
 
 /**
+ * What a claim is told: {@link ClaimOptions}, the lease by its id.
+ * @example
+ * ```ts
+ * import type { DriverClaim } from 'overns';
+ *
+ * const claim: DriverClaim = { prefix: 'demo', overlay: 'blue', vni: 42, lease: 'a1b2', takeover: false };
+ * console.log(claim.expect); // undefined
+ * ```
+ */
+export interface DriverClaim extends StoreNetwork, Cancel {
+  readonly lease?: string | undefined;
+  readonly takeover: boolean;
+  readonly expect?: bigint | undefined;
+}
+
+/**
+ * A lease as a driver makes it. Whoever has opened the store renews it in time.
+ * @example
+ * ```ts
+ * import type { DriverLease } from 'overns';
+ *
+ * const alive = new Set(['a1b2']);
+ * const lease: DriverLease = {
+ *   id: 'a1b2',
+ *   ttlMs: 15_000,
+ *   renew: async () => alive.has('a1b2'),
+ *   revoke: async () => void alive.delete('a1b2'),
+ * };
+ * console.log(await lease.renew({ signal: new AbortController().signal })); // true
+ * ```
+ */
+export interface DriverLease {
+  readonly id: string;
+  /** How long it lives without being renewed, at least. */
+  readonly ttlMs: number;
+  /** Renews it, in one attempt. False: the store has ended it. Rejects when the store cannot say. */
+  renew(options: { readonly signal: AbortSignal }): Promise<boolean>;
+  /** Ends it with all that is under it; one that has ended is no failure. */
+  revoke(options: Cancel): Promise<void>;
+}
+
+/**
  * What a driver opens. Arguments are checked, addresses canonical, the signal has not been aborted and the store is not
  * closed when a method is called; no prefix is used for two networks. An aborted signal rejects with an AbortError, and
  * ends a watch with one. Errors are OvernsErrors with code `OVERNS_STORE`, or `OVERNS_RECORD` for one bad record.
@@ -63,14 +105,24 @@ export interface StoreNetwork extends Partial<{ readonly [K in keyof Where]: Whe
 export interface DriverStore {
   /** Where an endpoint is; null: the store says that there is none. Rejects when it cannot say. */
   lookup(query: Query, options: StoreNetwork & Cancel): Promise<Answer | null>;
-  /** `ref` false: the watch is not to keep the process alive. */
+  /** `ref` false: the watch is not to keep the process alive. `from`: see {@link WatchOptions}. */
   watch(
-    options: StoreNetwork & { readonly signal: AbortSignal; readonly ref?: boolean | undefined },
+    options: StoreNetwork & {
+      readonly signal: AbortSignal;
+      readonly ref?: boolean | undefined;
+      readonly from?: bigint | undefined;
+    },
   ): AsyncIterable<Change>;
-  /** Writes an endpoint, in place of what is known of its addresses. */
+  /** Writes an endpoint, plain, in place of what is known of its addresses. */
   publish(endpoint: Endpoint, options: StoreNetwork & Cancel): Promise<void>;
   /** Removes an endpoint where it is still the one that is stored. */
   withdraw(endpoint: Endpoint, options: StoreNetwork & Cancel): Promise<void>;
+  /** As {@link Store.claim}. Absent, as the next two: the store cannot do it, and who asks for it is told so. */
+  claim?(endpoint: Endpoint, options: DriverClaim): Promise<Claimed>;
+  /** As {@link Store.list}. */
+  list?(options: StoreNetwork & Cancel): Promise<readonly StoredEndpoint[]>;
+  /** Makes a lease that lives for `ttlMs` at least without being renewed. */
+  lease?(options: { readonly name: string; readonly ttlMs: number } & Cancel): Promise<DriverLease>;
   /** What is stored, raw: for `overns records`. Absent: the store keeps no records of that form. */
   records?(network: StoreNetwork): RecordStore;
   /** Ends watches and whatever is under way. Called once. */

@@ -5,7 +5,7 @@ import type { RecordKind } from './records.js';
 type WithoutIndex<C> = C extends unknown ? Omit<C, 'index'> : never;
 
 /** What comes behind a `reset`, but for its index. */
-export type TableChange = WithoutIndex<Exclude<Change, { kind: 'reset' }>>;
+export type TableChange = WithoutIndex<Exclude<Change, { kind: 'reset' | 'resume' }>>;
 
 /** A record that can be used. */
 export interface GoodRecord {

@@ -4,9 +4,24 @@ import type { Cancel } from '../core/abort.js';
 import { checkSignal, throwIfAborted } from '../core/abort.js';
 import { canonicalIp, canonicalMac, checkVni } from '../core/address.js';
 import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
-import { boolean, checkOptions, type Shape, signalOf } from '../core/options.js';
-import type { Answer, Change, Endpoint, OwnedStore, Query, Store, WatchOptions, Where } from './contract.js';
+import { boolean, checkOptions, integer, type Shape, signalOf } from '../core/options.js';
+import type {
+  Answer,
+  Change,
+  Claimed,
+  ClaimOptions,
+  Endpoint,
+  LeaseOptions,
+  OwnedStore,
+  Query,
+  Store,
+  StoredEndpoint,
+  StoreLease,
+  WatchOptions,
+  Where,
+} from './contract.js';
 import type { DriverStore, StoreNetwork } from './driver.js';
+import { HeldLease } from './lease.js';
 import { checkEndpoint, type RecordStore } from './records.js';
 import { records, type ScopedStore, scope, sharedScope } from './scope.js';
 import { parseStoreUrl, prefixFor, type StoreUrl, textFor } from './url.js';
@@ -58,6 +73,9 @@ export interface OpenStoreOptions extends Cancel {
  * - `OVERNS_STORE`: the server refuses or cannot be reached, in its own words.
  * - `OVERNS_RECORD`: the record is there but cannot be used. An `arp` record that names a MAC address without a `fib`
  *   record counts as such: it is a mistake to be told about rather than an absent endpoint.
+ * - `OVERNS_CONFLICT`: an address that is claimed is another host's.
+ * - `OVERNS_LEASE`: the lease of a claim has ended.
+ * - `OVERNS_STORE_UNSUPPORTED`: this kind of store cannot do that.
  * - `OVERNS_SCOPE`: the records belong to the network of another overlay.
  * - `OVERNS_CLOSED`: the store was closed. Watches end.
  * - AbortError, code `ABORT_ERR`: the signal was aborted.
@@ -117,7 +135,29 @@ const writeShape = {
   vni: checkVni,
   signal: checkSignal,
 } satisfies Shape;
-const watchShape = { ...writeShape, ref: boolean } satisfies Shape;
+const watchShape = { ...writeShape, ref: boolean, from: revision } satisfies Shape;
+const claimShape = { ...writeShape, lease: checkLease, takeover: boolean, expect: revision } satisfies Shape;
+const leaseShape = { name: [checkLeaseName], ttlMs: integer(1000, 86_400_000), signal: checkSignal } satisfies Shape;
+const LEASE_MS = 15_000;
+
+function revision(value: unknown, name: string): bigint {
+  if (typeof value !== 'bigint') throw invalidType(name, value, 'a bigint');
+  if (value < 0n || value >= 2n ** 64n) throw invalidArgument(name, value, 'a revision of a store');
+  return value;
+}
+
+function checkLease(value: unknown, name: string): HeldLease {
+  if (!(value instanceof HeldLease)) throw invalidType(name, value, 'a lease of this store');
+  return value;
+}
+
+function checkLeaseName(value: unknown, name: string): string {
+  if (typeof value !== 'string') throw invalidType(name, value, 'a string');
+  // Consul and whoever prints it have to take it.
+  if (!/^[\x21-\x7e]{1,128}$/.test(value))
+    throw invalidArgument(name, value, 'a name of 1 to 128 printable ASCII characters without blanks');
+  return value;
+}
 
 let count = 0;
 
@@ -131,6 +171,7 @@ class UrlStore implements OwnedStore, ScopedStore {
   readonly #id = ++count;
   /** By prefix: the network that it has been used for. */
   readonly #networks = new Map<string, Where>();
+  readonly #leases = new Set<HeldLease>();
   #closing: Promise<void> | undefined;
 
   constructor(url: StoreUrl, opened: DriverStore) {
@@ -154,9 +195,9 @@ class UrlStore implements OwnedStore, ScopedStore {
   }
 
   watch(options?: Partial<WatchOptions>): AsyncIterable<Change> {
-    const { signal, ref, ...where } = checkOptions(options, watchShape);
+    const { signal, ref, from, ...where } = checkOptions(options, watchShape);
     const network = this.#network(where, 'watch');
-    return this.#opened.watch({ ...network, signal: signal ?? new AbortController().signal, ref });
+    return this.#opened.watch({ ...network, signal: signal ?? new AbortController().signal, ref, from });
   }
 
   async publish(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void> {
@@ -175,9 +216,60 @@ class UrlStore implements OwnedStore, ScopedStore {
     await this.#opened.withdraw(checked, { ...network, signal });
   }
 
+  async claim(endpoint: Endpoint, options?: Partial<Where> & ClaimOptions): Promise<Claimed> {
+    const { signal, lease, takeover = false, expect, ...where } = checkOptions(options, claimShape);
+    const network = this.#network(where, 'claim');
+    const checked = checkEndpoint(endpoint);
+    if (this.#opened.claim === undefined) throw this.#unsupported('claim');
+    if (lease !== undefined && !this.#leases.has(lease)) {
+      throw invalidArgument('lease', lease.id, 'a lease of this store');
+    }
+    lease?.check();
+    throwIfAborted(signal);
+    try {
+      return await this.#opened.claim(checked, { ...network, signal, lease: lease?.id, takeover, expect });
+    } catch (error) {
+      if (OvernsError.is(error) && error.code === 'OVERNS_LEASE') lease?.end(error);
+      throw error;
+    }
+  }
+
+  async lease(options: LeaseOptions): Promise<StoreLease> {
+    const { name, ttlMs = LEASE_MS, signal } = checkOptions(options, leaseShape);
+    this.#refuseClosed();
+    if (this.#opened.lease === undefined) throw this.#unsupported('lease');
+    throwIfAborted(signal);
+    const made = new HeldLease(await this.#opened.lease({ name, ttlMs, signal }), this.#url.text);
+    this.#leases.add(made);
+    if (this.#closing !== undefined) made.leave();
+    return made;
+  }
+
+  async list(options?: Partial<Where> & Cancel): Promise<readonly StoredEndpoint[]> {
+    const { signal, ...where } = checkOptions(options, writeShape);
+    const network = this.#network(where, 'list');
+    if (this.#opened.list === undefined) throw this.#unsupported('list');
+    throwIfAborted(signal);
+    return this.#opened.list({ ...network, signal });
+  }
+
   close(): Promise<void> {
-    this.#closing ??= (async () => this.#opened.close())();
+    this.#closing ??= (async () => {
+      for (const lease of this.#leases) lease.leave();
+      await this.#opened.close();
+    })();
     return this.#closing;
+  }
+
+  #unsupported(method: 'claim' | 'lease' | 'list'): OvernsError {
+    const { title, form } = this.#url.driver;
+    return new OvernsError('OVERNS_STORE_UNSUPPORTED', `${this.#url.text}: ${title} (${form}) has no ${method}()`, {
+      hint: 'use a store whose driver has it',
+    });
+  }
+
+  #refuseClosed(): void {
+    if (this.#closing !== undefined) throw new OvernsError('OVERNS_CLOSED', `${this.#url.text}: the store is closed`);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -200,7 +292,7 @@ class UrlStore implements OwnedStore, ScopedStore {
 
   /** The network of an overlay; where none is named, the only one there is. */
   #network(where: { readonly [K in keyof Where]?: Where[K] | undefined }, method: string): StoreNetwork {
-    if (this.#closing !== undefined) throw new OvernsError('OVERNS_CLOSED', `${this.#url.text}: the store is closed`);
+    this.#refuseClosed();
     if (where.overlay !== undefined || where.vni !== undefined) {
       const { overlay = '', vni } = where;
       const named: Where = { overlay, vni: checkVni(vni, 'vni') };

@@ -1,8 +1,29 @@
 /** What every driver of a store has to do, as tests for any runner: most of them are about what goes wrong. */
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
-import type { Change, Endpoint, OwnedStore, Query, Where } from '../store/contract.js';
+import type { Change, OwnedStore, Where } from '../store/contract.js';
 import { openStore } from '../store/index.js';
+import { claimCases, unsupportedCases } from './store-claims.js';
+import {
+  A,
+  B,
+  BLUE,
+  C6,
+  code,
+  endpoint,
+  Follower,
+  l2,
+  l3,
+  M1,
+  M2,
+  M3,
+  MACS,
+  RED,
+  V1,
+  V2,
+  within,
+} from './store-follower.js';
+import { leaseCases } from './store-leases.js';
 
 /**
  * One test of a driver. It rejects where the driver does not do what it should.
@@ -41,30 +62,18 @@ export interface StoreConformance {
   urlByVni?(): string | Promise<string>;
   /** Whether a URL that is opened twice leads to the same records. Default true. */
   readonly shared?: boolean | undefined;
+  /** Whether it has claim() and list(). Default true; false: that it says so is what is tested. */
+  readonly claims?: boolean | undefined;
+  /** Whether it has lease(), which takes claim(). Default true; false: that it says so is what is tested. */
+  readonly leases?: boolean | undefined;
+  /**
+   * Cuts the store off from whoever has it open; the result undoes that. Absent: a store that nothing can come between, and that
+   * leases are kept through an outage is left out.
+   */
+  outage?(): Promise<() => Promise<void> | void>;
   /** How long a change may take to be told, milliseconds. Default 10000. */
   readonly patienceMs?: number | undefined;
 }
-
-const BLUE: Where = { overlay: 'blue', vni: 42 };
-const RED: Where = { overlay: 'red', vni: 43 };
-const MACS = ['02:00:00:00:00:01', '02:00:00:00:00:02', '02:00:00:00:00:03'] as const;
-const [M1, M2, M3] = MACS;
-const [V1, V2] = ['10.0.0.1', '10.0.0.2'];
-const [A, B, C6] = ['192.168.0.2', '192.168.0.3', 'fd00::2'];
-
-const l3 = (ip: string, where = BLUE): Query => ({ ...where, kind: 'l3', ip });
-const l2 = (mac: string, where = BLUE): Query => ({ ...where, kind: 'l2', mac });
-const endpoint = (mac: string, vtep: string, ...ips: readonly [string, ...string[]]): Endpoint => ({
-  ip: ips[0],
-  ips,
-  mac,
-  vtep,
-});
-
-const code = (expected: string) => (error: unknown) => {
-  assert.equal((error as { code?: unknown }).code, expected, `code of ${String(error)}`);
-  return true;
-};
 
 /**
  * The tests that every driver passes, the built-in ones too. A list, for whatever runs tests.
@@ -213,6 +222,28 @@ export function storeConformance(options: StoreConformance): StoreCase[] {
     await following.until(() => following.answer(A)?.vtep === V2);
     assert.equal(following.gaps(A), 0, 'it was deleted before it was put again');
     await following.stop();
+  });
+
+  add('a watch that goes on from a change knows what came since', async (store) => {
+    await store.publish(endpoint(M1, V1, A), BLUE);
+    const before = follow(store);
+    await before.until(() => before.answer(A) !== null);
+    await before.stop();
+    await store.withdraw(endpoint(M1, V1, A), BLUE);
+    await store.publish(endpoint(M2, V2, B), BLUE);
+    const after = new Follower(store, BLUE, patienceMs, before);
+    await after.until(() => after.answer(B) !== null && after.answer(A) === null);
+    assert.ok(after.first?.kind === 'resume' || after.first?.kind === 'reset', after.first?.kind);
+    await after.stop();
+    assert.throws(() => store.watch({ ...BLUE, from: 1 as never }), code('ERR_INVALID_ARG_TYPE'));
+  });
+
+  add('a watch that goes on from what the store has never reached begins with a reset', async (store) => {
+    await store.publish(endpoint(M1, V1, A), BLUE);
+    for await (const change of store.watch({ ...BLUE, from: 2n ** 62n })) {
+      assert.equal(change.kind, 'reset');
+      break;
+    }
   });
 
   add('who comes late, and who follows beside another, knows the same', async (store) => {
@@ -414,100 +445,12 @@ export function storeConformance(options: StoreConformance): StoreCase[] {
       urlByVni,
     );
   }
+
+  const { claims = true, leases = true } = options;
+  const given = { add, follow, shared, patienceMs, outage: options.outage };
+  if (claims) claimCases(given);
+  else unsupportedCases(given, ['claim', 'list']);
+  if (leases) leaseCases(given);
+  else unsupportedCases(given, ['lease']);
   return cases;
-}
-
-async function within<T>(promise: Promise<T>, ms: number, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new assert.AssertionError({ message: `${what} within ${ms} ms` })), ms);
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
-}
-
-/** What somebody knows who applies each change of a watch. */
-class Follower {
-  readonly #arp = new Map<string, string>();
-  readonly #fib = new Map<string, string>();
-  readonly #gaps = new Map<string, number>();
-  readonly #controller = new AbortController();
-  readonly #patienceMs: number;
-  readonly #ended: Promise<void>;
-  #error: unknown;
-  #last = -1n;
-  #wake = (): void => {};
-  first: Change | undefined;
-  wentBack = false;
-
-  constructor(store: OwnedStore, where: Where, patienceMs: number) {
-    this.#patienceMs = patienceMs;
-    this.#ended = this.#run(store, where).catch((error) => {
-      this.#error = error;
-      this.#wake();
-    });
-  }
-
-  async #run(store: OwnedStore, where: Where): Promise<void> {
-    for await (const change of store.watch({ ...where, signal: this.#controller.signal })) {
-      this.first ??= change;
-      if (change.kind !== 'reset' && change.index < this.#last) this.wentBack = true;
-      this.#last = change.index;
-      this.#apply(change);
-      this.#wake();
-    }
-    throw new assert.AssertionError({ message: 'the watch ended by itself' });
-  }
-
-  #apply(change: Change): void {
-    const before = new Set(this.#arp.keys());
-    if (change.kind === 'reset') {
-      this.#arp.clear();
-      this.#fib.clear();
-      for (const each of change.endpoints) this.#put(each);
-    } else if (change.kind === 'put') {
-      this.#put(change.endpoint);
-    } else {
-      if (change.ip !== undefined) this.#arp.delete(change.ip);
-      if (change.mac !== undefined) this.#fib.delete(change.mac);
-    }
-    for (const ip of before) if (this.answer(ip) === null) this.#gaps.set(ip, this.gaps(ip) + 1);
-  }
-
-  #put({ ips, mac, vtep }: Endpoint): void {
-    this.#fib.set(mac, vtep);
-    for (const ip of ips) this.#arp.set(ip, mac);
-  }
-
-  answer(ip: string): { mac: string; vtep: string } | null {
-    const mac = this.#arp.get(ip);
-    const vtep = mac === undefined ? undefined : this.#fib.get(mac);
-    return mac === undefined || vtep === undefined ? null : { mac, vtep };
-  }
-
-  /** How many addresses are known. */
-  get known(): number {
-    return [...this.#arp.keys()].filter((ip) => this.answer(ip) !== null).length;
-  }
-
-  /** How often an address that was known was known no more. */
-  gaps(ip: string): number {
-    return this.#gaps.get(ip) ?? 0;
-  }
-
-  async until(holds: (self: this) => boolean): Promise<void> {
-    const deadline = performance.now() + this.#patienceMs;
-    while (!holds(this)) {
-      if (this.#error !== undefined) throw this.#error;
-      const changed = new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-      await within(changed, Math.max(1, deadline - performance.now()), 'the watch does not tell what is waited for');
-    }
-  }
-
-  async stop(): Promise<void> {
-    this.#controller.abort();
-    await within(this.#ended, this.#patienceMs, 'the watch does not end');
-    code('ABORT_ERR')(this.#error);
-  }
 }

@@ -1,14 +1,19 @@
 /** The store within this process: for tests, demonstrations, and processes that know all endpoints themselves. */
 import { onAbort, throwIfAborted } from '../../core/abort.js';
-import type { Answer, Change, Endpoint, Query } from '../contract.js';
-import type { DriverStore } from '../driver.js';
+import { OvernsError } from '../../core/errors.js';
+import { conflict } from '../conflict.js';
+import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
+import type { DriverClaim, DriverLease, DriverStore } from '../driver.js';
 
 /** Changes that a watcher may be behind before it gets everything anew. */
 const BACKLOG_MAX = 1024;
+const NAME = 'memory:';
 
 interface Station {
   vtep: string;
   readonly ips: Set<string>;
+  lease: string | undefined;
+  revision: bigint;
 }
 
 /** A watcher's place in the stream of changes. */
@@ -26,6 +31,10 @@ export class MemoryStore implements DriverStore {
   /** By MAC. */
   readonly #stations = new Map<string, Station>();
   readonly #feeds = new Set<Feed>();
+  /** The last changes, for watches that resume. */
+  readonly #log: Change[] = [];
+  readonly #leases = new Set<string>();
+  #leaseCount = 0;
   #index = 0n;
   #closed = false;
 
@@ -36,55 +45,80 @@ export class MemoryStore implements DriverStore {
   }
 
   async publish(endpoint: Endpoint): Promise<void> {
-    const { mac, vtep, ips } = endpoint;
-    let station = this.#stations.get(mac);
-    let changed = false;
-    if (station === undefined) {
-      station = { vtep, ips: new Set() };
-      this.#stations.set(mac, station);
-      changed = true;
-    } else if (station.vtep !== vtep) {
-      station.vtep = vtep;
-      changed = true;
+    this.#put(endpoint, undefined);
+  }
+
+  async withdraw({ mac, vtep, ips }: Endpoint): Promise<void> {
+    // It runs on another host by now: what is known of it is that host's to withdraw.
+    if (this.#stations.get(mac)?.vtep === vtep) this.#remove(mac, ips);
+  }
+
+  async claim(endpoint: Endpoint, { lease, takeover, expect }: DriverClaim): Promise<Claimed> {
+    if (lease !== undefined && !this.#leases.has(lease)) {
+      throw new OvernsError('OVERNS_LEASE', `${NAME} lease ${lease} has ended`, { hint: 'make another one' });
     }
-    const emptied: string[] = [];
+    const { mac, vtep, ips } = endpoint;
+    const before = this.#stations.get(mac);
+    const own = (station: Station): boolean =>
+      station.vtep === vtep || (lease !== undefined && station.lease === lease);
+    const involved: { ip?: string; mac: string; station: Station }[] = before ? [{ mac, station: before }] : [];
     for (const ip of ips) {
       const owner = this.#owners.get(ip);
-      if (owner === mac) continue;
-      changed = true;
-      if (owner !== undefined && this.#take(owner, ip)) emptied.push(owner);
-      this.#owners.set(ip, mac);
-      station.ips.add(ip);
+      const station = owner === undefined ? undefined : this.#stations.get(owner);
+      if (owner !== undefined && station !== undefined && owner !== mac) involved.push({ ip, mac: owner, station });
     }
-    if (!changed) return;
-    this.#emit({ kind: 'put', endpoint: toEndpoint(mac, station), index: ++this.#index });
-    // After the put: whoever follows the changes is never without an answer for the address that moved.
-    for (const owner of emptied) this.#emit({ kind: 'delete', mac: owner, index: ++this.#index });
+    for (const { station, ...which } of involved) {
+      const newer = expect !== undefined && station.revision > expect;
+      if (!newer && (takeover || own(station))) continue;
+      const { vtep, lease, revision } = station;
+      const holder = { ...which, vtep, ...(lease !== undefined && { lease }), revision };
+      throw conflict(NAME, endpoint, holder, newer ? expect : undefined);
+    }
+    // What else the MAC address had on the host that loses it is no more reached there.
+    const lost = before !== undefined && !own(before) ? [...before.ips].filter((ip) => !ips.includes(ip)) : [];
+    this.#put(endpoint, lease ?? (before !== undefined && own(before) ? before.lease : undefined));
+    this.#remove(mac, lost);
+    return { revision: (this.#stations.get(mac) as Station).revision };
   }
 
-  async withdraw(endpoint: Endpoint): Promise<void> {
-    const { mac, vtep, ips } = endpoint;
-    const station = this.#stations.get(mac);
-    // It runs on another host by now: what is known of it is that host's to withdraw.
-    if (station === undefined || station.vtep !== vtep) return;
-    const gone: string[] = [];
-    for (const ip of ips) {
-      if (this.#owners.get(ip) !== mac) continue;
-      this.#owners.delete(ip);
-      gone.push(ip);
-      if (this.#take(mac, ip)) break;
-    }
-    for (const [at, ip] of gone.entries()) {
-      const last = at === gone.length - 1 && !this.#stations.has(mac);
-      this.#emit({ kind: 'delete', ip, ...(last && { mac }), index: ++this.#index });
-    }
+  async list(): Promise<readonly StoredEndpoint[]> {
+    return Array.from(this.#stations, ([mac, station]) => ({
+      ...toEndpoint(mac, station),
+      revision: station.revision,
+      ...(station.lease !== undefined && { lease: station.lease }),
+    }));
   }
 
-  async *watch({ signal }: { readonly signal: AbortSignal }): AsyncGenerator<Change, void, undefined> {
-    const feed: Feed = { backlog: [], stale: true, wake: undefined };
+  /** Whoever could leave it without a word is this process itself: it ends when it is revoked. */
+  async lease({ ttlMs }: { readonly ttlMs: number }): Promise<DriverLease> {
+    const id = `${++this.#leaseCount}`;
+    this.#leases.add(id);
+    return {
+      id,
+      ttlMs,
+      renew: async () => this.#leases.has(id),
+      revoke: async () => {
+        this.#leases.delete(id);
+        const held = [...this.#stations].filter(([, { lease }]) => lease === id);
+        for (const [mac, { ips }] of held) this.#remove(mac, [...ips]);
+      },
+    };
+  }
+
+  async *watch({
+    signal,
+    from,
+  }: {
+    readonly signal: AbortSignal;
+    readonly from?: bigint | undefined;
+  }): AsyncGenerator<Change, void, undefined> {
+    const missed = from === undefined ? undefined : this.#since(from);
+    const feed: Feed = { backlog: missed ?? [], stale: missed === undefined, wake: undefined };
     const ignoreSignal = onAbort(signal, () => feed.wake?.());
     this.#feeds.add(feed);
     try {
+      throwIfAborted(signal);
+      if (from !== undefined && !feed.stale) yield { kind: 'resume', index: from };
       while (!this.#closed) {
         throwIfAborted(signal);
         if (feed.stale) {
@@ -117,6 +151,47 @@ export class MemoryStore implements DriverStore {
     for (const feed of this.#feeds) feed.wake?.();
   }
 
+  /** Writes an endpoint in place of what is known of its addresses. */
+  #put({ mac, vtep, ips }: Endpoint, lease: string | undefined): void {
+    let station = this.#stations.get(mac);
+    let changed = station === undefined || station.vtep !== vtep || station.lease !== lease;
+    if (station === undefined) {
+      station = { vtep, ips: new Set(), lease, revision: 0n };
+      this.#stations.set(mac, station);
+    }
+    station.vtep = vtep;
+    station.lease = lease;
+    const emptied: string[] = [];
+    for (const ip of ips) {
+      const owner = this.#owners.get(ip);
+      if (owner === mac) continue;
+      changed = true;
+      if (owner !== undefined && this.#take(owner, ip)) emptied.push(owner);
+      this.#owners.set(ip, mac);
+      station.ips.add(ip);
+    }
+    if (!changed) return;
+    this.#emit({ kind: 'put', endpoint: toEndpoint(mac, station) });
+    station.revision = this.#index;
+    // After the put: whoever follows the changes is never without an answer for the address that moved.
+    for (const owner of emptied) this.#emit({ kind: 'delete', mac: owner });
+  }
+
+  /** Takes addresses from an endpoint, and the endpoint with its last. */
+  #remove(mac: string, ips: readonly string[]): void {
+    const gone: string[] = [];
+    for (const ip of ips) {
+      if (this.#owners.get(ip) !== mac) continue;
+      this.#owners.delete(ip);
+      gone.push(ip);
+      if (this.#take(mac, ip)) break;
+    }
+    for (const [at, ip] of gone.entries()) {
+      const last = at === gone.length - 1 && !this.#stations.has(mac);
+      this.#emit({ kind: 'delete', ip, ...(last && { mac }) });
+    }
+  }
+
   /** Takes an address from a station. True if that was its last, and the station is gone with it. */
   #take(mac: string, ip: string): boolean {
     const station = this.#stations.get(mac);
@@ -124,7 +199,16 @@ export class MemoryStore implements DriverStore {
     return station?.ips.size === 0 && this.#stations.delete(mac);
   }
 
-  #emit(change: Change): void {
+  /** What came after a change; undefined where that is not known any more. */
+  #since(index: bigint): Change[] | undefined {
+    const count = this.#index - index;
+    if (count < 0n || count > BigInt(this.#log.length)) return undefined;
+    return this.#log.slice(this.#log.length - Number(count));
+  }
+
+  #emit(told: WithoutIndex<Change>): void {
+    const change = { ...told, index: ++this.#index } as Change;
+    if (this.#log.push(change) > 2 * BACKLOG_MAX) this.#log.splice(0, BACKLOG_MAX);
     for (const feed of this.#feeds) {
       if (feed.stale) continue;
       if (feed.backlog.length < BACKLOG_MAX) feed.backlog.push(change);
@@ -133,6 +217,8 @@ export class MemoryStore implements DriverStore {
     }
   }
 }
+
+type WithoutIndex<C> = C extends unknown ? Omit<C, 'index'> : never;
 
 function toEndpoint(mac: string, { vtep, ips }: Station): Endpoint {
   const all = [...ips];
