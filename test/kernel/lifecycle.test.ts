@@ -244,6 +244,29 @@ describeWith(['root', 'ip'], 'attach and detach', () => {
     expect(again.map(({ ip }) => ip)).toEqual(['192.168.0.2']);
   });
 
+  test('a container is unplugged before its record is withdrawn, and plugged in again where that fails', async () => {
+    const { site: one } = await site();
+    const [{ veth }] = (await one.overlay.endpoints()) as [{ veth: string }];
+    const isUp = async (): Promise<unknown> =>
+      (await one.netns.ipJson(`link show dev ${veth}`)).map(({ operstate }) => operstate);
+    const seen: unknown[] = [];
+    const withdraw = (end: () => Promise<void>) => ({
+      lookup: () => null,
+      publish: async () => {},
+      withdraw: async () => {
+        seen.push(await isUp());
+        await end();
+      },
+    });
+    const refuses = withdraw(() => Promise.reject(new Error('full')));
+    expect(await failure(one.overlay.detach({ ip: '192.168.0.2' }, { store: refuses }))).toMatchObject({
+      code: 'OVERNS_STORE',
+    });
+    expect(await isUp()).toEqual(['UP']);
+    await one.overlay.detach({ ip: '192.168.0.2' }, { store: withdraw(async () => {}) });
+    expect(seen).toEqual([['DOWN'], ['DOWN']]);
+  });
+
   test('what a store throws is the cause of an error with a code', async () => {
     const { site: one } = await site();
     const container = await createContainer();

@@ -51,6 +51,15 @@ function sayWhatMayLack(error: unknown): void {
   if (error instanceof Error) error.message += '; it is attached still, and its records may be gone from the store';
 }
 
+/** Plugs a port in or out. One that is gone is no failure: it goes with its container. */
+async function plug(rtnl: Rtnl, veth: string, up: boolean): Promise<void> {
+  try {
+    await rtnl.links.set({ name: veth, up });
+  } catch (error) {
+    if (!OvernsError.is(error) || error.code !== 'ENODEV') throw error;
+  }
+}
+
 /** Withdraws the endpoint of a port where it was published, and removes the port: both or none. */
 export async function detachPort(
   rtnl: Rtnl,
@@ -60,10 +69,14 @@ export async function detachPort(
 ): Promise<Attachment> {
   const endpoint = publicEndpoint(attachment);
   try {
-    // The record first: while the container still answers, nobody is sent to where it no longer is.
-    await publisher?.withdraw(endpoint, { signal });
+    if (publisher) {
+      // Unplugged first: a frame of its own behind the withdrawal would teach its peers again where it no longer is.
+      await plug(rtnl, link.name, false);
+      await publisher.withdraw(endpoint, { signal });
+    }
     await removePort(rtnl, link.name);
   } catch (error) {
+    if (publisher) await plug(rtnl, link.name, true).catch(() => {});
     // It may have been withdrawn all the same, when the answer was lost or not waited for.
     if (publisher && !hadNoEffect(error))
       await undoAtStore((cancel) => publisher.publish(endpoint, cancel)).catch(() => sayWhatMayLack(error));
