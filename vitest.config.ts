@@ -7,7 +7,15 @@ const { OVERNS_TEST_SANITIZED: sanitized } = process.env;
 const TIMED = ['blocked', 'cold', 'speed'].map((name) => `test/kernel/${name}.test.ts`);
 
 /** The longest, most of it waiting: begun last, one of them alone would hold up the end. */
-const LONG = ['demo', 'rtnl/mirror', 'kernel/fake-kernel', 'seed/story', 'cli/agent', 'teardown/teardown'];
+const LONG = [
+  'demo',
+  'rtnl/mirror',
+  'kernel/fake-kernel',
+  'seed/story',
+  'cli/agent',
+  'store/etcd-failures',
+  'teardown/teardown',
+];
 
 class LongestFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {

@@ -101,6 +101,7 @@ export const BEAT_ANSWER_MS = 2500;
 /** A timer that is so late, milliseconds, says that this process was busy, not that the server is silent. */
 export const BEAT_LATE_MS = 500;
 const WORDS_MAX = 300;
+const ENDED = 'the server ended the connection';
 const POLICY: RetryPolicy = { attempts: 4, baseMs: 50, capMs: 1000 };
 
 /** Network failures that pass: the server restarts, the path flaps, a kept-alive connection was closed. */
@@ -129,6 +130,9 @@ const UNSENT = new Set([
 
 /** There is no way to the server at all. */
 const NO_WAY = new Set(['EHOSTUNREACH', 'ENETDOWN', 'ENETUNREACH', 'ETIMEDOUT']);
+
+/** Statuses below 500 that pass: the server gave up waiting, or there were too many requests. */
+const MAY_PASS = [408, 429];
 
 const passing = new WeakSet<Error>();
 const refusals = new WeakMap<Error, Refusal>();
@@ -265,7 +269,7 @@ export class ServerHttp {
       }
       throw this.error(
         request,
-        'the server ended the connection',
+        ENDED,
         { passes: true, hint: `${this.#options.kind.title}'s log says why` },
         attempt.server.name,
       );
@@ -306,7 +310,7 @@ export class ServerHttp {
   /** The error of a refusal: an answer's, or what a stream says instead of going on. */
   refused(request: ServerRequest, refusal: Refusal, said: string, name = this.name): OvernsError {
     const { kind, hosts } = this.#options;
-    const passes = refusal.status >= 500 || refusal.status === 429;
+    const passes = refusal.status >= 500 || MAY_PASS.includes(refusal.status);
     const at = hosts.map(formatHost).join(', ');
     let advice = kind.advise(refusal, request);
     if (advice === undefined && refusal.words.includes('HTTPS server')) {
@@ -315,7 +319,8 @@ export class ServerHttp {
     advice ??= { hint: passes ? `${kind.title}'s log says more` : `is it ${kind.title} that answers on ${at}` };
     const error = this.error(request, said, { passes, ...advice }, name);
     refusals.set(error, refusal);
-    return refusal.status < 500 ? withoutEffect(error) : error;
+    // 408: the server gave up waiting for what it had asked for in turn.
+    return refusal.status < 500 && refusal.status !== 408 ? withoutEffect(error) : error;
   }
 
   /** Begins an attempt, which has three ways to be given up. */
@@ -443,8 +448,10 @@ export class ServerHttp {
   }
 
   #networkError(server: Server, request: ServerRequest, cause: Error): OvernsError {
-    const { code } = cause as NodeJS.ErrnoException;
-    const words = printable(networkWords(cause), WORDS_MAX);
+    // undici has no code for an answer that ends in the middle.
+    const cut = cause.name === 'HTTPParserError' && cause.message.includes('EOF');
+    const code = cut ? 'UND_ERR_SOCKET' : (cause as NodeJS.ErrnoException).code;
+    const words = cut ? ENDED : printable(networkWords(cause), WORDS_MAX);
     const [why, hint] = this.#explain(server, code, words);
     const error = this.error(
       request,
@@ -467,14 +474,23 @@ export class ServerHttp {
     }
     if (code === 'UND_ERR_CONNECT_TIMEOUT') return [`no connection within ${CONNECT_MS} ms`, `check the way to ${at}`];
     if (code !== undefined && NO_WAY.has(code)) return [`not to be reached: ${words}`, `check the way to ${at}`];
-    if (!tls) return [words, `is it ${title} that answers on ${at}`];
+    const closed = code === 'UND_ERR_SOCKET' || code === 'ECONNRESET';
+    if (!tls) {
+      return [
+        words,
+        `is it ${title} that answers on ${at}${closed ? `? over TLS the URL begins with ${schemes[1]}://` : ''}`,
+      ];
+    }
     if (code === 'EPROTO' || code?.startsWith('ERR_SSL')) {
       return [words, `does ${title} speak TLS on ${at}? without it the URL begins with ${schemes[0]}://`];
     }
     // TLS 1.3 ends the handshake before the server has looked at the client's certificate.
-    if (code === 'UND_ERR_SOCKET' || code === 'ECONNRESET') {
+    if (closed) {
       return cert === undefined
-        ? [words, `if ${title} wants a certificate of its clients, set ${variables.cert} and ${variables.key}`]
+        ? [
+            words,
+            `does ${title} speak TLS on ${at}? if it wants a certificate of its clients, set ${variables.cert} and ${variables.key}`,
+          ]
         : [words, `is it ${title} that answers on ${at}, and does it know the authority of ${variables.cert}`];
     }
     return [words, `set ${variables.ca} to the authority that signed the certificate of the server`];

@@ -43,8 +43,8 @@ const TOKEN_REFUSED = /invalid auth token|revision of auth store is old|user nam
 /** What a watch says as well: it tells the one from the other no better. */
 const DENIED = /permission denied/;
 
-/** gRPC's code, and its status in HTTP. */
-const UNAVAILABLE = { grpc: 14, http: 503 };
+/** gRPC's codes that pass, and their status in HTTP: cancelled, unavailable. */
+const STATUS: Readonly<Record<string, number>> = { 1: 408, 14: 503 };
 
 const kind: ServerKind = {
   title: 'etcd',
@@ -176,7 +176,7 @@ export class EtcdHttp {
 
   /** The error by which a stream ended. */
   #ended(request: EtcdRequest, { message, http_code: status, code }: Json): OvernsError {
-    const given = typeof status === 'number' ? status : code === UNAVAILABLE.grpc ? UNAVAILABLE.http : 0;
+    const given = typeof status === 'number' ? status : (STATUS[String(code)] ?? 0);
     return this.refused(request, String(message), given);
   }
 

@@ -1,0 +1,77 @@
+/** A relay in front of a server on the loopback, which lets through, delays, falls silent, refuses or answers 500. */
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { onCleanup } from './cleanup.js';
+
+export class Relay {
+  /** Where it listens: `127.0.0.1:PORT`. */
+  readonly at: string;
+  /**
+   * `pass`: as if it was not there. `hang`: takes connections and bytes, and passes nothing on. `refuse`: ends each connection.
+   * `500`: answers each request so.
+   */
+  mode: 'pass' | 'hang' | 'refuse' | '500' = 'pass';
+  /** How long what the server says is held back, milliseconds. */
+  delayMs = 0;
+  /** Connections that were made since the start. */
+  connections = 0;
+  readonly #server: Server;
+  readonly #sockets = new Set<Socket>();
+
+  private constructor(server: Server) {
+    this.#server = server;
+    this.at = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  }
+
+  static async start(port: number): Promise<Relay> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const relay = new Relay(server);
+    server.on('connection', (socket) => relay.#connected(socket, port));
+    onCleanup(() => relay.close());
+    return relay;
+  }
+
+  #connected(client: Socket, port: number): void {
+    this.connections++;
+    this.#keep(client);
+    if (this.mode === 'refuse') {
+      client.destroy();
+      return;
+    }
+    let upstream: Socket | undefined;
+    const open = (): Socket => {
+      const socket = connect(port, '127.0.0.1');
+      this.#keep(socket);
+      socket.on('data', (bytes) => {
+        if (this.mode !== 'hang') setTimeout(() => client.write(bytes), this.delayMs);
+      });
+      socket.on('close', () => client.destroy());
+      client.on('close', () => socket.destroy());
+      return socket;
+    };
+    client.on('data', (bytes) => {
+      if (this.mode === '500')
+        client.end('HTTP/1.1 500 Out of order\r\nContent-Length: 7\r\nConnection: close\r\n\r\nnot now');
+      else if (this.mode !== 'hang') {
+        upstream ??= open();
+        upstream.write(bytes);
+      }
+    });
+  }
+
+  #keep(socket: Socket): void {
+    this.#sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('close', () => this.#sockets.delete(socket));
+  }
+
+  /** Ends all connections; what comes is treated as `mode` says. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
+  close(): void {
+    this.cut();
+    this.#server.close();
+  }
+}
