@@ -93,3 +93,4 @@ export type {
 export { type OpenStoreOptions, openStore } from './store/index.js';
 export type { RecordEntry, RecordKind, RecordStore } from './store/records.js';
 export { registerStore } from './store/registry.js';
+export type { OnSystem, System } from './system/system.js';

@@ -120,12 +120,11 @@ describe('the package', () => {
   });
 
   const fake = `
-    const kernel = FakeKernel.install();
+    const kernel = new FakeKernel();
     kernel.addNetns('web');
-    Overlay.create({ name: 'blue', vni: 42 }).then(async (overlay) => {
+    Overlay.create({ name: 'blue', vni: 42, system: kernel.system }).then(async (overlay) => {
       const { ip } = await overlay.attach('netns:web', { address: '192.168.0.2/24' });
       await overlay.close();
-      await kernel.close();
       console.log(ip);
     });`;
 
@@ -425,7 +424,8 @@ export async function links(): Promise<readonly string[]> {
 }
 
 export async function tested(): Promise<readonly string[]> {
-  await using kernel = FakeKernel.install({ underlay: '10.0.0.10/24' });
+  const kernel = new FakeKernel({ underlay: '10.0.0.10/24' });
+  await using _rtnl = await Rtnl.open({ system: kernel.system });
   kernel.fail('RTM_NEWLINK', 'EPERM', { where: (request: FakeRequest) => request.item.kind === 'vxlan' });
   const crossing = await kernel.send({ from: 'web', to: '192.168.0.3' });
   return crossing.crossed ? [crossing.netns] : [crossing.why, ...kernel.openHandles];
@@ -436,7 +436,7 @@ export const code = (error: unknown): string => (error instanceof OvernsError ? 
       );
       await writeFile(
         join(project, 'consumer.cts'),
-        `import overns = require('overns');\nexport const open: typeof overns.Rtnl.open = (options) => overns.Rtnl.open(options);\nimport testing = require('overns/testing');\nexport const kernel = (): testing.FakeKernel => testing.FakeKernel.install();\n`,
+        `import overns = require('overns');\nexport const open: typeof overns.Rtnl.open = (options) => overns.Rtnl.open(options);\nimport testing = require('overns/testing');\nexport const kernel = (): testing.FakeKernel => new testing.FakeKernel();\n`,
       );
     });
 

@@ -13,6 +13,7 @@ import type { OverlayStatus, ResolverEvent } from '../resolver/events.js';
 import { checkStore, type ResolverOptions, resolverOptions } from '../resolver/options.js';
 import { Resolver } from '../resolver/resolver.js';
 import type { Store } from '../store/contract.js';
+import { checkSystem, machine, type OnSystem } from '../system/system.js';
 import { checkNames, type FollowerEvent, OverlayFollower } from './overlay-follower.js';
 
 /**
@@ -41,6 +42,7 @@ export type AgentEvent = ResolverEvent | FollowerEvent | UnderlayChange;
  */
 export interface AgentOptions
   extends Cancel,
+    OnSystem,
     Pick<ResolverOptions, 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups' | 'realtime'> {
   /** Where endpoints are looked up. It stays open when the agent is closed. */
   readonly store: Store;
@@ -59,6 +61,7 @@ const agentOptions = {
   takeover: boolean,
   host: unchecked<NetnsRef>(),
   signal: checkSignal,
+  system: checkSystem,
   lookupTimeoutMs,
   negativeTtlMs,
   maxLookups,
@@ -95,7 +98,7 @@ export class Agent implements AsyncDisposable {
     this.#resolver = resolver;
     this.#host = host;
     this.closed = resolver.closed;
-    this.#underlays = new UnderlayWatch((change) => this.#underlayChanged(change));
+    this.#underlays = new UnderlayWatch(resolver.system, (change) => this.#underlayChanged(change));
     // Ended by itself: its streams have ended, and nothing is to be followed.
     resolver.closed.catch(() => void this.close());
   }
@@ -117,14 +120,14 @@ export class Agent implements AsyncDisposable {
    * ```
    */
   static async start(options: AgentOptions): Promise<Agent> {
-    const { overlays: names, takeover = false, host, signal, ...serving } = checkOptions(options, agentOptions);
+    const checked = checkOptions(options, agentOptions);
+    const { overlays: names, takeover = false, host, signal, system = machine, ...serving } = checked;
     throwIfAborted(signal);
     const overlays: Overlay[] = [];
     let started: Agent | undefined;
     try {
-      for (const name of names ?? [])
-        overlays.push(await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) }));
-      const agent = new Agent(await Resolver.start({ ...serving, overlays, takeover, signal }), host);
+      for (const name of names ?? []) overlays.push(await Overlay.open(name, { signal, host, system }));
+      const agent = new Agent(await Resolver.start({ ...serving, overlays, takeover, signal, system }), host);
       started = agent;
       agent.#follower = await OverlayFollower.start({
         resolver: agent.#resolver,
@@ -274,9 +277,8 @@ export class Agent implements AsyncDisposable {
 
   /** One that has gone meanwhile, or whose host cannot be found, is not watched. */
   async #watchUnderlay(overlay: string): Promise<void> {
-    const host = this.#host;
     try {
-      await using opened = await Overlay.open(overlay, host === undefined ? {} : { host });
+      await using opened = await Overlay.open(overlay, { host: this.#host, system: this.#resolver.system });
       const { name, vni, vtep, port, mtu } = opened;
       await this.#underlays.add({ name, vni, vtep, port, mtu, host: await opened.host() });
     } catch (error) {

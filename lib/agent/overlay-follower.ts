@@ -57,7 +57,7 @@ export type FollowerEvent = { readonly overlay: string } & (
  * ```
  */
 export interface FollowerOptions extends Cancel {
-  /** Serves the overlays. It has a store of its own, and stays open when the follower is closed. */
+  /** Serves the overlays, those of its machine. It has a store of its own, and stays open when the follower is closed. */
   readonly resolver: Resolver;
   /** The overlays to be served whenever they are there. Default: all of this machine. */
   readonly names?: readonly string[] | undefined;
@@ -144,14 +144,15 @@ export class OverlayFollower implements AsyncDisposable {
   static async start(options: FollowerOptions): Promise<OverlayFollower> {
     const { overlays = [], takeover = false, signal, ...checked } = checkOptions(options, followerOptions);
     throwIfAborted(signal);
+    const { system } = checked.resolver;
     const follower = new OverlayFollower(checked);
     try {
       for (const overlay of overlays)
         follower.#served.set(overlay.name, { overlay, identity: await identityOf(overlay) });
-      follower.#watcher = watchNetns((_action, name) => follower.#changed(name));
+      follower.#watcher = watchNetns(system, (_action, name) => follower.#changed(name));
       follower.#retry = setInterval(() => follower.#again(), RETRY_MS);
       if (checked.names === undefined) {
-        const { found, failed } = await surveyOverlays(signal);
+        const { found, failed } = await surveyOverlays(system, signal);
         for (const { overlay, error } of failed) follower.#refuse(overlay, error);
         await Promise.all(found.map(({ overlay }) => follower.#enqueue(overlay, takeover)));
       } else {
@@ -221,7 +222,7 @@ export class OverlayFollower implements AsyncDisposable {
     let overlay: Overlay | undefined;
     let refusal: Error | undefined;
     try {
-      overlay = await Overlay.open(name, host === undefined ? {} : { host });
+      overlay = await Overlay.open(name, { host, system: resolver.system });
     } catch (error) {
       if (!isNoOverlay(error) && (error as NodeJS.ErrnoException).code !== 'ENOENT') refusal = error as Error;
     }
@@ -248,7 +249,9 @@ export class OverlayFollower implements AsyncDisposable {
         else this.#refused.delete(name);
         return false;
       }
-      const other = takeover ? undefined : await queryResolver(name).catch(() => undefined);
+      const other = takeover
+        ? undefined
+        : await queryResolver(name, { system: resolver.system }).catch(() => undefined);
       if (other !== undefined) {
         if (this.#refused.get(name) !== ELSEWHERE) this.#tell({ overlay: name, kind: 'elsewhere', pid: other.pid });
         this.#refused.set(name, ELSEWHERE); // it may end, and nobody would tell of it
@@ -293,6 +296,6 @@ export class OverlayFollower implements AsyncDisposable {
 const ELSEWHERE = 'elsewhere';
 
 /** Undefined when the name leads nowhere any more. */
-async function identityOf({ netns }: Overlay): Promise<string | undefined> {
-  return netnsIdentity(netns).catch(() => undefined);
+async function identityOf({ netns, system }: Overlay): Promise<string | undefined> {
+  return netnsIdentity(system, netns).catch(() => undefined);
 }

@@ -6,6 +6,7 @@ import { checkContainer } from '../overlay/targets/container.js';
 import { parseDockerAddress } from '../overlay/targets/docker-address.js';
 import { queryResolver } from '../resolver/remote.js';
 import { parseStoreUrl, storeExample, storeForms } from '../store/index.js';
+import type { OnSystem } from '../system/system.js';
 import { option } from './flags.js';
 import { printable } from './output.js';
 import { usageError } from './usage.js';
@@ -61,8 +62,8 @@ export const STORE_EXAMPLE_BY_VNI = storeExample().replace(/[^/:]+$/, '{vni}');
  * A word beside what was done without --store, where others answer from one: they go on with what it says.
  * @param undone `published`, `withdrawn`
  */
-export async function storeNote(overlay: string, undone: string, cancel: Cancel): Promise<string[]> {
-  const resolver = await queryResolver(overlay, cancel).catch(() => undefined);
+export async function storeNote(overlay: string, undone: string, on: Cancel & OnSystem): Promise<string[]> {
+  const resolver = await queryResolver(overlay, on).catch(() => undefined);
   const url = resolver?.status?.storeUrl;
   return url === undefined
     ? []

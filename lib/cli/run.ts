@@ -6,6 +6,7 @@ import { isatty } from 'node:tty';
 import { beyondAbort } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { nearest } from '../core/suggest.js';
+import { machine, type OnSystem, type System } from '../system/system.js';
 import { hintInCommands } from './commands.js';
 import { loadDrivers } from './drivers.js';
 import { DONE, errorJson, errorLine, isSystemError, REFUSED, USAGE } from './failure.js';
@@ -19,8 +20,8 @@ import { aliases, loadVerb, loadVerbs, verbNames } from './verbs/index.js';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 type Signal = (typeof SIGNALS)[number];
 
-/** What a call may use of the process around it. */
-export interface Surroundings {
+/** What a call may use of the process around it, and of which machine. */
+export interface Surroundings extends OnSystem {
   readonly stdout: Writable;
   readonly stderr: Writable;
   readonly env: NodeJS.ProcessEnv;
@@ -66,7 +67,7 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
 
 async function dispatch(
   argv: readonly string[],
-  { stdout, stderr, env }: Surroundings,
+  { stdout, stderr, env, system = machine }: Surroundings,
   interruption: Interruption,
 ): Promise<End> {
   await loadDrivers(env.OVERNS_DRIVERS ?? '');
@@ -94,7 +95,7 @@ async function dispatch(
   const verb = await find(word);
   if (asks('help', rest, verb)) return print(verbHelp(verb));
   if (asks('version', rest, verb)) return printVersion();
-  return perform(verb, parse(verb, rest, env), interruption, { out, stderr });
+  return perform(verb, parse(verb, rest, env), interruption, { out, stderr, system });
 }
 
 async function find(word: string): Promise<Verb> {
@@ -119,7 +120,7 @@ async function perform(
   verb: Verb,
   { args, flags, common, timeout, notes }: Parsed,
   interruption: Interruption,
-  { out, stderr }: { out: Output; stderr: Writable },
+  { out, stderr, system }: { out: Output; stderr: Writable; system: System },
 ): Promise<End> {
   // The library reads both from the environment, as every caller of it does.
   if (common['netns-dir'] !== undefined) process.env.OVERNS_NETNS_DIR = common['netns-dir'];
@@ -130,6 +131,7 @@ async function perform(
     out,
     log: new Log(stderr, common['log-level'] ?? (common.json ? 'warn' : 'info'), verb.daemon),
     json: common.json,
+    system,
   };
   for (const note of notes) context.log.info(note);
   interruption.begin(timeout, verb.daemon === true && ![0, 1, 2].some(isatty));

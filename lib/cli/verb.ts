@@ -1,4 +1,5 @@
 /** What a verb is. */
+import type { System } from '../system/system.js';
 import { type Flag, type Flags, oneOf, option, optionOr, seconds, toggle, type Values } from './flags.js';
 import { LEVELS, type Log, type Output } from './output.js';
 import { usageError } from './usage.js';
@@ -23,6 +24,8 @@ export interface Context {
   readonly out: Output;
   readonly log: Log;
   readonly json: boolean;
+  /** The machine that it works on. */
+  readonly system: System;
 }
 
 export interface Invocation<F extends Flags> {

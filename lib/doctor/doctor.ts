@@ -5,10 +5,10 @@ import { checkSignal, throwIfAborted } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { checkOptions, type Shape } from '../core/options.js';
 import { dockerOption } from '../overlay/ports/options.js';
-import { Docker } from '../overlay/targets/docker-api.js';
+import { Docker, type DockerOptions } from '../overlay/targets/docker-api.js';
 import type { Native } from '../system/native.js';
 import { atLeast } from '../system/remedies.js';
-import { system } from '../system/system.js';
+import { checkSystem, machine, type OnSystem, type System } from '../system/system.js';
 import type { DoctorCheck, DoctorReport } from './check.js';
 import { devices } from './devices.js';
 import { neighbourLimits, openFiles, privileges, realtime, receiveBuffer, userNamespaces } from './limits.js';
@@ -26,12 +26,12 @@ import { overlays, underlayFaults } from './overlays.js';
  * console.log(options.docker); // unix:///run/docker.sock
  * ```
  */
-export interface DoctorOptions extends Cancel {
+export interface DoctorOptions extends Cancel, OnSystem {
   /** Docker's API, as DOCKER_HOST has it. Default: DOCKER_HOST, else `unix:///var/run/docker.sock`. */
   readonly docker?: string | undefined;
 }
 
-const doctorOptions = { docker: dockerOption, signal: checkSignal } satisfies Shape;
+const doctorOptions = { docker: dockerOption, signal: checkSignal, system: checkSystem } satisfies Shape;
 
 /**
  * Examines the machine: what it can do for overlays, what it lacks, and how the overlays that stand are served. Changes
@@ -47,9 +47,9 @@ const doctorOptions = { docker: dockerOption, signal: checkSignal } satisfies Sh
  * ```
  */
 export async function doctor(options: DoctorOptions = {}): Promise<DoctorReport> {
-  const checked = checkOptions(options, doctorOptions);
-  throwIfAborted(checked.signal);
-  const checks = process.platform === 'linux' ? await examine(checked) : [platform()];
+  const { docker, signal, system = machine } = checkOptions(options, doctorOptions);
+  throwIfAborted(signal);
+  const checks = process.platform === 'linux' ? await examine(system, { docker, signal }) : [platform()];
   return { ok: checks.every(({ status }) => status !== 'fail'), checks };
 }
 
@@ -63,27 +63,28 @@ function platform(): DoctorCheck {
   };
 }
 
-async function examine(options: DoctorOptions): Promise<DoctorCheck[]> {
-  const machine = await Machine.look();
-  const addon = loadAddon();
+async function examine(system: System, options: DockerOptions): Promise<DoctorCheck[]> {
+  const { signal } = options;
+  const own = await Machine.look();
+  const addon = loadAddon(system);
   const checks = [
     kernelVersion(),
     addon.check,
-    ...privileges(machine),
-    ...(await devices(machine, addon.native)),
-    await userNamespaces(machine),
+    ...privileges(own),
+    ...(await devices(own, addon.native)),
+    await userNamespaces(own),
     await ipv6(),
     loopback(),
-    await underlay(addon.native),
-    ...(await underlayFaults(addon.native, options.signal)),
+    await underlay(addon.native && system),
+    ...(await underlayFaults(addon.native && system, signal)),
     ...(await neighbourLimits()),
-    await receiveBuffer(machine),
-    openFiles(machine),
-    realtime(machine),
+    await receiveBuffer(own),
+    openFiles(own),
+    realtime(own),
     await docker(options),
-    ...(addon.native ? await overlays(options.signal) : []),
+    ...(addon.native ? await overlays(system, signal) : []),
   ];
-  throwIfAborted(options.signal);
+  throwIfAborted(signal);
   return checks;
 }
 
@@ -95,11 +96,11 @@ function kernelVersion(): DoctorCheck {
     : { ...base, status: 'fail', remedy: 'use a kernel of 4.20 or later; 6.4 brings all features' };
 }
 
-function loadAddon(): { check: DoctorCheck; native: Native | undefined } {
+function loadAddon(system: System): { check: DoctorCheck; native: Native | undefined } {
   const base = { id: 'addon', title: 'Native addon' } as const;
   try {
     return {
-      native: system().native,
+      native: system.native,
       check: { ...base, status: 'ok', value: `loaded, Node-API ${process.versions.napi}` },
     };
   } catch (error) {
@@ -111,7 +112,7 @@ function loadAddon(): { check: DoctorCheck; native: Native | undefined } {
   }
 }
 
-async function docker({ docker: host, signal }: DoctorOptions): Promise<DoctorCheck> {
+async function docker({ docker: host, signal }: DockerOptions): Promise<DoctorCheck> {
   const base = { id: 'docker', title: 'Docker', status: 'info' } as const;
   try {
     await using client = new Docker(host);

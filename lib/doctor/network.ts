@@ -4,7 +4,7 @@ import { ipFamily, VXLAN_OVERHEAD, VXLAN_PORT } from '../core/address.js';
 import { OvernsError } from '../core/errors.js';
 import { findUnderlay } from '../overlay/underlay.js';
 import { Rtnl } from '../rtnl/rtnl.js';
-import type { Native } from '../system/native.js';
+import type { System } from '../system/system.js';
 import type { DoctorCheck } from './check.js';
 import { number, text } from './machine.js';
 
@@ -41,12 +41,15 @@ export function loopback(): DoctorCheck {
     : { ...base, status: 'ok', value: 'lo is up' };
 }
 
-/** What a new overlay would use. */
-export async function underlay(addon: Native | undefined): Promise<DoctorCheck> {
+/**
+ * What a new overlay would use.
+ * @param system undefined: it has no addon
+ */
+export async function underlay(system: System | undefined): Promise<DoctorCheck> {
   const base = { id: 'underlay', title: 'Underlay' } as const;
-  if (addon === undefined) return { ...base, status: 'info', value: 'not to be seen without the native addon' };
+  if (system === undefined) return { ...base, status: 'info', value: 'not to be seen without the native addon' };
   try {
-    await using host = await Rtnl.open();
+    await using host = await Rtnl.open({ system });
     const { vtep, mtu, limit } = await findUnderlay(host, { port: VXLAN_PORT });
     const inside = Math.max(0, mtu - VXLAN_OVERHEAD[ipFamily(vtep)]);
     const value = `vtep ${vtep}, ${limit} carries ${mtu} bytes: ${inside} inside the overlay`;

@@ -4,19 +4,22 @@ import { OvernsError } from '../core/errors.js';
 import { listNetns } from '../netns/references.js';
 import { Overlay } from '../overlay/overlay.js';
 import { queryResolver, troubles } from '../resolver/remote.js';
-import type { Native } from '../system/native.js';
+import type { System } from '../system/system.js';
 import type { DoctorCheck } from './check.js';
 
-/** Overlays that stand, and whose underlay has changed since. */
+/**
+ * Overlays that stand, and whose underlay has changed since.
+ * @param system undefined: it has no addon
+ */
 export async function underlayFaults(
-  addon: Native | undefined,
+  system: System | undefined,
   signal: AbortSignal | undefined,
 ): Promise<DoctorCheck[]> {
-  if (addon === undefined) return [];
-  const found = await Overlay.list({ signal }).catch(() => []);
+  if (system === undefined) return [];
+  const found = await Overlay.list({ signal, system }).catch(() => []);
   const checks = await Promise.all(
     found.map(async ({ overlay: name }): Promise<DoctorCheck | undefined> => {
-      const fault = await Overlay.open(name, { signal })
+      const fault = await Overlay.open(name, { signal, system })
         .then(async (opened) => {
           await using overlay = opened;
           return await overlay.underlayFault({ signal });
@@ -31,15 +34,15 @@ export async function underlayFaults(
 }
 
 /** How the overlays of this machine are served: one that is in trouble each. */
-export async function overlays(signal: AbortSignal | undefined): Promise<DoctorCheck[]> {
+export async function overlays(system: System, signal: AbortSignal | undefined): Promise<DoctorCheck[]> {
   const base = { id: 'overlays', title: 'Overlays' } as const;
-  const names = await listNetns().catch(() => []);
+  const names = await listNetns(system).catch(() => []);
   const checks: DoctorCheck[] = [];
   let served = 0;
   // One after the other: each that is stuck costs its time, which the caller bounds.
   for (const name of names) {
     throwIfAborted(signal);
-    const resolver = await queryResolver(name, { signal }).catch((error: Error) => error);
+    const resolver = await queryResolver(name, { signal, system }).catch((error: Error) => error);
     const code = resolver instanceof OvernsError ? resolver.code : undefined;
     // Nobody serves it; it has gone meanwhile; or it is not for this user to see.
     if (resolver === undefined || code === 'ENOENT' || code === 'EPERM') continue;

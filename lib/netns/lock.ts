@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { raceAbort, throwIfAborted } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { kernel } from '../system/kernel-error.js';
-import { system } from '../system/system.js';
+import type { System } from '../system/system.js';
 import type { UnixSocket } from '../system/unix-sockets.js';
 import { netnsIdentity } from './references.js';
 
@@ -16,8 +16,14 @@ const PATIENCE_MS = 10_000;
 /** How soon it is tried again where nobody can be waited for, milliseconds. */
 const RETRY_MS = 2;
 
-/** By namespace: the end of the last one of this process that has asked. */
-const queues = new Map<string, Promise<void>>();
+/** By machine and namespace: the end of the last one of this process that has asked. */
+const queues = new WeakMap<System, Map<string, Promise<void>>>();
+
+function queuesOf(system: System): Map<string, Promise<void>> {
+  const known = queues.get(system) ?? new Map<string, Promise<void>>();
+  queues.set(system, known);
+  return known;
+}
 
 /**
  * Waits for the turn in the namespace at `path`. The result gives it up; it may be called more than once.
@@ -26,27 +32,29 @@ const queues = new Map<string, Promise<void>>();
  *   AbortError; NetlinkError
  */
 export async function lockNamespace(
+  system: System,
   path: string,
   signal: AbortSignal | undefined,
   identity?: string,
 ): Promise<() => void> {
-  const key = identity ?? (await identityNow(path));
+  const key = identity ?? (await identityNow(system, path));
   if (key === undefined) throw removed(path);
-  const before = queues.get(key) ?? Promise.resolve();
+  const waiting = queuesOf(system);
+  const before = waiting.get(key) ?? Promise.resolve();
   let pass = (): void => {};
   const turn = before.then(() => new Promise<void>((resolve) => (pass = resolve)));
   // Those of this process wait for each other here, so that one of them at a time tries for the name.
   const own = turn.then(() => {
-    if (queues.get(key) === own) queues.delete(key);
+    if (waiting.get(key) === own) waiting.delete(key);
   });
-  queues.set(key, own);
+  waiting.set(key, own);
   try {
     await raceAbort(before, signal);
-    const release = await claim(path, signal).catch(async (error) => {
-      throw (await identityNow(path)) === key ? error : removed(path, error);
+    const release = await claim(system, path, signal).catch(async (error) => {
+      throw (await identityNow(system, path)) === key ? error : removed(path, error);
     });
     // The name was taken where the path led to just now.
-    if ((await identityNow(path)) !== key) {
+    if ((await identityNow(system, path)) !== key) {
       release();
       throw removed(path);
     }
@@ -60,9 +68,9 @@ export async function lockNamespace(
   }
 }
 
-async function identityNow(path: string): Promise<string | undefined> {
+async function identityNow(system: System, path: string): Promise<string | undefined> {
   try {
-    return await netnsIdentity(path);
+    return await netnsIdentity(system, path);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
     throw error;
@@ -76,7 +84,7 @@ function removed(path: string, cause?: unknown): OvernsError {
   });
 }
 
-async function claim(path: string, signal: AbortSignal | undefined): Promise<() => void> {
+async function claim(system: System, path: string, signal: AbortSignal | undefined): Promise<() => void> {
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     throwIfAborted(signal);
@@ -84,7 +92,7 @@ async function claim(path: string, signal: AbortSignal | undefined): Promise<() 
     try {
       const server = await kernel(
         { what: 'take the turn', netns: path },
-        system().unixSockets.listen(path, NAME, (socket) => {
+        system.unixSockets.listen(path, NAME, (socket) => {
           waiting.add(socket);
           socket.on('error', () => {});
           socket.on('close', () => waiting.delete(socket));
@@ -105,16 +113,21 @@ async function claim(path: string, signal: AbortSignal | undefined): Promise<() 
           cause: error,
         });
       }
-      await untilReleased(path, deadline, signal);
+      await untilReleased(system, path, deadline, signal);
     }
   }
 }
 
 /** Waits until whoever holds the name gives it up or dies. */
-async function untilReleased(path: string, deadline: number, signal: AbortSignal | undefined): Promise<void> {
+async function untilReleased(
+  system: System,
+  path: string,
+  deadline: number,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   let socket: UnixSocket;
   try {
-    socket = await system().unixSockets.connect(path, NAME);
+    socket = await system.unixSockets.connect(path, NAME);
   } catch {
     // Given up meanwhile, or too many wait already.
     await sleep(RETRY_MS);

@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cancel } from '../core/abort.js';
 import { abortError, raceAbort, throwIfAborted } from '../core/abort.js';
 import { invalidType, type OvernsError } from '../core/errors.js';
-import { checkOptions, signalOf } from '../core/options.js';
+import { checkOptions } from '../core/options.js';
 import type { QueueOptions, Subscription } from '../core/subscription.js';
 import { createSubscription, queueOptions } from '../core/subscription.js';
 import { kernel } from '../system/kernel-error.js';
-import { system } from '../system/system.js';
+import { callOptions, checkSystem, machine, type OnSystem } from '../system/system.js';
 import type { NetnsRef } from './references.js';
 import { checkNetnsName, listNetns, netnsFile, netnsPath } from './references.js';
 import { type NetnsEvent, netnsChange, watchNetns } from './watch.js';
@@ -41,10 +41,10 @@ export interface OpenNetns extends AsyncDisposable {
  * console.log(await netns.list()); // [ 'db', 'web' ]
  * ```
  */
-export async function list(options?: Cancel): Promise<readonly string[]> {
-  const signal = signalOf(options);
+export async function list(options?: Cancel & OnSystem): Promise<readonly string[]> {
+  const { signal, system = machine } = checkOptions(options, callOptions);
   throwIfAborted(signal);
-  return raceAbort(listNetns(), signal);
+  return raceAbort(listNetns(system), signal);
 }
 
 /**
@@ -60,11 +60,12 @@ export async function list(options?: Cancel): Promise<readonly string[]> {
  * console.log(again.code); // EEXIST
  * ```
  */
-export async function create(name: string, options?: Cancel): Promise<void> {
+export async function create(name: string, options?: Cancel & OnSystem): Promise<void> {
   checkName(name);
-  throwIfAborted(signalOf(options));
+  const { signal, system = machine } = checkOptions(options, callOptions);
+  throwIfAborted(signal);
   const path = netnsFile(name);
-  await kernel({ what: `make namespace ${path}`, request: { name } }, system().native.createNetns(path));
+  await kernel({ what: `make namespace ${path}`, request: { name } }, system.native.createNetns(path));
 }
 
 /** Longer nobody takes who is just making or removing a namespace, milliseconds. */
@@ -84,22 +85,22 @@ const RETRY_MS = 2;
  * console.log(await netns.ensure('blue'), await netns.ensure('blue')); // true false
  * ```
  */
-export async function ensure(name: string, options?: Cancel): Promise<boolean> {
+export async function ensure(name: string, options?: Cancel & OnSystem): Promise<boolean> {
   checkName(name);
-  const signal = signalOf(options);
+  const { signal, system = machine } = checkOptions(options, callOptions);
   const deadline = performance.now() + PATIENCE_MS;
   for (;;) {
     throwIfAborted(signal);
     let refusal: OvernsError;
     try {
-      await netnsPath(name, 'name');
+      await netnsPath(system, name, 'name');
       return false;
     } catch (error) {
       refusal = error as OvernsError;
     }
     if (refusal.code === 'ENOENT') {
       try {
-        await create(name, { signal });
+        await create(name, { signal, system });
         return true;
       } catch (error) {
         refusal = error as OvernsError;
@@ -124,11 +125,12 @@ export async function ensure(name: string, options?: Cancel): Promise<boolean> {
  * console.log(await netns.list()); // [ 'db', 'web' ]
  * ```
  */
-export async function remove(name: string, options?: Cancel): Promise<void> {
+export async function remove(name: string, options?: Cancel & OnSystem): Promise<void> {
   checkName(name);
-  throwIfAborted(signalOf(options));
+  const { signal, system = machine } = checkOptions(options, callOptions);
+  throwIfAborted(signal);
   const path = netnsFile(name);
-  await kernel({ what: `remove namespace ${path}`, request: { name } }, system().native.deleteNetns(path));
+  await kernel({ what: `remove namespace ${path}`, request: { name } }, system.native.deleteNetns(path));
 }
 
 /**
@@ -145,10 +147,10 @@ export async function remove(name: string, options?: Cancel): Promise<void> {
  * console.log((await rtnl.links.list()).map(({ name }) => name)); // [ 'lo' ]
  * ```
  */
-export async function open(ref?: NetnsRef, options?: Cancel): Promise<OpenNetns> {
-  const signal = signalOf(options);
+export async function open(ref?: NetnsRef, options?: Cancel & OnSystem): Promise<OpenNetns> {
+  const { signal, system = machine } = checkOptions(options, callOptions);
   throwIfAborted(signal);
-  const file = await system().nsfs.open(await netnsPath(ref));
+  const file = await system.nsfs.open(await netnsPath(system, ref));
   if (signal?.aborted) {
     await file.close();
     throw abortError(signal);
@@ -176,10 +178,11 @@ export async function open(ref?: NetnsRef, options?: Cancel): Promise<OpenNetns>
  * }
  * ```
  */
-export function watch(options: QueueOptions = {}): Subscription<NetnsEvent> {
+export function watch(options: QueueOptions & OnSystem = {}): Subscription<NetnsEvent> {
+  const { system = machine, ...queued } = checkOptions(options, { system: checkSystem, ...queueOptions });
   return createSubscription<NetnsEvent>(
-    checkOptions(options, queueOptions),
-    (queue) => watchNetns((action, name) => queue.push(netnsChange(action, name))),
+    queued,
+    (queue) => watchNetns(system, (action, name) => queue.push(netnsChange(action, name))),
     { overflow: (dropped) => ({ kind: 'overrun', dropped }) },
   );
 }

@@ -2,13 +2,13 @@
 import { canonicalIp } from '../core/address.js';
 import { kernel } from '../system/kernel-error.js';
 import type { NativeEcho } from '../system/native.js';
-import { system } from '../system/system.js';
+import { machine, type OnSystem } from '../system/system.js';
 import type { NetnsRef } from './references.js';
 import { netnsPath } from './references.js';
 
 export type Echo = NativeEcho;
 
-export interface PingOptions {
+export interface PingOptions extends OnSystem {
   /** Requests, 1 to 1000. Default 1. */
   readonly count?: number | undefined;
   /** From one request to the next, 0 to 60000. Default 1000. */
@@ -30,12 +30,12 @@ export interface PingOptions {
 export async function ping(
   netns: NetnsRef | undefined,
   ip: string,
-  options: PingOptions = {},
+  { system = machine, ...options }: PingOptions = {},
 ): Promise<readonly Echo[]> {
   const target = canonicalIp(ip);
-  const path = netns === undefined ? '' : await netnsPath(netns);
+  const path = netns === undefined ? '' : await netnsPath(system, netns);
   return kernel(
     { what: `ping ${target}`, ...(path === '' ? {} : { netns: path }) },
-    system().native.ping(path, target, options),
+    system.native.ping(path, target, options),
   );
 }

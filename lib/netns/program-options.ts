@@ -5,6 +5,7 @@ import { checkSignal } from '../core/abort.js';
 import { invalidArgument, invalidType } from '../core/errors.js';
 import { boolean, integer, oneOf, type Shape, type Values } from '../core/options.js';
 import type { Native } from '../system/native.js';
+import { checkSystem } from '../system/system.js';
 import { type NetnsRef, netnsDirectory } from './references.js';
 
 /** Streams of a program that are no descriptors: a pipe, and /dev/null. */
@@ -90,6 +91,7 @@ export const spawnOptions = {
   killSignal: signalNumber,
   ownMounts: boolean,
   signal: checkSignal,
+  system: checkSystem,
 } satisfies Shape;
 
 const { stdio: _streams, ...withoutStreams } = spawnOptions;

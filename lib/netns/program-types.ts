@@ -2,6 +2,7 @@
 import type { Readable, Writable } from 'node:stream';
 import type { Cancel } from '../core/abort.js';
 import { OvernsError, type OvernsErrorDetails } from '../core/errors.js';
+import type { OnSystem } from '../system/system.js';
 
 /**
  * How a program ended.
@@ -42,7 +43,7 @@ export type NetnsStream = 'pipe' | 'inherit' | 'ignore' | number;
  * console.log(options.timeout); // 10000
  * ```
  */
-export interface NetnsSpawnOptions extends Cancel {
+export interface NetnsSpawnOptions extends Cancel, OnSystem {
   /** Default: the caller's. */
   readonly cwd?: string | undefined;
   /** All of its environment, whose PATH is also where it is looked for. Default `process.env`. */

@@ -5,7 +5,7 @@ import { abortError, throwIfAborted } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { checkOptions, type Values } from '../core/options.js';
 import { kernel } from '../system/kernel-error.js';
-import { system } from '../system/system.js';
+import { machine } from '../system/system.js';
 import { execOptions, NULL, PIPE, spawnOptions, toNative } from './program-options.js';
 import {
   type NetnsExecOptions,
@@ -49,20 +49,20 @@ async function start(
   args: readonly string[],
   options: Values<typeof spawnOptions>,
 ): Promise<Running> {
-  const { signal, timeout, killSignal = constants.signals.SIGTERM } = options;
+  const { signal, system = machine, timeout, killSignal = constants.signals.SIGTERM } = options;
   netnsReference(ref, 'netns');
   const program = toNative(ref, command, args, options);
   throwIfAborted(signal);
-  const path = await netnsPath(ref);
+  const path = await netnsPath(system, ref);
   let ended: (exit: NetnsExit) => void = () => {};
   const exited = new Promise<NetnsExit>((resolve) => {
     ended = resolve;
   });
   const started = await kernel(
     { what: `start ${command}`, netns: path, request: { command } },
-    system().native.startProgram(path, program, (code, number) => ended(exitOf(code, number))),
+    system.native.startProgram(path, program, (code, number) => ended(exitOf(code, number))),
   );
-  const running = new Running(started, exited, command);
+  const running = new Running(system.native, started, exited, command);
   // The addon has killed a program that cannot be watched.
   if (started.id === 0) {
     ended({ code: null, signal: 'SIGKILL' });

@@ -5,7 +5,7 @@
 import { isAbsolute, join, resolve } from 'node:path';
 import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
 import { OWN_NETNS } from '../system/nsfs.js';
-import { system } from '../system/system.js';
+import type { System } from '../system/system.js';
 
 /**
  * A network namespace: a name in /run/netns, an absolute path to an nsfs file, or a process.
@@ -134,10 +134,10 @@ export function parseNetns(text: string, argument = 'netns'): NetnsRef {
  * @throws OvernsError `ENOENT` (no such name or path), `ESRCH` (no such process), `EACCES`, `EINVAL` (not a network
  *   namespace); RangeError or TypeError for a reference that cannot be meant
  */
-export async function netnsPath(ref: NetnsRef | undefined, argument = 'netns'): Promise<string> {
+export async function netnsPath(system: System, ref: NetnsRef | undefined, argument = 'netns'): Promise<string> {
   const target = named(ref, argument);
   try {
-    if (await system().nsfs.isNamespace(target.path)) {
+    if (await system.nsfs.isNamespace(target.path)) {
       const type = /^\/proc\/[^/]+(?:\/task\/[0-9]+)?\/ns\/([a-z_]+)$/.exec(target.path)?.[1];
       if (type !== undefined && type !== 'net') {
         throw new OvernsError('EINVAL', `${target.path} is a namespace, but not a network namespace`, {
@@ -148,7 +148,7 @@ export async function netnsPath(ref: NetnsRef | undefined, argument = 'netns'): 
     }
   } catch (error) {
     if (OvernsError.is(error)) throw error;
-    throw await unreachable(target, error as NodeJS.ErrnoException);
+    throw await unreachable(system, target, error as NodeJS.ErrnoException);
   }
   throw new OvernsError('EINVAL', `${target.path} is not a network namespace: it is an ordinary file`, {
     hint:
@@ -158,7 +158,7 @@ export async function netnsPath(ref: NetnsRef | undefined, argument = 'netns'): 
   });
 }
 
-async function unreachable(target: Named, error: NodeJS.ErrnoException): Promise<OvernsError> {
+async function unreachable(system: System, target: Named, error: NodeJS.ErrnoException): Promise<OvernsError> {
   if (OvernsError.is(error)) return error;
   const details = (hint: string): { hint: string; cause: unknown } => ({ hint, cause: error });
   if (error.code === 'EACCES' || error.code === 'EPERM') {
@@ -177,7 +177,7 @@ async function unreachable(target: Named, error: NodeJS.ErrnoException): Promise
   }
   if (target.pid !== undefined) {
     // A zombie has an entry in /proc, but no namespaces any more.
-    const exists = await system().nsfs.processExists(target.pid);
+    const exists = await system.nsfs.processExists(target.pid);
     return new OvernsError(
       'ESRCH',
       exists ? `process ${target.pid} has exited` : `no process ${target.pid} here`,
@@ -203,26 +203,22 @@ async function unreachable(target: Named, error: NodeJS.ErrnoException): Promise
  * Unique among those that live: the number of a namespace that is gone can come back.
  * @param path as {@link netnsPath} gives it
  */
-export function netnsIdentity(path: string): Promise<string> {
-  return system().nsfs.identity(path);
+export function netnsIdentity(system: System, path: string): Promise<string> {
+  return system.nsfs.identity(path);
 }
 
 /** The names in {@link netnsDirectory} that are namespaces now, sorted; none if there is no such directory. */
-export async function listNetns(): Promise<readonly string[]> {
+export async function listNetns(system: System): Promise<readonly string[]> {
   const directory = netnsDirectory();
   let names: readonly string[];
   try {
-    names = await system().nsfs.names(directory);
+    names = await system.nsfs.names(directory);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
     throw error;
   }
   const live = await Promise.all(
-    names.map((name) =>
-      system()
-        .nsfs.isNamespace(join(directory, name))
-        .catch(() => false),
-    ),
+    names.map((name) => system.nsfs.isNamespace(join(directory, name)).catch(() => false)),
   );
   return names.filter((_, index) => live[index]).sort();
 }

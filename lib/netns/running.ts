@@ -3,8 +3,7 @@ import { Socket } from 'node:net';
 import { constants } from 'node:os';
 import { onAbort } from '../core/abort.js';
 import { kernelNow } from '../system/kernel-error.js';
-import type { NativeProgram } from '../system/native.js';
-import { system } from '../system/system.js';
+import type { Native, NativeProgram } from '../system/native.js';
 import { signalNumber } from './program-options.js';
 import type { NetnsExit, NetnsProcess } from './program-types.js';
 
@@ -26,17 +25,19 @@ export class Running implements NetnsProcess {
   exit: NetnsExit | undefined;
   /** Its time was over. */
   late = false;
+  readonly #native: Native;
   readonly #id: number;
   readonly #command: string;
 
-  constructor(started: NativeProgram, exited: Promise<NetnsExit>, command: string) {
+  constructor(native: Native, started: NativeProgram, exited: Promise<NetnsExit>, command: string) {
     this.pid = started.pid;
+    this.#native = native;
     this.#id = started.id;
     this.#command = command;
     const [stdin, stdout, stderr] = started.streams;
-    this.stdin = adoptPipe(stdin, true);
-    this.stdout = adoptPipe(stdout, false);
-    this.stderr = adoptPipe(stderr, false);
+    this.stdin = adoptPipe(native, stdin, true);
+    this.stdout = adoptPipe(native, stdout, false);
+    this.stderr = adoptPipe(native, stderr, false);
     if (programs.size === 0) process.on('exit', killAll);
     programs.add(this);
     this.exited = exited.then((exit) => {
@@ -50,17 +51,17 @@ export class Running implements NetnsProcess {
   kill(signal: NodeJS.Signals | number = 'SIGTERM'): boolean {
     const number = signalNumber(signal, 'signal');
     return kernelNow({ what: `send ${signal} to ${this.#command}`, request: { signal } }, () =>
-      system().native.signalProgram(this.#id, number),
+      this.#native.signalProgram(this.#id, number),
     );
   }
 
   ref(): void {
-    system().native.refProgram(this.#id, true);
+    this.#native.refProgram(this.#id, true);
     for (const stream of this.#streams()) stream?.ref();
   }
 
   unref(): void {
-    system().native.refProgram(this.#id, false);
+    this.#native.refProgram(this.#id, false);
     for (const stream of this.#streams()) stream?.unref();
   }
 
@@ -92,7 +93,7 @@ export class Running implements NetnsProcess {
   /** One that has taken other privileges cannot be signalled: there is nobody to tell. */
   tryToKill(number: number): void {
     try {
-      system().native.signalProgram(this.#id, number);
+      this.#native.signalProgram(this.#id, number);
     } catch {}
   }
 
@@ -107,10 +108,10 @@ export class Running implements NetnsProcess {
   }
 }
 
-function adoptPipe(fd: number | null, writable: boolean): Socket | null {
+function adoptPipe(native: Native, fd: number | null, writable: boolean): Socket | null {
   if (fd === null) return null;
   const socket = new Socket({ fd, readable: !writable, writable });
-  system().native.adopted(fd);
+  native.adopted(fd);
   return socket;
 }
 

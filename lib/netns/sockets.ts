@@ -10,7 +10,7 @@ import { canonicalIp, ipFamily } from '../core/address.js';
 import { invalidArgument, invalidType } from '../core/errors.js';
 import { boolean, checkObject, checkOptions, integer, type Shape } from '../core/options.js';
 import { kernel } from '../system/kernel-error.js';
-import { system } from '../system/system.js';
+import { checkSystem, machine, type OnSystem, type System } from '../system/system.js';
 import { type NetnsRef, netnsPath, netnsReference } from './references.js';
 
 /**
@@ -23,7 +23,7 @@ import { type NetnsRef, netnsPath, netnsReference } from './references.js';
  * console.log(options.port); // 80
  * ```
  */
-export interface NetnsConnectOptions extends Cancel {
+export interface NetnsConnectOptions extends Cancel, OnSystem {
   /** An IP address: names are not resolved, since resolvers are a namespace's own. */
   readonly host: string;
   /** 1 to 65535. */
@@ -48,7 +48,7 @@ export interface NetnsConnectOptions extends Cancel {
  * console.log(options.abstract); // my-daemon
  * ```
  */
-export interface NetnsAbstractOptions extends Cancel {
+export interface NetnsAbstractOptions extends Cancel, OnSystem {
   /** Without its leading NUL; 1 to 107 bytes. */
   readonly abstract: string;
   readonly allowHalfOpen?: boolean | undefined;
@@ -64,7 +64,7 @@ export interface NetnsAbstractOptions extends Cancel {
  * console.log(options.port); // 0
  * ```
  */
-export interface NetnsListenOptions extends Cancel {
+export interface NetnsListenOptions extends Cancel, OnSystem {
   /** An IP address. Default `::`, which takes IPv4 too unless `ipv6Only`. */
   readonly host?: string | undefined;
   /** 0 to 65535; 0 and the default: the kernel's choice, see `server.address()`. */
@@ -90,7 +90,7 @@ export interface NetnsListenOptions extends Cancel {
  * console.log(options.port); // 4789
  * ```
  */
-export interface NetnsDgramOptions extends Cancel {
+export interface NetnsDgramOptions extends Cancel, OnSystem {
   /** An IP address. Default: any of IPv4, `0.0.0.0`. */
   readonly host?: string | undefined;
   /** 0 to 65535; 0 and the default: the kernel's choice. */
@@ -116,25 +116,30 @@ export interface NetnsDgramOptions extends Cancel {
  */
 export async function connect(ref: NetnsRef, options: NetnsConnectOptions | NetnsAbstractOptions): Promise<Socket> {
   if ('abstract' in checkObject(options, 'options')) {
-    const { abstract: name, allowHalfOpen = false, signal } = checkOptions(options, connectAbstractOptions);
+    const {
+      abstract: name,
+      allowHalfOpen = false,
+      signal,
+      system = machine,
+    } = checkOptions(options, connectAbstractOptions);
     throwIfAborted(signal);
     const what = `connect to the abstract socket ${name}`;
-    const fd = await inNetns(ref, what, (path) => system().native.openUnixSocket(path, name, 'connect'));
-    const socket = adopt(fd, () => new Socket({ fd, allowHalfOpen, readable: true, writable: true }));
+    const fd = await inNetns(system, ref, what, (path) => system.native.openUnixSocket(path, name, 'connect'));
+    const socket = adopt(system, fd, () => new Socket({ fd, allowHalfOpen, readable: true, writable: true }));
     return ifWanted(socket, signal);
   }
   const checked = checkOptions(options, connectOptions);
   const { host, port, localAddress, localPort, allowHalfOpen = false, noDelay = false, keepAlive = false } = checked;
-  const { signal } = checked;
+  const { signal, system = machine } = checked;
   throwIfAborted(signal);
   const family = ipFamily(host);
   if (localAddress !== undefined && ipFamily(localAddress) !== family)
     throw invalidArgument('localAddress', localAddress, `of the family of host, IPv${family}`);
   const bare = { datagram: false, family, port: 0, ipv6Only: false, reuseAddress: false, reusePort: false };
-  const fd = await inNetns(ref, `connect to ${host}`, (path) => system().native.openIpSocket(path, bare));
+  const fd = await inNetns(system, ref, `connect to ${host}`, (path) => system.native.openIpSocket(path, bare));
   // Read from once it is connected, which Node does by itself on the socket that it has.
   const init = { fd, allowHalfOpen, manualStart: true };
-  const socket = adopt(fd, () => new Socket(init));
+  const socket = adopt(system, fd, () => new Socket(init));
   if (signal?.aborted) socket.destroy();
   throwIfAborted(signal);
   const target = { host, port, family, noDelay, keepAlive };
@@ -174,20 +179,23 @@ export async function listen(
   let fd: number;
   let backlog = 511;
   let signal: AbortSignal | undefined;
+  let system: System | undefined;
   let connections: ServerOpts;
   if ('abstract' in checkObject(options, 'options')) {
     const { abstract: name, ...checked } = checkOptions(options, listenAbstractOptions);
-    ({ signal, ...connections } = checked as ServerOpts & Cancel);
+    ({ signal, system = machine, ...connections } = checked as ServerOpts & Cancel & OnSystem);
     throwIfAborted(signal);
-    fd = await inNetns(ref, `listen on the abstract socket ${name}`, (path) =>
-      system().native.openUnixSocket(path, name, 'listen'),
+    const { native } = system;
+    fd = await inNetns(system, ref, `listen on the abstract socket ${name}`, (path) =>
+      native.openUnixSocket(path, name, 'listen'),
     );
   } else {
     const checked = checkOptions(options, listenOptions);
     const { host: address = '::', port = 0, ipv6Only = false, reusePort = false } = checked;
     backlog = checked.backlog ?? backlog;
-    ({ signal, ...connections } = checked as ServerOpts & Cancel);
+    ({ signal, system = machine, ...connections } = checked as ServerOpts & Cancel & OnSystem);
     throwIfAborted(signal);
+    const { native } = system;
     const bound = {
       datagram: false,
       family: ipFamily(address),
@@ -197,13 +205,13 @@ export async function listen(
       reuseAddress: true,
       reusePort,
     };
-    fd = await inNetns(ref, `listen on ${address} port ${port}`, (path) => system().native.openIpSocket(path, bound));
+    fd = await inNetns(system, ref, `listen on ${address} port ${port}`, (path) => native.openIpSocket(path, bound));
   }
   const server = createServer(connections, onConnection);
   return settled(server, 'listening', signal, () => {
     // `exclusive`: a cluster's worker listens itself.
     server.listen({ fd, backlog, exclusive: true });
-    system().native.adopted(fd);
+    system.native.adopted(fd);
   });
 }
 
@@ -223,28 +231,35 @@ export async function listen(
 export async function dgram(ref: NetnsRef, options: NetnsDgramOptions = {}): Promise<DgramSocket> {
   const checked = checkOptions(options, dgramOptions);
   const { host: address = '0.0.0.0', port = 0, ipv6Only = false, reuseAddr = false, reusePort = false } = checked;
-  const { signal } = checked;
+  const { signal, system = machine } = checked;
   throwIfAborted(signal);
   const family = ipFamily(address);
   const bound = { datagram: true, family, address, port, ipv6Only, reuseAddress: reuseAddr, reusePort };
-  const fd = await inNetns(ref, `bind ${address} port ${port}`, (path) => system().native.openIpSocket(path, bound));
+  const fd = await inNetns(system, ref, `bind ${address} port ${port}`, (path) =>
+    system.native.openIpSocket(path, bound),
+  );
   const init: SocketOptions = { type: family === 4 ? 'udp4' : 'udp6' };
   const socket = createSocket(init);
   return settled(socket, 'listening', signal, () => {
     socket.bind({ fd, exclusive: true });
-    system().native.adopted(fd);
+    system.native.adopted(fd);
   });
 }
 
-async function inNetns(ref: NetnsRef, what: string, make: (path: string) => Promise<number>): Promise<number> {
-  const path = await netnsPath(netnsReference(ref, 'netns'));
+async function inNetns(
+  system: System,
+  ref: NetnsRef,
+  what: string,
+  make: (path: string) => Promise<number>,
+): Promise<number> {
+  const path = await netnsPath(system, netnsReference(ref, 'netns'));
   return kernel({ what, netns: path }, make(path));
 }
 
 /** Makes Node's handle of a descriptor, which closes it from then on. */
-function adopt<T>(fd: number, make: () => T): T {
+function adopt<T>(system: System, fd: number, make: () => T): T {
   const made = make();
-  system().native.adopted(fd);
+  system.native.adopted(fd);
   return made;
 }
 
@@ -314,12 +329,14 @@ const connectOptions = {
   noDelay: boolean,
   keepAlive: boolean,
   signal: checkSignal,
+  system: checkSystem,
 } satisfies Shape;
 
 const connectAbstractOptions = {
   abstract: [checkAbstract],
   allowHalfOpen: boolean,
   signal: checkSignal,
+  system: checkSystem,
 } satisfies Shape;
 
 /** Options of a server's connections, as Node's own server has them. */
@@ -338,9 +355,15 @@ const listenOptions = {
   reusePort: boolean,
   ...connectionOptions,
   signal: checkSignal,
+  system: checkSystem,
 } satisfies Shape;
 
-const listenAbstractOptions = { abstract: [checkAbstract], ...connectionOptions, signal: checkSignal } satisfies Shape;
+const listenAbstractOptions = {
+  abstract: [checkAbstract],
+  ...connectionOptions,
+  signal: checkSignal,
+  system: checkSystem,
+} satisfies Shape;
 
 const dgramOptions = {
   host: canonicalIp,
@@ -349,4 +372,5 @@ const dgramOptions = {
   reuseAddr: boolean,
   reusePort: boolean,
   signal: checkSignal,
+  system: checkSystem,
 } satisfies Shape;

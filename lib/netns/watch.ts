@@ -1,6 +1,6 @@
 /** Named namespaces that come and go. */
 import type { NetnsWatch } from '../system/netns-watcher.js';
-import { system } from '../system/system.js';
+import type { System } from '../system/system.js';
 import { netnsDirectory, netnsFile } from './references.js';
 
 /**
@@ -40,6 +40,6 @@ export function netnsChange(action: 'new' | 'delete', name: string): NetnsChange
 }
 
 /** Tells of each name in {@link netnsDirectory} that becomes a namespace or stops being one, from now on. */
-export function watchNetns(changed: (action: 'new' | 'delete', name: string) => void): NetnsWatch {
-  return system().watchNetns(netnsDirectory(), changed);
+export function watchNetns(system: System, changed: (action: 'new' | 'delete', name: string) => void): NetnsWatch {
+  return system.watchNetns(netnsDirectory(), changed);
 }

@@ -6,7 +6,7 @@ import { StringDecoder } from 'node:string_decoder';
 import { raceAbort } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { isNativeFailure, kernel, netlinkError } from '../system/kernel-error.js';
-import { system } from '../system/system.js';
+import type { System } from '../system/system.js';
 import type { Peer, UnixServer, UnixSocket } from '../system/unix-sockets.js';
 
 const NAME = 'overns';
@@ -38,6 +38,7 @@ export interface ControlServer extends Pick<UnixServer, 'ref' | 'unref'> {
  * @throws NetlinkError `EADDRINUSE` when another holds it
  */
 export async function serveControl(
+  system: System,
   path: string,
   answer: (request: ControlRequest, peer: ControlPeer) => Promise<ControlAnswer> | ControlAnswer,
 ): Promise<ControlServer> {
@@ -77,7 +78,7 @@ export async function serveControl(
   };
   const server = await kernel(
     { what: 'claim the overlay', netns: path },
-    system().unixSockets.listen(path, NAME, onConnection),
+    system.unixSockets.listen(path, NAME, onConnection),
   );
   return {
     ref: () => server.ref(),
@@ -108,11 +109,12 @@ export async function serveControl(
  *   user's process); NetlinkError
  */
 export async function askControl(
+  system: System,
   path: string,
   request: ControlRequest,
   signal?: AbortSignal | undefined,
 ): Promise<ControlAnswer | undefined> {
-  const resolver = await reachControl(path);
+  const resolver = await reachControl(system, path);
   try {
     return await resolver?.ask(request, signal);
   } finally {
@@ -132,8 +134,8 @@ export interface ControlConnection {
  * @returns undefined when there is none
  * @throws OvernsError `EACCES`; NetlinkError
  */
-export async function reachControl(path: string): Promise<ControlConnection | undefined> {
-  const socket = await connect(path);
+export async function reachControl(system: System, path: string): Promise<ControlConnection | undefined> {
+  const socket = await connect(system, path);
   if (!socket) return undefined;
   socket.on('error', () => {});
   return {
@@ -173,7 +175,12 @@ export interface ControlFollower {
 }
 
 /** Follows what the resolver of an overlay tells. Returns what stops it. */
-export function followControl(path: string, request: ControlRequest, follower: ControlFollower): () => void {
+export function followControl(
+  system: System,
+  path: string,
+  request: ControlRequest,
+  follower: ControlFollower,
+): () => void {
   let socket: UnixSocket | undefined;
   let timer: NodeJS.Timeout | undefined;
   let stopped = false;
@@ -187,7 +194,7 @@ export function followControl(path: string, request: ControlRequest, follower: C
     stop();
     follower.end(error);
   };
-  connect(path).then((connected) => {
+  connect(system, path).then((connected) => {
     socket = connected;
     if (!connected || stopped) {
       connected?.destroy();
@@ -257,10 +264,10 @@ function nonsense(path: string, socket: UnixSocket): OvernsError {
 }
 
 /** A connection to the resolver, or undefined when there is none. */
-async function connect(path: string): Promise<UnixSocket | undefined> {
+async function connect(system: System, path: string): Promise<UnixSocket | undefined> {
   let socket: UnixSocket;
   try {
-    socket = await system().unixSockets.connect(path, NAME);
+    socket = await system.unixSockets.connect(path, NAME);
   } catch (error) {
     if (!isNativeFailure(error)) throw error;
     const failed = netlinkError(error, { what: 'reach the resolver', netns: path });

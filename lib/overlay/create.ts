@@ -24,7 +24,7 @@ import type { NetnsRef } from '../netns/references.js';
 import { netnsDirectory, netnsIdentity, netnsPath, netnsReference } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import { kernel } from '../system/kernel-error.js';
-import { system } from '../system/system.js';
+import { checkSystem, machine, type OnSystem, type System } from '../system/system.js';
 import { contentsOf, isBridge, isPort, nameTaken } from './contents.js';
 import { removeNamespace } from './delete.js';
 import { BRIDGE, VXLAN } from './devices.js';
@@ -50,7 +50,7 @@ const SHORTLY_MS = 50;
  * console.log(options.vni); // 42
  * ```
  */
-export interface OverlayOptions extends Cancel {
+export interface OverlayOptions extends Cancel, OnSystem {
   /** The overlay's name, which becomes a namespace in /run/netns. */
   readonly name: string;
   /** VXLAN network identifier, 1 to 2^24-1 (RFC 7348). */
@@ -76,6 +76,7 @@ const createOptions = {
   vtep: vtepIp,
   host: netnsReference,
   signal: checkSignal,
+  system: checkSystem,
 } satisfies Shape;
 
 type Creation = Values<typeof createOptions>;
@@ -99,17 +100,17 @@ export async function ensureOverlay(options: OverlayOptions): Promise<OpenedOver
 }
 
 async function make(wanted: Creation, ensure: boolean): Promise<OpenedOverlay> {
-  const { signal, name, vni, port = VXLAN_PORT } = wanted;
+  const { signal, system = machine, name, vni, port = VXLAN_PORT } = wanted;
   throwIfAborted(signal);
-  const hostPath = await netnsPath(wanted.host, 'host');
-  const host = await Rtnl.open({ netns: wanted.host, signal });
+  const hostPath = await netnsPath(system, wanted.host, 'host');
+  const host = await Rtnl.open({ netns: wanted.host, signal, system });
   try {
     const path = join(netnsDirectory(), name);
-    const before = await netnsIdentity(path).catch(() => undefined);
+    const before = await netnsIdentity(system, path).catch(() => undefined);
     // One that is there needs no underlay: it may have changed since.
     let underlay = ensure && before !== undefined ? undefined : await measure(host, wanted);
     return await transaction(signal, async (t) => {
-      const claim = await claimNamespace(t, path, name, ensure, signal);
+      const claim = await claimNamespace(t, system, path, name, ensure, signal);
       const { rtnl, identity } = claim;
       const state = await findOverlay(claim, path, hostPath, wanted, ensure);
       if (state !== undefined) {
@@ -163,6 +164,7 @@ interface Claim extends Entered {
 /** Makes the namespace, or takes the one that is there if it may be, and waits for the turn to change it. */
 async function claimNamespace(
   t: Transaction,
+  system: System,
   path: string,
   name: string,
   ensure: boolean,
@@ -175,28 +177,28 @@ async function claimNamespace(
     'namespace',
     async () => {
       try {
-        await makeNamespace(path, name);
+        await makeNamespace(system, path, name);
         mine = true;
       } catch (error) {
         if (!ensure || (error as OvernsError).code !== 'EEXIST') throw error;
       }
     },
     async () => {
-      if (mine) await removeUnlessTaken(path, name);
+      if (mine) await removeUnlessTaken(system, path, name);
     },
   );
   const { rtnl, identity } = await t.step(
     'socket',
-    () => meanwhile(() => enter(path, undefined)),
+    () => meanwhile(() => enter(system, path, undefined)),
     (entered) => entered.rtnl.close(),
   );
   const unlock = await t.step(
     'turn',
-    () => meanwhile(() => lockNamespace(path, signal, identity)),
+    () => meanwhile(() => lockNamespace(system, path, signal, identity)),
     async (release) => {
       // Before the next one's turn: it would work in a namespace that is losing its name.
       try {
-        if (mine) await removeNamespace(path, name);
+        if (mine) await removeNamespace(system, path, name);
       } finally {
         mine = false;
         release();
@@ -214,11 +216,11 @@ async function claimNamespace(
 }
 
 /** Removes a namespace that was made here, unless somebody who ensures it has the turn, or has used it, already. */
-async function removeUnlessTaken(path: string, name: string): Promise<void> {
+async function removeUnlessTaken(system: System, path: string, name: string): Promise<void> {
   let release = (): void => {};
   try {
-    release = await lockNamespace(path, AbortSignal.timeout(SHORTLY_MS));
-    await using rtnl = await Rtnl.open({ netns: { path } });
+    release = await lockNamespace(system, path, AbortSignal.timeout(SHORTLY_MS));
+    await using rtnl = await Rtnl.open({ netns: { path }, system });
     if (contentsOf(await rtnl.links.list()) !== 'empty') return;
   } catch (error) {
     // Without a descriptor nothing can be seen; what was just made is most likely as it was.
@@ -226,7 +228,7 @@ async function removeUnlessTaken(path: string, name: string): Promise<void> {
   } finally {
     release();
   }
-  await removeNamespace(path, name);
+  await removeNamespace(system, path, name);
 }
 
 /**
@@ -338,12 +340,12 @@ async function measure(host: Rtnl, { address = [], mtu: asked = 'auto', vtep, po
 }
 
 /** Makes a namespace under its name; a name that is taken is told apart from other failures. */
-async function makeNamespace(path: string, name: string): Promise<void> {
+async function makeNamespace(system: System, path: string, name: string): Promise<void> {
   try {
-    await kernel({ what: `make namespace ${path}`, request: { name } }, system().native.createNetns(path));
+    await kernel({ what: `make namespace ${path}`, request: { name } }, system.native.createNetns(path));
   } catch (error) {
     if (!OvernsError.is(error) || error.code !== 'EEXIST') throw error;
-    await using rtnl = await Rtnl.open({ netns: { path } }).catch(() => undefined);
+    await using rtnl = await Rtnl.open({ netns: { path }, system }).catch(() => undefined);
     throw await nameTaken(name, rtnl, error);
   }
 }

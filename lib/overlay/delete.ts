@@ -6,7 +6,7 @@ import { lockNamespace } from '../netns/lock.js';
 import type { Rtnl } from '../rtnl/rtnl.js';
 import type { Link } from '../rtnl/types.js';
 import { kernel } from '../system/kernel-error.js';
-import { system } from '../system/system.js';
+import type { System } from '../system/system.js';
 import { contentsOf, isPort, notAnOverlay } from './contents.js';
 import { reachControl } from './control.js';
 import { BRIDGE, VXLAN } from './devices.js';
@@ -34,9 +34,10 @@ export async function deleteOverlay(
   { signal, check = false }: { readonly signal: AbortSignal | undefined; readonly check?: boolean },
 ): Promise<void> {
   throwIfAborted(signal);
+  const { system } = rtnl;
   let unlock: () => void;
   try {
-    unlock = await traced('turn', () => lockNamespace(netns, signal, identity));
+    unlock = await traced('turn', () => lockNamespace(system, netns, signal, identity));
   } catch (error) {
     if (!OvernsError.is(error) || error.code !== 'ENOENT') throw error;
     // Its name is gone. Something may keep it all the same, and with it the VNI.
@@ -51,7 +52,7 @@ export async function deleteOverlay(
     const contents = contentsOf(links);
     if (check && contents !== 'overlay' && contents !== 'rest') throw notAnOverlay(name, contents);
     // Before anything goes, since afterwards no descriptor may be left for it.
-    const resolver = await reachControl(netns).catch(unlessExhausted);
+    const resolver = await reachControl(system, netns).catch(unlessExhausted);
     try {
       throwIfAborted(signal);
       await removeDevices(rtnl, links);
@@ -60,7 +61,7 @@ export async function deleteOverlay(
     } finally {
       resolver?.close();
     }
-    await traced('remove namespace', () => removeNamespace(netns, name));
+    await traced('remove namespace', () => removeNamespace(system, netns, name));
     await traced('remove br0', () => removePort(rtnl, BRIDGE));
   } finally {
     unlock();
@@ -77,8 +78,8 @@ async function removeDevices(rtnl: Rtnl, links: readonly Link[]): Promise<void> 
 }
 
 /** Removes an overlay, or the rest of one, that has no handle. */
-export async function deleteByName(name: string, signal: AbortSignal | undefined): Promise<void> {
-  await inNamed(name, signal, async ({ path, rtnl, identity }) => {
+export async function deleteByName(system: System, name: string, signal: AbortSignal | undefined): Promise<void> {
+  await inNamed(system, name, signal, async ({ path, rtnl, identity }) => {
     await deleteOverlay(rtnl, { name, netns: path, identity }, { signal, check: true });
     await rtnl.close();
   });
@@ -91,6 +92,6 @@ function unlessExhausted(error: unknown): undefined {
 }
 
 /** Takes a namespace's name away. */
-export async function removeNamespace(path: string, name: string): Promise<void> {
-  await kernel({ what: `remove the name "${name}"`, request: { path } }, system().native.deleteNetns(path));
+export async function removeNamespace(system: System, path: string, name: string): Promise<void> {
+  await kernel({ what: `remove the name "${name}"`, request: { path } }, system.native.deleteNetns(path));
 }

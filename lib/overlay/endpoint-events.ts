@@ -5,6 +5,7 @@ import type { RtnlSyncEvent } from '../rtnl/monitor/events.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Link } from '../rtnl/types.js';
 import type { Where } from '../store/contract.js';
+import type { System } from '../system/system.js';
 import { type Attachment, attachmentOf } from './ports/attachment.js';
 
 /**
@@ -41,6 +42,7 @@ interface Followed {
   readonly name: string;
   readonly vni: number;
   readonly vtep: string;
+  readonly system: System;
 }
 
 /** What follows the endpoints of an overlay until its name is removed, for a subscription. */
@@ -84,7 +86,8 @@ class Endpoints {
     let closed = false;
     let referenced = true;
     const run = async (): Promise<void> => {
-      links = await Rtnl.monitor({ netns: [this.#overlay.name], groups: ['link'], resync: true });
+      const { name, system } = this.#overlay;
+      links = await Rtnl.monitor({ netns: [name], groups: ['link'], resync: true, system });
       if (closed) void links.return?.();
       if (!referenced) links.unref();
       for await (const event of links) {

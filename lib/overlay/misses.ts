@@ -29,7 +29,7 @@ export function observeMisses(overlay: Observed, rtnl: Rtnl, queue: BoundedQueue
     const found = (await rtnl.links.list({ name: link }).catch(() => []))?.find(({ name }) => name === link);
     if (typeof found?.vni === 'number') queue.pushAll(misses.map((miss) => ({ ...miss, vni: found.vni as number })));
   };
-  const monitor = openMonitor({ path: overlay.netns, groups: ['miss'], netns: overlay.name }, (events) => {
+  const monitor = openMonitor(rtnl.system, { path: overlay.netns, groups: ['miss'], netns: overlay.name }, (events) => {
     const misses: Miss[] = [];
     const others = new Map<string, Miss[]>();
     for (const event of events) {
@@ -50,6 +50,7 @@ export function observeMisses(overlay: Observed, rtnl: Rtnl, queue: BoundedQueue
   let stop = (): void => {};
   const follow = (): void => {
     stop = followControl(
+      rtnl.system,
       overlay.netns,
       { op: 'misses' },
       {

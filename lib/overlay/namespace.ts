@@ -4,6 +4,7 @@ import { throwIfAborted } from '../core/abort.js';
 import { NetlinkError, OvernsError } from '../core/errors.js';
 import { netnsIdentity, netnsPath } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
+import type { System } from '../system/system.js';
 
 /** How soon a namespace that is on its way is looked at again, the first time and in the end, milliseconds. */
 const SOON_MS = 2;
@@ -64,12 +65,12 @@ export interface Entered {
 }
 
 /** Opens a socket in the namespace that has the path. The receiver closes it. */
-export async function enter(path: string, signal: AbortSignal | undefined): Promise<Entered> {
+export async function enter(system: System, path: string, signal: AbortSignal | undefined): Promise<Entered> {
   for (;;) {
-    const identity = await netnsIdentity(path).catch(() => undefined);
-    const rtnl = await Rtnl.open({ netns: { path }, signal });
+    const identity = await netnsIdentity(system, path).catch(() => undefined);
+    const rtnl = await Rtnl.open({ netns: { path }, signal, system });
     // From here on the namespace lives, and nothing else is known by the same.
-    if (identity !== undefined && identity === (await netnsIdentity(path).catch(() => undefined)))
+    if (identity !== undefined && identity === (await netnsIdentity(system, path).catch(() => undefined)))
       return { rtnl, identity };
     await rtnl.close();
   }
@@ -79,9 +80,9 @@ export async function enter(path: string, signal: AbortSignal | undefined): Prom
  * The path of the namespace that an overlay of this name has.
  * @throws OvernsError `ENOENT`, `EINVAL` (it is no namespace)
  */
-export async function overlayPath(name: string): Promise<string> {
+export async function overlayPath(system: System, name: string): Promise<string> {
   try {
-    return await netnsPath(name, 'name');
+    return await netnsPath(system, name, 'name');
   } catch (cause) {
     if (!OvernsError.is(cause) || cause.code !== 'ENOENT') throw cause;
     throw new OvernsError('ENOENT', `there is no overlay "${name}": ${cause.message}`, {
@@ -100,15 +101,16 @@ const BRIEFLY_MS = 100;
  * @throws OvernsError `ENOENT`, `EINVAL` (it is no namespace)
  */
 export function inNamed<T>(
+  system: System,
   name: string,
   signal: AbortSignal | undefined,
   run: (entered: Entered & { readonly path: string }) => Promise<T>,
 ): Promise<T> {
   return settled(name, BRIEFLY_MS, signal, async () => {
-    const path = await overlayPath(name).catch((error: OvernsError) => {
+    const path = await overlayPath(system, name).catch((error: OvernsError) => {
       throw error.code === 'EINVAL' ? new Passing('on its way', { cause: error }) : error;
     });
-    const entered = await there(() => enter(path, signal));
+    const entered = await there(() => enter(system, path, signal));
     try {
       return await run({ path, ...entered });
     } catch (error) {

@@ -11,6 +11,7 @@ import type { NetnsRef } from '../netns/references.js';
 import { netnsIdentity, netnsReference } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Endpoint, Store, Where } from '../store/contract.js';
+import { callOptions, checkSystem, machine, type OnSystem, type System } from '../system/system.js';
 import { contentsOf, notAnOverlay } from './contents.js';
 import { createOverlay, ensureOverlay, type OverlayOptions } from './create.js';
 import { deleteByName, deleteOverlay } from './delete.js';
@@ -40,7 +41,7 @@ import { UnderlayWatch, underlayFault } from './underlay-watch.js';
 /** Why what is under way is aborted when its handle is closed. */
 const CLOSED = Symbol('closed');
 
-const openOptions = { host: netnsReference, signal: checkSignal } satisfies Shape;
+const openOptions = { host: netnsReference, signal: checkSignal, system: checkSystem } satisfies Shape;
 
 /**
  * A host's part of an overlay network: a namespace with a bridge `br0` and a vxlan device `vxlan1`, and the containers
@@ -63,6 +64,8 @@ export class Overlay implements AsyncDisposable {
   readonly mtu: number;
   /** Path of the overlay's namespace. */
   readonly netns: string;
+  /** The machine that it is on. */
+  readonly system: System;
   /** What its namespace is known by: another one may have the path by now. */
   readonly #identity: string;
   readonly #rtnl: Rtnl;
@@ -82,6 +85,7 @@ export class Overlay implements AsyncDisposable {
     this.mtu = state.mtu;
     this.netns = state.path;
     this.#host = state.host;
+    this.system = rtnl.system;
     this.#identity = identity;
     this.#rtnl = rtnl;
   }
@@ -139,11 +143,14 @@ export class Overlay implements AsyncDisposable {
    * console.log(overlay.vni); // 42
    * ```
    */
-  static async open(name: string, options: Cancel & { readonly host?: NetnsRef | undefined } = {}): Promise<Overlay> {
+  static async open(
+    name: string,
+    options: Cancel & OnSystem & { readonly host?: NetnsRef | undefined } = {},
+  ): Promise<Overlay> {
     checkOverlayName(name);
-    const { host, signal } = checkOptions(options, openOptions);
+    const { host, signal, system = machine } = checkOptions(options, openOptions);
     throwIfAborted(signal);
-    return new Overlay(await openOverlay(name, host, signal));
+    return new Overlay(await openOverlay(system, name, host, signal));
   }
 
   /**
@@ -163,9 +170,10 @@ export class Overlay implements AsyncDisposable {
    * console.log(await Overlay.open('blue').catch(({ code }) => code)); // ENOENT
    * ```
    */
-  static async delete(name: string, options: Cancel = {}): Promise<void> {
+  static async delete(name: string, options: Cancel & OnSystem = {}): Promise<void> {
     checkOverlayName(name);
-    await deleteByName(name, signalOf(options));
+    const { signal, system = machine } = checkOptions(options, callOptions);
+    await deleteByName(system, name, signal);
   }
 
   /**
@@ -181,8 +189,9 @@ export class Overlay implements AsyncDisposable {
    * console.log((await Overlay.list()).map(({ overlay, vni }) => `${overlay} ${vni}`)); // [ 'blue 42', 'red 43' ]
    * ```
    */
-  static async list(options: Cancel = {}): Promise<readonly OverlayInfo[]> {
-    return refuseForbidden(await surveyOverlays(signalOf(options))).found;
+  static async list(options: Cancel & OnSystem = {}): Promise<readonly OverlayInfo[]> {
+    const { signal, system = machine } = checkOptions(options, callOptions);
+    return refuseForbidden(await surveyOverlays(system, signal)).found;
   }
 
   /**
@@ -298,8 +307,8 @@ export class Overlay implements AsyncDisposable {
     const publisher = store === undefined ? undefined : publisherOf(store, this.#where, 'publish');
     throwIfAborted(checked.signal);
     return this.#during(checked.signal, async (rtnl, signal) => {
-      const target = await resolveContainer(container, { signal, docker });
-      if ((await netnsIdentity(target.path)) === this.#identity) {
+      const target = await resolveContainer(container, { signal, docker, system: this.system });
+      if ((await netnsIdentity(this.system, target.path)) === this.#identity) {
         throw new OvernsError('EINVAL', `${target.description} is the overlay's own namespace, no container`, {
           hint: 'name the container to attach',
         });
@@ -335,9 +344,11 @@ export class Overlay implements AsyncDisposable {
     const publisher = store === undefined ? undefined : publisherOf(store, this.#where, 'withdraw');
     throwIfAborted(given);
     return this.#during(given, async (rtnl, signal) => {
-      const [words, query] = await portQuery(target, { docker, signal }).catch((error: unknown) => {
-        throw hasGone(error, this.name);
-      });
+      const [words, query] = await portQuery(target, { docker, signal, system: this.system }).catch(
+        (error: unknown) => {
+          throw hasGone(error, this.name);
+        },
+      );
       const found = await findPort(rtnl, this, query, { signal });
       if (found) return await detachPort(rtnl, found, publisher, { signal });
       // Its container may be gone, and its record still there.
@@ -483,7 +494,8 @@ export class Overlay implements AsyncDisposable {
   async underlayFault(options: Cancel = {}): Promise<OvernsError | undefined> {
     this.#open();
     const signal = signalOf(options);
-    await using host = await Rtnl.open({ netns: { path: await this.host({ signal }) }, signal });
+    const path = await this.host({ signal });
+    await using host = await Rtnl.open({ netns: { path }, signal, system: this.system });
     return await underlayFault(host, this);
   }
 
@@ -503,7 +515,7 @@ export class Overlay implements AsyncDisposable {
    */
   underlayChanges(options?: QueueOptions): Subscription<UnderlayChange> {
     return this.#subscribe<UnderlayChange>(options, (queue) => {
-      const watch = new UnderlayWatch((change) => queue.push(change));
+      const watch = new UnderlayWatch(this.system, (change) => queue.push(change));
       const { name, vni, vtep, port, mtu } = this;
       this.host()
         .then((host) => watch.add({ name, vni, vtep, port, mtu, host }))

@@ -5,7 +5,7 @@ import { OvernsError } from '../core/errors.js';
 import { listNetns, netnsDirectory } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Link } from '../rtnl/types.js';
-import { system } from '../system/system.js';
+import type { System } from '../system/system.js';
 
 /** What was asked for. */
 export interface Wanted {
@@ -55,7 +55,7 @@ async function portHolder(wanted: Wanted): Promise<string> {
     const how = device.link.collectMetadata === true ? ' for all VNIs' : ' with other settings';
     return `${wordsOf(device)} has UDP port ${port}${how}: delete it (${deletion(device)}), or ${other}`;
   }
-  const sockets = await socketsOn(wanted.hostPath, port);
+  const sockets = await socketsOn(wanted.host.system, wanted.hostPath, port);
   if (sockets.length === 0) return `UDP port ${port} of the host is taken: ${other}`;
   const processes = await holders(new Set(sockets.filter((inode) => inode !== '0')));
   if (processes.length > 0) return `${processes.join(' and ')} has UDP port ${port} of the host: stop it, or ${other}`;
@@ -77,11 +77,11 @@ async function devicesOf({ host, hostPath, own }: Wanted): Promise<Device[]> {
   const all: Device[] = (await host.links.list({ kind: 'vxlan' }))
     .filter(({ linkNetnsid }) => linkNetnsid === undefined)
     .map((link) => ({ link, netns: undefined }));
-  for (const netns of await listNetns()) {
+  for (const netns of await listNetns(host.system)) {
     const path = join(netnsDirectory(), netns);
     if (path === own) continue;
     try {
-      await using rtnl = await Rtnl.open({ netns: { path } });
+      await using rtnl = await Rtnl.open({ netns: { path }, system: host.system });
       const links = await rtnl.links.list({ kind: 'vxlan' });
       if (links.length === 0) continue;
       const id = await rtnl.nsid({ path: hostPath });
@@ -94,12 +94,10 @@ async function devicesOf({ host, hostPath, own }: Wanted): Promise<Device[]> {
 }
 
 /** The inodes of the UDP sockets on a port; that of a socket of the kernel's own is 0. */
-async function socketsOn(netns: string, port: number): Promise<string[]> {
+async function socketsOn({ native }: System, netns: string, port: number): Promise<string[]> {
   const tables = await Promise.all([
-    system().native.readProcNet(netns, 'udp'),
-    system()
-      .native.readProcNet(netns, 'udp6')
-      .catch(() => ''),
+    native.readProcNet(netns, 'udp'),
+    native.readProcNet(netns, 'udp6').catch(() => ''),
   ]);
   const wanted = port.toString(16).toUpperCase().padStart(4, '0');
   return tables.flatMap((table) =>

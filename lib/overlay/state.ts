@@ -9,6 +9,7 @@ import { listNetns, netnsDirectory, netnsPath } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Link } from '../rtnl/types.js';
 import type { Where } from '../store/contract.js';
+import type { System } from '../system/system.js';
 import { contentsOf, notAnOverlay } from './contents.js';
 import { VXLAN } from './devices.js';
 import { neverAsks, remake } from './fitness.js';
@@ -61,11 +62,11 @@ export async function readState(
     throw new OvernsError('EINVAL', `namespace "${name}" is no overlay: its ${never}`, { hint: remake(name) });
   }
   let vtep = typeof vxlan.local === 'string' ? vxlan.local : undefined;
-  let hostPath = host === undefined ? undefined : await netnsPath(host, 'host');
+  let hostPath = host === undefined ? undefined : await netnsPath(rtnl.system, host, 'host');
   if (vtep === undefined) {
     // Made by hand, without `local`: the kernel chooses the source by route, packet by packet.
     hostPath ??= await findHost(name, rtnl, vxlan);
-    const underlay = await Rtnl.open({ netns: { path: hostPath } });
+    const underlay = await Rtnl.open({ netns: { path: hostPath }, system: rtnl.system });
     try {
       vtep = await findSource(underlay, await questionOf(underlay, vxlan));
     } finally {
@@ -93,7 +94,7 @@ export async function findHost(
   signal?: AbortSignal | undefined,
 ): Promise<string> {
   const wanted = vxlan.linkNetnsid;
-  const named = (await listNetns()).map((each) => join(netnsDirectory(), each));
+  const named = (await listNetns(rtnl.system)).map((each) => join(netnsDirectory(), each));
   for (const path of ['/proc/self/ns/net', '/proc/1/ns/net', ...named]) {
     throwIfAborted(signal);
     const id = await rtnl.nsid({ path }).catch(() => -1);
@@ -111,16 +112,17 @@ export async function findHost(
  * @throws OvernsError `ENOENT`, `EINVAL` (it is no overlay), `OVERNS_INCOMPLETE` (it lacks its vxlan1)
  */
 export async function openOverlay(
+  system: System,
   name: string,
   host: NetnsRef | undefined,
   signal: AbortSignal | undefined,
 ): Promise<OpenedOverlay> {
-  return inNamed(name, signal, async ({ path, rtnl, identity }) => {
+  return inNamed(system, name, signal, async ({ path, rtnl, identity }) => {
     let state = await readState(name, path, rtnl, host);
     let contents = contentsOf(await rtnl.links.list());
     if (state === undefined && contents !== 'other') {
       // Whoever is at work has the turn: what lacks something when nobody has it is not on its way.
-      const unlock = await there(() => lockNamespace(path, signal, identity));
+      const unlock = await there(() => lockNamespace(system, path, signal, identity));
       try {
         state = await readState(name, path, rtnl, host);
         contents = contentsOf(await rtnl.links.list());

@@ -4,6 +4,7 @@ import { throwIfAborted } from '../core/abort.js';
 import type { OvernsError } from '../core/errors.js';
 import { listNetns, netnsDirectory } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
+import type { System } from '../system/system.js';
 import { type OverlayInfo, readState } from './state.js';
 
 /** The overlays among the named namespaces, and those that look like one and cannot be read. */
@@ -13,14 +14,14 @@ export interface Survey {
 }
 
 /** Looks at every namespace that has a vxlan1: which of them are overlays, and why the others are not. */
-export async function surveyOverlays(signal: AbortSignal | undefined): Promise<Survey> {
+export async function surveyOverlays(system: System, signal: AbortSignal | undefined): Promise<Survey> {
   const found: OverlayInfo[] = [];
   const failed: { overlay: string; error: Error }[] = [];
-  for (const name of await listNetns()) {
+  for (const name of await listNetns(system)) {
     throwIfAborted(signal);
     const path = join(netnsDirectory(), name);
     try {
-      await using rtnl = await Rtnl.open({ netns: { path } });
+      await using rtnl = await Rtnl.open({ netns: { path }, system });
       const state = await readState(name, path, rtnl, undefined);
       if (!state) continue;
       const { path: _path, host: _host, ...info } = state;

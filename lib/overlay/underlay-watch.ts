@@ -8,6 +8,7 @@ import { openMonitor } from '../rtnl/monitor/events.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Where } from '../store/contract.js';
 import type { NativeMonitor } from '../system/native.js';
+import type { System } from '../system/system.js';
 import { findUnderlay, type Underlay } from './underlay.js';
 
 /**
@@ -89,13 +90,15 @@ interface Host {
 
 /** Tells when the underlay of an overlay stops to do, or does again: once a change. */
 export class UnderlayWatch implements AsyncDisposable {
+  readonly #system: System;
   readonly #tell: (change: UnderlayChange) => void;
   readonly #hosts = new Map<string, Promise<Host>>();
   readonly #names = new Map<string, string>();
   #closed = false;
   #referenced = true;
 
-  constructor(tell: (change: UnderlayChange) => void) {
+  constructor(system: System, tell: (change: UnderlayChange) => void) {
+    this.#system = system;
     this.#tell = tell;
   }
 
@@ -149,7 +152,7 @@ export class UnderlayWatch implements AsyncDisposable {
   }
 
   async #open(path: string): Promise<Host> {
-    const rtnl = await Rtnl.open({ netns: { path } });
+    const rtnl = await Rtnl.open({ netns: { path }, system: this.#system });
     let timer: NodeJS.Timeout | undefined;
     let last = Number.NEGATIVE_INFINITY;
     let due = false;
@@ -170,7 +173,7 @@ export class UnderlayWatch implements AsyncDisposable {
     };
     let monitor: NativeMonitor;
     try {
-      monitor = openMonitor({ path, groups: ['link', 'address'], netns: undefined }, news);
+      monitor = openMonitor(this.#system, { path, groups: ['link', 'address'], netns: undefined }, news);
     } catch (error) {
       await rtnl.close();
       throw error;

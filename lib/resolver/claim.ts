@@ -29,21 +29,22 @@ export async function claimOverlay(
   overlay: Overlay,
   takeover: boolean,
   signal: AbortSignal,
-  answer: Parameters<typeof serveControl>[1],
+  answer: Parameters<typeof serveControl>[2],
 ): Promise<Claim> {
+  const { system, netns } = overlay;
   const deadline = Date.now() + CLAIM_MS;
   let from: ControlConnection | undefined;
   try {
     for (;;) {
       try {
-        return { server: await serveControl(overlay.netns, answer), from };
+        return { server: await serveControl(system, netns, answer), from };
       } catch (error) {
         if (!OvernsError.is(error) || error.code !== 'EADDRINUSE') throw error;
         if (!takeover || Date.now() > deadline) throw await heldBy(overlay, error);
       }
       throwIfAborted(signal);
       from?.close(); // who has it now is another
-      from = await reachControl(overlay.netns);
+      from = await reachControl(system, netns);
       const answered = await from?.ask({ op: 'release' }, signal);
       if (answered?.ok !== true) await new Promise((resolve) => setTimeout(resolve, 10));
     }
@@ -55,7 +56,7 @@ export async function claimOverlay(
 
 /** The refusal, which says who has the overlay. */
 async function heldBy(overlay: Overlay, cause: OvernsError): Promise<OvernsError> {
-  const holder = await askControl(overlay.netns, { op: 'stats' }).catch((thrown: Error) => thrown);
+  const holder = await askControl(overlay.system, overlay.netns, { op: 'stats' }).catch((thrown: Error) => thrown);
   // Whoever it is that holds the name, it is no resolver to be believed.
   if (holder instanceof Error) {
     const { hint } = holder as OvernsError;

@@ -127,7 +127,10 @@ export class WatchFeed {
         }
         break;
       default:
-        throw wrong(`gave a change of kind ${shown((change as { kind: unknown }).kind)}`, 'it is reset, resume, put or delete');
+        throw wrong(
+          `gave a change of kind ${shown((change as { kind: unknown }).kind)}`,
+          'it is reset, resume, put or delete',
+        );
     }
   }
 

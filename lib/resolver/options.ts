@@ -4,6 +4,7 @@ import { invalidType } from '../core/errors.js';
 import { boolean, checkNames, integer, type Shape, type Values } from '../core/options.js';
 import type { Overlay } from '../overlay/overlay.js';
 import type { Store } from '../store/contract.js';
+import { checkSystem, type System } from '../system/system.js';
 
 /**
  * What a resolver serves, and how.
@@ -29,6 +30,8 @@ export interface ResolverOptions extends Cancel {
   readonly realtime?: boolean | undefined;
   /** Take an overlay from the resolver that serves it now. Default false: `EBUSY`. */
   readonly takeover?: boolean | undefined;
+  /** The machine of its overlays. Default: that of the first of `overlays`, else the one that this process runs on. */
+  readonly system?: System | undefined;
 }
 
 export function checkStore(value: unknown, name: string): Store {
@@ -52,6 +55,7 @@ export const resolverOptions = {
   realtime: boolean,
   takeover: boolean,
   signal: checkSignal,
+  system: checkSystem,
 } satisfies Shape;
 
 type Serving = NonNullable<ResolverOptions['overlays']>[number];

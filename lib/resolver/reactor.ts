@@ -1,8 +1,8 @@
-/** The resolver thread of this environment, shared by all its resolvers: started with the first, ended with the last. */
+/** The resolver thread of a machine in this environment, shared by all its resolvers: started with the first, ended with the last. */
 import { OvernsError } from '../core/errors.js';
 import { errnoName } from '../system/kernel-error.js';
-import type { Native, NativeEvent, NativeLookup, NativeReactor } from '../system/native.js';
-import { system } from '../system/system.js';
+import type { NativeEvent, NativeLookup, NativeReactor } from '../system/native.js';
+import type { System } from '../system/system.js';
 
 /** One overlay's side of the thread. */
 export interface ReactorClient {
@@ -13,8 +13,6 @@ export interface ReactorClient {
 }
 
 interface Shared {
-  /** Whose thread it is. */
-  readonly addon: Native;
   readonly thread: NativeReactor;
   readonly clients: Map<number, ReactorClient>;
   /** Who is told when it has ended by itself. */
@@ -25,18 +23,18 @@ interface Shared {
   references: number;
 }
 
-let shared: Shared | undefined;
+const threads = new WeakMap<System, Shared>();
 
-function start(addon: Native): Shared {
+function start(system: System): Shared {
   const clients = new Map<number, ReactorClient>();
   const deaths = new Set<(error: Error) => void>();
-  const thread = new addon.Reactor((events, lookups, overflow, failure = 0) => {
+  const thread = new system.native.Reactor((events, lookups, overflow, failure = 0) => {
     byOverlay(lookups, (id, list) => clients.get(id)?.onLookups(list));
     byOverlay(events, (id, list) => clients.get(id)?.onEvents(list));
     if (overflow > 0) for (const client of clients.values()) client.onOverflow(overflow);
     if (failure === 0) return;
     // Who starts anew gets another thread.
-    if (shared?.thread === thread) shared = undefined;
+    if (threads.get(system)?.thread === thread) threads.delete(system);
     const code = errnoName(-failure);
     for (const died of [...deaths]) {
       died(
@@ -47,7 +45,9 @@ function start(addon: Native): Shared {
     }
   });
   thread.unref();
-  return { addon, thread, clients, deaths, turns: [Promise.resolve(), Promise.resolve()], users: 0, references: 0 };
+  const started = { thread, clients, deaths, turns: [Promise.resolve(), Promise.resolve()], users: 0, references: 0 };
+  threads.set(system, started);
+  return started;
 }
 
 /** Hands each overlay its own; nearly always there is one. */
@@ -72,6 +72,7 @@ function byOverlay<T extends { readonly overlay: number }>(
 
 /** A resolver's hold on the thread. */
 export class ReactorLease {
+  readonly #system: System;
   readonly #shared: Shared;
   #referenced = false;
   #released = false;
@@ -79,11 +80,10 @@ export class ReactorLease {
   readonly #died: (error: Error) => void;
 
   /** @param died called when the thread has ended by itself; the lease is to be released then */
-  constructor(died: (error: Error) => void) {
+  constructor(system: System, died: (error: Error) => void) {
+    this.#system = system;
     this.#died = died;
-    const addon = system().native;
-    if (shared?.addon !== addon) shared = start(addon);
-    this.#shared = shared;
+    this.#shared = threads.get(system) ?? start(system);
     this.#shared.users++;
     this.#shared.deaths.add(died);
   }
@@ -142,6 +142,6 @@ export class ReactorLease {
     this.#shared.deaths.delete(this.#died);
     if (--this.#shared.users > 0) return;
     this.#shared.thread.close();
-    if (shared === this.#shared) shared = undefined;
+    if (threads.get(this.#system) === this.#shared) threads.delete(this.#system);
   }
 }

@@ -2,8 +2,10 @@
 
 import type { Cancel } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
+import { checkOptions } from '../core/options.js';
 import { netnsPath } from '../netns/references.js';
 import { askControl } from '../overlay/control.js';
+import { callOptions, machine, type OnSystem } from '../system/system.js';
 import { noStats, type ResolverStats } from './counters.js';
 
 /**
@@ -58,9 +60,13 @@ export interface RemoteStatus {
  * console.log((await queryResolver('blue'))?.status?.store); // up
  * ```
  */
-export async function queryResolver(overlay: string, { signal }: Cancel = {}): Promise<RemoteResolver | undefined> {
-  const path = await netnsPath(overlay, 'overlay');
-  const answer = await askControl(path, { op: 'stats' }, signal);
+export async function queryResolver(
+  overlay: string,
+  options: Cancel & OnSystem = {},
+): Promise<RemoteResolver | undefined> {
+  const { signal, system = machine } = checkOptions(options, callOptions);
+  const path = await netnsPath(system, overlay, 'overlay');
+  const answer = await askControl(system, path, { op: 'stats' }, signal);
   if (answer === undefined) return undefined;
   const { ok, error, pid, stats, status } = answer;
   if (!ok || !Number.isSafeInteger(pid) || typeof stats !== 'object' || stats === null) {

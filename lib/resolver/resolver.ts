@@ -10,6 +10,7 @@ import type { ControlAnswer, ControlPeer, ControlRequest } from '../overlay/cont
 import type { Overlay } from '../overlay/overlay.js';
 import type { Store, Where } from '../store/contract.js';
 import { scopeOf, sharedScope } from '../store/index.js';
+import { machine, type System } from '../system/system.js';
 import { counters, noStats, type ResolverStats } from './counters.js';
 import type { OverlayStatus, ResolverEvent } from './events.js';
 import { ALL_KINDS, checkKinds, type Kind, type Listener, Listeners } from './listeners.js';
@@ -47,6 +48,8 @@ interface Settled {
 export class Resolver implements AsyncDisposable {
   /** Fulfils when the resolver has been closed; rejects if it died by itself. */
   readonly closed: Promise<void>;
+  /** The machine of its overlays. */
+  readonly system: System;
   readonly #lease: ReactorLease;
   readonly #timing: Timing;
   readonly #takeover: boolean;
@@ -70,13 +73,15 @@ export class Resolver implements AsyncDisposable {
     this.#timing = { lookupTimeoutMs, negativeTtlMs, maxLookups };
     this.#takeover = options.takeover === true;
     this.#store = options.store;
+    const [first] = options.overlays ?? [];
+    this.system = options.system ?? (isOverlay(first) ? first : first?.overlay)?.system ?? machine;
     let settled: Settled | undefined;
     this.closed = new Promise((resolve, reject) => {
       settled = { resolve, reject };
     });
     this.closed.catch(() => {}); // whoever wants to know awaits it
     this.#settled = settled as unknown as Settled;
-    this.#lease = new ReactorLease((error) => void this.#die(error));
+    this.#lease = new ReactorLease(this.system, (error) => void this.#die(error));
     this.#lease.ref();
     if (options.realtime === true) this.#lease.thread.realtime(true);
   }
@@ -165,6 +170,11 @@ export class Resolver implements AsyncDisposable {
     throwIfAborted(signal);
     this.#check();
     if (!isOverlay(overlay)) throw invalidType('overlay', overlay, 'an Overlay');
+    if (overlay.system.id !== this.system.id) {
+      throw new OvernsError('EINVAL', `overlay "${overlay.name}" is on another machine than this resolver`, {
+        hint: 'start another one for it, with `system: overlay.system`',
+      });
+    }
     const given = store === undefined ? this.#store : checkStore(store, 'store');
     if (!given) {
       throw new OvernsError('OVERNS_STORE', `overlay "${overlay.name}" has no store to look endpoints up in`, {

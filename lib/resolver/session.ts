@@ -159,7 +159,7 @@ export class OverlaySession implements ReactorClient {
 
   /** One that can never ask would be served in silence. */
   async #judgeOverlay(): Promise<void> {
-    const rtnl = await Rtnl.open({ netns: { path: this.overlay.netns } });
+    const rtnl = await this.#enter();
     try {
       const { refusal, warnings } = fitness(this.where.overlay, await rtnl.links.list());
       if (refusal) throw refusal;
@@ -170,6 +170,11 @@ export class OverlaySession implements ReactorClient {
     } finally {
       await rtnl.close();
     }
+  }
+
+  #enter(): Promise<Rtnl> {
+    const { netns: path, system } = this.overlay;
+    return Rtnl.open({ netns: { path }, system });
   }
 
   /** Ends the start: the one that it was taken from is let go. */
@@ -263,7 +268,7 @@ export class OverlaySession implements ReactorClient {
   /** True if the overlay has its vxlan1, as far as can be seen. */
   async isThere(): Promise<boolean> {
     try {
-      await using rtnl = await Rtnl.open({ netns: { path: this.overlay.netns } });
+      await using rtnl = await this.#enter();
       return contentsOf(await rtnl.links.list()) === 'overlay';
     } catch {
       return false;

@@ -4,13 +4,13 @@ import type { Cancel } from '../core/abort.js';
 import { abortError, checkSignal, throwIfAborted } from '../core/abort.js';
 import { checkLinkName } from '../core/address.js';
 import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
-import { checkOptions, signalOf } from '../core/options.js';
+import { checkOptions, type Shape, signalOf } from '../core/options.js';
 import type { Subscription } from '../core/subscription.js';
 import type { NetnsRef } from '../netns/references.js';
 import { netnsLabel, netnsPath, netnsReference } from '../netns/references.js';
 import { kernel } from '../system/kernel-error.js';
 import type { NativeRtnl } from '../system/native.js';
-import { system } from '../system/system.js';
+import { checkSystem, machine, type OnSystem, type System } from '../system/system.js';
 import {
   type InNetns,
   type MonitorOptions,
@@ -48,16 +48,19 @@ export class Rtnl implements AsyncDisposable {
   readonly fdb: FdbTable;
   readonly rules: RuleTable;
   readonly nexthops: NexthopTable;
+  /** The machine that it is on. */
+  readonly system: System;
   readonly #path: string;
   readonly #netns: string | undefined;
   #socket: NativeRtnl | undefined;
 
-  private constructor(socket: NativeRtnl, path: string, netns: string | undefined) {
+  private constructor(system: System, socket: NativeRtnl, path: string, netns: string | undefined) {
+    this.system = system;
     this.#socket = socket;
     this.#path = path;
     this.#netns = netns;
     const open = (): NativeRtnl => this.#opened();
-    this.links = new Links(open, 'link', netns) as unknown as LinkTable;
+    this.links = new Links(system, open, netns) as unknown as LinkTable;
     this.addresses = new Addresses(open, 'address', netns);
     this.routes = new Routes(open, 'route', netns);
     this.neighbors = new Neighbors(open, 'neighbor', netns);
@@ -80,18 +83,18 @@ export class Rtnl implements AsyncDisposable {
    * console.log(missing.code); // ENOENT
    * ```
    */
-  static async open(options: Cancel & { readonly netns?: NetnsRef | undefined } = {}): Promise<Rtnl> {
-    const { netns, signal } = checkOptions(options, { netns: netnsReference, signal: checkSignal });
+  static async open(options: Cancel & OnSystem & { readonly netns?: NetnsRef | undefined } = {}): Promise<Rtnl> {
+    const { netns, signal, system = machine } = checkOptions(options, openOptions);
     throwIfAborted(signal);
-    const addon = system().native;
-    const path = netns === undefined ? '' : await netnsPath(netns);
+    const addon = system.native;
+    const path = netns === undefined ? '' : await netnsPath(system, netns);
     const words = netnsWords(netns);
     const socket = await kernel({ what: 'open a rtnetlink socket', netns: words }, addon.openRtnl(path));
     if (signal?.aborted) {
       socket.close();
       throw abortError(signal);
     }
-    return new Rtnl(socket, path, words);
+    return new Rtnl(system, socket, path, words);
   }
 
   #opened(): NativeRtnl {
@@ -115,7 +118,7 @@ export class Rtnl implements AsyncDisposable {
   async nsid(netns: NetnsRef | undefined, options?: Cancel): Promise<number> {
     const signal = signalOf(options);
     throwIfAborted(signal);
-    const path = await netnsPath(netns);
+    const path = await netnsPath(this.system, netns);
     throwIfAborted(signal);
     return kernel({ what: `ask for the id of ${path}`, netns: this.#netns }, this.#opened().nsid(path));
   }
@@ -171,7 +174,7 @@ export class Rtnl implements AsyncDisposable {
   monitor(options: MonitorOptions = {}): Subscription<RtnlEvent> | Subscription<RtnlSyncEvent> {
     this.#opened();
     const source = { path: this.#path, words: this.#netns, list: listing(this) };
-    return monitorNamespaces<RtnlEvent>([source], options);
+    return monitorNamespaces<RtnlEvent>(this.system, [source], options);
   }
 
   /**
@@ -194,24 +197,28 @@ export class Rtnl implements AsyncDisposable {
    * ```
    */
   static monitor(
-    options: MonitorOptions & { readonly netns: readonly NetnsRef[]; readonly resync: true },
+    options: MonitorOptions & OnSystem & { readonly netns: readonly NetnsRef[]; readonly resync: true },
   ): Promise<Subscription<InNetns<RtnlSyncEvent>>>;
   static monitor(
-    options: MonitorOptions & { readonly netns: readonly NetnsRef[] },
+    options: MonitorOptions & OnSystem & { readonly netns: readonly NetnsRef[] },
   ): Promise<Subscription<InNetns<RtnlEvent>>>;
-  static async monitor(options: MonitorOptions & { readonly netns: readonly NetnsRef[] }): Promise<unknown> {
-    const { netns: refs, ...monitored } = checkOptions(options, { netns: [checkNamespaces], ...monitorOptions });
+  static async monitor(options: MonitorOptions & OnSystem & { readonly netns: readonly NetnsRef[] }): Promise<unknown> {
+    const {
+      netns: refs,
+      system = machine,
+      ...monitored
+    } = checkOptions(options, { netns: [checkNamespaces], system: checkSystem, ...monitorOptions });
     throwIfAborted(monitored.signal);
     const opened: Rtnl[] = [];
     try {
       const sources: MonitorSource[] = [];
       for (const [at, netns] of refs.entries()) {
-        const path = await netnsPath(netns, `netns[${at}]`);
+        const path = await netnsPath(system, netns, `netns[${at}]`);
         const label = netnsLabel(netns);
         const name = typeof netns === 'string' && !netns.startsWith('/') ? netns : undefined;
         const source = { path, words: netnsWords(netns), label, name };
         if (monitored.resync) {
-          const rtnl = await Rtnl.open({ netns: { path } });
+          const rtnl = await Rtnl.open({ netns: { path }, system });
           opened.push(rtnl);
           sources.push({ ...source, list: listing(rtnl), close: () => void rtnl.close() });
         } else {
@@ -219,7 +226,7 @@ export class Rtnl implements AsyncDisposable {
         }
       }
       throwIfAborted(monitored.signal);
-      return monitorNamespaces(sources, monitored);
+      return monitorNamespaces(system, sources, monitored);
     } catch (error) {
       for (const rtnl of opened) await rtnl.close();
       throw error;
@@ -248,6 +255,8 @@ export class Rtnl implements AsyncDisposable {
     await this.close();
   }
 }
+
+const openOptions = { netns: netnsReference, signal: checkSignal, system: checkSystem } satisfies Shape;
 
 function checkNamespaces(value: unknown, name: string): readonly NetnsRef[] {
   if (!Array.isArray(value)) throw invalidType(name, value, 'an array of namespaces');

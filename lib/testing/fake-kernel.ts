@@ -4,12 +4,12 @@ import { checkOptions, integer, type Shape } from '../core/options.js';
 import { checkNetnsName } from '../netns/references.js';
 import { netlinkError } from '../system/kernel-error.js';
 import type { TableName } from '../system/native.js';
-import { machine as realMachine, setSystem, system } from '../system/system.js';
+import type { System } from '../system/system.js';
 import { checkSyscall, type FakeRefusal, type FakeRequest, type Interceptor, Machine } from './machine.js';
-import { fakeNative, type Handles } from './native.js';
+import type { Handles } from './native.js';
 import type { FakeNetns } from './netns.js';
 import { Refusal } from './refusal.js';
-import { fakeUnixSockets } from './unix-sockets.js';
+import { fakeSystem } from './system.js';
 import { type Crossing, send } from './wire.js';
 
 /**
@@ -91,12 +91,10 @@ const TABLES: Readonly<Record<keyof FakeState, TableName>> = {
 
 /**
  * An in-memory kernel for unit tests of programs that embed overns: without root, without the addon, on any platform.
- * While it is installed, `Overlay`, `Rtnl` and `Resolver` run against it unchanged.
+ * `Overlay`, `Rtnl` and `Resolver` run against it unchanged wherever they are given its `system`; what they make passes
+ * it on. Without that option a call is about the machine that the test runs on.
  *
- * It is one for the whole process, as the real one is: a second `install()` fails until the first is closed. Test
- * runners give each test file a process or module graph of its own, so files can run in parallel; tests that run
- * concurrently within a file share one kernel, with namespaces of their own names. Nothing can reach the real kernel
- * by accident meanwhile.
+ * Each is a machine of its own, so a process may have many at once, as tests that run concurrently do.
  *
  * It answers as the real kernel does, errors and their codes included; the project's tests run the same scenarios
  * against both. Not modelled: links other than bridges, veths and vxlans, moves of bridges and vxlans between namespaces, nexthops and rules
@@ -109,9 +107,10 @@ const TABLES: Readonly<Record<keyof FakeState, TableName>> = {
  * import { Overlay, Resolver } from 'overns';
  * import { FakeKernel } from 'overns/testing';
  *
- * await using kernel = FakeKernel.install();
+ * const kernel = new FakeKernel();
+ * const { system } = kernel;
  * kernel.addNetns('web');
- * await using overlay = await Overlay.create({ name: 'blue', vni: 42, address: '192.168.0.1/24' });
+ * await using overlay = await Overlay.create({ name: 'blue', vni: 42, address: '192.168.0.1/24', system });
  * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
  *
  * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11' }) };
@@ -120,98 +119,20 @@ const TABLES: Readonly<Record<keyof FakeState, TableName>> = {
  * console.log(kernel.state('blue').neighbors.map(({ ip, mac }) => `${ip} ${mac}`)); // [ '192.168.0.3 02:42:c0:a8:00:03' ]
  * ```
  */
-export class FakeKernel implements AsyncDisposable {
-  readonly #machine: Machine;
+export class FakeKernel {
+  /** What is handed to the code under test, as the option `system` of whatever it calls. */
+  readonly system: System;
+  readonly #machine = new Machine();
   readonly #handles: Handles = new Set();
-  #installed = true;
 
-  private constructor(options: FakeHostOptions) {
-    this.#machine = new Machine();
-    const { underlay = '10.0.0.10/24', mtu } = options;
+  /**
+   * The process's own namespace has `lo` and the underlay device `eth0`, by default with 10.0.0.10/24.
+   * @throws RangeError, TypeError that name the option
+   */
+  constructor(options: FakeHostOptions = {}) {
+    const { underlay = '10.0.0.10/24', mtu } = checkOptions(options, hostOptions);
     plug(this.#machine.own, { underlay, mtu });
-  }
-
-  /**
-   * Puts a new kernel in the place of the machine's, for this copy of the package, until it is closed. The process's
-   * own namespace has `lo` and the underlay device `eth0`, by default with 10.0.0.10/24.
-   * @throws OvernsError `EBUSY` while another is installed
-   * @example
-   * ```ts
-   * import { Rtnl } from 'overns';
-   * import { FakeKernel } from 'overns/testing';
-   *
-   * await using kernel = FakeKernel.install({ underlay: '10.1.0.1/16', mtu: 9000 });
-   * await using rtnl = await Rtnl.open();
-   * const [eth0] = await rtnl.links.list({ name: 'eth0' });
-   * console.log(eth0?.mtu); // 9000
-   * ```
-   */
-  static install(options: FakeHostOptions = {}): FakeKernel {
-    if (system() !== realMachine) {
-      throw new OvernsError('EBUSY', 'a fake kernel is installed in this process already', {
-        hint: 'close it first: `await using` does, or afterEach(() => kernel.close())',
-      });
-    }
-    const kernel = new FakeKernel(checkOptions(options, hostOptions));
-    const machine = kernel.#machine;
-    const gone = (path: string): Error => Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' });
-    setSystem({
-      native: fakeNative(machine, kernel.#handles),
-      unixSockets: fakeUnixSockets(machine),
-      checkDocker() {
-        throw new OvernsError('OVERNS_DOCKER', 'the fake kernel has no Docker', {
-          hint: 'name the namespace of the container: netns:NAME, or pid:N with addNetns(NAME, { pid: N })',
-        });
-      },
-      watchNetns(_directory, changed) {
-        const own: typeof changed = (action, name) => changed(action, name);
-        machine.watchers.add(own);
-        return { close: () => void machine.watchers.delete(own), ref: () => {}, unref: () => {} };
-      },
-      nsfs: {
-        async isNamespace(path) {
-          if (machine.lookUp(path) === undefined) throw gone(path);
-          return true;
-        },
-        async identity(path) {
-          const netns = machine.lookUp(path);
-          if (netns === undefined) throw gone(path);
-          return `4:${netns.inode}`;
-        },
-        names: async (directory) => machine.names(directory),
-        open: async (path) => {
-          const held = machine.open(path);
-          return { path: held.path, close: async () => held.close() };
-        },
-        processExists: async (pid) => machine.hasProcess(pid),
-      },
-    });
-    return kernel;
-  }
-
-  /**
-   * Gives the machine back. What is still open afterwards belongs to a kernel that nobody reaches any more.
-   * Idempotent.
-   * @example
-   * ```ts
-   * import { FakeKernel } from 'overns/testing';
-   *
-   * const kernel = FakeKernel.install();
-   * await kernel.close();
-   * await using next = FakeKernel.install();
-   * console.log(next.openHandles); // []
-   * ```
-   */
-  async close(): Promise<void> {
-    if (!this.#installed) return;
-    this.#installed = false;
-    setSystem(realMachine);
-    await this.#machine.idle();
-  }
-
-  /** As {@link close}. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.close();
+    this.system = fakeSystem(this.#machine, this.#handles);
   }
 
   #find(given: string): FakeNetns {
@@ -232,10 +153,10 @@ export class FakeKernel implements AsyncDisposable {
    * import { Overlay } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
+   * const kernel = new FakeKernel();
    * kernel.addNetns('host-b', { underlay: '10.0.0.11/24' });
    * kernel.addNetns('web', { pid: 4711 });
-   * await using overlay = await Overlay.create({ name: 'blue', vni: 42, host: 'host-b' });
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42, host: 'host-b', system: kernel.system });
    * await overlay.attach('pid:4711', { address: '192.168.0.2/24' });
    * console.log(overlay.vtep); // 10.0.0.11
    * ```
@@ -263,9 +184,9 @@ export class FakeKernel implements AsyncDisposable {
    * import { Overlay } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
+   * const kernel = new FakeKernel();
    * kernel.addNetns('web');
-   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42, system: kernel.system });
    * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
    * kernel.removeNetns('web');
    * console.log(await overlay.endpoints()); // []
@@ -292,9 +213,9 @@ export class FakeKernel implements AsyncDisposable {
    * import { Overlay, Resolver } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
+   * const kernel = new FakeKernel();
    * kernel.addNetns('web');
-   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42, system: kernel.system });
    * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
    * await using resolver = await Resolver.start({ overlays: [overlay], store: { lookup: () => null } });
    *
@@ -322,8 +243,8 @@ export class FakeKernel implements AsyncDisposable {
    * import { Overlay } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
-   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * const kernel = new FakeKernel();
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42, system: kernel.system });
    * const misses = overlay.misses();
    * await kernel.miss('blue', { mac: '02:42:c0:a8:00:03' });
    * const { value: miss } = await misses.next();
@@ -350,9 +271,9 @@ export class FakeKernel implements AsyncDisposable {
    * import { Rtnl } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
+   * const kernel = new FakeKernel();
    * kernel.addNetns('web');
-   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * await using rtnl = await Rtnl.open({ netns: 'web', system: kernel.system });
    * const events = rtnl.monitor();
    * kernel.overrun('web', 3);
    * console.log((await events.next()).value?.kind); // overrun
@@ -372,8 +293,8 @@ export class FakeKernel implements AsyncDisposable {
    * import { Overlay, Resolver } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
-   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * const kernel = new FakeKernel();
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42, system: kernel.system });
    * const store = { lookup: () => ({ mac: '02:42:c0:a8:00:03', vtep: '10.0.0.11', ttlMs: 30_000 }) };
    * await using resolver = await Resolver.start({ overlays: [overlay], store });
    * await kernel.miss('blue', { ip: '192.168.0.3' });
@@ -394,8 +315,8 @@ export class FakeKernel implements AsyncDisposable {
    * import { Rtnl } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
-   * await using rtnl = await Rtnl.open();
+   * const kernel = new FakeKernel();
+   * await using rtnl = await Rtnl.open({ system: kernel.system });
    * void rtnl.links.set({ name: 'eth0', mtu: 1400 });
    * await kernel.idle();
    * console.log(kernel.state().links.map(({ mtu }) => mtu)); // [ 65536, 1400 ]
@@ -419,10 +340,10 @@ export class FakeKernel implements AsyncDisposable {
    * import { Overlay } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
+   * const kernel = new FakeKernel();
    * const before = kernel.snapshot();
    * kernel.fail('RTM_NEWLINK', 'EPERM', { where: ({ item }) => item.kind === 'vxlan' });
-   * const error = await Overlay.create({ name: 'blue', vni: 42 }).catch((thrown) => thrown);
+   * const error = await Overlay.create({ name: 'blue', vni: 42, system: kernel.system }).catch((thrown) => thrown);
    * console.log(error.code); // EPERM
    * console.log(JSON.stringify(kernel.snapshot()) === JSON.stringify(before)); // true
    * ```
@@ -449,13 +370,14 @@ export class FakeKernel implements AsyncDisposable {
    * import { Overlay } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
+   * const kernel = new FakeKernel();
+   * const { system } = kernel;
    * const controller = new AbortController();
    * kernel.intercept(({ item }) => {
    *   if (item.kind === 'vxlan') controller.abort(); // in the middle of create()
    *   return undefined;
    * });
-   * const error = await Overlay.create({ name: 'blue', vni: 42, signal: controller.signal }).catch((thrown) => thrown);
+   * const error = await Overlay.create({ name: 'blue', vni: 42, signal: controller.signal, system }).catch((thrown) => thrown);
    * console.log(error.code); // ABORT_ERR
    * console.log(Object.keys(kernel.snapshot())); // [ '' ]
    * ```
@@ -476,8 +398,8 @@ export class FakeKernel implements AsyncDisposable {
    * import { Rtnl } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
-   * await using rtnl = await Rtnl.open();
+   * const kernel = new FakeKernel();
+   * await using rtnl = await Rtnl.open({ system: kernel.system });
    * await rtnl.links.list({ name: 'eth0' });
    * console.log(kernel.requests.map(({ syscall }) => syscall)); // [ 'socket', 'RTM_GETLINK' ]
    * ```
@@ -493,9 +415,9 @@ export class FakeKernel implements AsyncDisposable {
    * import { Rtnl } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
+   * const kernel = new FakeKernel();
    * kernel.addNetns('web');
-   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * await using rtnl = await Rtnl.open({ netns: 'web', system: kernel.system });
    * console.log(kernel.openHandles); // [ 'rtnl web' ]
    * ```
    */
@@ -511,7 +433,7 @@ export class FakeKernel implements AsyncDisposable {
    * ```ts
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
+   * const kernel = new FakeKernel();
    * console.log(kernel.state().links.map(({ name, up }) => `${name} ${up}`)); // [ 'lo true', 'eth0 true' ]
    * ```
    */
@@ -528,8 +450,8 @@ export class FakeKernel implements AsyncDisposable {
    * import { Overlay } from 'overns';
    * import { FakeKernel } from 'overns/testing';
    *
-   * await using kernel = FakeKernel.install();
-   * const overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * const kernel = new FakeKernel();
+   * const overlay = await Overlay.create({ name: 'blue', vni: 42, system: kernel.system });
    * console.log(Object.keys(kernel.snapshot())); // [ '', 'blue' ]
    * await overlay.delete();
    * console.log(Object.keys(kernel.snapshot())); // [ '' ]

@@ -378,7 +378,7 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
       ];
       const child = startChild(
         `if (args.receiveBuffer !== undefined) {
-          const addon = (await inside('system/system.js')).system().native;
+          const addon = (await inside('system/system.js')).machine.native;
           addon.Reactor = class extends addon.Reactor {
             add(id, options) {
               return super.add(id, { ...options, receiveBuffer: args.receiveBuffer });

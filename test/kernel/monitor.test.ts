@@ -12,6 +12,7 @@ import {
 } from '../../lib/index.js';
 import { openMonitor } from '../../lib/rtnl/monitor/events.js';
 import { type MonitorSource, monitorNamespaces } from '../../lib/rtnl/monitor/monitor.js';
+import { machine } from '../../lib/system/system.js';
 import { createNetns, exec, type Netns, uniqueName } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
 import { seedOf } from '../support/seed.js';
@@ -204,7 +205,7 @@ describeWith(['root', 'ip'], 'Rtnl.monitor', () => {
     await netns.ip('link add vxlan1 type vxlan id 42 local 10.0.0.10 dstport 4789 l2miss');
     await netns.ip('link set vxlan1 up');
     const misses: string[] = [];
-    const monitor = openMonitor({ path: netns.path, groups: ['miss'], netns: undefined }, (events) => {
+    const monitor = openMonitor(machine, { path: netns.path, groups: ['miss'], netns: undefined }, (events) => {
       misses.push(...events.map(({ link, mac }) => `${link} ${mac}`));
     });
     try {
@@ -262,7 +263,7 @@ s.send(bytes.fromhex('0242000000' + sys.argv[2] + '02420000000188b5') + bytes(46
         fdb: [],
       }),
     };
-    await using events = monitorNamespaces<RtnlSyncEvent>([source], { groups: ['neigh'], resync: true });
+    await using events = monitorNamespaces<RtnlSyncEvent>(machine, [source], { groups: ['neigh'], resync: true });
     await until(events, (e) => e.kind === 'snapshot');
     const isIt = (e: RtnlSyncEvent): boolean => e.kind === 'neighbor' && e.ip === '10.1.0.7';
     while (listings < 6) await sleep(20);

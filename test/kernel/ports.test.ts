@@ -60,7 +60,7 @@ class Plugin {
   async make(t: Transaction, ip: string, ifname: string): Promise<Port> {
     const unlock = await t.step(
       'turn',
-      () => lockNamespace(this.overlay.netns, undefined),
+      () => lockNamespace(this.overlay.system, this.overlay.netns, undefined),
       (release) => release(),
     );
     const addresses = [interfaceAddress(`${ip}/24`, 'address')];

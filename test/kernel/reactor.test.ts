@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect, test } from 'vitest';
 import { EVENT_BITS, type NativeEvent } from '../../lib/system/native.js';
-import { system } from '../../lib/system/system.js';
+import { machine } from '../../lib/system/system.js';
 import { onCleanup } from '../support/cleanup.js';
 import { createNetns } from '../support/netns.js';
 import { Station, twoSites, until } from '../support/overlay.js';
@@ -11,7 +11,7 @@ import { describeWith } from '../support/requirements.js';
 describeWith(['root', 'ip'], 'the resolver thread', () => {
   function start(onLookup: (key: string, token: number, id: number) => void = () => {}) {
     const events: NativeEvent[] = [];
-    const reactor = new (system().native.Reactor)((batch, lookups) => {
+    const reactor = new machine.native.Reactor((batch, lookups) => {
       events.push(...batch);
       for (const { key, token, overlay } of lookups) onLookup(key, token, overlay);
     });

@@ -93,17 +93,15 @@ const REFUSED: readonly (readonly [call: string, given: object, message: string]
 ];
 
 describe('a name that there is not is refused, and nothing is sent', () => {
-  let kernel: FakeKernel;
+  const kernel = new FakeKernel();
   let rtnl: Rtnl;
   let loose: Loose;
   beforeAll(async () => {
-    kernel = FakeKernel.install();
-    rtnl = await Rtnl.open();
+    rtnl = await Rtnl.open({ system: kernel.system });
     loose = rtnl as unknown as Loose;
   });
   afterAll(async () => {
     await rtnl.close();
-    await kernel.close();
   });
   const call = async (name: string, given: unknown): Promise<unknown> => {
     const [table = '', verb = ''] = name.split('.');

@@ -4,9 +4,9 @@ import { Rtnl } from '../../lib/index.js';
 import { FakeKernel } from '../../lib/testing/index.js';
 
 test('what is made, changed and looked for takes it in every table', async () => {
-  const kernel = FakeKernel.install();
+  const kernel = new FakeKernel();
   try {
-    await using rtnl = await Rtnl.open();
+    await using rtnl = await Rtnl.open({ system: kernel.system });
     const nothing: undefined = undefined;
     await rtnl.links.add({ kind: 'bridge', name: 'br0', up: true, mtu: nothing });
     await rtnl.links.set({ name: 'br0', mtu: nothing, master: nothing });
@@ -51,6 +51,5 @@ test('what is made, changed and looked for takes it in every table', async () =>
       await expect(removal(), String(removal)).rejects.toMatchObject({ code: 'ERR_INVALID_ARG_TYPE' });
     expect(await rtnl.neighbors.list({ ip: '10.0.0.2' })).toHaveLength(1);
   } finally {
-    await kernel.close();
   }
 });

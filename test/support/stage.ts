@@ -1,10 +1,11 @@
 /** The same scene on the fake kernel and on the real one: namespaces by name, and packets between them. */
 import { ping } from '../../lib/netns/ping.js';
+import { machine, type System } from '../../lib/system/system.js';
 import { FakeKernel } from '../../lib/testing/index.js';
-import { onCleanup } from './cleanup.js';
 import { createNetns, removeNetns, twoHosts, uniqueName } from './netns.js';
 
 export interface Stage {
+  readonly system: System;
   /** Two hosts on one underlay, 10.0.0.10/24 and 10.0.0.11/24, `lo` up. */
   hosts(): Promise<readonly [string, string]>;
   /** A namespace with nothing but `lo`, up. */
@@ -18,6 +19,7 @@ export interface Stage {
 
 export function realStage(): Stage {
   return {
+    system: machine,
     hosts: async () => (await twoHosts()).map(({ name }) => name) as [string, string],
     netns: async () => (await createNetns()).name,
     name: uniqueName,
@@ -30,8 +32,7 @@ export function realStage(): Stage {
 }
 
 export function fakeStage(): Stage & { readonly kernel: FakeKernel } {
-  const kernel = FakeKernel.install();
-  onCleanup(() => kernel.close());
+  const kernel = new FakeKernel();
   let names = 0;
   const make = (underlay?: string): string => {
     const name = `n${++names}`;
@@ -40,6 +41,7 @@ export function fakeStage(): Stage & { readonly kernel: FakeKernel } {
   };
   return {
     kernel,
+    system: kernel.system,
     hosts: async () => [make('10.0.0.10/24'), make('10.0.0.11/24')],
     netns: async () => make(),
     name: () => `n${++names}`,

@@ -1,6 +1,6 @@
 /** The addon by itself: a callback that closes what calls it. What it would read afterwards shows under AddressSanitizer. */
 import { expect, test } from 'vitest';
-import { system } from '../../lib/system/system.js';
+import { machine } from '../../lib/system/system.js';
 import { createNetns } from '../support/netns.js';
 import { until } from '../support/overlay.js';
 import { describeWith } from '../support/requirements.js';
@@ -13,7 +13,7 @@ describeWith(['root', 'ip'], 'a callback', () => {
     await netns.ip('link set vxlan1 up');
     const path = `/run/netns/${netns.name}`;
     const told: string[] = [];
-    const reactor = new (system().native.Reactor)((events) => {
+    const reactor = new machine.native.Reactor((events) => {
       for (const { kind } of events) told.push(kind);
       reactor.close();
       throw new Error('thrown by the callback');
@@ -29,7 +29,7 @@ describeWith(['root', 'ip'], 'a callback', () => {
   test('closes its monitor, and throws', async () => {
     const netns = await createNetns();
     let calls = 0;
-    const monitor = system().native.openMonitor(`/run/netns/${netns.name}`, ['link'], () => {
+    const monitor = machine.native.openMonitor(`/run/netns/${netns.name}`, ['link'], () => {
       calls++;
       monitor.close();
       throw new Error('thrown by the callback');

@@ -4,7 +4,9 @@ import { describe, expect, test } from 'vitest';
 import { run } from '../../lib/cli/run.js';
 import { verbNames } from '../../lib/cli/verbs/index.js';
 import { nearest } from '../../lib/core/suggest.js';
+import type { System } from '../../lib/index.js';
 import { FakeKernel } from '../../lib/testing/index.js';
+import '../support/fake-only.js';
 
 interface Call {
   readonly status: number;
@@ -12,7 +14,7 @@ interface Call {
   readonly stderr: string;
 }
 
-async function call(words: string | readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Call> {
+async function call(words: string | readonly string[], env: NodeJS.ProcessEnv = {}, system?: System): Promise<Call> {
   const said = { stdout: '', stderr: '' };
   const stream = (name: 'stdout' | 'stderr'): PassThrough => {
     const through = new PassThrough();
@@ -22,7 +24,7 @@ async function call(words: string | readonly string[], env: NodeJS.ProcessEnv = 
     return through;
   };
   const argv = typeof words === 'string' ? words.split(' ').filter(Boolean) : words;
-  const { status } = await run(argv, { stdout: stream('stdout'), stderr: stream('stderr'), env });
+  const { status } = await run(argv, { stdout: stream('stdout'), stderr: stream('stderr'), env, system });
   await new Promise((resolve) => setImmediate(resolve));
   return { status, ...said };
 }
@@ -285,13 +287,13 @@ describe('the environment', () => {
     expect(await mistake('create x', kubernetes)).toContain('--vni N is missing');
     expect(await mistake('create x --vni 1 --mtu x', { OVERNS_PORT: 'udp://[fd00::1]:4789' })).toContain('--mtu');
     expect(await mistake('create x --vni 1', { OVERNS_PORT: 'tcp://' })).toContain('OVERNS_PORT: "tcp://"');
-    await using _kernel = FakeKernel.install();
-    const { status, stderr } = await call('create x --vni 1', kubernetes);
+    const { system } = new FakeKernel();
+    const { status, stderr } = await call('create x --vni 1', kubernetes, system);
     expect({ status, stderr }).toEqual({
       status: 0,
       stderr: expect.stringContaining('OVERNS_PORT=tcp://10.96.12.7:8500'),
     });
-    expect(await call('show --json', kubernetes)).toMatchObject({ status: 0, stderr: '' });
+    expect(await call('show --json', kubernetes, system)).toMatchObject({ status: 0, stderr: '' });
   });
 
   test('rubbish in any variable is named, by the verbs that have the flag', async () => {

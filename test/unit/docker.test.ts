@@ -4,9 +4,10 @@ import { createServer, type RequestListener } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { checkContainer, resolveContainer } from '../../lib/overlay/targets/container.js';
+import { type ContainerRef, checkContainer, resolveContainer } from '../../lib/overlay/targets/container.js';
 import { dockerConnection, parseDockerAddress } from '../../lib/overlay/targets/docker-address.js';
-import { Docker } from '../../lib/overlay/targets/docker-api.js';
+import { Docker, type DockerOptions } from '../../lib/overlay/targets/docker-api.js';
+import { machine } from '../../lib/system/system.js';
 import { onCleanup } from '../support/cleanup.js';
 
 const ID = 'a'.repeat(64);
@@ -57,6 +58,8 @@ const answer =
   (status: number, body: string): RequestListener =>
   (_request, response) =>
     response.writeHead(status).end(body);
+
+const find = (ref: ContainerRef, options: DockerOptions = {}) => resolveContainer(ref, { ...options, system: machine });
 
 const failure = (promise: Promise<unknown>): Promise<Error & { code?: string; hint?: string }> =>
   promise.then(
@@ -119,7 +122,7 @@ describe('where Docker is', () => {
     process.env.DOCKER_HOST = '';
     expect(dockerConnection().shown).toBe('/var/run/docker.sock');
     process.env.DOCKER_HOST = 'tcp://10.0.0.1:2375';
-    expect(await failure(resolveContainer('docker:demo'))).toMatchObject({
+    expect(await failure(find('docker:demo'))).toMatchObject({
       code: 'OVERNS_DOCKER',
       message: expect.stringContaining('DOCKER_HOST'),
     });
@@ -129,7 +132,7 @@ describe('where Docker is', () => {
 describe('names', () => {
   test.each(['demo', 'a', 'A.b-c_d', '0a', ID])('%s is asked for', async (name) => {
     const { docker, asked } = await serve(answer(404, '{}'));
-    expect(await failure(resolveContainer({ docker: name }, { docker }))).toMatchObject({ code: 'ENOENT' });
+    expect(await failure(find({ docker: name }, { docker }))).toMatchObject({ code: 'ENOENT' });
     expect(asked).toEqual([`GET /containers/${name}/json`]);
   });
 
@@ -137,7 +140,7 @@ describe('names', () => {
     '%j never reaches a URL',
     async (name) => {
       const { docker, asked } = await serve(answer(200, inspection({})));
-      expect(await failure(resolveContainer({ docker: name }, { docker }))).toMatchObject({
+      expect(await failure(find({ docker: name }, { docker }))).toMatchObject({
         code: 'ERR_INVALID_ARG_VALUE',
       });
       expect(() => checkContainer({ docker: name })).toThrow();
@@ -179,24 +182,24 @@ describe('what Docker says', () => {
     ['restarting', 'wait'],
   ])('%s: not running', async (status, hint) => {
     const { docker } = await serve(answer(200, inspection({ pid: 0, status })));
-    const error = await failure(resolveContainer('docker:demo', { docker }));
+    const error = await failure(find('docker:demo', { docker }));
     expect(error).toMatchObject({ code: 'OVERNS_NOT_RUNNING', message: `container "demo" is not running (${status})` });
     expect(error.hint).toContain(hint);
     // A bare name that Docker knows is Docker's, running or not.
-    expect(await failure(resolveContainer('demo', { docker }))).toMatchObject({ code: 'OVERNS_NOT_RUNNING' });
+    expect(await failure(find('demo', { docker }))).toMatchObject({ code: 'OVERNS_NOT_RUNNING' });
   });
 
   test("the host's network is refused, by its name and by the namespace", async () => {
     const named = await serve(answer(200, inspection({ net: 'host' })));
-    expect(await failure(resolveContainer('docker:demo', named))).toMatchObject({ code: 'OVERNS_HOST_NETWORK' });
+    expect(await failure(find('docker:demo', named))).toMatchObject({ code: 'OVERNS_HOST_NETWORK' });
     // container:ID of one that uses the host's network
     const joined = await serve(answer(200, inspection({ net: 'container:abc' })));
-    expect(await failure(resolveContainer('docker:demo', joined))).toMatchObject({ code: 'OVERNS_HOST_NETWORK' });
+    expect(await failure(find('docker:demo', joined))).toMatchObject({ code: 'OVERNS_HOST_NETWORK' });
   });
 
   test('a process that is not here', async () => {
     const { docker } = await serve(answer(200, inspection({ pid: 4_194_304 })));
-    const error = await failure(resolveContainer('docker:demo', { docker }));
+    const error = await failure(find('docker:demo', { docker }));
     expect(error).toMatchObject({ code: 'ESRCH', message: expect.stringContaining('process 4194304') });
     expect(error.hint).toContain('pid namespace');
   });
@@ -207,7 +210,7 @@ describe('what Docker says', () => {
     const key = join(folder, 'default');
     writeFileSync(key, '');
     const { docker } = await serve(answer(200, inspection({ pid: 4_194_304, key })));
-    expect(await failure(resolveContainer('docker:demo', { docker }))).toMatchObject({ code: 'ESRCH' });
+    expect(await failure(find('docker:demo', { docker }))).toMatchObject({ code: 'ESRCH' });
   });
 
   test.each([
@@ -216,7 +219,7 @@ describe('what Docker says', () => {
     [403, '', 'no reason given'],
   ])('%i: refused in its words', async (status, body, said) => {
     const { docker } = await serve(answer(status, body));
-    const error = await failure(resolveContainer('docker:demo', { docker }));
+    const error = await failure(find('docker:demo', { docker }));
     expect(error).toMatchObject({ code: 'OVERNS_DOCKER' });
     expect(error.message).toContain(`${status} ${said}`);
   });
@@ -232,7 +235,7 @@ describe('what Docker says', () => {
     '{"Id":',
   ])('%j is no inspection', async (body) => {
     const { docker } = await serve(answer(200, body));
-    expect(await failure(resolveContainer('docker:demo', { docker }))).toMatchObject({
+    expect(await failure(find('docker:demo', { docker }))).toMatchObject({
       code: 'OVERNS_DOCKER',
       message: expect.stringContaining("does not speak Docker's API"),
     });
@@ -248,28 +251,26 @@ describe('what Docker says', () => {
       };
       more();
     });
-    expect(await failure(resolveContainer('docker:demo', { docker }))).toMatchObject({ code: 'OVERNS_DOCKER' });
+    expect(await failure(find('docker:demo', { docker }))).toMatchObject({ code: 'OVERNS_DOCKER' });
   });
 
   test('a connection that breaks, and a socket that is none', async () => {
     const { docker } = await serve((request) => request.socket.destroy());
-    expect(await failure(resolveContainer('docker:demo', { docker }))).toMatchObject({ code: 'OVERNS_DOCKER' });
-    const absent = await failure(resolveContainer('docker:demo', { docker: '/nonexistent/docker.sock' }));
+    expect(await failure(find('docker:demo', { docker }))).toMatchObject({ code: 'OVERNS_DOCKER' });
+    const absent = await failure(find('docker:demo', { docker: '/nonexistent/docker.sock' }));
     expect(absent).toMatchObject({
       code: 'OVERNS_DOCKER',
       message: 'Docker cannot be reached at /nonexistent/docker.sock: no such socket',
     });
     expect(absent.hint).toContain('DOCKER_HOST');
-    expect((await failure(resolveContainer('docker:demo', { docker: '/etc/passwd' }))).message).toContain(
-      'nobody listens there',
-    );
+    expect((await failure(find('docker:demo', { docker: '/etc/passwd' }))).message).toContain('nobody listens there');
   });
 
   test('cancelled while it says nothing', async () => {
     const { docker } = await serve(() => {});
-    const error = await failure(resolveContainer('docker:demo', { docker, signal: AbortSignal.timeout(50) }));
+    const error = await failure(find('docker:demo', { docker, signal: AbortSignal.timeout(50) }));
     expect(error).toMatchObject({ name: 'AbortError', code: 'ABORT_ERR' });
-    const before = await failure(resolveContainer('pid:1', { signal: AbortSignal.abort() }));
+    const before = await failure(find('pid:1', { signal: AbortSignal.abort() }));
     expect(before).toMatchObject({ name: 'AbortError', code: 'ABORT_ERR' });
   });
 
@@ -285,12 +286,12 @@ describe('what Docker says', () => {
 
 test('a name that neither Docker nor a namespace has names both places', async () => {
   const { docker } = await serve(answer(404, '{"message":"No such container: nowhere"}'));
-  const error = await failure(resolveContainer('ot-nowhere', { docker }));
+  const error = await failure(find('ot-nowhere', { docker }));
   expect(error).toMatchObject({ code: 'ENOENT' });
   expect(error.message).toBe(
     `no container "ot-nowhere": Docker at ${docker} does not know it, and there is no namespace of that name in /run/netns`,
   );
-  const without = await failure(resolveContainer('ot-nowhere', { docker: '/nonexistent' }));
+  const without = await failure(find('ot-nowhere', { docker: '/nonexistent' }));
   expect(without.message).toContain(
     'Docker cannot be reached at /nonexistent: no such socket, and there is no namespace',
   );
@@ -304,7 +305,7 @@ test('a container that restarts while it is looked at is not taken', async () =>
   const { docker } = await serve((_request, response) =>
     response.end(inspection({ pid: other, started: calls++ === 0 ? 'then' : 'now' })),
   );
-  expect(await failure(resolveContainer('docker:demo', { docker }))).toMatchObject({
+  expect(await failure(find('docker:demo', { docker }))).toMatchObject({
     code: 'OVERNS_NOT_RUNNING',
     message: expect.stringContaining('restarted meanwhile'),
   });

@@ -1,13 +1,13 @@
 /** What a test asks of the fake kernel is checked: a mistake in a test must not make it pass. */
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { beforeEach, expect, test } from 'vitest';
 import { Overlay, Rtnl } from '../../lib/index.js';
 import { FakeKernel } from '../../lib/testing/index.js';
+import '../support/fake-only.js';
 
 let kernel: FakeKernel;
 beforeEach(() => {
-  kernel = FakeKernel.install();
+  kernel = new FakeKernel();
 });
-afterEach(() => kernel.close());
 
 // As a caller without types writes them.
 // biome-ignore lint/suspicious/noExplicitAny: what is no argument
@@ -38,14 +38,14 @@ test('what cannot be meant is refused, and nothing is done', () => {
 });
 
 test('what it does not model it says, and reaches no Docker of the machine', async () => {
-  await using rtnl = await Rtnl.open();
+  await using rtnl = await Rtnl.open({ system: kernel.system });
   await expect(rtnl.links.add({ kind: 'vlan', name: 'v1', vlanId: 5 })).rejects.toMatchObject({
     code: 'EOPNOTSUPP',
     message: 'the fake kernel has no vlan links, only bridges, veths and vxlans',
   });
   await expect(rtnl.rules.add({ from: '10.0.0.0/8', table: 7 })).rejects.toThrow('the fake kernel takes no rules');
   expect(await rtnl.nexthops.list()).toEqual([]);
-  await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+  await using overlay = await Overlay.create({ name: 'blue', vni: 42, system: kernel.system });
   await expect(overlay.attach('docker:web', { address: '192.168.0.2/24' })).rejects.toMatchObject({
     code: 'OVERNS_DOCKER',
     message: 'the fake kernel has no Docker',

@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { boolean, checkOptions, integer, signalOf } from '../../lib/core/options.js';
 import { netns, Overlay, openStore, Resolver, Rtnl } from '../../lib/index.js';
 import { FakeKernel } from '../../lib/testing/index.js';
+import '../support/fake-only.js';
 
 const shape = { name: [(value: unknown) => String(value)], size: integer(1, 9), loud: boolean } as const;
 const read = (options: unknown) => checkOptions(options, shape);
@@ -76,26 +77,25 @@ describe('reading options', () => {
 });
 
 describe('every function that takes options refuses one that it does not know', () => {
-  let kernel: FakeKernel;
+  const kernel = new FakeKernel();
+  const { system } = kernel;
   let overlay: Overlay;
   let rtnl: Rtnl;
   let resolver: Resolver;
   const store = { lookup: () => null };
   beforeAll(async () => {
-    kernel = FakeKernel.install();
     kernel.addNetns('web');
-    overlay = await Overlay.create({ name: 'blue', vni: 42 });
-    rtnl = await Rtnl.open();
+    overlay = await Overlay.create({ name: 'blue', vni: 42, system });
+    rtnl = await Rtnl.open({ system });
     resolver = await Resolver.start({ overlays: [overlay], store });
   });
   afterAll(async () => {
     await resolver.close();
     await rtnl.close();
-    await kernel.close();
   });
 
   // As a caller without types writes them.
-  const wrong = { signel: AbortSignal.timeout(1000) } as object as Record<string, never>;
+  const wrong = { signel: AbortSignal.timeout(1000), system } as object as Record<string, never>;
   const calls: Record<string, () => unknown> = {
     'Overlay.create': () => Overlay.create({ name: 'red', vni: 43, ...wrong }),
     'Overlay.open': () => Overlay.open('blue', wrong),
@@ -139,10 +139,11 @@ describe('every function that takes options refuses one that it does not know', 
   });
 
   const over = { signal: AbortSignal.abort('why') };
+  const there = { ...over, system };
   const item = { link: 'lo', ip: '10.0.0.9', mac: '02:00:00:00:00:01', state: 'permanent' };
   const waiting: Record<string, () => Promise<unknown>> = {
-    'Rtnl.open': () => Rtnl.open(over),
-    'Rtnl.monitor': () => Rtnl.monitor({ netns: ['web'], ...over }),
+    'Rtnl.open': () => Rtnl.open(there),
+    'Rtnl.monitor': () => Rtnl.monitor({ netns: ['web'], ...there }),
     'rtnl.nsid': () => rtnl.nsid('web', over),
     'rtnl.setNeighborQueue': () => rtnl.setNeighborQueue('lo', 4096, over),
     'links.list': () => rtnl.links.list({}, over),
@@ -158,16 +159,16 @@ describe('every function that takes options refuses one that it does not know', 
     'fdb.flush': () => rtnl.fdb.flush({ link: 'lo' }, over),
     'rules.flush': () => rtnl.rules.flush({}, over),
     'nexthops.flush': () => rtnl.nexthops.flush({}, over),
-    'netns.list': () => netns.list(over),
-    'netns.open': () => netns.open('web', over),
-    'netns.create': () => netns.create('red', over),
-    'netns.ensure': () => netns.ensure('red', over),
-    'netns.remove': () => netns.remove('web', over),
-    'netns.connect': () => netns.connect('web', { host: '127.0.0.1', port: 1, ...over }),
-    'netns.listen': () => netns.listen('web', over),
-    'netns.dgram': () => netns.dgram('web', over),
-    'netns.spawn': () => netns.spawn('web', 'true', [], over),
-    'netns.exec': () => netns.exec('web', 'true', [], over),
+    'netns.list': () => netns.list(there),
+    'netns.open': () => netns.open('web', there),
+    'netns.create': () => netns.create('red', there),
+    'netns.ensure': () => netns.ensure('red', there),
+    'netns.remove': () => netns.remove('web', there),
+    'netns.connect': () => netns.connect('web', { host: '127.0.0.1', port: 1, ...there }),
+    'netns.listen': () => netns.listen('web', there),
+    'netns.dgram': () => netns.dgram('web', there),
+    'netns.spawn': () => netns.spawn('web', 'true', [], there),
+    'netns.exec': () => netns.exec('web', 'true', [], there),
   };
 
   test.each(Object.keys(waiting))('%s does nothing once its signal is aborted', async (name) => {

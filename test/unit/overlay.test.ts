@@ -2,6 +2,7 @@
 import { describe, expect, test } from 'vitest';
 import { type Endpoint, Overlay, Rtnl, type Store } from '../../lib/index.js';
 import { FakeKernel } from '../../lib/testing/index.js';
+import '../support/fake-only.js';
 
 /** What a program sees of the kernel, for comparison. */
 function traces(kernel: FakeKernel): unknown {
@@ -27,9 +28,9 @@ function at(
 const store: Store = { lookup: () => null, publish: async () => {}, withdraw: async () => {} };
 
 async function scene(): Promise<{ kernel: FakeKernel; overlay: Overlay }> {
-  const kernel = FakeKernel.install();
+  const kernel = new FakeKernel();
   kernel.addNetns('web');
-  const overlay = await Overlay.create({ name: 'blue', vni: 42, address: '192.168.0.1/24' });
+  const overlay = await Overlay.create({ name: 'blue', vni: 42, address: '192.168.0.1/24', system: kernel.system });
   return { kernel, overlay };
 }
 
@@ -39,11 +40,13 @@ describe('every request of create() refused in turn', () => {
     ['interrupted', 'ABORT_ERR'],
   ])('%s: all of it is undone', async (how, code) => {
     for (let number = 0; ; number++) {
-      await using kernel = FakeKernel.install();
+      const kernel = new FakeKernel();
       const before = traces(kernel);
       const controller = new AbortController();
       const step = at(kernel, number, () => (how === 'refused' ? 'EPERM' : void controller.abort()));
-      const options = { name: 'blue', vni: 42, address: ['192.168.0.1/24', 'fd00::1/64'], signal: controller.signal };
+      const { system } = kernel;
+      const { signal } = controller;
+      const options = { name: 'blue', vni: 42, address: ['192.168.0.1/24', 'fd00::1/64'], signal, system };
       const result = await Overlay.create(options).catch((error: Error & { code: string }) => error);
       await kernel.idle();
       if (step.met() === undefined) {
@@ -66,7 +69,6 @@ describe('every request of attach() refused in turn', () => {
   ])('%s: all of it is undone', async (how, code) => {
     for (let number = 0; ; number++) {
       const { kernel, overlay } = await scene();
-      await using _kernel = kernel;
       await using _overlay = overlay;
       const before = traces(kernel);
       const published: Endpoint[] = [];
@@ -94,7 +96,6 @@ describe('every request of attach() refused in turn', () => {
 
   test('a store that refuses: the container is as it was, and what may have been written is taken back', async () => {
     const { kernel, overlay } = await scene();
-    await using _kernel = kernel;
     await using _overlay = overlay;
     const before = traces(kernel);
     const calls: string[] = [];
@@ -118,7 +119,6 @@ describe('every request of attach() refused in turn', () => {
 
   test('a store that never answers and looks at no signal: an abort ends the call, and nothing is left', async () => {
     const { kernel, overlay } = await scene();
-    await using _kernel = kernel;
     await using _overlay = overlay;
     const before = traces(kernel);
     const never = () => new Promise<never>(() => {});
@@ -136,7 +136,6 @@ describe('every request of attach() refused in turn', () => {
 
   test('what cannot be undone is said', async () => {
     const { kernel, overlay } = await scene();
-    await using _kernel = kernel;
     await using _overlay = overlay;
     kernel.fail('RTM_SETNEIGHTBL', 'ENOMEM');
     kernel.fail('RTM_DELLINK', 'EBUSY');
@@ -151,7 +150,6 @@ describe('every request of attach() refused in turn', () => {
 describe('detach and delete', () => {
   test('the record goes first, and comes back when the veth cannot go', async () => {
     const { kernel, overlay } = await scene();
-    await using _kernel = kernel;
     await using _overlay = overlay;
     await overlay.attach('netns:web', { address: '192.168.0.2/24' });
     const calls: string[] = [];
@@ -171,7 +169,6 @@ describe('detach and delete', () => {
 
   test('a veth that goes at the same moment is no failure', async () => {
     const { kernel, overlay } = await scene();
-    await using _kernel = kernel;
     await overlay.attach('netns:web', { address: '192.168.0.2/24' });
     kernel.fail('RTM_DELLINK', 'ENODEV', { where: ({ item }) => String(item.name).startsWith('veth') });
     expect(await overlay.detach('netns:web')).toMatchObject({ ip: '192.168.0.2' });
@@ -182,7 +179,6 @@ describe('detach and delete', () => {
 
   test('a refusal in the middle of delete() leaves the handle usable, and a second try does the rest', async () => {
     const { kernel, overlay } = await scene();
-    await using _kernel = kernel;
     await overlay.attach('netns:web', { address: '192.168.0.2/24' });
     kernel.fail('RTM_DELLINK', 'EPERM', { where: ({ item }) => item.name === 'br0' });
     await expect(overlay.delete()).rejects.toMatchObject({ code: 'EPERM' });
@@ -202,21 +198,21 @@ describe('the underlay', () => {
     ],
     [{ underlay: '10.0.0.10/24', mtu: 100 }, 'EMSGSIZE', /too few for IP/],
   ])('%o', async (host, code, message) => {
-    await using kernel = FakeKernel.install(host);
+    const kernel = new FakeKernel(host);
     const before = traces(kernel);
-    const created = Overlay.create({ name: 'blue', vni: 42 });
+    const created = Overlay.create({ name: 'blue', vni: 42, system: kernel.system });
     await expect(created).rejects.toMatchObject({ code, message: expect.stringMatching(message) });
     expect(traces(kernel)).toEqual(before);
   });
 
   test('the route out decides among several; IPv6 costs 20 bytes more', async () => {
-    await using kernel = FakeKernel.install({ underlay: ['10.0.0.10/24', '10.1.0.10/24'], mtu: 9000 });
-    await using rtnl = await Rtnl.open();
+    const kernel = new FakeKernel({ underlay: ['10.0.0.10/24', '10.1.0.10/24'], mtu: 9000 });
+    await using rtnl = await Rtnl.open({ system: kernel.system });
     await rtnl.routes.add({ dst: 'default', gateway: '10.1.0.1' });
-    await using four = await Overlay.create({ name: 'four', vni: 4 });
+    await using four = await Overlay.create({ name: 'four', vni: 4, system: kernel.system });
     expect([four.vtep, four.mtu]).toEqual(['10.0.0.10', 8950]);
     kernel.addNetns('host6', { underlay: 'fd00:10::6/64' });
-    await using six = await Overlay.create({ name: 'six', vni: 6, host: 'host6' });
+    await using six = await Overlay.create({ name: 'six', vni: 6, host: 'host6', system: kernel.system });
     expect([six.vtep, six.mtu]).toEqual(['fd00:10::6', 1430]);
   });
 });

@@ -36,7 +36,8 @@ export async function demo(options: DemoOptions, context: Context): Promise<numb
   try {
     throwIfAborted(signal);
     const inside = insideUserNamespace();
-    if (!inside && !(await privileged())) return await runRootless(signal, () => signalled() ?? 'SIGTERM');
+    if (!inside && !(await privileged(context.system)))
+      return await runRootless(signal, () => signalled() ?? 'SIGTERM');
     return await perform(options, inside ? 'rootless' : 'root', context);
   } catch (error) {
     const name = signalled();
@@ -48,12 +49,12 @@ export async function demo(options: DemoOptions, context: Context): Promise<numb
 async function perform(
   options: DemoOptions,
   mode: Report['mode'],
-  { signal, signalled, out, log, json }: Context,
+  { signal, system, signalled, out, log, json }: Context,
 ): Promise<number> {
   const story = json
     ? new Story((line) => log.info(line))
     : new Story((line) => void out.lines([line]), { colours: process.stdout.isTTY === true });
-  const scene = new Scene(options, story, signal);
+  const scene = new Scene(options, story, { signal, system });
   let left: readonly string[] = [];
   let pings: Pings;
   try {

@@ -85,7 +85,10 @@ async function pingWay(from: Container, to: Container, signal: AbortSignal): Pro
   let firstMs: number | null = null;
   for (let at = 0; at < COUNT; at++) {
     if (at > 0) await sleep(INTERVAL_MS, undefined, { signal });
-    const [echo] = await raceAbort(ping(from.netns, to.ip, { timeoutMs: TIMEOUT_MS }), signal);
+    const [echo] = await raceAbort(
+      ping(from.netns, to.ip, { timeoutMs: TIMEOUT_MS, system: from.overlay.system }),
+      signal,
+    );
     const rtt = echo?.rttMs ?? null;
     rtts.push(rtt);
     if (echo === undefined) continue;
@@ -98,14 +101,14 @@ async function pingWay(from: Container, to: Container, signal: AbortSignal): Pro
 /** As if the two had never met: neither their kernels nor their overlays know the other end. */
 async function forgetEachOther(...ends: readonly Container[]): Promise<void> {
   for (const { netns, overlay } of ends) {
-    await using overlayRtnl = await Rtnl.open({ netns: overlay.netns });
+    await using overlayRtnl = await Rtnl.open({ netns: overlay.netns, system: overlay.system });
     const told = await overlayRtnl.neighbors.list({ link: 'vxlan1' });
     await overlayRtnl.neighbors.batch(told.map((item) => ({ op: 'delete', item })));
     const ways = (await overlayRtnl.fdb.list({ link: 'vxlan1' })).filter(
       ({ mac, state }) => mac !== '00:00:00:00:00:00' && state !== 'permanent',
     );
     await overlayRtnl.fdb.batch(ways.map((item) => ({ op: 'delete', item })));
-    await using containerRtnl = await Rtnl.open({ netns });
+    await using containerRtnl = await Rtnl.open({ netns, system: overlay.system });
     const met = await containerRtnl.neighbors.list({ link: 'eth0' });
     await containerRtnl.neighbors.batch(met.map((item) => ({ op: 'delete', item })));
   }

@@ -8,7 +8,7 @@ import { onAbort, throwIfAborted } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
 import { netnsDirectory } from '../../netns/references.js';
 import { kernel } from '../../system/kernel-error.js';
-import { system } from '../../system/system.js';
+import type { System } from '../../system/system.js';
 
 /** CAP_NET_ADMIN, CAP_NET_RAW (the resolver's taps, the pings) and CAP_SYS_ADMIN (include/uapi/linux/capability.h). */
 const CAPABILITIES = [12n, 13n, 21n] as const;
@@ -31,8 +31,7 @@ export function insideUserNamespace(): boolean {
 }
 
 /** Whether this process may make network namespaces here: asked of its capabilities, then of the kernel. */
-export async function privileged(): Promise<boolean> {
-  const addon = system().native;
+export async function privileged({ native: addon }: System): Promise<boolean> {
   const status = await readFile('/proc/self/status', 'utf8').catch(() => '');
   const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)$/m.exec(status)?.[1] ?? '0'}`);
   if (!CAPABILITIES.every((bit) => ((effective >> bit) & 1n) === 1n)) return false;

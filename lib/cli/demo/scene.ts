@@ -1,11 +1,11 @@
 /** What the demo is played on: hosts, overlays and containers, made from nothing and removed again. */
 import { join } from 'node:path';
 import { throwIfAborted } from '../../core/abort.js';
-import { Overlay, type OwnedStore, openStore, Resolver, Rtnl } from '../../index.js';
+import { Overlay, type OwnedStore, openStore, Resolver, Rtnl, type System } from '../../index.js';
 import { netnsDirectory } from '../../netns/references.js';
 import { expandStoreUrl, inProcessUrl } from '../../store/index.js';
 import { kernel } from '../../system/kernel-error.js';
-import { system } from '../../system/system.js';
+import type { Context } from '../verb.js';
 import type { Story } from './story.js';
 import type { Container, DemoOptions, Host } from './subjects.js';
 
@@ -19,6 +19,7 @@ interface Removal {
 }
 
 export class Scene {
+  readonly system: System;
   readonly storeUrl: string;
   readonly containers: Container[] = [];
   /** What the names of all its namespaces begin with. */
@@ -30,7 +31,8 @@ export class Scene {
   readonly #removals: Removal[] = [];
   #resolver: Resolver | undefined;
 
-  constructor({ hosts, store }: DemoOptions, story: Story, signal: AbortSignal) {
+  constructor({ hosts, store }: DemoOptions, story: Story, { signal, system }: Pick<Context, 'signal' | 'system'>) {
+    this.system = system;
     this.#count = hosts;
     // A folder of its own: what a real store has under PREFIX may be in use.
     this.storeUrl =
@@ -70,13 +72,17 @@ export class Scene {
     this.#removals.push({ what, run });
   }
 
+  #rtnl(netns: string): Promise<Rtnl> {
+    return Rtnl.open({ netns, system: this.system });
+  }
+
   /** A namespace with its loopback up. */
   async #namespace(name: string): Promise<string> {
     throwIfAborted(this.#signal);
     const path = join(netnsDirectory(), this.#prefix + name);
-    await kernel({ what: `make namespace ${path}` }, system().native.createNetns(path));
-    this.#made(`namespace ${path}`, () => system().native.deleteNetns(path));
-    await using rtnl = await Rtnl.open({ netns: path });
+    await kernel({ what: `make namespace ${path}` }, this.system.native.createNetns(path));
+    this.#made(`namespace ${path}`, () => this.system.native.deleteNetns(path));
+    await using rtnl = await this.#rtnl(path);
     await rtnl.links.set({ name: 'lo', up: true });
     return path;
   }
@@ -95,7 +101,7 @@ export class Scene {
     await (direct ? this.#layCable(hosts) : this.#setUpSwitch(hosts));
     for (const { name, ip, netns } of hosts) {
       throwIfAborted(this.#signal);
-      await using rtnl = await Rtnl.open({ netns });
+      await using rtnl = await this.#rtnl(netns);
       await rtnl.addresses.add({ link: 'under0', address: `${ip}/24` });
       await rtnl.links.set({ name: 'under0', up: true });
       this.#story.step(name, `${ip} on under0`);
@@ -105,13 +111,13 @@ export class Scene {
 
   async #layCable(hosts: readonly Host[]): Promise<void> {
     const [one, other] = hosts as readonly [Host, Host];
-    await using rtnl = await Rtnl.open({ netns: one.netns });
+    await using rtnl = await this.#rtnl(one.netns);
     await rtnl.links.add({ kind: 'veth', name: 'under0', peer: { name: 'under0', netns: other.netns } });
   }
 
   async #setUpSwitch(hosts: readonly Host[]): Promise<void> {
     const netns = await this.#namespace('switch');
-    await using rtnl = await Rtnl.open({ netns });
+    await using rtnl = await this.#rtnl(netns);
     await rtnl.links.add({ kind: 'bridge', name: 'switch0', mcastSnooping: false, up: true });
     for (const host of hosts) {
       const peer = { name: 'under0', netns: host.netns };
@@ -129,6 +135,7 @@ export class Scene {
         address: '192.168.0.1/24',
         host: host.netns,
         signal: this.#signal,
+        system: this.system,
       });
       this.#made(`overlay ${overlay.name}`, () => overlay.delete());
       overlays.push(overlay);

@@ -38,7 +38,7 @@ export const verb = defineVerb({
     const twice = args.find((name, index) => args.indexOf(name) !== index);
     if (twice !== undefined) throw usageError(`agent: ${twice} is named twice`, 'name each overlay once');
   },
-  async run({ args, flags }, { signal, out, log, json }) {
+  async run({ args, flags }, { signal, system, out, log, json }) {
     const { host } = flags;
     // The variable that stands for --all gives way to names.
     const all = args.length === 0;
@@ -56,6 +56,7 @@ export const verb = defineVerb({
         realtime: !flags['no-realtime'],
         host,
         signal,
+        system,
       });
       owned.push(agent);
       const source = parseStoreUrl(flags.store).driver.title;

@@ -71,9 +71,9 @@ export const verb = defineVerb({
       checkRoutes(route, '--route'),
     );
   },
-  async run({ args: [name = '', container = ''], flags }, { signal, out, json }) {
+  async run({ args: [name = '', container = ''], flags }, { signal, system, out, json }) {
     const { address, mac, ifname, gateway, route: routes, host } = flags;
-    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
+    await using overlay = await Overlay.open(name, { signal, system, host });
     await using store = flags.store === undefined ? null : await openStore(flags.store, { signal });
     const options = {
       address,
@@ -100,7 +100,7 @@ export const verb = defineVerb({
           `${ifname} ${address.join(' ')} ${endpoint.mac}, vtep ${endpoint.vtep}`,
         ...gateway.map((ip) => `  default via ${ip}`),
         ...routes.map(({ dst, via }) => `  ${dst}${via === undefined ? '' : ` via ${via}`}`),
-        ...(published ? ['  published in the store'] : await storeNote(name, 'published', { signal })),
+        ...(published ? ['  published in the store'] : await storeNote(name, 'published', { signal, system })),
       ]);
     }
     return undefined;

@@ -41,7 +41,7 @@ export const verb = defineVerb({
     refuseDuplicates(address, '--address');
     if (mtu !== 'auto' && address.some((each) => each.includes(':'))) checkMtu(mtu, '--mtu', 6);
   },
-  async run({ args: [name = ''], flags }, { signal, out, json }) {
+  async run({ args: [name = ''], flags }, { signal, system, out, json }) {
     const { vni, port, mtu, vtep, host, address: addresses } = flags;
     const options = {
       name,
@@ -51,6 +51,7 @@ export const verb = defineVerb({
       vtep,
       host,
       signal,
+      system,
       address: addresses,
     };
     let created = true;

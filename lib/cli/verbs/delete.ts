@@ -12,16 +12,14 @@ export const verb = defineVerb({
   flags: { host: hostFlag },
   examples: [['overns delete overns', 'the overlay "overns"']],
   streams: false,
-  async run({ args: [name = ''], flags: { host } }, { signal, out, json }) {
+  async run({ args: [name = ''], flags: { host } }, { signal, system, out, json }) {
     // Deleting closes it as well; closing twice is fine.
-    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) }).catch(
-      (error: OvernsError) => {
-        if (error.code !== 'OVERNS_INCOMPLETE') throw error;
-        return undefined;
-      },
-    );
+    await using overlay = await Overlay.open(name, { signal, system, host }).catch((error: OvernsError) => {
+      if (error.code !== 'OVERNS_INCOMPLETE') throw error;
+      return undefined;
+    });
     const attached = (await overlay?.endpoints({ signal })) ?? [];
-    await (overlay === undefined ? Overlay.delete(name, { signal }) : overlay.delete({ signal }));
+    await (overlay === undefined ? Overlay.delete(name, { signal, system }) : overlay.delete({ signal }));
     const vni = overlay?.vni;
     if (json) await out.json({ overlay: name, vni, deleted: true, endpoints: attached });
     else {

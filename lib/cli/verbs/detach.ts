@@ -40,9 +40,9 @@ export const verb = defineVerb({
     if (container === undefined && !byAddress)
       throw usageError('detach: CONTAINER is missing', 'name it, or its address with --address IP');
   },
-  async run({ args: [name = '', container], flags }, { signal, out, json }) {
+  async run({ args: [name = '', container], flags }, { signal, system, out, json }) {
     const { host, address } = flags;
-    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
+    await using overlay = await Overlay.open(name, { signal, system, host });
     await using store = flags.store === undefined ? null : await openStore(flags.store, { signal });
     const target = container ?? { ip: address ?? '' };
     const endpoint = await overlay.detach(target, { signal, ...(store === null ? {} : { store }) });
@@ -51,7 +51,7 @@ export const verb = defineVerb({
     else {
       await out.lines([
         `detached ${container ?? address} from overlay ${name}: ${endpoint.ips.join(' ')} ${endpoint.mac}`,
-        ...(withdrawn ? ['  withdrawn from the store'] : await storeNote(name, 'withdrawn', { signal })),
+        ...(withdrawn ? ['  withdrawn from the store'] : await storeNote(name, 'withdrawn', { signal, system })),
       ]);
     }
     return undefined;

@@ -15,8 +15,8 @@ export const verb = defineVerb({
   flags: { docker: dockerFlag },
   examples: [['overns doctor', 'before the first overlay, and when something does not work']],
   streams: false,
-  async run({ flags: { docker } }, { signal, out, json }) {
-    const told = await doctor({ docker, signal });
+  async run({ flags: { docker } }, { signal, system, out, json }) {
+    const told = await doctor({ docker, signal, system });
     const checks = told.checks.map((check) => ({
       ...check,
       ...(check.value !== undefined && { value: inCommands(check.value) }),

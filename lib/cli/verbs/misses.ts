@@ -13,8 +13,8 @@ export const verb = defineVerb({
   flags: { host: hostFlag, time: timeFlag },
   examples: [['overns misses overns', 'until Ctrl-C; beside a running agent too']],
   streams: true,
-  async run({ args: [name = ''], flags: { host, time } }, { signal, out, log, json }) {
-    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) });
+  async run({ args: [name = ''], flags: { host, time } }, { signal, system, out, log, json }) {
+    await using overlay = await Overlay.open(name, { signal, system, host });
     using repeats = new Repeats();
     channel('overns:overlay:warning').subscribe((message) => {
       const { error } = message as { readonly error: Error };

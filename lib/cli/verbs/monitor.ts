@@ -1,4 +1,4 @@
-import { Rtnl, type RtnlEvent } from '../../index.js';
+import { Rtnl, type RtnlEvent, type System } from '../../index.js';
 import type { NetnsRef } from '../../netns/references.js';
 import { netnsLabel, parseNetns } from '../../netns/references.js';
 import { list, oneOf, timeFlag } from '../flags.js';
@@ -35,16 +35,16 @@ export const verb = defineVerb({
     ['overns monitor link', 'links of this namespace that come, change and go'],
   ],
   streams: true,
-  async run({ args, flags: { netns, time } }, { signal, out, json }) {
+  async run({ args, flags: { netns, time } }, { signal, system, out, json }) {
     const groups = args.length === 0 ? [...DEFAULT_GROUPS] : args.map((text) => oneOf(...GROUPS)(text, 'monitor'));
     const links = new LinkBook();
     const [only] = netns;
     const several = netns.length > 1;
-    const rtnl = several ? undefined : await Rtnl.open({ signal, ...(only === undefined ? {} : { netns: only }) });
+    const rtnl = several ? undefined : await Rtnl.open({ signal, system, netns: only });
     // Before the links are listed, so that none is missed.
-    const events = rtnl?.monitor({ groups, signal }) ?? (await Rtnl.monitor({ groups, signal, netns }));
+    const events = rtnl?.monitor({ groups, signal }) ?? (await Rtnl.monitor({ groups, signal, system, netns }));
     if (rtnl) for (const link of await rtnl.links.list()) links.add(link);
-    else for (const ref of netns) await learn(links, ref);
+    else for (const ref of netns) await learn(links, ref, system);
     await rtnl?.close();
     for await (const batch of events.batches()) {
       if (json) {
@@ -65,7 +65,7 @@ export const verb = defineVerb({
 });
 
 /** Not held open, which would keep the namespace alive. */
-async function learn(links: LinkBook, netns: NetnsRef): Promise<void> {
-  await using rtnl = await Rtnl.open({ netns });
+async function learn(links: LinkBook, netns: NetnsRef, system: System): Promise<void> {
+  await using rtnl = await Rtnl.open({ netns, system });
   for (const link of await rtnl.links.list()) links.add(link, netnsLabel(netns));
 }

@@ -1,5 +1,5 @@
 import { OvernsError } from '../../core/errors.js';
-import { type Attachment, Overlay, type OverlayInfo, Rtnl } from '../../index.js';
+import { type Attachment, Overlay, type OverlayInfo, Rtnl, type System } from '../../index.js';
 import { isNoOverlay } from '../../overlay/contents.js';
 import { givenAddresses } from '../../overlay/ports/container-network.js';
 import { refuseForbidden, surveyOverlays } from '../../overlay/survey.js';
@@ -35,17 +35,17 @@ export const verb = defineVerb({
     ['overns show --check >/dev/null', 'for monitoring'],
   ],
   streams: false,
-  async run({ args: [name], flags: { host, check } }, { signal, out, json }) {
+  async run({ args: [name], flags: { host, check } }, { signal, system, out, json }) {
     if (name === undefined) {
       // What looks like an overlay and cannot be read as one is shown as well, since somebody will look for it.
-      const { found: overlays, failed } = refuseForbidden(await surveyOverlays(signal));
+      const { found: overlays, failed } = refuseForbidden(await surveyOverlays(system, signal));
       const unreadable = failed.map(({ overlay, error }) => ({ overlay, error: error.message }));
       const faults = new Map<string, OvernsError>();
       for (const { overlay } of overlays) {
-        const fault = await faultOf(overlay, signal);
+        const fault = await faultOf(overlay, signal, system);
         if (fault !== undefined) faults.set(overlay, fault);
       }
-      const resolvers = await Promise.all(overlays.map(({ overlay }) => resolverOf(overlay, signal)));
+      const resolvers = await Promise.all(overlays.map(({ overlay }) => resolverOf(overlay, signal, system)));
       const told = overlays.map((each, at) => ({
         ...each,
         resolver: resolvers[at],
@@ -76,19 +76,17 @@ export const verb = defineVerb({
       }
       return check && !well ? REFUSED : DONE;
     }
-    await using overlay = await Overlay.open(name, { signal, ...(host === undefined ? {} : { host }) }).catch(
-      async (error: Error) => {
-        throw isNoOverlay(error) ? await withResolver(name, error) : error;
-      },
-    );
-    await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal });
+    await using overlay = await Overlay.open(name, { signal, system, host }).catch(async (error: Error) => {
+      throw isNoOverlay(error) ? await withResolver(name, error, system) : error;
+    });
+    await using rtnl = await Rtnl.open({ netns: { path: overlay.netns }, signal, system });
     const [fault, endpoints, addresses, neighbors, fdb, resolver] = await Promise.all([
       overlay.underlayFault({ signal }).catch(() => undefined),
       overlay.endpoints({ signal }),
       rtnl.addresses.list({ link: 'br0' }, { signal }),
       rtnl.neighbors.list({ link: LINK }, { signal }),
       rtnl.fdb.list({ link: LINK }, { signal }),
-      resolverOf(name, signal),
+      resolverOf(name, signal, system),
     ]);
     const details: Details = {
       overlay: name,
@@ -113,8 +111,8 @@ export const verb = defineVerb({
 });
 
 /** Who serves an overlay. One that is stopped or stuck must not keep the rest from being shown. */
-async function resolverOf(name: string, signal: AbortSignal): Promise<RemoteResolver | Error | null> {
-  const found = await queryResolver(name, { signal }).catch((error: Error) => error);
+async function resolverOf(name: string, signal: AbortSignal, system: System): Promise<RemoteResolver | Error | null> {
+  const found = await queryResolver(name, { signal, system }).catch((error: Error) => error);
   return found ?? null;
 }
 
@@ -129,9 +127,9 @@ function servedWords(resolver: RemoteResolver | Error | null): readonly [served:
 }
 
 /** What is wrong with the underlay of an overlay; one that cannot be looked at is none to complain of. */
-async function faultOf(name: string, signal: AbortSignal): Promise<OvernsError | undefined> {
+async function faultOf(name: string, signal: AbortSignal, system: System): Promise<OvernsError | undefined> {
   try {
-    await using overlay = await Overlay.open(name, { signal });
+    await using overlay = await Overlay.open(name, { signal, system });
     return await overlay.underlayFault({ signal });
   } catch {
     return undefined;
@@ -194,8 +192,8 @@ function describe({
 }
 
 /** Of an overlay whose vxlan1 is gone, whoever serves it still says how it stands. */
-async function withResolver(name: string, error: Error): Promise<Error> {
-  const resolver = await queryResolver(name).catch(() => undefined);
+async function withResolver(name: string, error: Error, system: System): Promise<Error> {
+  const resolver = await queryResolver(name, { system }).catch(() => undefined);
   if (resolver === undefined) return error;
   const since = resolver.status?.lostSince === undefined ? '' : ` since ${resolver.status.lostSince}`;
   return new OvernsError(

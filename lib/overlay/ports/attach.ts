@@ -48,12 +48,12 @@ export function attach(
     const { target, publisher, ensure } = request;
     const inside = await t.step(
       'socket',
-      () => Rtnl.open({ netns: { path: target.path } }),
+      () => Rtnl.open({ netns: { path: target.path }, system: rtnl.system }),
       (socket) => socket.close(),
     );
     const unlock = await t.step(
       'turn',
-      () => lockNamespace(overlay.netns, signal, overlay.identity),
+      () => lockNamespace(rtnl.system, overlay.netns, signal, overlay.identity),
       (release) => release(),
     );
     const same = ensure ? await findSame(rtnl, inside, overlay, request) : undefined;

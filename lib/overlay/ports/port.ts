@@ -19,7 +19,6 @@ import type { Transaction } from '../../core/transaction.js';
 import type { Rtnl } from '../../rtnl/rtnl.js';
 import type { Route } from '../../rtnl/types.js';
 import { kernel } from '../../system/kernel-error.js';
-import { system } from '../../system/system.js';
 import { BRIDGE } from '../devices.js';
 import { formatAlias } from './alias.js';
 import { type Attachment, isVethName, listAttached, refuseTaken, vethName } from './attachment.js';
@@ -206,7 +205,7 @@ export async function configurePort(
     await t.step('ipv6', () =>
       kernel(
         { what: `switch IPv6 on for ${ifname}`, netns: container },
-        system().native.writeSysctl(path, `ipv6/conf/${ifname}/disable_ipv6`, '0'),
+        rtnl.system.native.writeSysctl(path, `ipv6/conf/${ifname}/disable_ipv6`, '0'),
       ),
     );
   }

@@ -72,7 +72,7 @@ export function checkContainer(ref: ContainerRef, { docker }: DockerOptions = {}
  *   `OVERNS_DOCKER` (Docker cannot be reached), `EINVAL`, `EACCES`; RangeError or TypeError for a reference that
  *   cannot be meant
  */
-export async function resolveContainer(ref: ContainerRef, options: TargetOptions = {}): Promise<ContainerTarget> {
+export async function resolveContainer(ref: ContainerRef, options: TargetOptions): Promise<ContainerTarget> {
   throwIfAborted(options.signal);
   return await parse(ref, 'container')(options);
 }

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { isAbsolute } from 'node:path';
 import { OvernsError } from '../../core/errors.js';
 import { netnsIdentity, netnsPath } from '../../netns/references.js';
-import { system } from '../../system/system.js';
+import type { System } from '../../system/system.js';
 import { checkContainerName, Docker, type DockerContainer } from './docker-api.js';
 import { type ContainerTarget, identify, type TargetKind, type TargetOptions } from './target.js';
 
@@ -24,7 +24,7 @@ export const docker: TargetKind = {
 
 /** Finds a container by its name or id; where Docker does not know it, tells in words where that Docker is. */
 export async function findInDocker(name: string, options: TargetOptions): Promise<ContainerTarget | string> {
-  system().checkDocker();
+  options.system.checkDocker();
   await using engine = new Docker(options.docker);
   const container = await engine.inspect(name, options);
   // Awaited here: what it asks must be answered before the connection is closed.
@@ -37,12 +37,13 @@ async function fromEngine(
   container: DockerContainer,
   options: TargetOptions,
 ): Promise<ContainerTarget> {
+  const { system } = options;
   const description = `docker:${name}`;
   requireRunning(name, container);
   if (container.networkMode === 'host') throw hostNetwork(name);
-  const path = await dockerNetns(name, container);
-  const identity = await identify(path, description);
-  if (identity === (await netnsIdentity('/proc/self/ns/net'))) throw hostNetwork(name);
+  const path = await dockerNetns(system, name, container);
+  const identity = await identify(system, path, description);
+  if (identity === (await netnsIdentity(system, '/proc/self/ns/net'))) throw hostNetwork(name);
   // A pid can pass to another process. If Docker says the same after the namespace was read as before, it was the container's.
   const again = await engine.inspect(container.id, options);
   if (again === null || again.pid !== container.pid || again.startedAt !== container.startedAt) {
@@ -78,10 +79,10 @@ function hostNetwork(name: string): OvernsError {
 }
 
 /** By the process first: Docker's own file is mounted in the daemon's mount namespace, which need not be ours. */
-async function dockerNetns(name: string, container: DockerContainer): Promise<string> {
+async function dockerNetns(system: System, name: string, container: DockerContainer): Promise<string> {
   let failure: unknown;
   try {
-    const path = await netnsPath({ pid: container.pid });
+    const path = await netnsPath(system, { pid: container.pid });
     if (await belongsTo(container)) return path;
   } catch (error) {
     if (!OvernsError.is(error)) throw error;
@@ -89,7 +90,7 @@ async function dockerNetns(name: string, container: DockerContainer): Promise<st
   }
   if (isAbsolute(container.sandboxKey)) {
     try {
-      return await netnsPath(container.sandboxKey);
+      return await netnsPath(system, container.sandboxKey);
     } catch {}
   }
   if (OvernsError.is(failure) && failure.code === 'EACCES') {

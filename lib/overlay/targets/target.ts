@@ -5,10 +5,13 @@
 import { OvernsError } from '../../core/errors.js';
 import type { NetnsRef } from '../../netns/references.js';
 import { netnsIdentity, netnsPath } from '../../netns/references.js';
+import type { System } from '../../system/system.js';
 import type { DockerOptions } from './docker-api.js';
 
 /** What a target is looked up with. */
-export type TargetOptions = DockerOptions;
+export interface TargetOptions extends DockerOptions {
+  readonly system: System;
+}
 
 /** A container's network namespace. */
 export interface ContainerTarget {
@@ -47,16 +50,16 @@ export interface TargetKind {
 
 /** The container of a network namespace. */
 export function netnsTarget(ref: NetnsRef, description: string): Target {
-  return async () => {
-    const path = await netnsPath(ref, 'container');
-    return { path, description, identity: await identify(path, description) };
+  return async ({ system }) => {
+    const path = await netnsPath(system, ref, 'container');
+    return { path, description, identity: await identify(system, path, description) };
   };
 }
 
 /** The identity of a namespace that was there a moment ago. */
-export async function identify(path: string, description: string): Promise<string> {
+export async function identify(system: System, path: string, description: string): Promise<string> {
   try {
-    return await netnsIdentity(path);
+    return await netnsIdentity(system, path);
   } catch (cause) {
     throw new OvernsError('ESRCH', `${description}: its namespace has gone meanwhile`, {
       hint: 'start it again',

@@ -6,7 +6,7 @@ import type { QueueOptions } from '../../core/subscription.js';
 import { queueOptions } from '../../core/subscription.js';
 import { isNativeFailure, netlinkError } from '../../system/kernel-error.js';
 import type { NativeBatch, NativeMonitor } from '../../system/native.js';
-import { system } from '../../system/system.js';
+import type { System } from '../../system/system.js';
 import { decodeEntries } from '../entry-decoder.js';
 import type { Address, FdbEntry, Link, Neighbor, Nexthop, Route, Rule } from '../types.js';
 
@@ -219,6 +219,7 @@ type Item = Record<string, unknown>;
  * @throws NetlinkError
  */
 export function openMonitor(
+  system: System,
   source: {
     readonly path: string;
     readonly groups: readonly string[];
@@ -233,7 +234,7 @@ export function openMonitor(
       // Out of the addon's call: what a consumer does with it is an ordinary turn of the event loop.
       queueMicrotask(() => onEvents(events, dropped));
     };
-    return system().native.openMonitor(source.path, source.groups, onBatch, source.receiveBuffer);
+    return system.native.openMonitor(source.path, source.groups, onBatch, source.receiveBuffer);
   } catch (error) {
     throw isNativeFailure(error) ? netlinkError(error, { what: 'monitor', netns: source.netns }) : error;
   }

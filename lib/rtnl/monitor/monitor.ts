@@ -9,6 +9,7 @@ import { listNetns } from '../../netns/references.js';
 import { netnsChange, watchNetns } from '../../netns/watch.js';
 import type { NativeMonitor } from '../../system/native.js';
 import type { NetnsWatch } from '../../system/netns-watcher.js';
+import type { System } from '../../system/system.js';
 import { DEFAULT_GROUPS, type MonitorGroup, type MonitorOptions, monitorOptions, openMonitor } from './events.js';
 import { groupOf, type Indexed, type Item, indexed, LISTED_KINDS, type Listed, Mirror } from './mirror.js';
 
@@ -34,10 +35,14 @@ export interface MonitorSource {
  * The news of namespaces in one stream.
  * @throws NetlinkError, TypeError, RangeError
  */
-export function monitorNamespaces<E>(sources: readonly MonitorSource[], options: MonitorOptions): Subscription<E> {
+export function monitorNamespaces<E>(
+  system: System,
+  sources: readonly MonitorSource[],
+  options: MonitorOptions,
+): Subscription<E> {
   const checked = checkOptions(options, monitorOptions);
   const { groups = DEFAULT_GROUPS, resync = false, receiveBuffer, ...queue } = checked;
-  const monitors = new Monitors(sources, groups, resync, checked);
+  const monitors = new Monitors(system, sources, groups, resync, checked);
   return createSubscription<Item>(
     queue,
     (opened) => monitors.open(opened),
@@ -71,6 +76,7 @@ interface Burst {
 }
 
 class Monitors {
+  readonly #system: System;
   readonly #sources: readonly MonitorSource[];
   readonly #groups: ReadonlySet<MonitorGroup>;
   readonly #resync: boolean;
@@ -84,11 +90,13 @@ class Monitors {
   #queue!: BoundedQueue<Item>;
 
   constructor(
+    system: System,
     sources: readonly MonitorSource[],
     groups: readonly MonitorGroup[],
     resync: boolean,
     options: MonitorOptions,
   ) {
+    this.#system = system;
     this.#sources = sources;
     this.#groups = new Set(groups);
     this.#resync = resync;
@@ -104,7 +112,7 @@ class Monitors {
     try {
       for (const source of groups.size === 0 ? [] : this.#sources) this.#follow(source, [...groups]);
       if (this.#groups.has('netns') || this.#sources.some(({ name }) => name !== undefined)) {
-        this.#watcher = watchNetns((action, name) => this.#named(action, name));
+        this.#watcher = watchNetns(this.#system, (action, name) => this.#named(action, name));
       }
     } catch (error) {
       this.#close();
@@ -125,7 +133,7 @@ class Monitors {
   #follow(source: MonitorSource, groups: readonly string[]): void {
     const { path, words } = source;
     const { receiveBuffer } = this.#options;
-    const monitor = openMonitor({ path, groups, netns: words, receiveBuffer }, (events, dropped) => {
+    const monitor = openMonitor(this.#system, { path, groups, netns: words, receiveBuffer }, (events, dropped) => {
       const followed = this.#followed.get(source);
       if (followed !== undefined) this.#received(followed, events as Item[], dropped);
     });
@@ -298,7 +306,7 @@ class Monitors {
         snapshot[field] = snapshot[field] === undefined ? named : (snapshot[field] as unknown[]).concat(named);
       }
     }
-    if (this.#groups.has('netns')) snapshot.netns = await listNetns();
+    if (this.#groups.has('netns')) snapshot.netns = await listNetns(this.#system);
     const waiting = this.#waiting;
     this.#waiting = undefined;
     for (const burst of waiting) this.#process(burst);

@@ -5,7 +5,8 @@ import { invalidArgument, invalidType, NetlinkError } from '../../core/errors.js
 import { checkOptions, type Shape, signalOf } from '../../core/options.js';
 import { netnsPath } from '../../netns/references.js';
 import { kernel } from '../../system/kernel-error.js';
-import type { NativeOp } from '../../system/native.js';
+import type { NativeOp, NativeRtnl } from '../../system/native.js';
+import type { System } from '../../system/system.js';
 import { changesOf, whyUnchangeable } from '../link-changes.js';
 import type { AnyLinkSpec, Link, LinkChange, LinkCounters, LinkSpec, PeerSpec } from '../types.js';
 import { type BatchAnswer, type Item, KernelTable, OK, settled, type Table, type Verb } from './table.js';
@@ -80,6 +81,13 @@ export interface LinkTable extends Table<Link, LinkSpec, 'add' | 'replace' | 'ap
 export type LinkRef = Partial<LinkSpec> | Partial<Link>;
 
 export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkTable {
+  readonly #system: System;
+
+  constructor(system: System, open: () => NativeRtnl, netns: string | undefined) {
+    super(open, 'link', netns);
+    this.#system = system;
+  }
+
   protected override async send(
     operations: readonly { op: Verb; item: LinkSpec }[],
     options: Cancel | undefined,
@@ -205,9 +213,9 @@ export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkT
     if (spec.netns === undefined && spec.peer?.netns === undefined) return { op, item: spec };
     return (async () => {
       const resolved: Record<string, unknown> = { ...spec };
-      if (spec.netns !== undefined) resolved.netns = await netnsPath(spec.netns);
+      if (spec.netns !== undefined) resolved.netns = await netnsPath(this.#system, spec.netns);
       if (spec.peer?.netns !== undefined)
-        resolved.peer = { ...spec.peer, netns: await netnsPath(spec.peer.netns, 'peer.netns') };
+        resolved.peer = { ...spec.peer, netns: await netnsPath(this.#system, spec.peer.netns, 'peer.netns') };
       return { op, item: resolved };
     })();
   }
