@@ -187,9 +187,31 @@ describeWith(['etcd'], 'etcd', () => {
         { kind: 'put', endpoint: endpoint(MAC2, VTEP2, '192.168.0.3'), index: reset.index + 2n },
         { kind: 'put', endpoint: endpoint(MAC, VTEP2, IP), index: reset.index + 3n },
         { kind: 'put', endpoint: endpoint(MAC2, VTEP2, '192.168.0.3', IP), index: reset.index + 4n },
-        { kind: 'delete', index: reset.index + 5n },
+        { kind: 'delete', index: reset.index + 4n },
         { kind: 'delete', mac: MAC2, index: reset.index + 5n },
       ]);
+    });
+
+    test('from a revision it resumes with what came since, until that is compacted', async () => {
+      const store = await open();
+      await store.publish(endpoint(MAC, VTEP, IP));
+      const { index: from } = await follow(store).next();
+      await store.withdraw(endpoint(MAC, VTEP, IP));
+      await store.publish(endpoint(MAC2, VTEP, IP));
+      const changes = store.watch({ from })[Symbol.asyncIterator]();
+      const next = async () => (await changes.next()).value as Change;
+      expect([await next(), await next(), await next()]).toMatchObject([
+        { kind: 'resume', index: from },
+        { kind: 'delete', ip: IP, mac: MAC, index: from + 1n },
+        { kind: 'put', endpoint: endpoint(MAC2, VTEP, IP), index: from + 2n },
+      ]);
+      await changes.return?.();
+      await etcd.compact();
+      for (const forgotten of [from, 0n, 2n ** 63n - 1n]) {
+        const again = store.watch({ from: forgotten })[Symbol.asyncIterator]();
+        expect((await again.next()).value).toMatchObject({ kind: 'reset', endpoints: [endpoint(MAC2, VTEP, IP)] });
+        await again.return?.();
+      }
     });
 
     test('garbage, halves and strangers are left out and come in when they are right', async () => {

@@ -93,8 +93,8 @@ export class EtcdStore implements DriverStore {
     throw kv.refused(doing, 'the records change all the time');
   }
 
-  watch({ prefix, signal, ref }: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change, void, undefined> {
-    return new EtcdWatch(this.#http, this.#kv(prefix), this.#foreign, { signal, ref }).changes();
+  watch({ prefix, signal, ref, from }: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change, void, undefined> {
+    return new EtcdWatch(this.#http, this.#kv(prefix), this.#foreign, { signal, ref, from }).changes();
   }
 }
 

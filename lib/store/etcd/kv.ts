@@ -93,7 +93,7 @@ export class EtcdKv implements PrefixKeys {
     try {
       return (await this.#range({ key, revision: String(revision) }, doing, signal))[0] ?? null;
     } catch (error) {
-      if (/compacted|future revision/.test(refusalOf(error)?.words ?? '')) return undefined;
+      if (isNotKept(error)) return undefined;
       throw error;
     }
   }
@@ -119,34 +119,38 @@ export class EtcdKv implements PrefixKeys {
     return (await this.list(signal)).pairs;
   }
 
-  /** All pairs under the prefix, of one moment. */
+  /** All pairs under the prefix, of one moment: now, or as they were at a revision. */
   async list(
     signal: AbortSignal | undefined,
     ref?: boolean,
+    at?: bigint,
   ): Promise<{ readonly pairs: Pair[]; readonly moment: Moment }> {
     const doing = `reading ${this.prefix}/`;
     let { key } = this.range;
     let moment: Moment | undefined;
     let pairs: Pair[] = [];
     for (let attempt = 1; ; ) {
+      const revision = moment?.revision ?? at;
       const body = {
         ...this.range,
         key,
         limit: String(PAGE_KEYS),
-        ...(moment && { revision: String(moment.revision) }),
+        ...(revision !== undefined && { revision: String(revision) }),
       };
       const request = { path: 'kv/range', body, maxBytes: PAGE_BYTES, timeoutMs: PAGE_MS, signal, doing, ref };
       let answer: Json;
       try {
         answer = await this.#http.ask({ ...request, watching: true });
       } catch (error) {
-        if (attempt++ >= LIST_ATTEMPTS || !/compacted/.test(refusalOf(error)?.words ?? '')) throw error;
+        if (at !== undefined || attempt++ >= LIST_ATTEMPTS || !/compacted/.test(refusalOf(error)?.words ?? ''))
+          throw error;
         ({ key } = this.range);
         moment = undefined;
         pairs = [];
         continue;
       }
-      moment ??= this.moment(answer, doing);
+      const now = this.moment(answer, doing);
+      moment ??= { ...now, revision: at ?? now.revision };
       const page = this.#toPairs(answer.kvs, doing);
       pairs.push(...page);
       if (answer.more !== true || page.length === 0) return { pairs, moment };
@@ -228,6 +232,11 @@ export class EtcdKv implements PrefixKeys {
   #ask(path: string, body: unknown, doing: string, signal: AbortSignal | undefined, writes: boolean): Promise<Json> {
     return this.#http.ask({ path, body, doing, signal, writes, maxBytes: VALUE_BYTES, timeoutMs: VALUE_MS });
   }
+}
+
+/** True for the refusal of a revision that is not to be had: compacted, or of a time to come. */
+export function isNotKept(error: unknown): boolean {
+  return /compacted|future revision/.test(refusalOf(error)?.words ?? '');
 }
 
 export function encode(bytes: Buffer): string {

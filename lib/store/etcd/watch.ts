@@ -3,11 +3,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { OvernsError } from '../../core/errors.js';
 import type { Change } from '../contract.js';
 import type { DriverStore } from '../driver.js';
-import { EndpointTable, type RecordChange } from '../endpoint-table.js';
+import { EndpointTable, type GoodRecord, type RecordChange, type TableChange } from '../endpoint-table.js';
 import { type ForeignKeys, goodRecords, splitRecords } from '../prefix-records.js';
 import { mayPass } from '../server-http.js';
 import type { EtcdHttp, Json } from './http.js';
-import { type EtcdKv, type Moment, type Pair, VALUE_MS } from './kv.js';
+import { type EtcdKv, isNotKept, type Moment, type Pair, VALUE_MS } from './kv.js';
 
 /** How long a watch that has begun looks for a server that goes on with it: longer than an election takes, milliseconds. */
 const PATIENCE_MS = 5000;
@@ -31,6 +31,7 @@ export class EtcdWatch {
   readonly #signal: AbortSignal;
   readonly #ref: boolean;
   readonly #doing: string;
+  readonly #from: bigint | undefined;
   #table: EndpointTable | undefined;
   /** What has been told. */
   #told: Moment = { cluster: '', revision: 0n };
@@ -41,18 +42,19 @@ export class EtcdWatch {
     http: EtcdHttp,
     kv: EtcdKv,
     foreign: ForeignKeys,
-    { signal, ref }: Pick<Parameters<DriverStore['watch']>[0], 'signal' | 'ref'>,
+    { signal, ref, from }: Pick<Parameters<DriverStore['watch']>[0], 'signal' | 'ref' | 'from'>,
   ) {
     this.#http = http;
     this.#kv = kv;
     this.#foreign = foreign;
     this.#signal = signal;
     this.#ref = ref ?? true;
+    this.#from = from;
     this.#doing = `reading ${kv.prefix}/`;
   }
 
   /**
-   * A `reset` with all records, then every change. Another server goes on where one has failed; where etcd has forgotten what
+   * A `reset` with all records, or `resume` where etcd still knows what came after `from`; then every change. Another server goes on where one has failed; where etcd has forgotten what
    * happened meanwhile, all is read again and compared.
    *
    * Throws once no server has gone on for a while; watching again begins with a `reset`.
@@ -62,7 +64,7 @@ export class EtcdWatch {
     let lostAt: number | undefined;
     for (let attempt = 0; ; attempt++) {
       try {
-        if (list) yield* this.#list();
+        if (list) yield* (await this.#resume()) ?? this.#list();
         list = false;
         for await (const answer of this.#http.stream(this.#request())) {
           const moment = this.#kv.moment(answer, this.#doing);
@@ -101,23 +103,44 @@ export class EtcdWatch {
     };
   }
 
+  /** What was there at the revision that whoever watches has got to; undefined where that is not known any more. */
+  async #resume(): Promise<Iterable<Change> | undefined> {
+    const from = this.#from;
+    // 0 would be now.
+    if (this.#table !== undefined || from === undefined || from < 1n) return undefined;
+    try {
+      const { pairs, moment } = await this.#kv.list(this.#signal, this.#ref, from);
+      this.#table = new EndpointTable(this.#take(pairs, moment));
+      return [{ kind: 'resume', index: from }];
+    } catch (error) {
+      if (isNotKept(error)) return undefined;
+      throw error;
+    }
+  }
+
   /** Everything, as a `reset` or as what has changed. */
   async *#list(): AsyncGenerator<Change, void, undefined> {
+    const before = this.#told;
     const { pairs, moment } = await this.#kv.list(this.#signal, this.#ref);
+    const records = this.#take(pairs, moment);
+    const index = moment.revision;
+    if (this.#table === undefined || moment.cluster !== before.cluster || index < before.revision) {
+      // Backwards: etcd lost its data or got other ones, and what happened between is not known.
+      this.#table = new EndpointTable(records);
+      yield { kind: 'reset', endpoints: this.#table.endpoints(), index };
+    } else {
+      yield* numbered(this.#table.replace(records), before.revision, index);
+    }
+  }
+
+  /** The records of a list, which is what is told from now on. */
+  #take(pairs: readonly Pair[], moment: Moment): Iterable<GoodRecord> {
     const { records, foreign } = splitRecords(this.#kv.prefix, pairs);
     this.#foreign.tell(this.#kv.prefix, foreign);
-    const index = moment.revision;
-    const goesOn = moment.cluster === this.#told.cluster && index >= this.#told.revision;
     this.#told = moment;
     this.#mark = undefined;
     for (const pair of pairs) this.#see(pair);
-    if (this.#table === undefined || !goesOn) {
-      // Backwards: etcd lost its data or got other ones, and what happened between is not known.
-      this.#table = new EndpointTable(goodRecords(records));
-      yield { kind: 'reset', endpoints: this.#table.endpoints(), index };
-    } else {
-      for (const change of this.#table.replace(goodRecords(records))) yield { ...change, index };
-    }
+    return goodRecords(records);
   }
 
   /**
@@ -145,9 +168,10 @@ export class EtcdWatch {
       const changes: RecordChange[] = [];
       for (; events[at]?.pair.modRevision === index; at++) changes.push(...this.#changeOf(events[at] as Event));
       const told = (this.#table as EndpointTable).apply(changes);
+      const before = this.#told.revision;
       // Before it is told: who goes on watching has heard of it.
       this.#told = { ...this.#told, revision: index };
-      for (const change of told) yield { ...change, index };
+      yield* numbered(told, before, index);
     }
   }
 
@@ -169,4 +193,9 @@ export class EtcdWatch {
     const [good] = goodRecords(records);
     return records.map(({ kind, key }) => ({ kind, key, value: good?.value }));
   }
+}
+
+/** Whoever has heard but a part of what happened at once does not know yet what there is at its revision. */
+function* numbered(changes: readonly TableChange[], before: bigint, index: bigint): Generator<Change> {
+  for (const [at, change] of changes.entries()) yield { ...change, index: at === changes.length - 1 ? index : before };
 }
