@@ -72,9 +72,73 @@ describeWith(['consul'], 'Consul', () => {
   });
 
   describe('what every driver does', () => {
+    const outage = async () => {
+      process.kill(consul.pid, 'SIGSTOP');
+      return () => void process.kill(consul.pid, 'SIGCONT');
+    };
     const fresh = (): string => `consul://${at()}/t${++prefixes}`;
-    const cases = storeConformance({ url: fresh, urlByVni: () => `${fresh()}/{vni}`, claims: false, leases: false });
-    test.each(cases)('$name', ({ run }) => run());
+    const cases = storeConformance({ url: fresh, urlByVni: () => `${fresh()}/{vni}`, outage });
+    // A session outlives who renews it by twice ten seconds.
+    test.each(cases)('$name', ({ run }) => run(), 60_000);
+  });
+
+  describe('claims', () => {
+    const sessions = async (): Promise<{ ID: string; Name: string; Checks: unknown[] | null }[]> =>
+      JSON.parse((await consul.request('GET', '/v1/session/list')).body) ?? [];
+
+    test('records are as curl reads them, and a session holds them that no check of a server ends', async () => {
+      const store = await open();
+      await using lease = await store.lease({ name: 'docker0', ttlMs: 10_000 });
+      await store.claim(endpoint(MAC, VTEP, IP), { lease });
+      expect([await raw(`arp/${IP}`), await raw(`fib/${MAC}`)]).toEqual([MAC, VTEP]);
+      const session = (await sessions()).find(({ ID }) => ID === lease.id);
+      expect(session).toMatchObject({ Name: 'docker0', Behavior: 'delete', TTL: '10s', LockDelay: 0, NodeChecks: [] });
+    });
+
+    test('a session that an operator destroys takes its records, and is told as lost with the next claim', async () => {
+      const store = await open();
+      const lease = await store.lease({ name: 'docker0' });
+      await store.claim(endpoint(MAC, VTEP, IP), { lease });
+      await consul.request('PUT', `/v1/session/destroy/${lease.id}`);
+      expect(await store.lookup(l3(IP), never)).toBeNull();
+      expect(lease.lost.aborted).toBe(false);
+      const refused = await store.claim(endpoint(MAC, VTEP, IP), { lease }).catch((error) => error);
+      expect(refused).toMatchObject({ code: 'OVERNS_LEASE', message: expect.stringContaining(lease.id) });
+      expect([lease.lost.aborted, lease.lost.reason]).toEqual([true, refused]);
+      await lease.close();
+    });
+
+    test('what curl has written is taken from nobody, half a record neither', async () => {
+      const store = await open();
+      await using lease = await store.lease({ name: 'docker0' });
+      await put(`arp/${IP}`, MAC2);
+      const half = { code: 'OVERNS_CONFLICT', holder: { ip: IP, mac: MAC2, revision: expect.any(BigInt) } };
+      await expect(store.claim(endpoint(MAC, VTEP, IP), { lease })).rejects.toMatchObject(half);
+      await put(`fib/${MAC2}`, VTEP2);
+      await expect(store.claim(endpoint(MAC, VTEP, IP), { lease })).rejects.toThrow(
+        `${IP} is held by ${MAC2} at ${VTEP2}, without a lease`,
+      );
+      await put('arp/192.168.0.8', 'no MAC address');
+      await expect(store.claim(endpoint(MAC, VTEP, '192.168.0.8'))).rejects.toMatchObject({ code: 'OVERNS_RECORD' });
+      expect(await raw(`fib/${MAC}`)).toBeUndefined();
+    });
+
+    test('an endpoint that is too large for a transaction is refused whole', async () => {
+      const store = await open();
+      const ips = Array.from({ length: 32 }, (_, at) => `192.168.7.${at + 1}`);
+      await expect(store.claim(endpoint(MAC, VTEP, ...ips))).rejects.toThrow('66 operations');
+      await store.claim(endpoint(MAC, VTEP, ...ips.slice(1)));
+      expect(await consul.keys(`${prefix}/`)).toHaveLength(32);
+    });
+
+    test('a token that may not make sessions is told what it lacks', async () => {
+      await using guarded = await Consul.start({ acl: true });
+      await using store = await openStore(`consul://${at(guarded)}/x`, { token: 'anonymous' });
+      await expect(store.lease({ name: 'docker0' })).rejects.toMatchObject({
+        code: 'OVERNS_STORE',
+        hint: expect.stringContaining('session_prefix'),
+      });
+    });
   });
 
   describe('lookup', () => {

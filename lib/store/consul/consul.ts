@@ -2,25 +2,36 @@
  * Endpoints as records in Consul's key-value store.
  *
  * Written so that `curl` on the same keys works both ways: `PREFIX/arp/IP` and `PREFIX/fib/MAC`, values as plain text,
- * no flags, no sessions.
+ * no flags. A lease is a session that holds them.
  *
  * https://developer.hashicorp.com/consul/api-docs/features/blocking
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cancel } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
-import type { Answer, Change, Endpoint, Query } from '../contract.js';
-import type { DriverStore, StoreNetwork } from '../driver.js';
+import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
+import type { DriverClaim, DriverLease, DriverStore, StoreNetwork } from '../driver.js';
 import { EndpointTable, type GoodRecord } from '../endpoint-table.js';
 import { ForeignKeys, goodRecords, PrefixRecords, splitRecords } from '../prefix-records.js';
-import { type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
+import {
+  type ClaimReader,
+  type ClaimStep,
+  type HeldRecord,
+  planClaim,
+  type RecordPlace,
+  storedEndpoints,
+} from '../record-claims.js';
+import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
 import { mayPass } from '../server-http.js';
 import { type ConsulAnswer, ConsulHttp, type ConsulOptions } from './http.js';
 import { ConsulKv, type Pair, TXN_OPS, type TxnOp } from './kv.js';
+import { makeSession } from './session.js';
 
 const SECOND = 1000;
 /** How often a withdrawal is tried because the records changed under it. */
 const CAS_ATTEMPTS = 5;
+/** How often a claim is tried because the records changed under it: someone else's went through each time. */
+const CLAIM_ATTEMPTS = 30;
 /** How often two records are read because the second was gone when the first had been read. */
 const READ_ATTEMPTS = 20;
 
@@ -71,20 +82,91 @@ export class ConsulStore implements DriverStore {
     throw kv.refused(`reading ${kv.key('arp', query.ip)}`, 'it changes all the time');
   }
 
-  /** All in one transaction: nobody ever reads an `arp` record without its `fib` record. */
+  /**
+   * In transactions: nobody ever reads an `arp` record without its `fib` record. A key that is only set keeps the session that
+   * holds it, and would go with that one's host.
+   */
   async publish(endpoint: Endpoint, { prefix, signal }: StoreNetwork & Cancel): Promise<void> {
     const kv = this.#kv(prefix);
-    const set = (kind: RecordKind, key: string, value: string): TxnOp => ({
-      Verb: 'set',
-      Key: kv.key(kind, key),
-      Value: Buffer.from(value).toString('base64'),
-    });
-    const ops = [set('fib', endpoint.mac, endpoint.vtep), ...endpoint.ips.map((ip) => set('arp', ip, endpoint.mac))];
+    const put = (kind: RecordKind, key: string, value: string): TxnOp[] => [
+      { Verb: 'delete', Key: kv.key(kind, key) },
+      { Verb: 'set', Key: kv.key(kind, key), Value: encode(value) },
+    ];
+    const ops = [
+      put('fib', endpoint.mac, endpoint.vtep),
+      ...endpoint.ips.map((ip) => put('arp', ip, endpoint.mac)),
+    ].flat();
     const doing = `publishing ${endpoint.ips.join(', ')}`;
     for (let at = 0; at < ops.length; at += TXN_OPS) {
       const conflict = await kv.transact(ops.slice(at, at + TXN_OPS), doing, signal);
       if (conflict !== undefined) throw kv.refused(doing, conflict);
     }
+  }
+
+  async claim(endpoint: Endpoint, claim: DriverClaim): Promise<Claimed> {
+    const { signal, lease } = claim;
+    const kv = this.#kv(claim.prefix);
+    const doing = `claiming ${endpoint.ips.join(', ')}`;
+    const reader = this.#reader(kv, signal);
+    let words = '';
+    for (let attempt = 0; attempt < CLAIM_ATTEMPTS; attempt++) {
+      const { steps, revision } = await planClaim(endpoint, claim, reader);
+      if (steps.length === 0) return { revision };
+      const ops = steps.flatMap((step) => operations(kv, step));
+      if (ops.length > TXN_OPS) {
+        throw new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: it takes ${ops.length} operations`, {
+          hint: `Consul takes ${TXN_OPS} in one transaction: claim an endpoint of fewer addresses, or withdraw first what the claim takes over`,
+        });
+      }
+      const done = await kv.commit(ops, doing, signal);
+      if (typeof done === 'bigint') return { revision: done };
+      words = done;
+      if (lease !== undefined && /invalid session/i.test(words)) {
+        throw new OvernsError('OVERNS_LEASE', `${this.#http.name}: session ${lease} has ended`, {
+          hint: 'make another one, and claim again what is to be held under it',
+        });
+      }
+    }
+    throw kv.refused(doing, words);
+  }
+
+  async list({ prefix, signal }: StoreNetwork & Cancel): Promise<readonly StoredEndpoint[]> {
+    return storedEndpoints(await this.#reader(this.#kv(prefix), signal).all());
+  }
+
+  lease(options: { readonly name: string; readonly ttlMs: number } & Cancel): Promise<DriverLease> {
+    return makeSession(this.#http, options);
+  }
+
+  #reader(kv: ConsulKv, signal: AbortSignal | undefined): ClaimReader {
+    const held = ({ modifyIndex, session }: Pair, value: string): HeldRecord => ({
+      value,
+      revision: BigInt(modifyIndex),
+      lease: session,
+    });
+    return {
+      name: this.#http.name,
+      read: async (places) => {
+        const found = new Map<string, Pair>();
+        for (let at = 0; at < places.length; at += TXN_OPS) {
+          const keys = places.slice(at, at + TXN_OPS).map(({ kind, key }) => kv.key(kind, key));
+          for (const [key, pair] of await kv.tree(keys, signal)) found.set(key, pair);
+        }
+        return places.map(({ kind, key }) => {
+          const pair = found.get(kv.key(kind, key));
+          return pair && held(pair, decodeRecord(kind, key, pair.value, kv.at(kind, key)));
+        });
+      },
+      all: async () => {
+        const pairs = await kv.pairs(signal);
+        const byKey = new Map(pairs.map((pair) => [pair.key, pair]));
+        return Array.from(this.#records(kv, pairs), ({ kind, key, value }): RecordPlace & HeldRecord => ({
+          kind,
+          key,
+          ...held(byKey.get(kv.key(kind, key)) as Pair, value),
+        }));
+      },
+    };
   }
 
   /** Deletes what is still as the endpoint has it; a newer record, of a container that moved, stays. */
@@ -182,6 +264,25 @@ async function withdrawal(kv: ConsulKv, endpoint: Endpoint, signal: AbortSignal 
 function holds(kind: RecordKind, key: string, pair: Pair, value: string): boolean {
   const read = readRecord(kind, key, pair.value);
   return 'value' in read && read.value === value;
+}
+
+function encode(value: string): string {
+  return Buffer.from(value).toString('base64');
+}
+
+/** A step of a claim. A key that another session holds can be locked once it has been deleted. */
+function operations(kv: ConsulKv, { kind, key, before, becomes }: ClaimStep): TxnOp[] {
+  const Key = kv.key(kind, key);
+  const Index = Number(before);
+  if (becomes === 'keep')
+    return [Index === 0 ? { Verb: 'check-not-exists', Key } : { Verb: 'check-index', Key, Index }];
+  const guard: TxnOp = Index === 0 ? { Verb: 'check-not-exists', Key } : { Verb: 'delete-cas', Key, Index };
+  if (becomes === 'remove') return [guard];
+  const Value = encode(becomes.value);
+  return [
+    guard,
+    becomes.lease === undefined ? { Verb: 'set', Key, Value } : { Verb: 'lock', Key, Value, Session: becomes.lease },
+  ];
 }
 
 function deletion(pair: Pair): TxnOp {

@@ -29,7 +29,10 @@ const kind: ServerKind = {
   title: 'Consul',
   schemes: ['consul', 'consul+https'],
   variables: TLS_VARIABLES,
-  advise({ status, words }, { method }) {
+  advise({ status, words }, { method, path }) {
+    if (status === 403 && path.startsWith('/v1/session/')) {
+      return { hint: 'a lease is a session: give the token `session_prefix "" { policy = "write" }` as well' };
+    }
     if (status === 403) return { hint: tokenHint(method === 'GET' ? 'read' : 'write') };
     if (status === 413) {
       return { hint: "raise kv_max_value_size or txn_max_req_len in the limits of Consul's configuration" };

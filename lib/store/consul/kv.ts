@@ -26,11 +26,14 @@ export const TXN_OPS = 64;
 export interface Pair extends StoredPair {
   /** Goes up with every change; what compare-and-set compares. */
   readonly modifyIndex: number;
+  /** The session that holds it. */
+  readonly session: string | undefined;
 }
 
 export type TxnOp =
   | { readonly Verb: 'set'; readonly Key: string; readonly Value: string }
-  | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number }
+  | { readonly Verb: 'lock'; readonly Key: string; readonly Value: string; readonly Session: string }
+  | { readonly Verb: 'delete-cas' | 'check-index'; readonly Key: string; readonly Index: number }
   | { readonly Verb: 'get' | 'delete' | 'get-tree' | 'check-not-exists'; readonly Key: string };
 
 export class ConsulKv implements PrefixKeys {
@@ -164,12 +167,7 @@ export class ConsulKv implements PrefixKeys {
     // Not "get", which fails the transaction where there is nothing. Keys that go on are found, too.
     const ops = keys.map((Key): TxnOp => ({ Verb: 'get-tree', Key }));
     const answer = await this.#transaction(ops, doing, LIST_BYTES, signal);
-    const results = (this.#parse(answer, doing) as { Results?: unknown } | null)?.Results ?? [];
-    if (!Array.isArray(results)) throw this.#strange(doing);
-    const found = this.#toPairs(
-      results.map((result: { KV?: unknown } | null) => result?.KV),
-      doing,
-    );
+    const found = this.#results(answer, doing);
     return new Map(found.map((pair) => [pair.key, pair]));
   }
 
@@ -191,12 +189,27 @@ export class ConsulKv implements PrefixKeys {
   #toPairs(list: unknown, doing: string): Pair[] {
     if (!Array.isArray(list)) throw this.#strange(doing);
     return list.map((item: Record<string, unknown> | null | undefined) => {
-      const { Key, Value, ModifyIndex } = item ?? {};
+      const { Key, Value, ModifyIndex, Session } = item ?? {};
       if (typeof Key !== 'string' || (Value !== null && typeof Value !== 'string') || typeof ModifyIndex !== 'number') {
         throw this.#strange(doing);
       }
-      return { key: Key, value: Buffer.from(Value ?? '', 'base64'), modifyIndex: ModifyIndex };
+      return {
+        key: Key,
+        value: Buffer.from(Value ?? '', 'base64'),
+        modifyIndex: ModifyIndex,
+        session: typeof Session === 'string' && Session !== '' ? Session : undefined,
+      };
     });
+  }
+
+  /** The pairs that the operations of a transaction have read or written. */
+  #results(answer: ConsulAnswer, doing: string): Pair[] {
+    const results = (this.#parse(answer, doing) as { Results?: unknown } | null)?.Results ?? [];
+    if (!Array.isArray(results)) throw this.#strange(doing);
+    return this.#toPairs(
+      results.map((result: { KV?: unknown } | null) => result?.KV),
+      doing,
+    );
   }
 
   #transaction(
@@ -220,8 +233,17 @@ export class ConsulKv implements PrefixKeys {
 
   /** All operations or none. Returns Consul's words if one of them does not apply (any more). */
   async transact(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+    const done = await this.commit(ops, doing, signal);
+    return typeof done === 'string' ? done : undefined;
+  }
+
+  /** As {@link transact}; done, it returns the index that its writes have. */
+  async commit(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<string | bigint> {
     const answer = await this.#transaction(ops, doing, VALUE_BYTES, signal);
-    if (answer.status === 200) return undefined;
+    if (answer.status === 200) {
+      const indexes = this.#results(answer, doing).map(({ modifyIndex }) => modifyIndex);
+      return BigInt(Math.max(0, ...indexes));
+    }
     let errors: unknown;
     try {
       errors = (JSON.parse(answer.body.toString('utf8')) as { Errors?: unknown } | null)?.Errors;
