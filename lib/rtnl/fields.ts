@@ -2,11 +2,12 @@
  * Checks the names of fields: one that is misspelt, or of another kind of link, would otherwise be taken in silence. Rows
  * as they are listed or told of have state beside what can be asked for; that is taken, and passed over.
  */
-import { invalidType } from '../core/errors.js';
+import { invalidArgument, invalidType } from '../core/errors.js';
 import { foreignNames, unknownName } from '../core/options.js';
 import { nearest } from '../core/suggest.js';
 import type { TableName } from '../system/native.js';
 import { ANY_LINK, FILTER_TYPES, FLUSH_FIELDS, LINK_KINDS, NESTED_FIELDS, ROW_FIELDS } from './field-names.js';
+import { canonicalFilter, checkType } from './filter.js';
 import { checkDeletion, checkNamesRule, refuseUndefined } from './removal.js';
 
 type Item = Readonly<Record<string, unknown>>;
@@ -127,12 +128,35 @@ export function checkFields(table: TableName, op: unknown, item: object): void {
   } else {
     const names = ROWS[table];
     if (!names.cover(item)) refuse(ONE[table], item, names, 'atNs' in item);
+    checkListed(table, item as Item);
     if (op === 'delete') checkDeletion(table, item);
     else if (table === 'rule') checkNamesRule(item);
     // They come in great numbers, and have no parts but what is unknown.
     if (table === 'neighbor' || table === 'fdb') return;
   }
   checkNested(item as Item);
+}
+
+/** By table: the fields that its rows are listed with, and that nothing is asked for by. */
+const LISTED_ONLY: Readonly<Record<Rows, readonly string[]>> = {
+  address: ['unknown'],
+  route: [],
+  neighbor: ['unknown'],
+  fdb: ['master', 'masterIndex', 'linkNetnsid', 'unknown'],
+  rule: [],
+  nexthop: ['master', 'masterIndex', 'scope'],
+};
+
+/** Refuses what no listing would tell: those fields are passed over, and say something wrong all the same. */
+function checkListed(table: Rows, item: Item): void {
+  for (const name of LISTED_ONLY[table]) {
+    const value = item[name];
+    if (value === undefined) continue;
+    checkType(FILTER_TYPES[table][name], name, value);
+    if (name === 'unknown' && item.linkIndex === undefined)
+      throw invalidArgument(name, 'attributes', `left out: ${ONE[table]} is listed with them, and written without`);
+    if (name === 'scope') canonicalFilter(table, { scope: value });
+  }
 }
 
 /** Refuses names that a filter of a listing has not. */

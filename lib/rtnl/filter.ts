@@ -87,8 +87,11 @@ const TYPES: Readonly<Record<string, string>> = {
   o: 'an object',
 };
 
-/** Refuses what no row can have there: it would match none, in silence. */
-function checkType(letters: string | undefined, key: string, value: unknown): void {
+/**
+ * Refuses what no row can have there: it would match none, in silence.
+ * @param letters of {@link FILTER_TYPES}
+ */
+export function checkType(letters: string | undefined, key: string, value: unknown): void {
   if (letters === undefined) return;
   const letter = Array.isArray(value) ? 'a' : value === null ? '' : typeof value === 'bigint' ? 'i' : typeof value;
   if (letter === '' || !letters.includes(letter[0] as string)) {

@@ -53,6 +53,8 @@ export type NativeBatch = (
 export interface NativeRtnl {
   /** One sendmsg for the whole batch; null = done, else why not. Rejects only when nothing could be sent at all. */
   batch(table: TableName, ops: readonly NativeOp[]): Promise<(NativeFailure | null)[]>;
+  /** Throws what `batch` would for a wrong value, and sends nothing. */
+  check(table: TableName, ops: readonly NativeOp[]): void;
   /** Neighbour or FDB commands as {@link encodeEntries} writes them; the failures as [index, failure, ...]. */
   entries(
     table: 'neighbor' | 'fdb',

@@ -19,7 +19,7 @@ import type {
 import { readRecords, writeObjects, writeRows } from './entries.js';
 import type { Item } from './fields.js';
 import type { Machine } from './machine.js';
-import type { FakeLink, FakeNetns, MissKey, Observer, Row } from './netns.js';
+import { checkLink, type FakeLink, type FakeNetns, type MissKey, type Observer, type Row } from './netns.js';
 import { FakeReactor } from './reactor.js';
 import { Refusal } from './refusal.js';
 import { send } from './wire.js';
@@ -59,7 +59,18 @@ class FakeRtnl implements NativeRtnl {
     return result;
   }
 
+  check(table: TableName, ops: readonly NativeOp[]): void {
+    for (const [at, { item }] of ops.entries()) {
+      try {
+        if (table === 'link') checkLink(item);
+      } catch (error) {
+        throw inBatch(error, at, ops.length);
+      }
+    }
+  }
+
   batch(table: TableName, ops: readonly NativeOp[]): Promise<(NativeFailure | null)[]> {
+    this.check(table, ops);
     return this.#queued(() =>
       ops.map(({ op, item }, at) => {
         try {

@@ -1139,6 +1139,19 @@ function vxlanFamily(link: FakeLink): 4 | 6 {
 }
 
 /** IFNAMSIZ, and dev_valid_name (net/core/dev.c). */
+/** Reads what a link is to be, and refuses what is of the wrong type or range, as the addon does before it sends anything. */
+export function checkLink(item: Item): void {
+  for (const name of ['name', 'newName', 'kind', 'netns', 'alias', 'master'])
+    if (name !== 'master' || item.master !== null) text(item, name);
+  for (const name of ['index', 'masterIndex']) number(item, name, 0x7fff_ffff);
+  number(item, 'mtu', 0xffff_ffff);
+  boolean(item, 'up');
+  mac(item, 'mac');
+  if (item.master === '') throw invalidArgument('master', '', 'the name of a link, or null for none');
+  readInfo(item, INFO[text(item, 'kind') ?? ''] ?? {});
+  readPeer(item);
+}
+
 function checkName(name: string): void {
   if (Buffer.byteLength(name) > 15) {
     throw new Refusal('ERANGE', 'RTM_NEWLINK', { kernelMessage: 'Attribute failed policy validation', attribute: '3' });

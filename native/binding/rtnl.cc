@@ -29,7 +29,8 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
  public:
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Rtnl",
-                       {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::entries>("entries"),
+                       {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::check>("check"),
+                        InstanceMethod<&Rtnl::entries>("entries"),
                         InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::route>("route"),
                         InstanceMethod<&Rtnl::flush>("flush"), InstanceMethod<&Rtnl::nsid>("nsid"),
                         InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"), InstanceMethod<&Rtnl::close>("close")});
@@ -50,13 +51,14 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
     return true;
   }
 
-  Napi::Value batch(const Napi::CallbackInfo& info) {
+  // The operations of batch(table, operations) and check(); nothing where an exception has been thrown.
+  std::shared_ptr<std::vector<Command>> commands_of(const Napi::CallbackInfo& info) const {
     const Napi::Env env = info.Env();
-    if (closed(env)) return env.Undefined();
+    if (closed(env)) return nullptr;
     const auto table = info[0].IsString() ? parse_table(info[0].As<Napi::String>()) : std::nullopt;
     if (!table || !info[1].IsArray()) {
-      Napi::TypeError::New(env, "batch(table, operations)").ThrowAsJavaScriptException();
-      return env.Undefined();
+      Napi::TypeError::New(env, "expected a table and its operations").ThrowAsJavaScriptException();
+      return nullptr;
     }
     const auto list = info[1].As<Napi::Array>();
     auto commands = std::make_shared<std::vector<Command>>();
@@ -67,13 +69,23 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
       if (!item.IsObject()) {
         Napi::TypeError::New(env, "operation " + std::to_string(i) + ": expected an object")
             .ThrowAsJavaScriptException();
-        return env.Undefined();
+        return nullptr;
       }
       const std::string path = list.Length() > 1 ? "operations[" + std::to_string(i) + "]: " : std::string();
       auto command = parse_command(env, *table, item.As<Napi::Object>(), path);
-      if (!command) return env.Undefined();
+      if (!command) return nullptr;
       commands->push_back(std::move(*command));
     }
+    return commands;
+  }
+
+  // check(table, operations): throws what batch() would for a wrong value, and sends nothing.
+  void check(const Napi::CallbackInfo& info) { commands_of(info); }
+
+  Napi::Value batch(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    auto commands = commands_of(info);
+    if (!commands) return env.Undefined();
     return PromiseWorker<Answers>::run(
         env,
         [channel = channel_, commands] {

@@ -733,6 +733,19 @@ function scenarios(stage: () => Stage): void {
     await has();
   });
 
+  test('a wrong value in a batch of links leaves all of it unsent, also where links are replaced', async () => {
+    const rtnl = await openRtnl(await stage().netns());
+    for (const op of ['add', 'replace'] as const) {
+      for (const wrong of [{ mtu: '1500' }, { mac: 'zz' }, { up: 1 }, { mcastSnooping: 'yes' }]) {
+        const last = { op, item: { kind: 'bridge', name: 'br2', ...wrong } as never };
+        const operations = [{ op, item: { kind: 'bridge', name: 'br1' } }, last] as const;
+        const error = (await rtnl.links.batch(operations).catch((thrown: unknown) => thrown)) as Error;
+        expect(error.message).toMatch(new RegExp(`^operations\\[1\\]: ${Object.keys(wrong)[0]}\\b`));
+      }
+    }
+    expect((await rtnl.links.list({ kind: 'bridge' })).length).toBe(0);
+  });
+
   test('the rules that a namespace begins with', async () => {
     const rtnl = await openRtnl(await stage().netns(), stage());
     const rules = [...(await rtnl.rules.list({ family: 'inet' })), ...(await rtnl.rules.list({ family: 'inet6' }))];

@@ -143,6 +143,40 @@ describe('a name that there is not is refused, and nothing is sent', () => {
     expect(answer).toEqual(refusal('an operation "itme": did you mean item?'));
   });
 
+  test.each([
+    [
+      'addresses.add',
+      { link: 'lo', address: '10.0.0.1/8', unknown: [{ type: 9, bytes: Uint8Array.of(1) }] },
+      'unknown',
+    ],
+    ['neighbors.replace', { link: 'lo', ip: '10.0.0.9', state: 'permanent', unknown: [] }, 'unknown'],
+    ['fdb.add', { link: 'lo', mac: '02:00:00:00:00:01', state: 'permanent', unknown: {} }, 'unknown'],
+    ['fdb.delete', { link: 'lo', mac: '02:00:00:00:00:01', master: 7 }, 'master'],
+    [
+      'fdb.add',
+      { link: 'lo', linkIndex: 1, mac: '02:00:00:00:00:01', state: 'permanent', linkNetnsid: 'x' },
+      'linkNetnsid',
+    ],
+    ['nexthops.add', { id: 7, blackhole: true, master: {} }, 'master'],
+    ['nexthops.replace', { id: 7, blackhole: true, scope: 'everywhere' }, 'scope'],
+  ])('what is only listed, and could not be: %s %o', async (name, given, field) => {
+    const before = kernel.snapshot();
+    const refused = { code: expect.stringMatching(/^ERR_INVALID_ARG/), message: expect.stringMatching(`^${field}: `) };
+    expect(await call(name, given)).toEqual(expect.objectContaining(refused));
+    expect(kernel.snapshot()).toEqual(before);
+  });
+
+  test('as it is listed, an address is taken with what is unknown of it', async () => {
+    const listed = {
+      link: 'lo',
+      linkIndex: 1,
+      address: '10.0.0.1/8',
+      unknown: [{ type: 99, bytes: Uint8Array.of(1) }],
+    };
+    expect(await call('addresses.replace', listed)).toBe(undefined);
+    await rtnl.addresses.delete({ link: 'lo', address: '10.0.0.1/8' });
+  });
+
   test('names of a prototype count, those of Object.prototype and undefined ones do not', async () => {
     const item = { link: 'lo', ip: '10.0.0.9', mac: '02:00:00:00:00:01', state: 'permanent' };
     const answer = await call('neighbors.add', Object.assign(Object.create({ flgs: [] }), item));

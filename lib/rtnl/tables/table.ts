@@ -66,8 +66,7 @@ export interface Table<T, S = T, V extends string = 'add' | 'replace' | 'append'
   list(filter?: Given<T>, options?: Cancel): Promise<readonly T[]>;
   /**
    * Sent together, at most 4,194,304 of them, and one after the other where links are replaced; answers `{ ok }` or
-   * `{ ok: false, error }` per item, in order. Something wrong in one, which is named by its index, leaves all unsent;
-   * where links are replaced only a wrong name does, and those before a wrong value have been sent.
+   * `{ ok: false, error }` per item, in order. Something wrong in one, which is named by its index, leaves all unsent.
    */
   batch(operations: readonly Operation<S, V, D>[], options?: Cancel): Promise<readonly BatchAnswer[]>;
 }
