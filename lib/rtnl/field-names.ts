@@ -10,6 +10,11 @@ import type {
   FdbEntry,
   FdbFlush,
   GeneveSettings,
+  GreSettings,
+  HsrSettings,
+  HsrState,
+  Ip6TunnelSettings,
+  IpTunnelSettings,
   IpvlanSettings,
   Link,
   LinkChange,
@@ -17,6 +22,7 @@ import type {
   LinkState,
   MacvlanSettings,
   Neighbor,
+  NetkitSettings,
   Nexthop,
   NumberRange,
   PeerSpec,
@@ -26,6 +32,8 @@ import type {
   RouteHop,
   RouteMetrics,
   Rule,
+  TunnelSettings,
+  TunSettings,
   TunState,
   UnknownAttribute,
   VlanSettings,
@@ -124,7 +132,33 @@ const BOND: Names<BondSettings> = {
   xmitHashPolicy: 's', minLinks: 'n', lacpRate: 's',
 };
 // biome-ignore format: several a line
-const TUN: Names<TunState & Pick<Link, 'mode'>> = {
+const TUNNEL: Names<TunnelSettings> = {
+  device: 'sn', local: 's', remote: 's', ttl: 'n', collectMetadata: 'b', mark: 'n', encap: 's', encapFlags: 'n',
+  encapSourcePort: 'n', encapPort: 'n', tunnelFlags: 'n',
+};
+// biome-ignore format: several a line
+const GRE: Names<GreSettings> = {
+  ...TUNNEL, inputKey: 'n', inputKeyed: 'b', inputCsum: 'b', inputSeq: 'b', outputKey: 'n', outputKeyed: 'b',
+  outputCsum: 'b', outputSeq: 'b', tos: 'n', pmtuDiscovery: 'b', ignoreDf: 'b', encapLimit: 'n', flowInfo: 'n',
+  erspanVersion: 'n',
+};
+// biome-ignore format: several a line
+const IP_TUNNEL: Names<IpTunnelSettings> = {
+  ...TUNNEL, tos: 'n', pmtuDiscovery: 'b', ipProtocol: 'n', sixrdPrefix: 's', sixrdPrefixLength: 'n',
+  sixrdRelayPrefix: 's', sixrdRelayPrefixLength: 'n',
+};
+const IP6_TUNNEL: Names<Ip6TunnelSettings> = { ...TUNNEL, ipProtocol: 'n', encapLimit: 'n', flowInfo: 'n' };
+// biome-ignore format: several a line
+const HSR: Names<HsrSettings & HsrState> = {
+  slave1: 'sn', slave2: 'sn', interlink: 'sn', multicastSpec: 'n', version: 'n', protocol: 's',
+  supervisionAddress: 's', sequence: 'n',
+};
+// biome-ignore format: several a line
+const NETKIT: Names<NetkitSettings & Pick<Link, 'primaryEnd'>> = {
+  mode: 's', policy: 's', peerPolicy: 's', scrub: 's', peerScrub: 's', primaryEnd: 'b',
+};
+// biome-ignore format: several a line
+const TUN: Names<TunSettings & TunState> = {
   owner: 'n', groupId: 'n', mode: 's', pi: 'b', vnetHdr: 'b', persist: 'b', multiQueue: 'b', queues: 'n',
   disabledQueues: 'n',
 };
@@ -136,7 +170,8 @@ const LISTED: Names<
     Link,
     | (keyof LinkSettings | keyof LinkState | keyof VxlanSettings | keyof BridgeSettings | keyof BridgeState)
     | (keyof typeof MACVLAN | keyof VlanSettings | keyof VrfSettings | keyof IpvlanSettings | keyof GeneveSettings)
-    | (keyof BondSettings | keyof TunState | keyof typeof SPEC)
+    | (keyof BondSettings | keyof typeof TUN | keyof typeof SPEC)
+    | (keyof GreSettings | keyof IpTunnelSettings | keyof Ip6TunnelSettings | keyof typeof HSR | keyof typeof NETKIT)
   >
 > = {
   running: 'b', flags: 'a', hardware: 'n', slaveKind: 's', linkNetnsid: 'n', alternativeNames: 'a', operstate: 's',
@@ -150,8 +185,9 @@ export const ANY_LINK: readonly string[] = Object.keys({ ...SPEC, ...LINK_SETTIN
 // biome-ignore format: several a line
 export const LINK_KINDS: ReadonlyMap<string, readonly string[]> = new Map(
   Object.entries({
-    vxlan: VXLAN, bridge: BRIDGE, veth: PEER, vxcan: PEER, netkit: PEER, macvlan: MACVLAN, macvtap: MACVLAN,
+    vxlan: VXLAN, bridge: BRIDGE, veth: PEER, vxcan: PEER, netkit: { ...PEER, ...NETKIT }, macvlan: MACVLAN, macvtap: MACVLAN,
     vlan: VLAN, vrf: VRF, ipvlan: IPVLAN, ipvtap: IPVLAN, geneve: GENEVE, bond: BOND, tun: TUN,
+    gre: GRE, gretap: GRE, ip6gre: GRE, ip6gretap: GRE, ipip: IP_TUNNEL, sit: IP_TUNNEL, ip6tnl: IP6_TUNNEL, hsr: HSR,
   }).map(([kind, names]) => [kind, Object.keys(names)]),
 );
 
@@ -199,7 +235,7 @@ const ROUTE_FILTER: Names<RouteFilter> = { ...ROUTE, root: 's', match: 's' };
 // biome-ignore format: several a line
 const LINK: Names<Link> = {
   ...COMMON, ...LINK_SETTINGS, ...LINK_STATE, ...LISTED, ...VXLAN, ...BRIDGE, ...MACVLAN, ...VLAN, ...VRF, ...IPVLAN,
-  ...GENEVE, ...BOND, ...TUN, link: 'n',
+  ...GENEVE, ...BOND, ...TUN, ...GRE, ...IP_TUNNEL, ...IP6_TUNNEL, ...HSR, ...NETKIT, link: 'n',
 };
 
 // biome-ignore format: several a line

@@ -73,6 +73,8 @@ export interface NativeRtnl {
   flush(filter: Readonly<Record<string, unknown>>): Promise<void>;
   /** The id by which this namespace knows the one at `path`, or -1 (RTM_GETNSID). */
   nsid(path: string): Promise<number>;
+  /** Makes a tun or tap device (TUNSETIFF) and gives its name. */
+  tun(item: Readonly<Record<string, unknown>>): Promise<string>;
   /** Sets how many bytes may wait for one address on a link (RTM_SETNEIGHTBL, unres_qlen_bytes), both families. */
   neighborQueue(link: string, bytes: number): Promise<void>;
   close(): void;

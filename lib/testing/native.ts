@@ -19,7 +19,15 @@ import type {
 import { readRecords, writeObjects, writeRows } from './entries.js';
 import type { Item } from './fields.js';
 import type { Machine } from './machine.js';
-import { checkLink, type FakeLink, type FakeNetns, type MissKey, type Observer, type Row } from './netns.js';
+import {
+  checkLink,
+  type FakeLink,
+  type FakeNetns,
+  type MissKey,
+  noSuchLinks,
+  type Observer,
+  type Row,
+} from './netns.js';
 import { FakeReactor } from './reactor.js';
 import { Refusal } from './refusal.js';
 import { send } from './wire.js';
@@ -132,6 +140,10 @@ class FakeRtnl implements NativeRtnl {
       this.#machine.request('RTM_GETNSID', this.#netns, { path });
       return this.#netns.id(other) ?? -1;
     });
+  }
+
+  tun(): Promise<string> {
+    return Promise.reject(noSuchLinks('tun'));
   }
 
   neighborQueue(link: string, bytes: number): Promise<void> {

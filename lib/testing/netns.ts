@@ -539,7 +539,7 @@ export class FakeNetns {
     const kind = text(item, 'kind') ?? '';
     const defaults = INFO[kind];
     if (defaults === undefined && LINK_KINDS.has(kind)) {
-      throw new OvernsError('EOPNOTSUPP', `the fake kernel has no ${kind} links, only bridges, veths and vxlans`);
+      throw noSuchLinks(kind);
     }
     if (defaults === undefined)
       throw new Refusal('EOPNOTSUPP', 'RTM_NEWLINK', { kernelMessage: 'Unknown device type' });
@@ -1139,6 +1139,10 @@ function vxlanFamily(link: FakeLink): 4 | 6 {
 }
 
 /** IFNAMSIZ, and dev_valid_name (net/core/dev.c). */
+export function noSuchLinks(kind: string): OvernsError {
+  return new OvernsError('EOPNOTSUPP', `the fake kernel has no ${kind} links, only bridges, veths and vxlans`);
+}
+
 /** Reads what a link is to be, and refuses what is of the wrong type or range, as the addon does before it sends anything. */
 export function checkLink(item: Item): void {
   for (const name of ['name', 'newName', 'kind', 'netns', 'alias', 'master'])

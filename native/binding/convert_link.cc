@@ -1,4 +1,8 @@
 // Links to and from JavaScript.
+#include <algorithm>
+#include <string_view>
+#include <utility>
+
 #include "base/text.h"
 #include "binding/fields.h"
 
@@ -41,6 +45,22 @@ void switch_flag(const Fields& fields, const char* name, std::uint32_t bit, bool
   if (!on) return;
   spec.change |= bit;
   if (*on != inverted) spec.flags |= bit;
+}
+
+// A key of a GRE tunnel counts where a flag says so, which goes without saying.
+void switch_keys(LinkSpec& spec) {
+  static constexpr std::pair<std::string_view, std::string_view> kKeys[] = {{"inputKey", "inputKeyed"},
+                                                                           {"outputKey", "outputKeyed"}};
+  const auto given = [&](std::string_view name) {
+    return std::any_of(spec.info.begin(), spec.info.end(),
+                       [&](const AttributeValue& each) { return each.policy->name == name; });
+  };
+  for (const auto& [key, keyed] : kKeys) {
+    if (!given(key) || given(keyed)) continue;
+    for (const AttributePolicy& policy : info_policies(spec.kind)) {
+      if (policy.name == keyed) spec.info.push_back({&policy, std::uint64_t{1}});
+    }
+  }
 }
 
 LinkPeer parse_peer(const Fields& fields, Command& command) {
@@ -93,6 +113,7 @@ void parse_link(const Fields& fields, Command& command) {
   spec.addr_gen_mode = fields.word("addrGenMode", kAddrGenModes);
   fields.values(link_policies(), spec.attributes);
   fields.values(info_policies(spec.kind), spec.info);
+  switch_keys(spec);
   // As it was listed, with what is told by the kernel only and passed over.
   static constexpr const char* kNests[] = {"info", "slaveInfo", "linkinfo", "properties", "family", "inet6"};
   spec.unknown = fields.unknown(kNests);

@@ -182,6 +182,7 @@ void Fields::value(const AttributePolicy& policy, std::vector<AttributeValue>& i
     case ValueType::kFlag:
     case ValueType::kBit16:
     case ValueType::kBit32:
+    case ValueType::kBitBe16:
     case ValueType::kOption:
       if (const auto given = boolean(name)) into.push_back({&policy, std::uint64_t{*given}});
       return;

@@ -44,6 +44,7 @@ Napi::Value number_to_js(Napi::Env env, const AttributePolicy& policy, std::uint
     case ValueType::kFlag:
     case ValueType::kBit16:
     case ValueType::kBit32:
+    case ValueType::kBitBe16:
     case ValueType::kOption: return Napi::Boolean::New(env, number != 0);
     case ValueType::kS32: return Napi::Number::New(env, static_cast<std::int32_t>(number));
     case ValueType::kPortRange:

@@ -8,11 +8,13 @@
 #include "base/text.h"
 #include "binding/batch.h"
 #include "binding/entries.h"
+#include "binding/fields.h"
 #include "binding/instance.h"
 #include "binding/listing.h"
 #include "binding/name_resolver.h"
 #include "binding/worker.h"
 #include "netns/namespace.h"
+#include "netns/tun.h"
 #include "rtnl/neighbor_table.h"
 
 namespace overns {
@@ -32,7 +34,7 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
                        {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::check>("check"),
                         InstanceMethod<&Rtnl::entries>("entries"),
                         InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::route>("route"),
-                        InstanceMethod<&Rtnl::flush>("flush"), InstanceMethod<&Rtnl::nsid>("nsid"),
+                        InstanceMethod<&Rtnl::flush>("flush"), InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::tun>("tun"),
                         InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"), InstanceMethod<&Rtnl::close>("close")});
   }
 
@@ -232,6 +234,38 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
           return namespace_id(channel->socket, fd->get());
         },
         [](Napi::Env of, std::int32_t& id) -> Napi::Value { return Napi::Number::New(of, id); });
+  }
+
+  // tun(item): makes a tun or tap device and gives its name.
+  Napi::Value tun(const Napi::CallbackInfo& info) {
+    static constexpr Name<int> kModes[] = {{"tun", 0}, {"tap", 1}};
+    const Napi::Env env = info.Env();
+    if (closed(env)) return env.Undefined();
+    if (!info[0].IsObject()) {
+      Napi::TypeError::New(env, "tun(item)").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    const Fields fields(env, info[0].As<Napi::Object>());
+    const auto mode = fields.word("mode", kModes);
+    TunSpec spec;
+    spec.name = fields.text("name").value_or("");
+    spec.tap = mode.value_or(0) == 1;
+    // All bits set stand for none (INVALID_UID).
+    constexpr std::uint64_t kMost = UINT32_MAX - 1;
+    if (const auto owner = fields.number("owner", kMost)) spec.owner = static_cast<std::uint32_t>(*owner);
+    if (const auto group = fields.number("groupId", kMost)) spec.group = static_cast<std::uint32_t>(*group);
+    spec.pi = fields.boolean("pi").value_or(false);
+    spec.vnet_hdr = fields.boolean("vnetHdr").value_or(false);
+    spec.multi_queue = fields.boolean("multiQueue").value_or(false);
+    if (!fields.failed() && !mode) fields.wrong<Unit>("mode", "tun or tap");
+    if (fields.failed()) return env.Undefined();
+    return PromiseWorker<std::string>::run(
+        env,
+        [channel = channel_, spec = std::move(spec)] {
+          const std::lock_guard lock(channel->mutex);
+          return create_tun(channel->socket.fd(), spec);
+        },
+        [](Napi::Env of, std::string& name) -> Napi::Value { return Napi::String::New(of, to_utf8(name)); });
   }
 
   // neighborQueue(link, bytes): for both families; one that the namespace lacks is left out.

@@ -15,7 +15,8 @@ std::size_t size_of(ValueType type) {
     case ValueType::kU8: return 1;
     case ValueType::kU16:
     case ValueType::kBe16:
-    case ValueType::kBit16: return 2;
+    case ValueType::kBit16:
+    case ValueType::kBitBe16: return 2;
     case ValueType::kU32:
     case ValueType::kS32:
     case ValueType::kLink:
@@ -39,7 +40,8 @@ std::uint64_t big_endian(Bytes bytes) {
 }
 
 bool is_bit(ValueType type) {
-  return type == ValueType::kBit16 || type == ValueType::kBit32 || type == ValueType::kOption;
+  return type == ValueType::kBit16 || type == ValueType::kBit32 || type == ValueType::kBitBe16 ||
+         type == ValueType::kOption;
 }
 
 // All bits of one attribute, written at its first one.
@@ -57,6 +59,8 @@ void encode_bits(MessageWriter& writer, std::span<const AttributeValue> values, 
   }
   if (first.value == ValueType::kBit16) {
     writer.u16(first.type, static_cast<std::uint16_t>(bits[0]));
+  } else if (first.value == ValueType::kBitBe16) {
+    writer.be16(first.type, static_cast<std::uint16_t>(bits[0]));
   } else if (first.value == ValueType::kBit32) {
     writer.u32(first.type, bits[0]);
   } else {
@@ -130,6 +134,7 @@ std::optional<AttributeValue> decode_one(const AttributePolicy& policy, const At
     // Some (IFLA_VXLAN_TTL_INHERIT) are told as a byte.
     case ValueType::kFlag: return number(payload.empty() || payload[0] != 0 ? 1 : 0);
     case ValueType::kBit16: return number((*attribute.as<std::uint16_t>() & policy.parameter) != 0 ? 1 : 0);
+    case ValueType::kBitBe16: return number((big_endian(payload.first(size)) & policy.parameter) != 0 ? 1 : 0);
     case ValueType::kBit32:
     case ValueType::kOption: return number((*attribute.as<std::uint32_t>() & policy.parameter) != 0 ? 1 : 0);
     case ValueType::kIp4:

@@ -28,6 +28,7 @@ enum class ValueType : std::uint8_t {
   kFlag,    // set by being there
   kBit16,   // one bit of 16; `parameter` is the bit
   kBit32,   // one bit of 32
+  kBitBe16,  // one bit of 16, big-endian
   kOption,  // one bit of a value and of the mask that says which bits are meant, 32 each
   kIp4,
   kIp6,

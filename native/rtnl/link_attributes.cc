@@ -1,6 +1,7 @@
 #include "rtnl/link_attributes.h"
 
 #include <linux/if_link.h>
+#include <linux/if_tunnel.h>
 
 namespace overns {
 namespace {
@@ -145,13 +146,14 @@ constexpr AttributePolicy kMacvlan[] = {
 };
 
 constexpr AttributePolicy kTun[] = {
-    {"owner", IFLA_TUN_OWNER, kU32, 0, {}, true},
-    {"groupId", IFLA_TUN_GROUP, kU32, 0, {}, true},
-    {"mode", IFLA_TUN_TYPE, kU8, 0, kTunModes, true},
-    {"pi", IFLA_TUN_PI, kBool, 0, {}, true},
-    {"vnetHdr", IFLA_TUN_VNET_HDR, kBool, 0, {}, true},
+    // Of these the kernel takes none in a message; asked to change one it says so.
+    {"owner", IFLA_TUN_OWNER, kU32},
+    {"groupId", IFLA_TUN_GROUP, kU32},
+    {"mode", IFLA_TUN_TYPE, kU8, 0, kTunModes},
+    {"pi", IFLA_TUN_PI, kBool},
+    {"vnetHdr", IFLA_TUN_VNET_HDR, kBool},
+    {"multiQueue", IFLA_TUN_MULTI_QUEUE, kBool},
     {"persist", IFLA_TUN_PERSIST, kBool, 0, {}, true},
-    {"multiQueue", IFLA_TUN_MULTI_QUEUE, kBool, 0, {}, true},
     {"queues", IFLA_TUN_NUM_QUEUES, kU32, 0, {}, true},
     {"disabledQueues", IFLA_TUN_NUM_DISABLED_QUEUES, kU32, 0, {}, true},
 };
@@ -211,6 +213,109 @@ constexpr AttributePolicy kBond[] = {
     {"xmitHashPolicy", IFLA_BOND_XMIT_HASH_POLICY, kU8, 0, kHashPolicies},
     {"minLinks", IFLA_BOND_MIN_LINKS, kU32},
     {"lacpRate", IFLA_BOND_AD_LACP_RATE, kU8, 0, kLacpRates},
+};
+
+// TUNNEL_ENCAP_*, include/uapi/linux/if_tunnel.h
+constexpr Word kEncapsulations[] = {{0, "none"}, {1, "fou"}, {2, "gue"}, {3, "mpls"}};
+// GRE_CSUM, GRE_KEY and GRE_SEQ as numbers of this machine.
+constexpr std::uint32_t kGreCsum = 0x8000;
+constexpr std::uint32_t kGreKey = 0x2000;
+constexpr std::uint32_t kGreSeq = 0x1000;
+constexpr AttributePolicy kGre[] = {
+    {"device", IFLA_GRE_LINK, kLink},
+    {"inputCsum", IFLA_GRE_IFLAGS, kBitBe16, kGreCsum},
+    {"inputKeyed", IFLA_GRE_IFLAGS, kBitBe16, kGreKey},
+    {"inputSeq", IFLA_GRE_IFLAGS, kBitBe16, kGreSeq},
+    {"outputCsum", IFLA_GRE_OFLAGS, kBitBe16, kGreCsum},
+    {"outputKeyed", IFLA_GRE_OFLAGS, kBitBe16, kGreKey},
+    {"outputSeq", IFLA_GRE_OFLAGS, kBitBe16, kGreSeq},
+    {"inputKey", IFLA_GRE_IKEY, kBe32},
+    {"outputKey", IFLA_GRE_OKEY, kBe32},
+    {"local", IFLA_GRE_LOCAL, kIp4},
+    {"local", IFLA_GRE_LOCAL, kIp6},
+    {"remote", IFLA_GRE_REMOTE, kIp4},
+    {"remote", IFLA_GRE_REMOTE, kIp6},
+    {"ttl", IFLA_GRE_TTL, kU8},
+    {"tos", IFLA_GRE_TOS, kU8},
+    {"pmtuDiscovery", IFLA_GRE_PMTUDISC, kBool},
+    {"ignoreDf", IFLA_GRE_IGNORE_DF, kBool},
+    {"encapLimit", IFLA_GRE_ENCAP_LIMIT, kU8},
+    {"flowInfo", IFLA_GRE_FLOWINFO, kBe32},
+    {"tunnelFlags", IFLA_GRE_FLAGS, kU32},
+    {"encap", IFLA_GRE_ENCAP_TYPE, kU16, 0, kEncapsulations},
+    {"encapFlags", IFLA_GRE_ENCAP_FLAGS, kU16},
+    {"encapSourcePort", IFLA_GRE_ENCAP_SPORT, kBe16},
+    {"encapPort", IFLA_GRE_ENCAP_DPORT, kBe16},
+    {"collectMetadata", IFLA_GRE_COLLECT_METADATA, kFlag},
+    {"mark", IFLA_GRE_FWMARK, kU32},
+    {"erspanVersion", IFLA_GRE_ERSPAN_VER, kU8},
+};
+
+// Of ipip and sit, whose flags have 16 bits.
+constexpr AttributePolicy kIpTunnel[] = {
+    {"device", IFLA_IPTUN_LINK, kLink},
+    {"local", IFLA_IPTUN_LOCAL, kIp4},
+    {"remote", IFLA_IPTUN_REMOTE, kIp4},
+    {"ttl", IFLA_IPTUN_TTL, kU8},
+    {"tos", IFLA_IPTUN_TOS, kU8},
+    {"pmtuDiscovery", IFLA_IPTUN_PMTUDISC, kBool},
+    {"tunnelFlags", IFLA_IPTUN_FLAGS, kU16},
+    {"ipProtocol", IFLA_IPTUN_PROTO, kU8},
+    {"encap", IFLA_IPTUN_ENCAP_TYPE, kU16, 0, kEncapsulations},
+    {"encapFlags", IFLA_IPTUN_ENCAP_FLAGS, kU16},
+    {"encapSourcePort", IFLA_IPTUN_ENCAP_SPORT, kBe16},
+    {"encapPort", IFLA_IPTUN_ENCAP_DPORT, kBe16},
+    {"collectMetadata", IFLA_IPTUN_COLLECT_METADATA, kFlag},
+    {"mark", IFLA_IPTUN_FWMARK, kU32},
+    {"sixrdPrefix", IFLA_IPTUN_6RD_PREFIX, kIp6},
+    {"sixrdPrefixLength", IFLA_IPTUN_6RD_PREFIXLEN, kU16},
+    {"sixrdRelayPrefix", IFLA_IPTUN_6RD_RELAY_PREFIX, kIp4},
+    {"sixrdRelayPrefixLength", IFLA_IPTUN_6RD_RELAY_PREFIXLEN, kU16},
+};
+
+constexpr AttributePolicy kIp6Tunnel[] = {
+    {"device", IFLA_IPTUN_LINK, kLink},
+    {"local", IFLA_IPTUN_LOCAL, kIp6},
+    {"remote", IFLA_IPTUN_REMOTE, kIp6},
+    {"ttl", IFLA_IPTUN_TTL, kU8},
+    {"encapLimit", IFLA_IPTUN_ENCAP_LIMIT, kU8},
+    {"flowInfo", IFLA_IPTUN_FLOWINFO, kBe32},
+    {"tunnelFlags", IFLA_IPTUN_FLAGS, kU32},
+    {"ipProtocol", IFLA_IPTUN_PROTO, kU8},
+    {"encap", IFLA_IPTUN_ENCAP_TYPE, kU16, 0, kEncapsulations},
+    {"encapFlags", IFLA_IPTUN_ENCAP_FLAGS, kU16},
+    {"encapSourcePort", IFLA_IPTUN_ENCAP_SPORT, kBe16},
+    {"encapPort", IFLA_IPTUN_ENCAP_DPORT, kBe16},
+    {"collectMetadata", IFLA_IPTUN_COLLECT_METADATA, kFlag},
+    {"mark", IFLA_IPTUN_FWMARK, kU32},
+};
+
+constexpr Word kHsrProtocols[] = {{0, "hsr"}, {1, "prp"}};
+constexpr std::uint16_t kHsrInterlink = 8;
+constexpr AttributePolicy kHsr[] = {
+    {"slave1", IFLA_HSR_SLAVE1, kLink},
+    {"slave2", IFLA_HSR_SLAVE2, kLink},
+    {"interlink", kHsrInterlink, kLink},
+    {"multicastSpec", IFLA_HSR_MULTICAST_SPEC, kU8},
+    {"version", IFLA_HSR_VERSION, kU8},
+    {"protocol", IFLA_HSR_PROTOCOL, kU8, 0, kHsrProtocols},
+    {"supervisionAddress", IFLA_HSR_SUPERVISION_ADDR, kMac, 0, {}, true},
+    {"sequence", IFLA_HSR_SEQ_NR, kU16, 0, {}, true},
+};
+
+// IFLA_NETKIT_*, which bookworm's headers lack; the first is the other end.
+constexpr Word kNetkitModes[] = {{0, "l2"}, {1, "l3"}};
+constexpr Word kNetkitPolicies[] = {{0, "forward"}, {2, "blackhole"}};
+constexpr Word kNetkitScrubs[] = {{0, "none"}, {1, "default"}};
+constexpr AttributePolicy kNetkit[] = {
+    {"primaryEnd", 2, kBool, 0, {}, true},
+    {"policy", 3, kU32, 0, kNetkitPolicies},
+    {"peerPolicy", 4, kU32, 0, kNetkitPolicies},
+    {"mode", 5, kU32, 0, kNetkitModes},
+    {"scrub", 6, kU32, 0, kNetkitScrubs},
+    {"peerScrub", 7, kU32, 0, kNetkitScrubs},
+    {"headroom", 8, kU16},
+    {"tailroom", 9, kU16},
 };
 
 constexpr AttributePolicy kBridgePort[] = {
@@ -310,6 +415,11 @@ std::span<const AttributePolicy> info_policies(std::string_view kind) {
   if (kind == "ipvlan" || kind == "ipvtap") return kIpvlan;
   if (kind == "geneve") return kGeneve;
   if (kind == "bond") return kBond;
+  if (kind == "gre" || kind == "gretap" || kind == "ip6gre" || kind == "ip6gretap") return kGre;
+  if (kind == "ipip" || kind == "sit") return kIpTunnel;
+  if (kind == "ip6tnl") return kIp6Tunnel;
+  if (kind == "hsr") return kHsr;
+  if (kind == "netkit") return kNetkit;
   return {};
 }
 

@@ -734,7 +734,7 @@ function scenarios(stage: () => Stage): void {
   });
 
   test('a wrong value in a batch of links leaves all of it unsent, also where links are replaced', async () => {
-    const rtnl = await openRtnl(await stage().netns());
+    const rtnl = await openRtnl(await stage().netns(), stage());
     for (const op of ['add', 'replace'] as const) {
       for (const wrong of [{ mtu: '1500' }, { mac: 'zz' }, { up: 1 }, { mcastSnooping: 'yes' }]) {
         const last = { op, item: { kind: 'bridge', name: 'br2', ...wrong } as never };

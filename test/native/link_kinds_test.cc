@@ -44,6 +44,14 @@ std::uint64_t number(const Link& link, std::string_view name) {
   return ~std::uint64_t{0};
 }
 
+std::string ip(const Link& link, std::string_view name) {
+  for (const AttributeValue& each : link.info) {
+    const auto* address = std::get_if<Ip>(&each.value);
+    if (each.policy->name == name && address != nullptr) return address->to_string();
+  }
+  return {};
+}
+
 }  // namespace
 
 TEST_CASE("kinds of links as iproute2 asks for them") {
@@ -61,19 +69,53 @@ TEST_CASE("kinds of links as iproute2 asks for them") {
   CHECK(number(bond, "miimon") == 100);
   CHECK(number(bond, "lacpRate") == 1);
   CHECK(number(bond, "xmitHashPolicy") == 1);
+  const Link gre = asked(captures::kAskGre);
+  CHECK(number(gre, "inputKey") == 7);
+  CHECK(number(gre, "inputKeyed") == 1);
+  CHECK(number(gre, "inputCsum") == 0);
+  CHECK(number(gre, "outputKeyed") == 1);
+  CHECK(number(gre, "ttl") == 64);
+  CHECK(ip(gre, "remote") == "10.0.0.11");
+  const Link gretap = asked(captures::kAskGretap);
+  CHECK(number(gretap, "inputCsum") == 1);
+  CHECK(number(gretap, "inputKey") == 1);
+  CHECK(number(gretap, "outputSeq") == 1);
+  CHECK(number(gretap, "outputKey") == 2);
+  CHECK(number(gretap, "pmtuDiscovery") == 0);
+  CHECK(number(gretap, "encap") == 2);
+  CHECK(number(gretap, "encapPort") == 5555);
+  CHECK(number(gretap, "mark") == 9);
+  const Link ip6gre = asked(captures::kAskIp6gre);
+  CHECK(ip(ip6gre, "local") == "fd00::10");
+  CHECK(number(ip6gre, "encapLimit") == 3);
+  CHECK(number(ip6gre, "flowInfo") == 0x12345);
+  const Link ipip = asked(captures::kAskIpip);
+  CHECK(number(ipip, "tos") == 0x10);
+  CHECK(number(ipip, "ipProtocol") == 0);
+  const Link sit = asked(captures::kAskSit);
+  CHECK(number(sit, "tunnelFlags") == 1);
+  CHECK(ip(sit, "sixrdPrefix") == "2001:db8::");
+  CHECK(number(sit, "sixrdPrefixLength") == 32);
+  const Link ip6tnl = asked(captures::kAskIp6tnl);
+  CHECK(ip(ip6tnl, "remote") == "fd00::11");
+  CHECK(number(ip6tnl, "ipProtocol") == 41);
+  const Link hsr = asked(captures::kAskHsr);
+  CHECK(number(hsr, "slave2") == 1);
+  CHECK(number(hsr, "multicastSpec") == 45);
+  CHECK(number(hsr, "protocol") == 1);
 }
 
 TEST_CASE("attributes of any other kind are written as they are") {
   LinkSpec spec;
-  spec.kind = "hsr";
-  spec.name = "hsr0";
+  spec.kind = "macsec";
+  spec.name = "macsec0";
   spec.unknown = {{1, "info", {7, 0, 0, 0}}, {2, "info", {8, 0, 0, 0}}};
   RequestBatch batch;
   encode_link(batch, spec, 0);
   MessageReader reader(batch.request(0));
   const auto link = decode_link(*reader.next());
   REQUIRE(link);
-  CHECK(link->kind == "hsr");
+  CHECK(link->kind == "macsec");
   REQUIRE(link->unknown.size() == 2);
   CHECK(link->unknown[1].type == 2);
   CHECK(std::string_view(link->unknown[1].within) == "info");
@@ -106,7 +148,8 @@ std::vector<std::size_t> wrong_lengths(const AttributePolicy& policy) {
 
 TEST_CASE("an attribute of the wrong length is kept as bytes, and written as it came") {
   int tried = 0;
-  for (const char* kind : {"vxlan", "bridge", "macvlan", "tun", "vlan", "vrf", "ipvlan", "geneve", "bond"}) {
+  for (const char* kind : {"vxlan", "bridge", "macvlan", "tun", "vlan", "vrf", "ipvlan", "geneve", "bond", "ipip", "ip6tnl",
+                           "hsr", "netkit"}) {
     for (const AttributePolicy& policy : info_policies(kind)) {
       for (const std::size_t length : wrong_lengths(policy)) {
         INFO(kind << " " << policy.name << ", " << length << " bytes");

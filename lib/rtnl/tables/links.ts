@@ -7,6 +7,7 @@ import { netnsPath } from '../../netns/references.js';
 import { kernel } from '../../system/kernel-error.js';
 import type { NativeOp, NativeRtnl } from '../../system/native.js';
 import type { System } from '../../system/system.js';
+import { LINK_KINDS } from '../field-names.js';
 import { changesOf, whyUnchangeable } from '../link-changes.js';
 import type { AnyLinkSpec, Link, LinkChange, LinkCounters, LinkSpec, PeerSpec } from '../types.js';
 import { type BatchAnswer, type Item, KernelTable, OK, settled, type Table, type Verb } from './table.js';
@@ -92,13 +93,13 @@ export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkT
     operations: readonly { op: Verb; item: LinkSpec }[],
     options: Cancel | undefined,
   ): Promise<readonly BatchAnswer[]> {
-    if (operations.some((each) => each?.op === 'replace')) return this.#replace(operations, options);
+    if (operations.some((each) => each?.op === 'replace' || isTun(each))) return this.#oneByOne(operations, options);
     const answers = await super.send(operations, options);
     return Promise.all(answers.map((answer, at) => this.#explained(answer, operations[at]?.item as unknown as Item)));
   }
 
-  /** One after the other, since each may be about what the one before it made. */
-  async #replace(
+  /** Sends each by itself, since it may be about what the one before it made, and takes more than one request. */
+  async #oneByOne(
     operations: readonly { op: Verb; item: LinkSpec }[],
     options: Cancel | undefined,
   ): Promise<readonly BatchAnswer[]> {
@@ -111,12 +112,40 @@ export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkT
       const { op, item } = operation;
       const existing = op === 'replace' ? await this.#existing(item as unknown as Item) : undefined;
       const answer =
-        existing === undefined
-          ? await super.send([operation], options)
-          : [await this.#change(existing, item as unknown as Item, options)];
+        existing !== undefined
+          ? [await this.#change(existing, item as unknown as Item, options)]
+          : isTun(operation)
+            ? [await this.#makeTun(item as unknown as Item, options)]
+            : await super.send([operation], options);
       answers.push(await this.#explained(answer[0] as BatchAnswer, item as unknown as Item));
     }
     return answers;
+  }
+
+  /** Makes a tun or tap device, and sets what else is wanted of it; it goes when that fails. */
+  async #makeTun(item: Item, options: Cancel | undefined): Promise<BatchAnswer> {
+    throwIfAborted(signalOf(options));
+    const { kind, ...wanted } = item;
+    const rest = Object.entries(wanted).filter(([field, value]) => value !== undefined && !isOfTun(field));
+    try {
+      const attempt = {
+        what: `add link ${String(item.name)}`,
+        netns: this.netns,
+        request: item,
+        table: 'link',
+        op: 'add',
+      };
+      const name = await kernel(attempt, this.open().tun(item));
+      if (rest.every(([field]) => field === 'name')) return OK;
+      const set = { op: 'set' as const, item: { ...Object.fromEntries(rest), name } as unknown as LinkSpec };
+      // Not to be aborted between the two.
+      const [answer = OK] = await super.send([set], undefined);
+      if (!answer.ok) await super.send([{ op: 'delete', item: { name } as unknown as LinkSpec }], undefined);
+      return answer;
+    } catch (error) {
+      if (error instanceof NetlinkError) return { ok: false, error };
+      throw error;
+    }
   }
 
   async #existing(item: Item): Promise<Link | undefined> {
@@ -162,6 +191,16 @@ export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkT
     const other = (await this.list({ index: existing.link }))[0];
     if (other === undefined || peer.netns !== undefined) return false;
     return Object.keys(changesOf(other, peer)).length === 0 && (peer.name === undefined || peer.name === other.name);
+  }
+
+  /** A change of a tunnel, with what it has and is not to lose. */
+  async #merged(change: Item): Promise<Record<string, unknown>> {
+    const names = LINK_KINDS.get(String(change.kind)) ?? [];
+    const existing = names.some((name) => change[name] !== undefined) ? await this.#existing(change) : undefined;
+    if (existing === undefined || existing.kind !== change.kind) return { ...change };
+    const merged: Record<string, unknown> = { unknown: existing.unknown, ...change };
+    for (const name of names) merged[name] ??= (existing as unknown as Item)[name];
+    return merged;
   }
 
   #refused(code: string, request: Item, why: string, hint: string): BatchAnswer {
@@ -210,9 +249,23 @@ export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkT
     if (op === 'add' && spec.alias !== undefined) {
       throw invalidArgument('alias', spec.alias, 'taken at creation: the kernel ignores it there, set() gives one');
     }
-    if (spec.netns === undefined && spec.peer?.netns === undefined) return { op, item: spec };
+    if (isTun({ op, item }) && (item as { mode?: unknown }).mode === undefined)
+      throw invalidType('mode', undefined, "'tun' or 'tap'");
+    // A change that names this kind is refused, whatever it is about (tun_validate).
+    if (op === 'set' && spec.kind === 'tun' && !Object.keys(item).some(isOfTun)) {
+      const { kind, ...rest } = item;
+      return this.#located(op, rest);
+    }
+    const merges = op === 'set' && TUNNELS.has(String(spec.kind));
+    return merges ? this.#merged(item).then((merged) => this.#located(op, merged)) : this.#located(op, item);
+  }
+
+  /** With paths of namespaces. */
+  #located(op: Verb, item: Item): NativeOp | Promise<NativeOp> {
+    const spec = item as Pick<AnyLinkSpec, 'netns'> & { readonly peer?: PeerSpec };
+    if (spec.netns === undefined && spec.peer?.netns === undefined) return { op, item };
     return (async () => {
-      const resolved: Record<string, unknown> = { ...spec };
+      const resolved: Record<string, unknown> = { ...item };
       if (spec.netns !== undefined) resolved.netns = await netnsPath(this.#system, spec.netns);
       if (spec.peer?.netns !== undefined)
         resolved.peer = { ...spec.peer, netns: await netnsPath(this.#system, spec.peer.netns, 'peer.netns') };
@@ -220,6 +273,22 @@ export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkT
     })();
   }
 }
+
+/**
+ * Kinds that put back to its default whatever a change leaves out (ipgre_changelink, ipip_changelink, ip6_tnl_changelink and
+ * the like begin with an empty ip_tunnel_parm).
+ */
+const TUNNELS: ReadonlySet<string> = new Set(['gre', 'gretap', 'ip6gre', 'ip6gretap', 'ipip', 'sit', 'ip6tnl']);
+
+/** True for what makes a tun or tap device, which takes an ioctl. */
+function isTun(operation: { readonly op: unknown; readonly item: unknown } | undefined): boolean {
+  const { op, item } = operation ?? {};
+  const makes = op === 'add' || op === 'append' || op === 'replace';
+  return makes && typeof item === 'object' && (item as Item | null)?.kind === 'tun';
+}
+
+const TUN_FIELDS: ReadonlySet<string> = new Set(LINK_KINDS.get('tun'));
+const isOfTun = (field: string): boolean => TUN_FIELDS.has(field);
 
 const counterFilter = { name: checkText, kind: checkText, master: checkText } satisfies Shape;
 

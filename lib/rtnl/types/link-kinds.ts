@@ -360,24 +360,213 @@ export interface BondSettings {
 }
 
 /**
- * A tun or tap device (IFLA_TUN_*). Made by ioctl, not by rtnetlink: listed only.
+ * What the kinds of IP tunnels have in common (include/uapi/linux/if_tunnel.h). The kernel puts back to its default whatever
+ * a change leaves out; `links.set()` and `replace()` send along what the tunnel has.
+ * @example
+ * ```ts
+ * import type { TunnelSettings } from 'overns';
+ *
+ * const between: Partial<TunnelSettings> = { local: '10.0.0.10', remote: '10.0.0.11', ttl: 64 };
+ * console.log(between.remote); // 10.0.0.11
+ * ```
+ */
+export interface TunnelSettings {
+  /** The device that packets leave through; listed as its index, taken as index or name. */
+  readonly device: number | string;
+  /** Listed as `0.0.0.0` or `::` where there is none. */
+  readonly local: string;
+  readonly remote: string;
+  /** 0: the inner packet's. 0 to 255. */
+  readonly ttl: number;
+  /** Tunnel metadata comes with each packet. Taken at creation only. */
+  readonly collectMetadata: boolean;
+  /** The mark of the packets that leave. */
+  readonly mark: number;
+  /** A UDP header around it (foo over UDP, generic UDP encapsulation). */
+  readonly encap: 'none' | 'fou' | 'gue' | 'mpls';
+  /** TUNNEL_ENCAP_FLAG_*, as bits: 1 = a checksum, 2 = one over IPv6, 4 = remote checksum offload. */
+  readonly encapFlags: number;
+  /** UDP; 0: chosen by flow. */
+  readonly encapSourcePort: number;
+  readonly encapPort: number;
+  /** As bits: IP6_TNL_F_*, of sit ISATAP. */
+  readonly tunnelFlags: number;
+}
+
+/**
+ * A GRE tunnel of any kind: `gre` and `ip6gre` carry IP, `gretap` and `ip6gretap` Ethernet (IFLA_GRE_*; RFC 2784, 2890).
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const tap: LinkSpec = { kind: 'gretap', name: 'gre1', local: '10.0.0.10', remote: '10.0.0.11', inputKey: 7, outputKey: 7 };
+ * console.log(tap.kind); // gretap
+ * ```
+ */
+export interface GreSettings extends TunnelSettings {
+  /** 0 to 2^32-1. Given, it counts; `inputKeyed: false` switches it off. */
+  readonly inputKey: number;
+  readonly inputKeyed: boolean;
+  readonly inputCsum: boolean;
+  readonly inputSeq: boolean;
+  readonly outputKey: number;
+  readonly outputKeyed: boolean;
+  readonly outputCsum: boolean;
+  readonly outputSeq: boolean;
+  /** IPv4: 0 to 255; 1: the inner packet's. */
+  readonly tos: number;
+  /** IPv4. Default true. */
+  readonly pmtuDiscovery: boolean;
+  /** IPv4: fragments whatever the inner packet says; without pmtuDiscovery. */
+  readonly ignoreDf: boolean;
+  /** IPv6: how many tunnels deep, 0 to 255. */
+  readonly encapLimit: number;
+  /** IPv6: traffic class and flow label, 28 bits. */
+  readonly flowInfo: number;
+  /** Of the erspan kinds, and said of ip6gre ones. */
+  readonly erspanVersion: number;
+}
+
+/**
+ * An IPv4 tunnel of IPv4 (`ipip`) or IPv6 (`sit`) (IFLA_IPTUN_*; RFC 2003, 4213).
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const sit: LinkSpec = { kind: 'sit', name: 'sit1', local: '10.0.0.10', remote: '10.0.0.11', ttl: 64 };
+ * console.log(sit.kind); // sit
+ * ```
+ */
+export interface IpTunnelSettings extends TunnelSettings {
+  readonly tos: number;
+  readonly pmtuDiscovery: boolean;
+  /** IPPROTO_* of what it carries: 4 = IPv4, 41 = IPv6, 137 = MPLS, 0 = any. */
+  readonly ipProtocol: number;
+  /** sit: the prefix of IPv6 rapid deployment (RFC 5969), and that of the relays. */
+  readonly sixrdPrefix: string;
+  readonly sixrdPrefixLength: number;
+  readonly sixrdRelayPrefix: string;
+  readonly sixrdRelayPrefixLength: number;
+}
+
+/**
+ * An IPv6 tunnel (IFLA_IPTUN_*; RFC 2473).
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const tunnel: LinkSpec = { kind: 'ip6tnl', name: 'ip6t1', local: 'fd00::10', remote: 'fd00::11', ipProtocol: 41 };
+ * console.log(tunnel.kind); // ip6tnl
+ * ```
+ */
+export interface Ip6TunnelSettings extends TunnelSettings {
+  readonly ipProtocol: number;
+  /** How many tunnels deep, 0 to 255. */
+  readonly encapLimit: number;
+  /** Traffic class and flow label, 28 bits. */
+  readonly flowInfo: number;
+}
+
+/**
+ * A ring or two parallel networks without loss (IFLA_HSR_*; IEC 62439-3).
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const ring: LinkSpec = { kind: 'hsr', name: 'hsr0', slave1: 'eth0', slave2: 'eth1', version: 1 };
+ * console.log(ring.kind); // hsr
+ * ```
+ */
+export interface HsrSettings {
+  /** Listed as index, taken as index or name. All of it is taken at creation only. */
+  readonly slave1: number | string;
+  readonly slave2: number | string;
+  /** Since Linux 6.10. */
+  readonly interlink: number | string;
+  /** The last byte of the supervision frames' group address. This and `version` are not listed. */
+  readonly multicastSpec: number;
+  /** 0: of 2010, 1: of 2012. */
+  readonly version: number;
+  /** Default `hsr`. */
+  readonly protocol: 'hsr' | 'prp';
+}
+
+/**
+ * State of an HSR device, which the kernel tells and takes from nobody.
+ * @example
+ * ```ts
+ * import type { HsrState } from 'overns';
+ *
+ * const isUnused = ({ sequence }: HsrState): boolean => sequence === 0;
+ * console.log(isUnused({ supervisionAddress: '01:15:4e:00:01:00', sequence: 0 })); // true
+ * ```
+ */
+export interface HsrState {
+  readonly supervisionAddress: string;
+  /** Of the last frame sent, 16 bits. */
+  readonly sequence: number;
+}
+
+/**
+ * A pair of devices that run eBPF programs (IFLA_NETKIT_*, drivers/net/netkit.c). Since Linux 6.7.
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const pair: LinkSpec = { kind: 'netkit', name: 'nk0', mode: 'l3', policy: 'blackhole', peer: { name: 'nk1' } };
+ * console.log(pair.kind); // netkit
+ * ```
+ */
+export interface NetkitSettings {
+  /** Default `l3`. Taken at creation only. */
+  readonly mode: 'l2' | 'l3';
+  /** Fate of packets where no program is. Default `forward`. */
+  readonly policy: 'forward' | 'blackhole';
+  readonly peerPolicy: 'forward' | 'blackhole';
+  /** `none`: marks and priorities of packets cross. Since Linux 6.13. */
+  readonly scrub: 'none' | 'default';
+  readonly peerScrub: 'none' | 'default';
+}
+
+/**
+ * A tun or tap device, made as `kind: 'tun'` (TUNSETIFF, Documentation/networking/tuntap.rst). It stays when nobody has it
+ * open (IFF_PERSIST): programs open /dev/net/tun in its namespace and take its name. Nothing of these can be changed.
+ * @example
+ * ```ts
+ * import type { LinkSpec } from 'overns';
+ *
+ * const tap: LinkSpec = { kind: 'tun', name: 'tap0', mode: 'tap', multiQueue: true, up: true };
+ * console.log(tap.kind); // tun
+ * ```
+ */
+export interface TunSettings {
+  /** IP packets or Ethernet frames. */
+  readonly mode: 'tun' | 'tap';
+  /** The user that may open it: uid. Default: CAP_NET_ADMIN alone. */
+  readonly owner: number;
+  /** The group that may: gid. */
+  readonly groupId: number;
+  /** Four bytes of flags and protocol in front of packets. Default false. */
+  readonly pi: boolean;
+  /** A virtio_net_hdr in front of packets. */
+  readonly vnetHdr: boolean;
+  /** May be opened several times. */
+  readonly multiQueue: boolean;
+}
+
+/**
+ * State of a tun or tap device (IFLA_TUN_*), which the kernel tells and takes from nobody.
  * @example
  * ```ts
  * import type { TunState } from 'overns';
  *
- * const mine = ({ owner }: Partial<TunState>): boolean => owner === process.getuid?.();
- * console.log(mine({ owner: process.getuid?.() ?? 0 })); // true
+ * const isOpen = ({ queues }: Partial<TunState>): boolean => (queues ?? 0) > 0;
+ * console.log(isOpen({ queues: 1 })); // true
  * ```
  */
 export interface TunState {
-  /** uid. */
-  readonly owner: number;
-  /** gid. */
-  readonly groupId: number;
-  readonly pi: boolean;
-  readonly vnetHdr: boolean;
   readonly persist: boolean;
-  readonly multiQueue: boolean;
+  /** How many have it open; of multiQueue ones only. */
   readonly queues: number;
   readonly disabledQueues: number;
 }

@@ -8,8 +8,15 @@ import type {
   BridgeSettings,
   BridgeState,
   GeneveSettings,
+  GreSettings,
+  HsrSettings,
+  HsrState,
+  Ip6TunnelSettings,
+  IpTunnelSettings,
   IpvlanSettings,
   MacvlanSettings,
+  NetkitSettings,
+  TunSettings,
   TunState,
   VlanSettings,
   VrfSettings,
@@ -110,6 +117,13 @@ export interface Link
     Partial<Omit<BondSettings, 'mode'>>,
     Partial<VrfSettings>,
     Partial<GeneveSettings>,
+    Partial<GreSettings>,
+    Partial<IpTunnelSettings>,
+    Partial<Ip6TunnelSettings>,
+    Partial<HsrSettings>,
+    Partial<HsrState>,
+    Partial<Omit<NetkitSettings, 'mode'>>,
+    Partial<Omit<TunSettings, 'mode'>>,
     Partial<TunState> {
   readonly name: string;
   /** Interface index, unique in its namespace. */
@@ -140,7 +154,9 @@ export interface Link
   readonly alias?: string;
   readonly alternativeNames?: readonly string[];
   readonly operstate?: 'unknown' | 'notpresent' | 'down' | 'lowerlayerdown' | 'testing' | 'dormant' | 'up';
-  /** A macvlan's, an ipvlan's or a bond's, or `tun` or `tap`. */
+  /** A netkit's: the one of its pair that was named first. */
+  readonly primaryEnd?: boolean;
+  /** A macvlan's, an ipvlan's, a netkit's or a bond's, or `tun` or `tap`. */
   readonly mode?: MacvlanSettings['mode'] | IpvlanSettings['mode'] | BondSettings['mode'] | 'tun' | 'tap';
   readonly bcQueueLengthUsed?: number;
   readonly macCount?: number;
@@ -221,6 +237,12 @@ export type LinkSpec =
   | (AnyLinkSpec & { readonly kind: 'ipvlan' | 'ipvtap' } & Given<IpvlanSettings>)
   | (AnyLinkSpec & { readonly kind: 'geneve' } & Given<GeneveSettings>)
   | (AnyLinkSpec & { readonly kind: 'bond' } & Given<BondSettings>)
+  | (AnyLinkSpec & { readonly kind: 'gre' | 'gretap' | 'ip6gre' | 'ip6gretap' } & Given<GreSettings>)
+  | (AnyLinkSpec & { readonly kind: 'ipip' | 'sit' } & Given<IpTunnelSettings>)
+  | (AnyLinkSpec & { readonly kind: 'ip6tnl' } & Given<Ip6TunnelSettings>)
+  | (AnyLinkSpec & { readonly kind: 'hsr' } & Given<HsrSettings>)
+  | (AnyLinkSpec & { readonly kind: 'netkit'; readonly peer?: PeerSpec | undefined } & Given<NetkitSettings>)
+  | (AnyLinkSpec & { readonly kind: 'tun'; readonly mode: 'tun' | 'tap' } & Given<TunSettings>)
   | (AnyLinkSpec & { readonly kind: 'dummy' | 'ifb' | 'vcan' | 'nlmon' | 'wireguard' })
   | (AnyLinkSpec & {
       /** Any other kind that the kernel has; its attributes under `unknown`, as bytes. */
@@ -256,7 +278,11 @@ export type LinkChange = Given<Omit<AnyLinkSpec, 'name'>> & {
     | ({ readonly kind: 'ipvlan' | 'ipvtap' } & Given<IpvlanSettings>)
     | ({ readonly kind: 'geneve' } & Given<GeneveSettings>)
     | ({ readonly kind: 'bond' } & Given<BondSettings>)
-    | { readonly kind: 'veth' | 'vrf' | 'dummy' | 'ifb' | 'vcan' | 'nlmon' | 'wireguard' }
+    | ({ readonly kind: 'gre' | 'gretap' | 'ip6gre' | 'ip6gretap' } & Given<GreSettings>)
+    | ({ readonly kind: 'ipip' | 'sit' } & Given<IpTunnelSettings>)
+    | ({ readonly kind: 'ip6tnl' } & Given<Ip6TunnelSettings>)
+    | ({ readonly kind: 'netkit' } & Given<NetkitSettings>)
+    | { readonly kind: 'veth' | 'vrf' | 'tun' | 'hsr' | 'dummy' | 'ifb' | 'vcan' | 'nlmon' | 'wireguard' }
     | {
         /** Any other kind that the kernel has; its attributes under `unknown`, as bytes. */
         readonly kind: string & {};
