@@ -15,6 +15,7 @@ import type { Container } from '../lib/cli/demo/subjects.js';
 import { environment, MAIN } from './cli/cli.js';
 import { onCleanup } from './support/cleanup.js';
 import { Consul } from './support/consul.js';
+import { Etcd } from './support/etcd.js';
 import { exec, Running } from './support/process.js';
 import { describeWith, testWith } from './support/requirements.js';
 
@@ -271,6 +272,15 @@ describeWith(['root'], 'the demo as root', () => {
     ]);
     expect(await consul.keys('demo')).toEqual(['demo/arp/192.168.0.2', 'demo/fib/02:42:c0:a8:00:02']);
     expect(await consul.get('demo/fib/02:42:c0:a8:00:02')).toBe('10.0.0.77');
+  });
+
+  testWith(['etcd'], '--store: etcd, likewise', async () => {
+    await using etcd = await Etcd.start();
+    const url = `etcd://${etcd.at}/demo`;
+    const demo = start(asRoot('--json', '--store', url));
+    expect(await demo.exited).toBe(0);
+    expect(reportOf(demo.stdout)).toMatchObject({ ok: true, store: `${url}/overns-demo-${demo.pid}` });
+    expect(await etcd.keys('demo/')).toEqual([]);
   });
 
   test('--store: one that is not there is refused in one line', async () => {

@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { beforeAll, describe, expect, test, vi } from 'vitest';
 import { onCleanup } from '../support/cleanup.js';
 import { Consul } from '../support/consul.js';
+import { Etcd } from '../support/etcd.js';
 import { createContainer, exec, type Netns, type Running, twoHosts, uniqueName } from '../support/netns.js';
 import { ping } from '../support/ping.js';
 import { describeWith } from '../support/requirements.js';
@@ -417,5 +418,33 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
   test('an agent whose overlay is not there, and a store that is none', async () => {
     expect(await refused(`agent ot-nowhere --store ${url('x')}`)).toContain('ot-nowhere');
     expect((await overns('agent x --store http://h/x')).code).toBe(2);
+  });
+});
+
+describeWith(['root', 'ip', 'ping', 'etcd'], 'with etcd', () => {
+  test('attach, agents, records, detach; a server of the list that is not there, and an outage', async () => {
+    const etcd = await Etcd.start();
+    const { overlays, containers } = await pair();
+    const store = `--store etcd://127.0.0.1:1,${etcd.at}/demo`;
+    for (const at of [0, 1] as const) {
+      await done(`detach ${overlays[at]} ${containers[at].name}`);
+      await done(`attach ${overlays[at]} ${containers[at].name} --address 192.168.0.${at + 2}/24 ${store}`);
+    }
+    expect(await etcd.keys('demo/')).toHaveLength(4);
+    expect(await done(`records list ${store}`)).toMatch(/^arp +192\.168\.0\.3 +02:42:c0:a8:00:03$/m);
+    const agents = [await agent(`${overlays[0]} ${store}`), await agent(`${overlays[1]} ${store}`)] as const;
+    await patient(...containers);
+    expect((await ping(containers[0], '192.168.0.3', { count: 4, interval: 0.2, wait: 10 })).lost).toBe(0);
+    await agents[0].waitFor(logged('Populating ARP table from etcd: IP 192.168.0.3 is 02:42:c0:a8:00:03'));
+    await etcd.stop();
+    await agents[0].waitFor(
+      logged(/etcd cannot be used \(1 overlay\): etcd:.*refused.*; serving what is known/, 'warn'),
+    );
+    expect((await ping(containers[0], '192.168.0.3', { count: 2, interval: 0.2, wait: 10 })).lost).toBe(0);
+    await etcd.restart();
+    await agents[0].waitFor(logged(/etcd can be used again after \d+ s \(1 overlay.*\)/));
+    expect(await done(`detach ${overlays[1]} ${containers[1].name} ${store}`)).toContain('withdrawn from the store');
+    expect(await etcd.keys('demo/')).toEqual(['demo/arp/192.168.0.2', 'demo/fib/02:42:c0:a8:00:02']);
+    for (const each of agents) expect(await each.stop()).toBe(0);
   });
 });

@@ -207,7 +207,7 @@ describeWith(['etcd'], 'etcd', () => {
       ]);
       await changes.return?.();
       await etcd.compact();
-      for (const forgotten of [from, 0n, 2n ** 63n - 1n]) {
+      for (const forgotten of [from, 0n, 2n ** 63n - 1n, 2n ** 64n - 1n]) {
         const again = store.watch({ from: forgotten })[Symbol.asyncIterator]();
         expect((await again.next()).value).toMatchObject({ kind: 'reset', endpoints: [endpoint(MAC2, VTEP, IP)] });
         await again.return?.();

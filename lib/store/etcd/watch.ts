@@ -106,8 +106,8 @@ export class EtcdWatch {
   /** What was there at the revision that whoever watches has got to; undefined where that is not known any more. */
   async #resume(): Promise<Iterable<Change> | undefined> {
     const from = this.#from;
-    // 0 would be now.
-    if (this.#table !== undefined || from === undefined || from < 1n) return undefined;
+    // 0 would be now, and a revision has 63 bits.
+    if (this.#table !== undefined || from === undefined || from < 1n || from >= 2n ** 63n) return undefined;
     try {
       const { pairs, moment } = await this.#kv.list(this.#signal, this.#ref, from);
       this.#table = new EndpointTable(this.#take(pairs, moment));
