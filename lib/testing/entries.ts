@@ -1,6 +1,7 @@
 /** Neighbours and FDB entries to and from what passes between lib and the addon. */
 
 import { ip6Text } from '../core/address.js';
+import { decodeEntries } from '../rtnl/entry-decoder.js';
 import { NO_LINK, NO_VNI, ENTRY_RECORD as RECORD, ENTRY_ROW as ROW, ROW_KINDS, VERBS } from '../rtnl/entry-layout.js';
 import { FLAGS, NEIGHBOR_STATES } from '../rtnl/entry-words.js';
 import type { EntryRows } from '../system/native.js';
@@ -143,4 +144,9 @@ export function writeObjects(count: number): EntryRows {
   const rows = Buffer.alloc(count * ROW.size);
   for (let number = 0; number < count; number++) rows.writeUInt32LE(number, number * ROW.size + ROW.object);
   return { rows, text: Buffer.alloc(0), links: [], indexes: [] };
+}
+
+/** In the words of Rtnl, its fields in the order that lib reads them. */
+export function entryRow(table: 'neighbor' | 'fdb', entry: ListedEntry): Record<string, unknown> {
+  return decodeEntries(writeRows(table, [entry]))[0] as Record<string, unknown>;
 }

@@ -1,13 +1,15 @@
 /** The machine around the fake kernel: its namespaces by path and process, its clock, and the way requests take. */
 import { basename, dirname, join, resolve } from 'node:path';
+import { defaultMac } from '../core/address.js';
 import { invalidArgument, invalidType } from '../core/errors.js';
 import { nearest } from '../core/suggest.js';
 import { netnsDirectory } from '../netns/references.js';
 import { Clock, soon, turn } from './clock.js';
 import { type Entry, fdbState, flagNames, neighborState } from './entries.js';
 import type { Item } from './fields.js';
-import { FakeNetns, type World } from './netns.js';
+import { FakeNetns } from './netns.js';
 import { Refusal } from './refusal.js';
+import type { World } from './tables/links.js';
 
 const TABLES = ['LINK', 'ADDR', 'ROUTE', 'NEIGH', 'RULE', 'NEXTHOP'] as const;
 const OTHERS = ['RTM_GETNSID', 'RTM_SETNEIGHTBL', 'bind', 'connect', 'socket', 'umount2', 'unshare', 'write'] as const;
@@ -82,6 +84,7 @@ export class Machine implements World {
   readonly #processes = new Map<number, FakeNetns>();
   readonly #living = new Set<FakeNetns>();
   #lastInode = 0xf000_0000;
+  #lastMac = 0;
   #pending = 0;
 
   constructor() {
@@ -93,6 +96,11 @@ export class Machine implements World {
     const netns = new FakeNetns(name, ++this.#lastInode, this);
     this.#living.add(netns);
     return netns;
+  }
+
+  nextMac(): string {
+    const n = ++this.#lastMac;
+    return `0a:fa:${defaultMac(`10.${(n >> 16) & 255}.${(n >> 8) & 255}.${n & 255}`).slice(6)}`;
   }
 
   // --- namespaces ---

@@ -19,17 +19,11 @@ import type {
 import { readRecords, writeObjects, writeRows } from './entries.js';
 import type { Item } from './fields.js';
 import type { Machine } from './machine.js';
-import {
-  checkLink,
-  type FakeLink,
-  type FakeNetns,
-  type MissKey,
-  noSuchLinks,
-  type Observer,
-  type Row,
-} from './netns.js';
+import type { FakeNetns } from './netns.js';
 import { FakeReactor } from './reactor.js';
 import { Refusal } from './refusal.js';
+import { checkLink, noSuchLinks } from './tables/link-attributes.js';
+import type { FakeLink, MissKey, Observer, Row } from './tables/table.js';
 import { send } from './wire.js';
 
 const WORDS = {

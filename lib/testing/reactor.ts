@@ -22,8 +22,9 @@ import {
 import { soon } from './clock.js';
 import { type Entry, NTF, NUD } from './entries.js';
 import type { Machine } from './machine.js';
-import type { FakeFdbEntry, FakeLink, FakeNetns, MissKey, Observer, Outcome, Row } from './netns.js';
+import type { FakeNetns } from './netns.js';
 import { Refusal } from './refusal.js';
+import type { FakeFdbEntry, FakeLink, MissKey, Observer, Outcome, Row } from './tables/table.js';
 
 const BRIDGE = 'br0';
 const VXLAN = 'vxlan1';

@@ -2,7 +2,7 @@
 import { NUD } from './entries.js';
 import { contains } from './fields.js';
 import type { Machine } from './machine.js';
-import type { FakeLink, FakeNetns, MissKey, Observer } from './netns.js';
+import type { FakeLink, MissKey, Namespace, Observer } from './tables/table.js';
 
 /**
  * Whether a packet arrived: in which namespace, or why it did not.
@@ -22,10 +22,10 @@ export type Crossing =
 const CONNECTED = NUD.permanent | NUD.noarp | NUD.reachable;
 
 const lost = (why: string): Crossing => ({ crossed: false, why });
-const arrived = ({ name }: FakeNetns): Crossing => ({ crossed: true, netns: name });
+const arrived = ({ name }: Namespace): Crossing => ({ crossed: true, netns: name });
 
 /** Each packet asks anew for its address: what a container remembers of earlier ones is not kept. */
-export async function send(machine: Machine, from: FakeNetns, to: string, timeoutMs: number): Promise<Crossing> {
+export async function send(machine: Machine, from: Namespace, to: string, timeoutMs: number): Promise<Crossing> {
   const source = from.addresses.find(({ link, scope, ...net }) => link.up && scope === 'global' && contains(net, to));
   if (source === undefined)
     return lost(`${from.name || 'the host'} has no link up with an address in the network of ${to}`);
@@ -66,12 +66,12 @@ export async function send(machine: Machine, from: FakeNetns, to: string, timeou
 
 /** Who on the bridge has the address: a container behind a port, or the bridge itself. */
 function deliver(
-  netns: FakeNetns,
+  netns: Namespace,
   bridge: FakeLink,
   ip: string,
   mac: string | undefined,
   from: FakeLink,
-): FakeNetns | undefined {
+): Namespace | undefined {
   for (const port of netns.ports(bridge)) {
     const end = port.peer;
     if (port === from || end === undefined || !port.up || !end.up || (mac !== undefined && end.mac !== mac)) continue;
@@ -124,7 +124,7 @@ async function find<T extends object | string>(
   return look() ?? { because: outcome === undefined ? ' in time' : `: ${outcome}` };
 }
 
-function hostWith(machine: Machine, ip: string): FakeNetns | undefined {
+function hostWith(machine: Machine, ip: string): Namespace | undefined {
   return [...machine.all()].find((netns) => {
     return netns.addresses.some(({ link, ip: own }) => link.kind === undefined && link.up && own === ip);
   });

@@ -246,7 +246,7 @@ describeWith(['root', 'ip'], 'attach and detach', () => {
 
   test('a container is unplugged before its record is withdrawn, and plugged in again where that fails', async () => {
     const { site: one } = await site();
-    const [{ veth }] = (await one.overlay.endpoints()) as [{ veth: string }];
+    const veth = (await one.overlay.endpoints())[0]?.veth as string;
     const isUp = async (): Promise<unknown> =>
       (await one.netns.ipJson(`link show dev ${veth}`)).map(({ operstate }) => operstate);
     const seen: unknown[] = [];
