@@ -17,6 +17,12 @@ function completeValue(form: string): string {
   return form === 'DIR' ? '_overns_directories' : literals(form);
 }
 
+/** An overlay that is to be made has no name yet. */
+function completePlace(verb: string, name: string): string {
+  if (name === 'NAME') return verb === 'create' ? '' : '_overns_overlays';
+  return name === 'CONTAINER' ? '_overns_containers' : literals(name);
+}
+
 function cases(rows: readonly (readonly [pattern: string, commands: string])[]): string {
   return rows
     .filter(([, commands]) => commands !== '')
@@ -43,7 +49,7 @@ export function completionScript(verbs: readonly Verb[], aliases: Readonly<Recor
   const places = verbs.flatMap((verb) =>
     verb.args.map(({ name, many }, at) => {
       const place = many ? `'${verb.name} '*` : `'${verb.name} ${at}'`;
-      return [place, name === 'NAME' ? '_overns_namespaces' : literals(name)] as const;
+      return [place, completePlace(verb.name, name)] as const;
     }),
   );
   return `# Completion of overns for bash: source <(overns completion bash)
@@ -59,6 +65,27 @@ _overns_namespaces() {
     name=\${path##*/}
     if [[ -e $path && $name == "$cur"* ]]; then COMPREPLY+=("$(printf %q "$name")"); fi
   done
+}
+
+# Those that are overlays, as far as this user may see.
+_overns_overlays() {
+  local shown name
+  if shown=$(timeout 3 "\${COMP_WORDS[0]}" show 2>/dev/null); then
+    while read -r name _ && [[ -n $name ]]; do
+      if [[ $name != OVERLAY && $name == "$cur"* ]]; then COMPREPLY+=("$(printf %q "$name")"); fi
+    done <<<"\${shown#no overlays}"
+  else
+    _overns_namespaces
+  fi
+}
+
+# Docker's, and named namespaces.
+_overns_containers() {
+  local name
+  while read -r name; do
+    if [[ -n $name && $name == "$cur"* ]]; then COMPREPLY+=("$name"); fi
+  done < <(timeout 3 docker ps --format '{{.Names}}' 2>/dev/null)
+  _overns_namespaces
 }
 
 _overns_directories() {

@@ -14,6 +14,7 @@ import {
   type RecordStore,
   readRecord,
   recordEntry,
+  recordError,
 } from './records.js';
 
 /** A key of a server with its value. */
@@ -130,6 +131,15 @@ export class PrefixRecords implements RecordStore {
   async delete(kind: RecordKind, key: string, { signal }: Cancel = {}): Promise<boolean> {
     for (const stored of spellings(checkKind(kind), key)) {
       if (await this.#keys.remove(kind, stored, signal)) return true;
+    }
+    // As servers list bytes that are no UTF-8: which they were is not to be seen.
+    if (key.includes('\ufffd')) {
+      const hint = "delete it with the store's own command, which takes bytes, as in `curl -X DELETE .../%ff`";
+      throw recordError(
+        `${kind}/${printable(key, 80)}`,
+        'there is none; if it is listed so, its key is no UTF-8',
+        hint,
+      );
     }
     return false;
   }

@@ -528,7 +528,11 @@ describeWith(['consul'], 'Consul', () => {
         expect(await records.delete(kind, key), JSON.stringify(key)).toBe(false);
       }
       expect(await consul.keys(`${prefix}/`)).toEqual([`${prefix}/arp/${IP}`, `${prefix}/other/x`]);
-      await expect(records.delete('arp', 'x\ufffd')).rejects.toThrow(/not UTF-8/);
+      await expect(records.delete('arp', 'x\ufffd')).rejects.toMatchObject({
+        code: 'OVERNS_RECORD',
+        message: expect.stringContaining('its key is no UTF-8'),
+        hint: expect.stringContaining('curl -X DELETE'),
+      });
     });
 
     test('what is no record is not written', async () => {

@@ -8,7 +8,10 @@ import { beforeAll, describe, expect, test } from 'vitest';
 import { completionScript } from '../../lib/cli/completion.js';
 import { flagsOf } from '../../lib/cli/verb.js';
 import { aliases, loadVerbs, verbNames } from '../../lib/cli/verbs/index.js';
+import { MAIN } from '../cli/cli.js';
 import { onCleanup } from '../support/cleanup.js';
+import { createContainer, exec, twoHosts, uniqueName } from '../support/netns.js';
+import { describeWith } from '../support/requirements.js';
 
 let folder: string;
 
@@ -21,7 +24,7 @@ beforeAll(async () => {
 });
 
 /** What bash offers for the last of the words; a blank between the others. */
-async function offered(line: string): Promise<string[]> {
+async function offered(line: string, more: NodeJS.ProcessEnv = {}): Promise<string[]> {
   const script = `set -eu
     source ./script
     COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
@@ -29,7 +32,7 @@ async function offered(line: string): Promise<string[]> {
     printf '%s\\n' "\${COMPREPLY[@]}"`;
   const { stdout, stderr } = await promisify(execFile)('bash', ['--norc', '-c', script, 'bash', ...line.split(' ')], {
     cwd: folder,
-    env: { PATH: process.env.PATH, OVERNS_NETNS_DIR: join(folder, 'netns') },
+    env: { PATH: process.env.PATH, OVERNS_NETNS_DIR: join(folder, 'netns'), ...more },
   });
   expect(stderr).toBe('');
   return stdout.split('\n').filter((word) => word !== '');
@@ -55,6 +58,8 @@ describe('bash completes', () => {
     ['overns delete --timeout 3 blu', ['blue']],
     ['overns show blue --host bla', ['black']],
     ['overns monitor --netns-dir net', ['netns']],
+    ['overns attach blue bl', ['black', 'blue']],
+    ['overns create bl', []],
     ['overns completion ', ['bash']],
     ['overns nonsense x', []],
   ])('%s', async (line, words) => {
@@ -72,5 +77,23 @@ describe('bash completes', () => {
   test('a name is never run', async () => {
     expect(await offered('overns show ')).toEqual(['\\$\\(touch\\ ran\\)', 'black', 'blue']);
     expect(await offered('overns show r')).toEqual([]);
+  });
+});
+
+describeWith(['root', 'ip'], 'bash completes names of this machine', () => {
+  test('overlays where one is meant, namespaces where a container is', async () => {
+    const [host] = await twoHosts();
+    const container = await createContainer();
+    const name = uniqueName();
+    onCleanup(() => exec(process.execPath, [MAIN, 'delete', name]));
+    await exec(process.execPath, [MAIN, 'create', name, '--vni', '42', '--host', host.name]);
+    const command = join(folder, 'overns');
+    await writeFile(command, `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`, { mode: 0o755 });
+    const offers = (line: string) =>
+      offered(line, { OVERNS_NETNS_DIR: '/run/netns', PATH: `${folder}:${process.env.PATH}` });
+    const overlays = await offers('overns delete ');
+    expect(overlays).toContain(name);
+    expect(overlays).not.toContain(container.name);
+    expect(await offers(`overns attach ${name} ${container.name.slice(0, -1)}`)).toContain(container.name);
   });
 });

@@ -114,8 +114,6 @@ export class ConsulKv implements PrefixKeys {
   /** Deletes a key. False if it was not there. */
   async remove(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<boolean> {
     const doing = `deleting ${printable(this.key(kind, key), 200)}`;
-    // As Consul lists bytes that are no UTF-8: which they were is not to be seen.
-    if (key.includes('\ufffd')) throw this.refused(doing, 'its key is not UTF-8');
     const segments = key.replace(/\/$/, '').split('/');
     if (segments.some((segment) => segment === '' || segment === '.' || segment === '..')) {
       // Of a path these would be made something else, on the way or there.
