@@ -110,7 +110,7 @@ Status OverlayPort::read_host_addresses() {
 
 Status OverlayPort::open_punt() {
   if (Status status = disable_local_bypass(command_, vxlan_); !status) return status;
-  auto punt = PuntSocket::open(options_.host_netns, options_.engine.vtep, vxlan_port_, vni_);
+  auto punt = PuntSocket::open(options_.host_netns, options_.engine.vtep, vxlan_port_, vni_, vxlan_device_);
   if (!punt) return punt.failure();
   punt_ = std::move(*punt);
 

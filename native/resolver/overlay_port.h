@@ -149,6 +149,7 @@ class OverlayPort final : public EngineOutput {
   std::size_t packet_size_ = 0;
   std::uint32_t vni_ = 0;
   std::uint16_t vxlan_port_ = 0;
+  std::uint32_t vxlan_device_ = 0;  // what vxlan's packets leave through, an index of the host's
   std::int32_t vxlan_ = 0;
   std::int32_t bridge_ = 0;
   std::set<std::int32_t> local_links_;                  // the veths of containers

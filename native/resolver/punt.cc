@@ -46,9 +46,13 @@ socklen_t socket_address(const Ip& ip, std::uint16_t port, sockaddr_storage& add
   return sizeof *in6;
 }
 
-Result<UniqueFd> open_udp(const std::string& netns, const Ip& ip) {
+// `device`: what its packets leave through, as a VRF, whose addresses nobody else can bind; 0: what the routes say.
+Result<UniqueFd> open_udp(const std::string& netns, const Ip& ip, std::uint32_t device) {
   auto fd = open_socket(netns, ip.family, SOCK_DGRAM | SOCK_NONBLOCK, IPPROTO_UDP);
   if (!fd) return fd;
+  const int index = static_cast<int>(device);
+  if (index != 0 && setsockopt(fd->get(), SOL_SOCKET, SO_BINDTOIFINDEX, &index, sizeof index) != 0)
+    return system_failure("setsockopt", "SO_BINDTOIFINDEX");
   sockaddr_storage address;
   const socklen_t length = socket_address(ip, 0, address);
   if (bind(fd->get(), reinterpret_cast<sockaddr*>(&address), length) != 0)
@@ -167,7 +171,7 @@ std::size_t vxlan_packet_size(std::uint32_t mtu) {
 }
 
 Result<PuntSocket> PuntSocket::open(const std::string& host_netns, const Ip& vtep, std::uint16_t vxlan_port,
-                                    std::uint32_t vni) {
+                                    std::uint32_t vni, std::uint32_t device) {
   PuntSocket punt;
   punt.address_ = loopback_of(vtep);
   punt.vxlan_port_ = vxlan_port;
@@ -187,7 +191,7 @@ Result<PuntSocket> PuntSocket::open(const std::string& host_netns, const Ip& vte
   punt.listener_ = std::move(*listener);
 
   // From the VTEP's own address: the peer learns the outer source.
-  auto sender = open_udp(host_netns, vtep);
+  auto sender = open_udp(host_netns, vtep, device);
   if (!sender) return sender.failure();
   const int size = kBuffer;
   if (setsockopt(sender->get(), SOL_SOCKET, SO_SNDBUFFORCE, &size, sizeof size) != 0)

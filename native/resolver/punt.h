@@ -38,7 +38,7 @@ class PuntSocket {
  public:
   // Both sockets live in the host's namespace. `vni`: the overlay's own, which packets bear when they are forwarded.
   static Result<PuntSocket> open(const std::string& host_netns, const Ip& vtep, std::uint16_t vxlan_port,
-                                 std::uint32_t vni);
+                                 std::uint32_t vni, std::uint32_t device = 0);
 
   int fd() const { return listener_.get(); }
   const Ip& address() const { return address_; }  // the loopback, of the VTEP's family
