@@ -73,7 +73,10 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
  * ```
  */
 export interface OverlayStatus extends Where {
-  /** `down` from its first failure to the next thing that it answers; `up` also where nothing was asked yet. */
+  /**
+   * `down` from its first failure to the next thing that it answers, a watch that gives nothing within lookupTimeoutMs
+   * from the start included; `up` also where there is no watch and nothing was asked yet.
+   */
   readonly store: 'up' | 'down';
   /** Since when the store is up or down. */
   readonly since: Date;

@@ -147,7 +147,13 @@ export class OverlaySession implements ReactorClient {
     throwIfAborted(this.#stop.signal);
     if (this.store.watch) {
       await new Promise<void>((ready) => {
-        const late = setTimeout(ready, this.#timing.lookupTimeoutMs);
+        const { lookupTimeoutMs } = this.#timing;
+        // It serves, from what it knows; whether the store is of any use is not known.
+        const late = setTimeout(() => {
+          const hint = 'see what keeps it; where it is only slow, raise `lookupTimeoutMs`';
+          this.#down(new OvernsError('ETIMEDOUT', `the store has given nothing within ${lookupTimeoutMs} ms`, { hint }));
+          ready();
+        }, lookupTimeoutMs);
         this.#watching = this.#feed.run(() => {
           clearTimeout(late); // it would keep the process alive
           ready();

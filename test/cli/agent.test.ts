@@ -250,6 +250,46 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     expect(await serving.stop()).toBe(0);
   });
 
+  test('a Consul that takes connections and never answers is said within five seconds of the start', async () => {
+    const own = await Consul.start();
+    const { overlays } = await pair();
+    process.kill(own.pid, 'SIGSTOP');
+    onCleanup(() => void process.kill(own.pid, 'SIGCONT'));
+    const running = start(`agent ${overlays[0]} --store consul://127.0.0.1:${own.port}/demo`);
+    await running.waitFor(
+      logged(/Consul cannot be used \(1 overlay\): .*nothing within 2000 ms; serving what .*/, 'warn'),
+    );
+    expect((await document<{ resolver: object }>(`show ${overlays[0]}`)).resolver).toMatchObject({
+      status: { store: 'down' },
+    });
+    process.kill(own.pid, 'SIGCONT');
+    await running.waitFor(logged(/Consul .* again after \d+ s .*/));
+    expect(await running.stop()).toBe(0);
+  });
+
+  test('--json: a line of its own says that the underlay has changed', async () => {
+    const [host] = await twoHosts();
+    const name = uniqueName();
+    await done(`create ${name} --vni 42 --host ${host.name}`);
+    const running = await agent(`${name} --json --store ${url(prefix())} --host ${host.name}`);
+    await host.ip(`address del ${host.ip4}/24 dev under0`);
+    const changes = () =>
+      running.stdout
+        .split('\n')
+        .filter((line) => line.endsWith('}'))
+        .map((line) => JSON.parse(line) as { kind?: string })
+        .filter(({ kind }) => kind === 'underlay');
+    await expect.poll(() => changes().length, { timeout: 20_000 }).toBe(1);
+    await host.ip(`address add ${host.ip4}/24 dev under0`);
+    await expect.poll(() => changes().length, { timeout: 20_000 }).toBe(2);
+    const [lost, back] = changes();
+    const about = { kind: 'underlay', overlay: name, vni: 42 };
+    const fault = { code: 'EADDRNOTAVAIL', message: expect.stringContaining(host.ip4), hint: expect.any(String) };
+    expect(lost).toEqual({ ...about, fault });
+    expect(back).toEqual(about);
+    expect(await running.stop()).toBe(0);
+  });
+
   test('what is not in the store is said, and Consul that goes and comes back', async () => {
     const own = await Consul.start();
     const { overlays, containers } = await pair();
