@@ -151,7 +151,9 @@ export class OverlaySession implements ReactorClient {
         // It serves, from what it knows; whether the store is of any use is not known.
         const late = setTimeout(() => {
           const hint = 'see what keeps it; where it is only slow, raise `lookupTimeoutMs`';
-          this.#down(new OvernsError('ETIMEDOUT', `the store has given nothing within ${lookupTimeoutMs} ms`, { hint }));
+          this.#down(
+            new OvernsError('ETIMEDOUT', `the store has given nothing within ${lookupTimeoutMs} ms`, { hint }),
+          );
           ready();
         }, lookupTimeoutMs);
         this.#watching = this.#feed.run(() => {
