@@ -95,6 +95,8 @@ export class ForeignKeys {
 /** The keys of one prefix, as a driver reads and writes them. */
 export interface PrefixKeys {
   readonly prefix: string;
+  /** The server lists a key that is no UTF-8 so that its bytes are not to be seen: with U+FFFD in their place. */
+  readonly lossy: boolean;
   /** All of them. */
   pairs(signal: AbortSignal | undefined): Promise<readonly StoredPair[]>;
   /** A record's value, checked; null when there is none. */
@@ -132,8 +134,7 @@ export class PrefixRecords implements RecordStore {
     for (const stored of spellings(checkKind(kind), key)) {
       if (await this.#keys.remove(kind, stored, signal)) return true;
     }
-    // As servers list bytes that are no UTF-8: which they were is not to be seen.
-    if (key.includes('\ufffd')) {
+    if (this.#keys.lossy && key.includes('\ufffd')) {
       const hint = "delete it with the store's own command, which takes bytes, as in `curl -X DELETE .../%ff`";
       throw recordError(
         `${kind}/${printable(key, 80)}`,

@@ -39,6 +39,7 @@ export type TxnOp =
 export class ConsulKv implements PrefixKeys {
   readonly #http: ConsulHttp;
   readonly prefix: string;
+  readonly lossy = true;
 
   constructor(http: ConsulHttp, prefix: string) {
     this.#http = http;

@@ -46,6 +46,7 @@ export type Compare =
 export class EtcdKv implements PrefixKeys {
   readonly #http: EtcdHttp;
   readonly prefix: string;
+  readonly lossy = false;
 
   constructor(http: EtcdHttp, prefix: string) {
     this.#http = http;
