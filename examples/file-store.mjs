@@ -70,7 +70,7 @@ async function change(path, closed, edit) {
  */
 function refusal(rows, { mac, vtep, ips }, { prefix, takeover, expect }) {
   for (const row of rows) {
-    const ip = row.mac === mac ? undefined : row.ips.find((each) => ips.includes(each));
+    const ip = row.ips.find((each) => ips.includes(each));
     if (row.mac !== mac && ip === undefined) continue;
     const newer = expect !== undefined && BigInt(row.revision) > expect;
     if (!newer && (takeover || row.vtep === vtep)) continue;

@@ -278,7 +278,8 @@ export class Overlay implements AsyncDisposable {
    * Attaches a container: a veth into its namespace, its MAC and addresses, up, and published when a store is given.
    * All of it, or nothing.
    * @throws OvernsError `EEXIST` (the container or the address is attached already), `ENOENT` (no such container),
-   *   `OVERNS_NOT_RUNNING`, `OVERNS_STORE`; NetlinkError for what the kernel refuses
+   *   `OVERNS_CONFLICT` (another host has one of its addresses in the store: nothing was touched), `OVERNS_NOT_RUNNING`,
+   *   `OVERNS_STORE`; NetlinkError for what the kernel refuses
    * @example
    * ```ts
    * import { Overlay, openStore } from 'overns';
@@ -292,7 +293,7 @@ export class Overlay implements AsyncDisposable {
   async attach(container: ContainerRef, options: AttachOptions): Promise<Attachment> {
     this.#open();
     const checked = checkOptions(options, attachOptions);
-    const { address: addresses, mac, ifname = 'eth0', store, docker } = checked;
+    const { address: addresses, mac, ifname = 'eth0', store, takeover, docker } = checked;
     const [first] = addresses;
     if (!first) throw invalidArgument('address', '[]', 'at least one address');
     const network = containerNetwork(addresses, checked.gateway ?? [], checked.routes ?? []);
@@ -304,7 +305,7 @@ export class Overlay implements AsyncDisposable {
         `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`,
       );
     }
-    const publisher = store === undefined ? undefined : publisherOf(store, this.#where, 'publish');
+    const publisher = store === undefined ? undefined : publisherOf(store, this.#where, 'publish', { takeover });
     throwIfAborted(checked.signal);
     return this.#during(checked.signal, async (rtnl, signal) => {
       const target = await resolveContainer(container, { signal, docker, system: this.system });

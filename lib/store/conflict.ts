@@ -34,7 +34,8 @@ ConflictError.prototype.name = 'ConflictError';
 export function conflict(at: string, { mac, vtep }: Endpoint, holder: Holder, expect?: bigint): ConflictError {
   const { ip, lease, revision } = holder;
   const what = ip === undefined ? `the MAC address ${mac}` : ip;
-  const whose = `${ip === undefined ? '' : `${holder.mac} `}${holder.vtep === undefined ? 'without a VTEP' : `at ${holder.vtep}`}`;
+  const host = holder.vtep === undefined ? 'which has no VTEP' : `at ${holder.vtep}`;
+  const whose = ip === undefined ? `the host ${host}` : `${holder.mac} ${host}`;
   const how = lease === undefined ? 'without a lease' : `under lease ${lease}`;
   const held = `${what} is held by ${whose}, ${how}, revision ${revision}`;
   if (expect !== undefined) {

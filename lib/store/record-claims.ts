@@ -67,7 +67,6 @@ export async function planClaim(endpoint: Endpoint, claim: DriverClaim, reader: 
     if (newer || !(takeover || own)) throw conflict(reader.name, endpoint, holder, newer ? expect : undefined);
   };
   const isOwn = station === undefined || station.value === vtep || ours(station);
-  if (station !== undefined) refuse(isOwn, { mac, vtep: station.value, ...held(station) });
   for (const [at, record] of addresses.entries()) {
     if (record === undefined) continue;
     const ip = ips[at] as string;
@@ -75,6 +74,7 @@ export async function planClaim(endpoint: Endpoint, claim: DriverClaim, reader: 
     const own = record.value === mac ? isOwn : behind?.value === vtep || ours(record);
     refuse(own, { ip, mac: record.value, ...(behind && { vtep: behind.value }), ...held(record, behind) });
   }
+  if (station !== undefined) refuse(isOwn, { mac, vtep: station.value, ...held(station) });
 
   const target = lease ?? (isOwn ? station?.lease : undefined);
   const steps: ClaimStep[] = [];

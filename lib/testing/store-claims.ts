@@ -91,7 +91,7 @@ export function claimCases({ add, follow, shared }: CaseContext): void {
 
   add("another host's MAC address is refused", async (store) => {
     await store.claim(endpoint(M1, V1, A), BLUE);
-    await assert.rejects(store.claim(endpoint(M1, V2, A), BLUE), conflictWith({ mac: M1, vtep: V1 }));
+    await assert.rejects(store.claim(endpoint(M1, V2, A), BLUE), conflictWith({ ip: A, mac: M1, vtep: V1 }));
     await assert.rejects(store.claim(endpoint(M1, V2, B), BLUE), conflictWith({ mac: M1, vtep: V1 }));
     assert.deepEqual(await store.lookup(l3(A)), { mac: M1, vtep: V1 });
     assert.equal(await store.lookup(l3(B)), null);
@@ -184,7 +184,7 @@ export function claimCases({ add, follow, shared }: CaseContext): void {
   add('a claim that expects a revision is refused once anything is newer', async (store) => {
     const one = endpoint(M1, V1, A);
     const { revision } = await store.claim(one, { ...BLUE, expect: 0n });
-    await assert.rejects(store.claim(one, { ...BLUE, expect: 0n }), conflictWith({ mac: M1, vtep: V1 }));
+    await assert.rejects(store.claim(one, { ...BLUE, expect: 0n }), conflictWith({ ip: A, mac: M1, vtep: V1 }));
     await assert.rejects(store.claim(one, { ...BLUE, expect: revision - 1n }), code('OVERNS_CONFLICT'));
     await store.claim(one, { ...BLUE, expect: revision });
     const rival = endpoint(M2, V2, A);

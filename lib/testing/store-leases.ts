@@ -37,7 +37,7 @@ export function leaseCases({ add, follow, shared, patienceMs, outage }: CaseCont
     await store.claim(endpoint(M1, V1, A), { ...BLUE, lease });
     const holder = { mac: M1, vtep: V1, lease: lease.id };
     await assert.rejects(store.claim(endpoint(M2, V2, A), BLUE), conflictWith({ ip: A, ...holder }));
-    await assert.rejects(store.claim(endpoint(M1, V2, A), BLUE), conflictWith(holder));
+    await assert.rejects(store.claim(endpoint(M1, V2, B), BLUE), conflictWith(holder));
   });
 
   add(
@@ -47,7 +47,10 @@ export function leaseCases({ add, follow, shared, patienceMs, outage }: CaseCont
       await store.publish(endpoint(M2, V2, B), BLUE);
       const lease = await store.lease({ name: 'host-1' });
       await store.claim(endpoint(M1, V1, A), { ...BLUE, lease });
-      await assert.rejects(store.claim(endpoint(M2, V1, B), { ...BLUE, lease }), conflictWith({ mac: M2, vtep: V2 }));
+      await assert.rejects(
+        store.claim(endpoint(M2, V1, B), { ...BLUE, lease }),
+        conflictWith({ ip: B, mac: M2, vtep: V2 }),
+      );
       await lease.close();
       assert.equal(await store.lookup(l3(A)), null);
       assert.deepEqual(await store.lookup(l3(B)), { mac: M2, vtep: V2 });

@@ -171,6 +171,25 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     expect(await consul.keys(at)).toEqual([]);
   });
 
+  test("another host's address is refused by name, and taken with --takeover", async () => {
+    const { overlays, containers } = await pair();
+    const at = prefix();
+    const mac = '02:42:c0:a8:00:09';
+    await consul.putEndpoint(at, { ip: '192.168.0.9', mac, vtep: '10.0.0.99' });
+    await done(`detach ${overlays[0]} ${containers[0].name}`);
+    const attach = `attach ${overlays[0]} ${containers[0].name} --address 192.168.0.9/24 --store ${url(at)}`;
+    expect(await refused(attach)).toMatch(
+      new RegExp(`192\\.168\\.0\\.9 is held by ${mac} at 10\\.0\\.0\\.99, without a lease.*--takeover`, 's'),
+    );
+    expect(await refusedJson(attach)).toMatchObject({
+      code: 'OVERNS_CONFLICT',
+      holder: { ip: '192.168.0.9', mac, vtep: '10.0.0.99', revision: expect.stringMatching(/^\d+$/) },
+    });
+    expect((await exec('ip', ['-n', containers[0].name, 'link'])).stdout).not.toContain('eth0');
+    await done(`${attach} --takeover`);
+    expect(await consul.get(`${at}/fib/${mac}`)).toBe('10.0.0.10');
+  });
+
   test('a published endpoint whose container is gone is withdrawn by its address', async () => {
     const { overlays, containers } = await pair();
     const at = prefix();

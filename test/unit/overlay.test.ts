@@ -1,6 +1,6 @@
 /** Overlays without a kernel: whatever step fails or is interrupted, nothing is left behind. */
 import { describe, expect, test } from 'vitest';
-import { type Endpoint, Overlay, Rtnl, type Store } from '../../lib/index.js';
+import { type Endpoint, Overlay, OvernsError, openStore, Rtnl, type Store } from '../../lib/index.js';
 import { FakeKernel } from '../../lib/testing/index.js';
 import '../support/fake-only.js';
 
@@ -115,6 +115,60 @@ describe('every request of attach() refused in turn', () => {
     await kernel.idle();
     expect(calls).toEqual(['publish', 'withdraw']);
     expect(traces(kernel)).toEqual(before);
+  });
+
+  test("another host's address in the store: nothing is touched, unless it is taken over", async () => {
+    const { kernel, overlay } = await scene();
+    await using _overlay = overlay;
+    await using held = await openStore('memory:');
+    const where = { overlay: 'blue', vni: 42 };
+    const mac = '02:42:c0:a8:00:02';
+    const query = { ...where, kind: 'l3', ip: '192.168.0.2' } as const;
+    await held.claim({ ip: '192.168.0.2', ips: ['192.168.0.2'], mac, vtep: '10.0.0.99' }, where);
+    const before = traces(kernel);
+    const written: unknown[] = [];
+    kernel.intercept(({ syscall, item }) => {
+      if (/NEW|DEL|SET/.test(syscall)) written.push([syscall, item]);
+      return undefined;
+    });
+    const options = { address: '192.168.0.2/24', store: held };
+    const refused = { code: 'OVERNS_CONFLICT', holder: { ip: '192.168.0.2', mac, vtep: '10.0.0.99', revision: 1n } };
+    for (const ensure of [false, true]) {
+      await expect(overlay.attach('netns:web', { ...options, ensure })).rejects.toMatchObject(refused);
+    }
+    await kernel.idle();
+    expect([written, traces(kernel)]).toEqual([[], before]);
+    expect(await held.lookup(query)).toEqual({ mac, vtep: '10.0.0.99' });
+    await overlay.attach('netns:web', { ...options, takeover: true });
+    expect(await held.lookup(query)).toEqual({ mac, vtep: overlay.vtep });
+    await overlay.attach('netns:web', { ...options, ensure: true });
+    await overlay.detach('netns:web', { store: held });
+    expect(await held.list(where)).toEqual([]);
+  });
+
+  test('what was claimed goes when the container cannot be attached after all', async () => {
+    const { kernel, overlay } = await scene();
+    await using _overlay = overlay;
+    await using own = await openStore('memory:');
+    const before = traces(kernel);
+    kernel.fail('RTM_NEWADDR', 'EPERM');
+    const options = { address: '192.168.0.2/24', store: own };
+    await expect(overlay.attach('netns:web', options)).rejects.toMatchObject({ code: 'EPERM' });
+    await kernel.idle();
+    expect([await own.list({ overlay: 'blue', vni: 42 }), traces(kernel)]).toEqual([[], before]);
+  });
+
+  test('a store that cannot claim is published to', async () => {
+    const { overlay } = await scene();
+    await using _overlay = overlay;
+    const calls: string[] = [];
+    const unable: Store = {
+      ...store,
+      publish: async ({ ip }) => void calls.push(ip),
+      claim: () => Promise.reject(new OvernsError('OVERNS_STORE_UNSUPPORTED', 'no claim()')),
+    };
+    await overlay.attach('netns:web', { address: '192.168.0.2/24', store: unable });
+    expect(calls).toEqual(['192.168.0.2']);
   });
 
   test('a store that never answers and looks at no signal: an abort ends the call, and nothing is left', async () => {

@@ -51,6 +51,7 @@ export const verb = defineVerb({
     ),
     'any-address': toggle("take an address that br0's own speak against, such as one outside its network"),
     store: option('URL', `publish it: ${STORE_HELP}`, storeUrl),
+    takeover: toggle('with --store: take its addresses from the host that has them there'),
     host: hostFlag,
     docker: dockerFlag,
     ensure: toggle('no error if it is attached already in the same way'),
@@ -84,6 +85,7 @@ export const verb = defineVerb({
       anyAddress: flags['any-address'],
       anyMac: flags['any-mac'],
       store: store ?? undefined,
+      takeover: flags.takeover,
       signal,
     };
     let attached = true;

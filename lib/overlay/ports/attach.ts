@@ -12,12 +12,13 @@ import {
   configurePort,
   lockPort,
   makePort,
+  type Port,
   type PortOverlay,
   type PortRequest,
   planPort,
   removeLeftovers,
 } from './port.js';
-import { type Publisher, publishPort } from './publish.js';
+import { claimPort, type Publisher, publishPort } from './publish.js';
 import { findSame } from './same.js';
 
 /** A container as it is to be attached. */
@@ -51,20 +52,48 @@ export function attach(
       () => Rtnl.open({ netns: { path: target.path }, system: rtnl.system }),
       (socket) => socket.close(),
     );
-    const unlock = await t.step(
-      'turn',
-      () => lockNamespace(rtnl.system, overlay.netns, signal, overlay.identity),
-      (release) => release(),
-    );
-    const same = ensure ? await findSame(rtnl, inside, overlay, request) : undefined;
-    const attachment = same ?? (await addPort(t, rtnl, inside, overlay, request));
-    // When that fails the turn ends with the undoing of it. A store can take its time.
+    const turn = () =>
+      t.step(
+        'turn',
+        () => lockNamespace(rtnl.system, overlay.netns, signal, overlay.identity),
+        (release) => release(),
+      );
+    const wanted = { ...request };
+    let claimed = false;
+    if (publisher?.claim) {
+      // A store can take its time, in which others have their turn: what is planned now is looked at again behind it.
+      const release = await turn();
+      const there = ensure ? await findSame(rtnl, inside, overlay, request) : undefined;
+      const port = there ?? (await preparePort(rtnl, inside, overlay, request));
+      release();
+      const ips = request.addresses.map(({ ip }) => ip);
+      const endpoint = { ip: ips[0] as string, ips, mac: port.mac, vtep: overlay.vtep };
+      claimed = await claimPort(t, publisher, endpoint, { fresh: !there, signal, overlay: overlay.name });
+      wanted.mac = port.mac;
+    }
+    const unlock = await turn();
+    const same = ensure ? await findSame(rtnl, inside, overlay, wanted) : undefined;
+    const attachment = same ?? (await addPort(t, rtnl, inside, overlay, wanted));
+    // When that fails the turn ends with the undoing of it.
     unlock();
-    if (publisher)
+    if (publisher && !claimed)
       await publishPort(t, publisher, attachment, { fresh: same === undefined, signal, overlay: overlay.name });
     await inside.close();
     return attachment;
   });
+}
+
+/** Plans the port, and clears its place of what an attach that died has left. */
+async function preparePort(rtnl: Rtnl, inside: Rtnl, overlay: PortOverlay, request: AttachRequest): Promise<Port> {
+  const { target, ifname } = request;
+  const port = await planPort(rtnl, overlay, request);
+  await removeLeftovers(rtnl, port.veth, { path: target.path, ifname });
+  if ((await inside.links.list({ name: ifname })).length > 0) {
+    throw new OvernsError('EEXIST', `${target.description} has an interface "${ifname}" already`, {
+      hint: 'detach it first, or choose another name with `ifname`',
+    });
+  }
+  return port;
 }
 
 async function addPort(
@@ -76,15 +105,8 @@ async function addPort(
 ): Promise<Attachment> {
   const { target, ifname, routes } = request;
   const { path, description: container } = target;
-  const port = await planPort(rtnl, overlay, request);
-  const peer = { path, ifname };
-  await removeLeftovers(rtnl, port.veth, peer);
-  if ((await inside.links.list({ name: ifname })).length > 0) {
-    throw new OvernsError('EEXIST', `${container} has an interface "${ifname}" already`, {
-      hint: 'detach it first, or choose another name with `ifname`',
-    });
-  }
-  await makePort(t, rtnl, overlay, port, peer);
+  const port = await preparePort(rtnl, inside, overlay, request);
+  await makePort(t, rtnl, overlay, port, { path, ifname });
   if (!request.anyMac) await lockPort(t, rtnl, port);
   const attachment = await announcePort(t, rtnl, overlay, port, { container, ifname });
   await configurePort(t, rtnl, inside, port, { path, container, ifname, routes });

@@ -49,8 +49,12 @@ export interface AttachOptions extends Cancel {
    * VRRP. Default false: they are dropped, so that it can be taken for no other, and fills nobody's FDB.
    */
   readonly anyMac?: boolean | undefined;
-  /** Where the endpoint is published once it works. */
+  /**
+   * Where the endpoint is published: claimed before anything is made, with a store that has `claim()`, else once it works.
+   */
   readonly store?: Store | undefined;
+  /** Take its addresses from the host that has them in the store. Default false: `OVERNS_CONFLICT`, where the store can tell. */
+  readonly takeover?: boolean | undefined;
   /** Docker's API, as DOCKER_HOST has it. Default: DOCKER_HOST, else `unix:///var/run/docker.sock`. */
   readonly docker?: string | undefined;
 }
@@ -78,6 +82,7 @@ export const attachOptions = {
   anyAddress: boolean,
   anyMac: boolean,
   store: unchecked<Store>(),
+  takeover: boolean,
   docker: dockerOption,
   signal: checkSignal,
 } satisfies Shape;

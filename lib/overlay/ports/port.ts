@@ -7,7 +7,7 @@
  *     lockPort       nothing but its own MAC address may leave it, and br0 knows it there
  *     announcePort   the alias that says whose it is: what is local, to the resolver and to whoever lists endpoints
  *     configurePort  the container's end: addresses, up, routes, sysctls; a runtime that moves the interface does this
- *     publishPort    the store (publish.ts)
+ *     publishPort    the store (publish.ts), unless claimPort has reserved the endpoint there before makePort
  *
  * `attach` does all of them in this order, holding the overlay's lock up to the last (attach.ts). A runtime's plugin may
  * leave some out, or do some in a later transaction.

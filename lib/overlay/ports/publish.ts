@@ -14,13 +14,23 @@ const UNDO_MS = 2000;
 export interface Publisher {
   publish(endpoint: Endpoint, cancel: Cancel): Promise<void>;
   withdraw(endpoint: Endpoint, cancel: Cancel): Promise<void>;
+  /**
+   * Publishes it unless another host has one of its addresses. Absent: the store cannot tell.
+   * @throws OvernsError `OVERNS_CONFLICT`, `OVERNS_STORE_UNSUPPORTED` (it cannot either)
+   */
+  claim?: ((endpoint: Endpoint, cancel: Cancel) => Promise<void>) | undefined;
 }
 
 /**
  * A store as it is written to for one overlay. Without the other method than the one that is needed nothing is undone.
  * @throws TypeError for what is no store, or one without the method that is needed
  */
-export function publisherOf(store: Store, where: Where, needed: 'publish' | 'withdraw'): Publisher {
+export function publisherOf(
+  store: Store,
+  where: Where,
+  needed: 'publish' | 'withdraw',
+  { takeover = false }: { readonly takeover?: boolean | undefined } = {},
+): Publisher {
   if (store === null || typeof store !== 'object') throw invalidType('store', store, 'a store');
   if (typeof store[needed] !== 'function') throw invalidType('store', store, `a store with ${needed}()`);
   const writer =
@@ -30,11 +40,22 @@ export function publisherOf(store: Store, where: Where, needed: 'publish' | 'wit
         store[method]?.(publicEndpoint(endpoint), { ...where, ...(signal && { signal }) });
       await askStore(method, signal, write);
     };
-  return { publish: writer('publish'), withdraw: writer('withdraw') };
+  const claim: Publisher['claim'] = async (endpoint, { signal }) => {
+    await askStore('claim', signal, () =>
+      store.claim?.(publicEndpoint(endpoint), { ...where, takeover, ...(signal && { signal }) }),
+    );
+  };
+  return {
+    publish: writer('publish'),
+    withdraw: writer('withdraw'),
+    claim: typeof store.claim === 'function' ? claim : undefined,
+  };
 }
 
+type StoreMethod = 'publish' | 'withdraw' | 'lookup' | 'claim';
+
 /** What a store of somebody's own throws, with a code; the checks of overns' own keep theirs. */
-function storeError(thrown: unknown, method: 'publish' | 'withdraw' | 'lookup'): OvernsError | Error {
+function storeError(thrown: unknown, method: StoreMethod): OvernsError | Error {
   if (OvernsError.is(thrown)) return thrown;
   if (thrown instanceof Error && /^ERR_INVALID_ARG/.test(String((thrown as NodeJS.ErrnoException).code))) return thrown;
   const words = thrown instanceof Error ? thrown.message : inspect(thrown);
@@ -49,7 +70,7 @@ function storeError(thrown: unknown, method: 'publish' | 'withdraw' | 'lookup'):
  * @throws AbortError; OvernsError `OVERNS_STORE` with what the store threw as its cause, or the store's own
  */
 export async function askStore<T>(
-  method: 'publish' | 'withdraw' | 'lookup',
+  method: StoreMethod,
   signal: AbortSignal | undefined,
   ask: () => T | Promise<T>,
 ): Promise<T> {
@@ -83,28 +104,71 @@ function sayWhatMayStay(error: unknown, { ip, ips, mac }: Endpoint, overlay: str
   Object.assign(error, { hint: hint === undefined ? back : `${hint}; ${back}` });
 }
 
-/**
- * Publishes an endpoint that works.
- * @param fresh it was not published before, so that no trace may stay if this or a later step fails
- */
-export async function publishPort(
+/** How an endpoint is published. */
+interface PublishOptions extends Cancel {
+  /** It was not published before, so that no trace may stay if this or a later step fails. Default true. */
+  readonly fresh?: boolean;
+  readonly overlay: string;
+}
+
+/** Publishes an endpoint that works. */
+export function publishPort(
   t: Transaction,
   publisher: Publisher,
   endpoint: Endpoint,
-  { fresh = true, signal, overlay }: Cancel & { readonly fresh?: boolean; readonly overlay: string },
+  options: PublishOptions,
+): Promise<void> {
+  return writeStep(t, 'publish', (cancel) => publisher.publish(endpoint, cancel), publisher, endpoint, options);
+}
+
+/**
+ * Claims an endpoint that is still to be made, so that nothing is touched where another host has its addresses. False if the
+ * store cannot tell: it is to be published once it works.
+ * @throws OvernsError `OVERNS_CONFLICT`
+ */
+export async function claimPort(
+  t: Transaction,
+  publisher: Publisher,
+  endpoint: Endpoint,
+  options: PublishOptions,
+): Promise<boolean> {
+  const { claim } = publisher;
+  if (claim === undefined) return false;
+  try {
+    await writeStep(t, 'claim', (cancel) => claim(endpoint, cancel), publisher, endpoint, options);
+    return true;
+  } catch (error) {
+    if (OvernsError.is(error) && error.code === 'OVERNS_STORE_UNSUPPORTED') return false;
+    throw error;
+  }
+}
+
+async function writeStep(
+  t: Transaction,
+  step: 'publish' | 'claim',
+  write: (cancel: Cancel) => Promise<void>,
+  publisher: Publisher,
+  endpoint: Endpoint,
+  { fresh = true, signal, overlay }: PublishOptions,
 ): Promise<void> {
   const takeBack = (): Promise<void> => undoAtStore((cancel) => publisher.withdraw(endpoint, cancel));
   await t.step(
-    'publish',
+    step,
     async () => {
       try {
-        await publisher.publish(endpoint, { signal });
+        await write({ signal });
       } catch (error) {
         // It may have been written all the same, when its answer was lost or not waited for.
-        if (fresh && !hadNoEffect(error)) await takeBack().catch(() => sayWhatMayStay(error, endpoint, overlay));
+        if (fresh && !wroteNothing(error)) await takeBack().catch(() => sayWhatMayStay(error, endpoint, overlay));
         throw error;
       }
     },
     () => (fresh ? takeBack() : undefined),
   );
+}
+
+/** True for an error after which there is nothing to take back, and what is there was there before. */
+function wroteNothing(error: unknown): boolean {
+  const refused = OvernsError.is(error) && ['OVERNS_CONFLICT', 'OVERNS_STORE_UNSUPPORTED'].includes(error.code);
+  return refused || hadNoEffect(error);
 }

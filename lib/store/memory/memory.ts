@@ -61,12 +61,13 @@ export class MemoryStore implements DriverStore {
     const before = this.#stations.get(mac);
     const own = (station: Station): boolean =>
       station.vtep === vtep || (lease !== undefined && station.lease === lease);
-    const involved: { ip?: string; mac: string; station: Station }[] = before ? [{ mac, station: before }] : [];
+    const involved: { ip?: string; mac: string; station: Station }[] = [];
     for (const ip of ips) {
       const owner = this.#owners.get(ip);
       const station = owner === undefined ? undefined : this.#stations.get(owner);
-      if (owner !== undefined && station !== undefined && owner !== mac) involved.push({ ip, mac: owner, station });
+      if (owner !== undefined && station !== undefined) involved.push({ ip, mac: owner, station });
     }
+    if (before !== undefined) involved.push({ mac, station: before });
     for (const { station, ...which } of involved) {
       const newer = expect !== undefined && station.revision > expect;
       if (!newer && (takeover || own(station))) continue;
