@@ -245,6 +245,7 @@ export class Agent implements AsyncDisposable {
     return this.#closing;
   }
 
+  /** As close(). */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }

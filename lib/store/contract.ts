@@ -76,9 +76,13 @@ export interface Answer {
 }
 
 /**
- * What a store's watch reports, in the order of the store's own revisions: `index` is the one up to which it is known what
- * there is, and counts as those of claims do. `resume` stands at the beginning in place of a `reset` where the store still
+ * A change that a store's watch reports, in the order of the store's own revisions: `index` is the one up to which it is known
+ * what there is, and counts as those of claims do. `resume` stands at the beginning in place of a `reset` where the store still
  * knows all that has happened since `from`.
+ *
+ * A `reset` is all there is: an address that it does not name is gone. A `put` speaks of the addresses that it names, and of no
+ * other that its MAC address had before; each address that goes is told of by a `delete` of its own, and so is the MAC address
+ * once nothing has it.
  * @example
  * ```ts
  * import type { Change } from 'overns';

@@ -7,7 +7,7 @@
 
 namespace overns {
 
-// Read by the JavaScript thread while the engine runs. lib/counters.ts says what each one means.
+// Read by the JavaScript thread while the engine runs. lib/resolver/counters.ts says what each one means.
 struct EngineCounters {
   using Value = std::atomic<std::uint64_t>;
   Value misses{0}, answers{0}, coalesced{0}, negative{0}, rejected{0}, overruns{0}, dropped{0};
