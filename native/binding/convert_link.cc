@@ -50,7 +50,7 @@ void switch_flag(const Fields& fields, const char* name, std::uint32_t bit, bool
 // A key of a GRE tunnel counts where a flag says so, which goes without saying.
 void switch_keys(LinkSpec& spec) {
   static constexpr std::pair<std::string_view, std::string_view> kKeys[] = {{"inputKey", "inputKeyed"},
-                                                                           {"outputKey", "outputKeyed"}};
+                                                                            {"outputKey", "outputKeyed"}};
   const auto given = [&](std::string_view name) {
     return std::any_of(spec.info.begin(), spec.info.end(),
                        [&](const AttributeValue& each) { return each.policy->name == name; });

@@ -47,8 +47,10 @@ constexpr EventField kFields[] = {
      [](Napi::Env env, const EngineEvent& event) {
        return text(env, kCauseNames[static_cast<std::size_t>(event.cause)]);
      }},
-    {"reason", of(kRejected, EventKind::kPuntOff), [](Napi::Env env, const EngineEvent& event) { return text(env, event.reason); }},
-    {"errno", of(kRejected, EventKind::kPuntOff), [](Napi::Env env, const EngineEvent& event) { return number(env, -event.error); }},
+    {"reason", of(kRejected, EventKind::kPuntOff),
+     [](Napi::Env env, const EngineEvent& event) { return text(env, event.reason); }},
+    {"errno", of(kRejected, EventKind::kPuntOff),
+     [](Napi::Env env, const EngineEvent& event) { return number(env, -event.error); }},
     {"dropped", of(EventKind::kOverrun),
      [](Napi::Env env, const EngineEvent& event) { return number(env, event.dropped); }},
 };

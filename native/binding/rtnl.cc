@@ -32,9 +32,9 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
   static Napi::Function define(Napi::Env env) {
     return DefineClass(env, "Rtnl",
                        {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::check>("check"),
-                        InstanceMethod<&Rtnl::entries>("entries"),
-                        InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::route>("route"),
-                        InstanceMethod<&Rtnl::flush>("flush"), InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::tun>("tun"),
+                        InstanceMethod<&Rtnl::entries>("entries"), InstanceMethod<&Rtnl::list>("list"),
+                        InstanceMethod<&Rtnl::route>("route"), InstanceMethod<&Rtnl::flush>("flush"),
+                        InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::tun>("tun"),
                         InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"), InstanceMethod<&Rtnl::close>("close")});
   }
 

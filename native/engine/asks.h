@@ -30,8 +30,8 @@ struct Ask {
   bool lookup_outdated = false;  // the record was deleted after the lookup under way had begun
   std::uint32_t token = 0;
   std::uint32_t ttl_ms = 0;  // of that answer, 0 = it has none of its own
-  Mac asker;                // whose turn a queued lookup waits for; zero: not known, the miss does not name it
-  Nanoseconds miss_at = 0;  // 0: no miss was seen yet
+  Mac asker;                 // whose turn a queued lookup waits for; zero: not known, the miss does not name it
+  Nanoseconds miss_at = 0;   // 0: no miss was seen yet
   Nanoseconds expires = 0;
   std::uint64_t last_frame = 0;  // number of the frame tapped last, 0 = none
   std::uint64_t replayed = 0;    // number of the frame replayed last in this round, after the answer was programmed

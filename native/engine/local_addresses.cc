@@ -22,7 +22,8 @@ const char* LocalAddresses::vtep_fault(const Ip& vtep) const {
   if (is_link_local(vtep)) return "the VTEP is a link-local address, which is every host's own";
   if (vtep == vtep_) return nullptr;
   if (host_addresses_.contains(vtep)) return "the VTEP is another address of this host";
-  if (reserved_.contains(vtep)) return "the VTEP is the broadcast, network or subnet-router anycast address of a network of this host";
+  if (reserved_.contains(vtep))
+    return "the VTEP is the broadcast, network or subnet-router anycast address of a network of this host";
   return nullptr;
 }
 

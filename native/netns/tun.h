@@ -19,8 +19,8 @@ struct TunSpec {
   bool multi_queue = false;
 };
 
-// Makes a device that stays when nobody has it open, in the namespace of a socket, and returns its name. EEXIST when there
-// is a link of that name.
+// Makes a device that stays when nobody has it open, in the namespace of a socket, and returns its name. EEXIST when
+// there is a link of that name.
 Result<std::string> create_tun(int socket, const TunSpec& spec);
 
 }  // namespace overns

@@ -143,7 +143,7 @@ class OverlayPort final : public EngineOutput {
   HostAddresses host_addresses_;
   bool punt_row_ = false;
   bool lo_up_ = false;
-  bool punt_told_ = false;         // whether packets are caught, as it was told last
+  bool punt_told_ = false;      // whether packets are caught, as it was told last
   Nanoseconds punt_again_ = 0;  // when to try again to place its row, 0 = not
   std::string no_punt_;
   std::size_t packet_size_ = 0;

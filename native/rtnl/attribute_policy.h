@@ -24,12 +24,12 @@ enum class ValueType : std::uint8_t {
   kU64,
   kBe16,
   kBe32,
-  kLink,    // the index of a link
-  kFlag,    // set by being there
-  kBit16,   // one bit of 16; `parameter` is the bit
-  kBit32,   // one bit of 32
+  kLink,     // the index of a link
+  kFlag,     // set by being there
+  kBit16,    // one bit of 16; `parameter` is the bit
+  kBit32,    // one bit of 32
   kBitBe16,  // one bit of 16, big-endian
-  kOption,  // one bit of a value and of the mask that says which bits are meant, 32 each
+  kOption,   // one bit of a value and of the mask that says which bits are meant, 32 each
   kIp4,
   kIp6,
   kMac,

@@ -148,8 +148,8 @@ std::vector<std::size_t> wrong_lengths(const AttributePolicy& policy) {
 
 TEST_CASE("an attribute of the wrong length is kept as bytes, and written as it came") {
   int tried = 0;
-  for (const char* kind : {"vxlan", "bridge", "macvlan", "tun", "vlan", "vrf", "ipvlan", "geneve", "bond", "ipip", "ip6tnl",
-                           "hsr", "netkit"}) {
+  for (const char* kind : {"vxlan", "bridge", "macvlan", "tun", "vlan", "vrf", "ipvlan", "geneve", "bond", "ipip",
+                           "ip6tnl", "hsr", "netkit"}) {
     for (const AttributePolicy& policy : info_policies(kind)) {
       for (const std::size_t length : wrong_lengths(policy)) {
         INFO(kind << " " << policy.name << ", " << length << " bytes");

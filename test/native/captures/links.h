@@ -521,8 +521,8 @@ inline constexpr std::string_view kAskGre =
     "080007000a00000b05000a000100000005000900000000000500080040000000080014000000000006000e0000000000"
     "06000f000000000006001000000000000600110000000000";
 
-// ip link add x0 type gretap remote 10.0.0.11 ikey 1 okey 2 icsum oseq nopmtudisc encap gue encap-sport auto encap-dport 5555 fwmark 9
-// RTM_NEWLINK, the request of iproute2 6.1
+// ip link add x0 type gretap remote 10.0.0.11 ikey 1 okey 2 icsum oseq nopmtudisc encap gue encap-sport auto
+// encap-dport 5555 fwmark 9 RTM_NEWLINK, the request of iproute2 6.1
 inline constexpr std::string_view kAskGretap =
     "a400000010000506faec0a6b000000000000000000000000000000000000000007000300783000007c0012000a000100"
     "67726574617000006c0002000800040000000001080005000000000206000200a0000000060003003000000008000700"
