@@ -429,7 +429,10 @@ describeWith(['root', 'ip'], 'delete and show', () => {
       '10.0.0.11',
     ]);
     expect(await done('show')).toMatch(
-      new RegExp(`^OVERLAY +VNI +VTEP +PORT +MTU\\n(.*\\n)*${name} +42 +10\\.0\\.0\\.10 +4789 +1450$`, 'm'),
+      new RegExp(
+        `^OVERLAY +VNI +VTEP +PORT +MTU +SERVED +STORE\\n(.*\\n)*${name} +42 +10\\.0\\.0\\.10 +4789 +1450 +no +-$`,
+        'm',
+      ),
     );
     const { overlays } = await document<{ overlays: { overlay: string }[] }>('show');
     expect(overlays.find(({ overlay }) => overlay === name)).toEqual({
@@ -438,6 +441,7 @@ describeWith(['root', 'ip'], 'delete and show', () => {
       vtep: '10.0.0.10',
       port: 4789,
       mtu: 1450,
+      resolver: null,
     });
     const text = await done(`show ${name}`);
     expect(text).toContain(`overlay ${name}: vni 42, vtep 10.0.0.10 port 4789, mtu 1450, br0 192.168.0.1/24`);

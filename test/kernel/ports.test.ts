@@ -45,10 +45,14 @@ class Plugin {
   }
 
   static async start(stage: Stage): Promise<Plugin> {
+    const { system } = stage;
     const [host] = await stage.hosts();
-    const overlay = await Overlay.create({ name: stage.name(), vni: 42, address: '192.168.0.1/24', host });
+    const overlay = await Overlay.create({ name: stage.name(), vni: 42, address: '192.168.0.1/24', host, system });
     const path = await overlay.host();
-    const [rtnl, inHost] = [await Rtnl.open({ netns: overlay.name }), await Rtnl.open({ netns: host })];
+    const [rtnl, inHost] = await Promise.all([
+      Rtnl.open({ netns: overlay.name, system }),
+      Rtnl.open({ netns: host, system }),
+    ]);
     onCleanup(async () => {
       await Promise.all([rtnl.close(), inHost.close()]);
       await overlay.delete();
@@ -115,7 +119,7 @@ describe.each([
       // As dockerd does it.
       const [container, other] = [await stage.netns(), await stage.netns()];
       await host.links.set({ name: 'ov23cacfb9', netns: container, newName: 'eth0' });
-      const inside = await Rtnl.open({ netns: container });
+      const inside = await Rtnl.open({ netns: container, system: stage.system });
       onCleanup(() => inside.close());
       await inside.addresses.add({ link: 'eth0', address: '192.168.0.2/24' });
       await inside.links.set({ name: 'eth0', up: true });
@@ -177,7 +181,7 @@ describe.each([
       const port = await transaction(undefined, (t) => plugin.make(t, '192.168.0.2', 'ov1'));
       const container = await stage.netns();
       await plugin.host.links.set({ name: 'ov1', netns: container, newName: 'eth0' });
-      const inside = await Rtnl.open({ netns: container });
+      const inside = await Rtnl.open({ netns: container, system: stage.system });
       onCleanup(() => inside.close());
       const state = async () => [
         await plugin.traces(),

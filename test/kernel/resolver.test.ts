@@ -1021,7 +1021,8 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
         expect(await vtepsOf(a, '02:42:c0:a8:00:03')).toEqual([from.host.ip4]);
         await from.overlay.detach({ path: moving.path });
         from.containers.pop();
-        await to.attach('192.168.0.3/24', { store }, moving);
+        // Its record is the old host's still, as where that has died.
+        await to.attach('192.168.0.3/24', { store, takeover: true }, moving);
         // A has heard nothing from it yet, asks nobody, and sends it to the right host all the same.
         await until(async () => (await vtepsOf(a, '02:42:c0:a8:00:03'))[0] === to.host.ip4, 'the new place');
         expect((await stations[0].ask('192.168.0.3')).ms, `round ${round}, moved`).toBeLessThan(PROMPT_MS);
