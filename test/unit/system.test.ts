@@ -1,6 +1,7 @@
 /** The machine is given to what uses it: two fake kernels live in one process and never meet. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import ts from 'typescript';
 import { expect, test } from 'vitest';
 import {
   Agent,
@@ -148,4 +149,33 @@ test('lib reaches for the machine of the process as the default of an option onl
   }
   expect(wrong).toEqual([]);
   expect(readFileSync(join(lib, 'system/system.ts'), 'utf8')).not.toMatch(/^(export )?(let|var) /m);
+});
+
+test('lib hands the machine on: no call inside it falls back to that of the process', () => {
+  const lib = resolve(import.meta.dirname, '../../lib');
+  const statics = Object.entries({ Overlay, Rtnl, Resolver, Agent }).flatMap(([name, type]) =>
+    Object.getOwnPropertyNames(type).map((member) => `${name}.${member}`),
+  );
+  const entries = new Set([...statics, ...Object.keys(netns).map((name) => `netns.${name}`)]);
+  for (const name of ['queryResolver', 'doctor', 'ping']) entries.add(name);
+  const calls: string[] = [];
+  const wrong: string[] = [];
+  for (const file of readdirSync(lib, { recursive: true, encoding: 'utf8' })) {
+    if (!file.endsWith('.ts') || file.startsWith('testing/')) continue;
+    const text = readFileSync(join(lib, file), 'utf8');
+    if (![...entries].some((name) => text.includes(`${name}(`))) continue;
+    const source = ts.createSourceFile(file, text, ts.ScriptTarget.Latest);
+    const visit = (node: ts.Node): void => {
+      ts.forEachChild(node, visit);
+      if (!ts.isCallExpression(node) || !entries.has(node.expression.getText(source))) return;
+      const call = `${file}: ${node.getText(source)}`;
+      calls.push(call);
+      // `on` and `options` are handed on whole.
+      const given = node.arguments.map((each) => each.getText(source));
+      if (!given.some((each) => /\bsystem\b|^(on|options)$/.test(each))) wrong.push(call);
+    };
+    visit(source);
+  }
+  expect(wrong).toEqual([]);
+  expect(calls).toEqual(expect.arrayContaining([expect.stringMatching(/^cli\/kinds.ts: queryResolver\(/)]));
 });

@@ -164,7 +164,7 @@ export class Scene {
 
   async #startResolver(overlays: readonly Overlay[], store: OwnedStore): Promise<void> {
     this.#story.stage('Resolver', 'answers the kernel whenever it asks who has an address, and where');
-    const resolver = await Resolver.start({ overlays, store, signal: this.#signal });
+    const resolver = await Resolver.start({ overlays, store, signal: this.#signal, system: this.system });
     this.#made('the resolver', () => resolver.close());
     this.#resolver = resolver;
     this.#story.step('ready', `serves ${overlays.length} overlays from one thread`);
