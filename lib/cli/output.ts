@@ -88,7 +88,8 @@ export function toJson(value: unknown): string {
 
 /** An error as a plain object. */
 export function describe(error: Error): Record<string, unknown> {
-  const { code, hint, errno, syscall, kernelMessage, attribute, netns, holder } = error as Error & Record<string, unknown>;
+  const { code, hint, errno, syscall, kernelMessage, attribute, netns, holder } = error as Error &
+    Record<string, unknown>;
   return {
     code: code ?? error.name,
     message: messageOf(error),
