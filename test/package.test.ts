@@ -351,11 +351,12 @@ describe('the package', () => {
       await writeFile(
         join(project, 'undici.mjs'),
         `import { openStore } from 'overns';
-        import { Docker } from './node_modules/overns/dist/overlay/targets/docker-api.js';
+        import { dockerEngine } from './node_modules/overns/dist/overlay/targets/docker.js';
+        import { EngineClient } from './node_modules/overns/dist/overlay/targets/engine-api.js';
         const told = (e) => console.log(e.code + ' | ' + e.message + ' | ' + e.hint);
         const store = await openStore('consul://127.0.0.1:1/demo');
         await store.lookup({ kind: 'l3', ip: '192.168.0.2', overlay: 'blue', vni: 42 }, {}).catch(told);
-        await new Docker('unix:///nowhere/docker.sock').inspect('demo').catch(told);`,
+        await new EngineClient(dockerEngine, { docker: 'unix:///nowhere/docker.sock' }).inspect('demo').catch(told);`,
       );
       const files = [
         ...['undici.mjs', 'package.json', 'node_modules/overns/*'].map((f) => join(project, f)),

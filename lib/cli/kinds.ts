@@ -2,7 +2,7 @@
 import type { Cancel } from '../core/abort.js';
 import { checkOverlayName, formatCidr, interfaceAddress } from '../core/address.js';
 import { parseNetns } from '../netns/references.js';
-import { checkContainer } from '../overlay/targets/container.js';
+import { checkContainer, containerForms } from '../overlay/targets/container.js';
 import { parseDockerAddress } from '../overlay/targets/docker-address.js';
 import { queryResolver } from '../resolver/remote.js';
 import { parseStoreUrl, storeExample, storeForms } from '../store/index.js';
@@ -20,7 +20,7 @@ export const overlayArgument: Argument = {
 
 export const containerArgument: Argument = {
   name: 'CONTAINER',
-  help: "docker:NAME, netns:NAME, pid:N, a path, or a name: Docker's, else a named namespace's",
+  help: `${containerForms}, or a name: Docker's, else a named namespace's`,
   check: (text) => checkContainer(text),
 };
 

@@ -359,8 +359,8 @@ export function checkLinkName(value: unknown, name = 'link'): string {
 
 /**
  * An overlay's name, which is a file name in /run/netns: Unicode of 1 to 255 bytes, without `/`, whitespace or control
- * characters, not `.` or `..`, and not one of the prefixes that name other kinds of namespace (`pid:`, `netns:`,
- * `docker:`).
+ * characters, not `.` or `..`, and without a word and a colon at its start, which name another kind of namespace or
+ * container (`pid:`, `docker:`).
  */
 export function checkOverlayName(value: unknown, name = 'name'): string {
   const given = text(value, name, "an overlay's name, a string");
@@ -373,7 +373,7 @@ export function checkOverlayName(value: unknown, name = 'name'): string {
   if (/[/\s\u0000-\u001f\u007f-\u009f]/.test(given)) {
     throw invalidArgument(name, given, "an overlay's name: '/', whitespace and control characters cannot be in it");
   }
-  if (/^(?:pid|netns|docker):/.test(given)) {
+  if (/^[a-z]+:/.test(given)) {
     throw invalidArgument(
       name,
       given,

@@ -5,7 +5,8 @@ import { checkSignal, throwIfAborted } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { checkOptions, type Shape } from '../core/options.js';
 import { dockerOption } from '../overlay/ports/options.js';
-import { Docker, type DockerOptions } from '../overlay/targets/docker-api.js';
+import { dockerEngine } from '../overlay/targets/docker.js';
+import { EngineClient, type EngineOptions } from '../overlay/targets/engine-api.js';
 import type { Native } from '../system/native.js';
 import { atLeast } from '../system/remedies.js';
 import { checkSystem, machine, type OnSystem, type System } from '../system/system.js';
@@ -63,7 +64,7 @@ function platform(): DoctorCheck {
   };
 }
 
-async function examine(system: System, options: DockerOptions): Promise<DoctorCheck[]> {
+async function examine(system: System, options: EngineOptions): Promise<DoctorCheck[]> {
   const { signal } = options;
   const own = await Machine.look();
   const addon = loadAddon(system);
@@ -112,10 +113,10 @@ function loadAddon(system: System): { check: DoctorCheck; native: Native | undef
   }
 }
 
-async function docker({ docker: host, signal }: DockerOptions): Promise<DoctorCheck> {
+async function docker({ docker: host, signal }: EngineOptions): Promise<DoctorCheck> {
   const base = { id: 'docker', title: 'Docker', status: 'info' } as const;
   try {
-    await using client = new Docker(host);
+    await using client = new EngineClient(dockerEngine, { docker: host });
     return { ...base, value: `${await client.version({ signal })} at ${client.shown}` };
   } catch (error) {
     if (!OvernsError.is(error)) throw error;

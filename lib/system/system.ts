@@ -39,10 +39,10 @@ export interface System {
   /** @internal */
   readonly unixSockets: UnixSockets;
   /**
-   * Throws OVERNS_DOCKER on a machine without Docker.
+   * Throws an error of the engine's code on a machine that can have no such engine.
    * @internal
    */
-  checkDocker(): void;
+  checkEngine(engine: { readonly title: string; readonly code: string }): void;
   /**
    * Tells of each name in a directory that becomes a namespace or stops being one, from now on.
    * @internal
@@ -95,7 +95,7 @@ export const machine: System = {
   },
   nsfs: machineNsfs,
   unixSockets: machineUnixSockets(addon),
-  checkDocker() {},
+  checkEngine() {},
   watchNetns: (directory, changed) => new NetnsWatcher(directory, changed),
 };
 

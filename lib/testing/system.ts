@@ -12,8 +12,8 @@ export function fakeSystem(machine: Machine, handles: Handles): System {
     native: fakeNative(machine, handles),
     unixSockets: fakeUnixSockets(machine),
     nsfs: fakeNsfs(machine),
-    checkDocker() {
-      throw new OvernsError('OVERNS_DOCKER', 'the fake kernel has no Docker', {
+    checkEngine({ title, code }) {
+      throw new OvernsError(code, `the fake kernel has no ${title}`, {
         hint: 'name the namespace of the container: netns:NAME, or pid:N with addNetns(NAME, { pid: N })',
       });
     },

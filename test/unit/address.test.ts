@@ -276,6 +276,8 @@ describe('names', () => {
     'ä'.repeat(128),
     'pid:1',
     'netns:x',
+    'docker:x',
+    'another:x',
   ])('overlay name %j is refused', (given) => {
     expect(refusal(() => checkOverlayName(given, 'name'))).toMatchObject({
       code: 'ERR_INVALID_ARG_VALUE',

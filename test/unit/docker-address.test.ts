@@ -7,8 +7,9 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
+import { dockerEngine } from '../../lib/overlay/targets/docker.js';
 import { dockerConnection, parseDockerAddress } from '../../lib/overlay/targets/docker-address.js';
-import { Docker } from '../../lib/overlay/targets/docker-api.js';
+import { EngineClient } from '../../lib/overlay/targets/engine-api.js';
 import { onCleanup } from '../support/cleanup.js';
 import { exec } from '../support/netns.js';
 import { describeWith } from '../support/requirements.js';
@@ -133,7 +134,7 @@ describe('TLS by the environment', () => {
 describe('another daemon', () => {
   test("a rootless Docker's or Podman's socket is pointed to where the usual one is missing", async () => {
     vi.stubEnv('XDG_RUNTIME_DIR', home);
-    await using docker = new Docker(join(home, 'none.sock'));
+    await using docker = new EngineClient(dockerEngine, { docker: join(home, 'none.sock') });
     const before = (await docker.version().catch((error) => error)) as Error & { hint: string };
     expect(before.message).toContain('no such socket');
     mkdirSync(join(home, 'podman'));
@@ -181,7 +182,7 @@ describeWith(['consul'], 'a daemon with TLS', () => {
   }
 
   const version = async (): Promise<string> => {
-    await using docker = new Docker();
+    await using docker = new EngineClient(dockerEngine);
     return await docker.version();
   };
 
@@ -233,7 +234,9 @@ describeWith(['consul'], 'a daemon with TLS', () => {
     );
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
     onCleanup(() => void server.close());
-    await using docker = new Docker(`tcp://127.0.0.1:${(server.address() as AddressInfo).port}`);
+    await using docker = new EngineClient(dockerEngine, {
+      docker: `tcp://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    });
     await expect(docker.inspect('demo')).rejects.toMatchObject({
       code: 'OVERNS_DOCKER',
       message: expect.stringContaining('wants TLS'),

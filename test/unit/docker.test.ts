@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { type ContainerRef, checkContainer, resolveContainer } from '../../lib/overlay/targets/container.js';
+import { dockerEngine } from '../../lib/overlay/targets/docker.js';
 import { dockerConnection, parseDockerAddress } from '../../lib/overlay/targets/docker-address.js';
-import { Docker, type DockerOptions } from '../../lib/overlay/targets/docker-api.js';
+import { EngineClient, type EngineOptions } from '../../lib/overlay/targets/engine-api.js';
 import { machine } from '../../lib/system/system.js';
 import { onCleanup } from '../support/cleanup.js';
 
@@ -59,7 +60,7 @@ const answer =
   (_request, response) =>
     response.writeHead(status).end(body);
 
-const find = (ref: ContainerRef, options: DockerOptions = {}) => resolveContainer(ref, { ...options, system: machine });
+const find = (ref: ContainerRef, options: EngineOptions = {}) => resolveContainer(ref, { ...options, system: machine });
 
 const failure = (promise: Promise<unknown>): Promise<Error & { code?: string; hint?: string }> =>
   promise.then(
@@ -276,10 +277,10 @@ describe('what Docker says', () => {
 
   test('the version, and what is none', async () => {
     const good = await serve(answer(200, '{"Version":"20.10.24"}'));
-    await using docker = new Docker(good.docker);
+    await using docker = new EngineClient(dockerEngine, { docker: good.docker });
     expect(await docker.version()).toBe('20.10.24');
     const bad = await serve(answer(200, '<html>'));
-    await using other = new Docker(bad.docker);
+    await using other = new EngineClient(dockerEngine, { docker: bad.docker });
     expect(await failure(other.version())).toMatchObject({ code: 'OVERNS_DOCKER' });
   });
 });

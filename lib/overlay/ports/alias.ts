@@ -14,7 +14,7 @@ export interface EndpointAlias {
   readonly addresses: readonly string[];
   /** Name of the interface in the container; '' = not recorded. */
   readonly ifname: string;
-  /** The container in words: `docker:demo`, `netns:demo`, `pid:N` or a path; '' = not recorded. */
+  /** The container in the words of its kind, such as `docker:demo` or a path; '' = not recorded. */
   readonly container: string;
 }
 

@@ -19,7 +19,7 @@ import { type EndpointAlias, parseAlias } from './alias.js';
  * ```
  */
 export interface Attachment extends Endpoint {
-  /** As it was attached: `docker:NAME`, `netns:NAME`, `pid:N` or a path; '' when that was too long to be kept (about 200 bytes). */
+  /** As it was attached, in the words of its kind, such as `docker:NAME` or a path; '' when that was too long to be kept (about 200 bytes). */
   readonly container: string;
   /** Name that its interface was given in the container; '' = not kept. */
   readonly ifname: string;

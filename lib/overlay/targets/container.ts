@@ -2,20 +2,26 @@
 import { throwIfAborted } from '../../core/abort.js';
 import { invalidType, OvernsError } from '../../core/errors.js';
 import { checkNetns, netnsDirectory } from '../../netns/references.js';
-import { docker, findInDocker } from './docker.js';
+import { dockerEngine } from './docker.js';
 import { parseDockerAddress } from './docker-address.js';
-import { type DockerOptions, isContainerName } from './docker-api.js';
-import { netns } from './netns.js';
-import { path } from './path.js';
-import { pid } from './pid.js';
+import { findInEngine } from './engine.js';
+import { type EngineOptions, isContainerName } from './engine-api.js';
+import * as kinds from './registry.js';
 import { type ContainerTarget, netnsTarget, type Target, type TargetKind, type TargetOptions } from './target.js';
 
-/** Another kind of target is another file, and a line here. */
-const KINDS: readonly TargetKind[] = [docker, netns, pid, path];
+type Kinds = typeof kinds;
+type ReferenceOf<Kind> =
+  Kind extends TargetKind<infer Scheme, infer Value> ? { readonly [Name in Scheme]: Value } : never;
+
+/** In the order of their schemes; those of texts without one are the last. */
+const KINDS = (Object.values(kinds) as readonly TargetKind<string, unknown>[]).toSorted(
+  (a, b) => Number(a.claims !== undefined) - Number(b.claims !== undefined),
+);
 
 /**
- * A container. A string is `docker:NAME`, `netns:NAME`, `pid:N`, an absolute path, or a bare name (Docker's first,
- * else a named namespace).
+ * A container. A string is written as its kind has it, such as `docker:NAME`, `netns:NAME`, `pid:N` or an absolute path, or is
+ * a bare name (Docker's first, else a named namespace); an object has the scheme as its only name.
+ * @useDeclaredType
  * @example
  * ```ts
  * import type { ContainerRef } from 'overns';
@@ -25,12 +31,7 @@ const KINDS: readonly TargetKind[] = [docker, netns, pid, path];
  * console.log(same.length + others.length); // 5
  * ```
  */
-export type ContainerRef =
-  | string
-  | { readonly docker: string }
-  | { readonly netns: string }
-  | { readonly path: string }
-  | { readonly pid: number };
+export type ContainerRef = string | ReferenceOf<Kinds[keyof Kinds]>;
 
 /** How containers are written, for help and errors. */
 export const containerForms: string = KINDS.map(({ form }) => form).join(', ');
@@ -61,7 +62,7 @@ function parse(ref: ContainerRef, argument: string): Target {
  * Checks a reference, and where Docker is said to be, as far as they can be checked without looking at the machine.
  * @throws RangeError ERR_INVALID_ARG_VALUE or TypeError ERR_INVALID_ARG_TYPE
  */
-export function checkContainer(ref: ContainerRef, { docker }: DockerOptions = {}): void {
+export function checkContainer(ref: ContainerRef, { docker }: EngineOptions = {}): void {
   parse(ref, 'container');
   if (docker !== undefined) parseDockerAddress(docker);
 }
@@ -69,7 +70,7 @@ export function checkContainer(ref: ContainerRef, { docker }: DockerOptions = {}
 /**
  * Finds a container's network namespace.
  * @throws OvernsError `ENOENT` (unknown), `ESRCH` (process gone), `OVERNS_NOT_RUNNING`, `OVERNS_HOST_NETWORK`,
- *   `OVERNS_DOCKER` (Docker cannot be reached), `EINVAL`, `EACCES`; RangeError or TypeError for a reference that
+ *   the code of an engine that cannot be asked (`OVERNS_DOCKER`), `EINVAL`, `EACCES`; RangeError or TypeError for a reference that
  *   cannot be meant
  */
 export async function resolveContainer(ref: ContainerRef, options: TargetOptions): Promise<ContainerTarget> {
@@ -83,11 +84,11 @@ function bareName(name: string): Target {
     let absent = 'Docker has no such names';
     if (isContainerName(name)) {
       try {
-        const found = await findInDocker(name, options);
+        const found = await findInEngine(dockerEngine, name, options);
         if (typeof found !== 'string') return found;
         absent = `Docker at ${found} does not know it`;
       } catch (error) {
-        if (!OvernsError.is(error) || error.code !== 'OVERNS_DOCKER') throw error;
+        if (!OvernsError.is(error) || error.code !== dockerEngine.code) throw error;
         absent = error.message;
       }
     }
@@ -98,7 +99,7 @@ function bareName(name: string): Target {
       throw new OvernsError(
         'ENOENT',
         `no container "${name}": ${absent}, and there is no namespace of that name in ${netnsDirectory()}`,
-        { hint: 'write docker:NAME, netns:NAME, pid:N or a path to say which is meant', cause: error },
+        { hint: `say which is meant: ${containerForms}`, cause: error },
       );
     }
   };

@@ -6,6 +6,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import { invalidArgument, OvernsError } from '../../core/errors.js';
+import type { EngineTls } from './engine-api.js';
 
 const DEFAULT_SOCKET = '/var/run/docker.sock';
 /** The same machine by other names: a certificate for one of them is as good. */
@@ -20,17 +21,8 @@ export interface DockerAddress {
   readonly tls: boolean;
 }
 
-/** What `tls.connect` is to be told. */
-export interface DockerTls {
-  readonly ca?: string;
-  readonly cert?: string;
-  readonly key?: string;
-  readonly rejectUnauthorized: boolean;
-  readonly checkServerIdentity: (host: string, certificate: PeerCertificate) => Error | undefined;
-}
-
 export interface DockerConnection extends DockerAddress {
-  readonly tlsOptions: DockerTls | undefined;
+  readonly tlsOptions: EngineTls | undefined;
 }
 
 function isLoopback(host: string): boolean {

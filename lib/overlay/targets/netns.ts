@@ -4,7 +4,7 @@ import { invalidArgument } from '../../core/errors.js';
 import { checkNetns } from '../../netns/references.js';
 import { netnsTarget, type TargetKind } from './target.js';
 
-export const netns: TargetKind = {
+export const netns: TargetKind<'netns'> = {
   scheme: 'netns',
   form: 'netns:NAME',
   fromText(name, argument) {

@@ -3,7 +3,7 @@ import { isAbsolute } from 'node:path';
 import { checkNetns } from '../../netns/references.js';
 import { netnsTarget, type TargetKind } from './target.js';
 
-export const path: TargetKind = {
+export const path: TargetKind<'path'> = {
   scheme: 'path',
   form: 'an absolute path',
   claims: isAbsolute,
@@ -12,7 +12,7 @@ export const path: TargetKind = {
     return netnsTarget(text, text);
   },
   fromProperty(value, argument) {
-    const ref = { path: value as string };
+    const ref = { path: value };
     checkNetns(ref, argument);
     return netnsTarget(ref, ref.path);
   },

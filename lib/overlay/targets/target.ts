@@ -1,15 +1,15 @@
 /**
- * A target is a container, as callers name it. Each kind of target has one file here; `container.ts` lists them. Another kind
- * is another file: what its references look like, and how they lead to a network namespace.
+ * A target is a container, as callers name it. Each kind of target has one file here, and a line in `registry.ts`: what its
+ * references look like, and how they lead to a network namespace.
  */
 import { OvernsError } from '../../core/errors.js';
 import type { NetnsRef } from '../../netns/references.js';
 import { netnsIdentity, netnsPath } from '../../netns/references.js';
 import type { System } from '../../system/system.js';
-import type { DockerOptions } from './docker-api.js';
+import type { EngineOptions } from './engine-api.js';
 
 /** What a target is looked up with. */
-export interface TargetOptions extends DockerOptions {
+export interface TargetOptions extends EngineOptions {
   readonly system: System;
 }
 
@@ -17,7 +17,7 @@ export interface TargetOptions extends DockerOptions {
 export interface ContainerTarget {
   /** The namespace's file. */
   readonly path: string;
-  /** The container that was found, in words: `docker:NAME`, `netns:NAME`, `pid:N` or the path. */
+  /** The container that was found, in the words of its kind: `docker:NAME`, a path. */
   readonly description: string;
   /** As {@link netnsIdentity} gives it when the container was found: a later difference is another container. */
   readonly identity: string;
@@ -28,10 +28,10 @@ export interface ContainerTarget {
 /** A reference that was taken apart; finds its container. */
 export type Target = (options: TargetOptions) => Promise<ContainerTarget>;
 
-/** A kind of target. */
-export interface TargetKind {
-  /** `SCHEME:` begins its text, and the property of that name makes a reference of an object. */
-  readonly scheme: string;
+/** A kind of target. A reference is a text, or an object with a `Value` under its scheme. */
+export interface TargetKind<Scheme extends string = string, Value = string> {
+  /** `SCHEME:` begins its text, and the property of that name makes a reference of an object: lower-case letters. */
+  readonly scheme: Scheme;
   /** How it is written, for help and errors. */
   readonly form: string;
   /** True for a text without the scheme that can only be of this kind; such a text is read whole. */
@@ -42,10 +42,10 @@ export interface TargetKind {
    */
   fromText(text: string, argument: string): Target;
   /**
-   * Reads the property of an object. Default: it is a string, read as a text.
+   * Reads the property of an object, which is still to be checked. Default: it is a string, read as a text.
    * @throws RangeError ERR_INVALID_ARG_VALUE or TypeError ERR_INVALID_ARG_TYPE
    */
-  fromProperty?(value: unknown, argument: string): Target;
+  fromProperty?(value: Value, argument: string): Target;
 }
 
 /** The container of a network namespace. */

@@ -1,11 +1,11 @@
-/** The little of Docker's HTTP API that is needed to find a container's network namespace. */
+/** The little of Docker's HTTP API that is needed to find a container's network namespace, whichever engine answers it. */
+import type { PeerCertificate } from 'node:tls';
 import type { Client } from 'undici';
 import type { Cancel } from '../../core/abort.js';
 import { throwIfAborted } from '../../core/abort.js';
 import { invalidArgument, OvernsError } from '../../core/errors.js';
 import { networkWords } from '../../core/network-error.js';
 import { undici } from '../../system/undici.js';
-import { type DockerConnection, dockerConnection, otherSockets } from './docker-address.js';
 
 /** A daemon that says nothing for so long is as good as away, milliseconds. */
 const TIMEOUT_MS = 5_000;
@@ -13,19 +13,65 @@ const TIMEOUT_MS = 5_000;
 /** An inspection is a few KiB; this many bytes are no inspection. */
 const MAX_ANSWER = 4 * 1024 * 1024;
 
-export interface DockerOptions extends Cancel {
+export interface EngineOptions extends Cancel {
   /**
-   * `unix:///PATH`, an absolute path, or `tcp://` to a loopback address. Default: `DOCKER_HOST`, else Docker's current
-   * context, else its own socket.
+   * Docker's: `unix:///PATH`, an absolute path, or `tcp://` to a loopback address. Default: `DOCKER_HOST`, else Docker's
+   * current context, else its own socket.
    */
   readonly docker?: string | undefined;
 }
 
+/** Where an engine listens, and how it is spoken to there. */
+export interface EngineConnection {
+  readonly origin: string;
+  readonly socketPath?: string;
+  /** In words, for errors. */
+  readonly shown: string;
+  readonly tlsOptions?: EngineTls | undefined;
+}
+
+/** What `tls.connect` is to be told. */
+export interface EngineTls {
+  readonly ca?: string;
+  readonly cert?: string;
+  readonly key?: string;
+  readonly rejectUnauthorized: boolean;
+  readonly checkServerIdentity: (host: string, certificate: PeerCertificate) => Error | undefined;
+}
+
+/** An engine that answers Docker's API: where it listens, and its words in errors and hints. */
+export interface Engine<Command extends string = string> {
+  /** As people call it: `Docker`. */
+  readonly title: string;
+  /** Its command for terminals, which is also the scheme of its containers. */
+  readonly command: Command;
+  /** The code of errors in asking it. */
+  readonly code: string;
+  /** How it is started. */
+  readonly start: string;
+  /** How its socket is named, where it is another one. */
+  readonly naming: string;
+  /** Who may ask it. */
+  readonly access: string;
+  /** @throws OvernsError of its code, for what the environment says */
+  connection(options: EngineOptions): EngineConnection;
+  /** What to do instead where nobody listens, if there is a better idea than starting it. */
+  elsewhere?(connection: EngineConnection): string | undefined;
+  /** For one that can be reached over TLS. */
+  readonly tls?: {
+    /** What to do where it wants TLS and was not asked so. */
+    readonly wanted: string;
+    explain(code: string, message: string): Reason | undefined;
+  };
+}
+
+export type Reason = readonly [why: string, hint: string];
+
 /** What matters here of `GET /containers/NAME/json`. */
-export interface DockerContainer {
+export interface EngineContainer {
   readonly id: string;
   readonly name: string;
-  /** As Docker says it: created, running, paused, restarting, removing, exited, dead. */
+  /** As the engine says it: created, running, paused, restarting, removing, exited, dead. */
   readonly status: string;
   /** The container's first process as the daemon's pid namespace has it; 0 = none. */
   readonly pid: number;
@@ -35,7 +81,7 @@ export interface DockerContainer {
   readonly sandboxKey: string;
 }
 
-/** Docker's own rule for names and ids; what passes is safe in a URL's path. */
+/** Docker's rule for names and ids, which Podman has too; what passes is safe in a URL's path. */
 export function isContainerName(name: string): boolean {
   return name.length <= 255 && /^[a-zA-Z0-9][a-zA-Z0-9_.-]*$/.test(name);
 }
@@ -47,42 +93,28 @@ export function checkContainerName(name: string, argument = 'container'): string
   return name;
 }
 
-function unreachable(address: DockerConnection, cause: unknown): OvernsError {
+function unreachable(engine: Engine, connection: EngineConnection, cause: unknown): OvernsError {
   const { code = '' } = cause as NodeJS.ErrnoException;
-  const [why, hint] = reason(address, code, networkWords(cause as Error));
-  return new OvernsError('OVERNS_DOCKER', `Docker cannot be reached at ${address.shown}: ${why}`, { hint, cause });
+  const [why, hint] = reason(engine, connection, code, networkWords(cause as Error));
+  return new OvernsError(engine.code, `${engine.title} cannot be reached at ${connection.shown}: ${why}`, {
+    hint,
+    cause,
+  });
 }
 
-function reason(address: DockerConnection, code: string, message: string): readonly [why: string, hint: string] {
-  const [other] = otherSockets().filter((path) => path !== address.socketPath);
-  const elsewhere = other === undefined ? NAME_IT : `another daemon listens at ${other}: DOCKER_HOST=unix://${other}`;
+function reason(engine: Engine, connection: EngineConnection, code: string, message: string): Reason {
+  const remedy = `${engine.start}, or ${engine.naming}`;
   switch (code) {
     case 'ENOENT':
-      return ['no such socket', elsewhere];
+      return ['no such socket', engine.elsewhere?.(connection) ?? remedy];
     case 'ECONNREFUSED':
-      return ['nobody listens there', elsewhere];
+      return ['nobody listens there', engine.elsewhere?.(connection) ?? remedy];
     case 'EACCES':
     case 'EPERM':
-      return ['permission denied', 'run as root or as a member of the group "docker"'];
+      return ['permission denied', engine.access];
   }
-  if (address.tlsOptions === undefined) return [message, NAME_IT];
-  // What TLS has to say: OpenSSL's codes, Node's of certificates, alerts of the server.
-  if (/^(ERR_TLS|CERT_|UNABLE_|DEPTH_ZERO|SELF_SIGNED)/.test(code))
-    return [
-      `its certificate is not trusted: ${message}`,
-      'DOCKER_CERT_PATH names a directory with the ca.pem that signed it',
-    ];
-  if (/WRONG_VERSION|wrong version/i.test(`${code} ${message}`))
-    return ['it does not speak TLS', 'unset DOCKER_TLS_VERIFY and DOCKER_TLS'];
-  if (/alert|EPIPE|ECONNRESET|UND_ERR_SOCKET/i.test(`${code} ${message}`))
-    return [
-      `it ended the TLS connection: ${message}`,
-      'it may want a certificate: DOCKER_CERT_PATH names a directory with cert.pem and key.pem',
-    ];
-  return [message, NAME_IT];
+  return (connection.tlsOptions && engine.tls?.explain(code, message)) ?? [message, remedy];
 }
-
-const NAME_IT = 'start Docker, or name its socket with `docker` or DOCKER_HOST';
 
 /** What the daemon said of a request that it refused, in one line. */
 function refusal(body: string): string {
@@ -100,17 +132,19 @@ function oneLine(text: string): string {
   return text.replace(CONTROL, ' ').trim().slice(0, 200);
 }
 
-/** A connection to Docker's daemon; close it after use. */
-export class Docker implements AsyncDisposable {
-  readonly #address: DockerConnection;
+/** A connection to an engine; close it after use. */
+export class EngineClient implements AsyncDisposable {
+  readonly #engine: Engine;
+  readonly #connection: EngineConnection;
   #client: Promise<Client> | undefined;
 
-  constructor(docker?: string) {
-    this.#address = dockerConnection(docker);
+  constructor(engine: Engine, options: EngineOptions = {}) {
+    this.#engine = engine;
+    this.#connection = engine.connection(options);
   }
 
   async #connect(): Promise<Client> {
-    const { origin, socketPath, tlsOptions } = this.#address;
+    const { origin, socketPath, tlsOptions } = this.#connection;
     const { Client } = await undici();
     return new Client(origin, {
       connect: { timeout: TIMEOUT_MS, ...(socketPath !== undefined && { socketPath }), ...tlsOptions },
@@ -122,7 +156,7 @@ export class Docker implements AsyncDisposable {
 
   /** Where it is, in words. */
   get shown(): string {
-    return this.#address.shown;
+    return this.#connection.shown;
   }
 
   async #get(path: string, signal: AbortSignal | undefined): Promise<{ status: number; body: string }> {
@@ -135,38 +169,30 @@ export class Docker implements AsyncDisposable {
     } catch (error) {
       throwIfAborted(signal);
       if (OvernsError.is(error)) throw error;
-      throw unreachable(this.#address, error);
+      throw unreachable(this.#engine, this.#connection, error);
     }
   }
 
   /**
-   * One container; null if Docker knows none of that name.
-   * @throws OvernsError `OVERNS_DOCKER` when Docker cannot be reached or refuses
+   * One container; null if the engine knows none of that name.
+   * @throws OvernsError of the engine's code when it cannot be reached or refuses
    */
-  async inspect(name: string, { signal }: Cancel = {}): Promise<DockerContainer | null> {
+  async inspect(name: string, { signal }: Cancel = {}): Promise<EngineContainer | null> {
     checkContainerName(name);
+    const { code, title, tls } = this.#engine;
     const { status, body } = await this.#get(`/containers/${name}/json`, signal);
     if (status === 404) return null;
-    if (status === 400 && /HTTP request to an HTTPS server/i.test(body)) {
-      throw new OvernsError('OVERNS_DOCKER', `Docker at ${this.shown} wants TLS`, {
-        hint: 'set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the directory of its certificates',
-      });
-    }
+    if (tls !== undefined && status === 400 && /HTTP request to an HTTPS server/i.test(body))
+      throw new OvernsError(code, `${title} at ${this.shown} wants TLS`, { hint: tls.wanted });
     if (status !== 200) {
       throw new OvernsError(
-        'OVERNS_DOCKER',
-        `Docker at ${this.shown} refuses to tell about "${name}": ${status} ${refusal(body)}`,
-        {
-          hint: "look at the daemon's log",
-        },
+        code,
+        `${title} at ${this.shown} refuses to tell about "${name}": ${status} ${refusal(body)}`,
+        { hint: "look at the daemon's log" },
       );
     }
     const container = parseInspection(body);
-    if (container === null) {
-      throw new OvernsError('OVERNS_DOCKER', `what answers at ${this.shown} does not speak Docker's API`, {
-        hint: "name Docker's socket with `docker` or DOCKER_HOST",
-      });
-    }
+    if (container === null) throw this.#noEngine();
     return container;
   }
 
@@ -177,9 +203,12 @@ export class Docker implements AsyncDisposable {
       const { Version: version } = JSON.parse(body) as { Version?: unknown };
       if (status === 200 && typeof version === 'string') return oneLine(version);
     } catch {}
-    throw new OvernsError('OVERNS_DOCKER', `what answers at ${this.shown} does not speak Docker's API`, {
-      hint: "name Docker's socket with `docker` or DOCKER_HOST",
-    });
+    throw this.#noEngine();
+  }
+
+  #noEngine(): OvernsError {
+    const { code, naming } = this.#engine;
+    return new OvernsError(code, `what answers at ${this.shown} does not speak Docker's API`, { hint: naming });
   }
 
   async close(): Promise<void> {
@@ -191,7 +220,7 @@ export class Docker implements AsyncDisposable {
   }
 }
 
-function parseInspection(body: string): DockerContainer | null {
+function parseInspection(body: string): EngineContainer | null {
   const object = (value: unknown): Record<string, unknown> =>
     value !== null && typeof value === 'object' ? (value as Record<string, unknown>) : {};
   const text = (value: unknown): string => (typeof value === 'string' ? value : '');
