@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,7 @@ template <class Slot>
 class FlatMap {
  public:
   using Key = decltype(Slot::key);
+  static_assert(std::has_unique_object_representations_v<Key>);  // all of its bytes are hashed
 
   FlatMap() : slots_(kInitial) {}
 

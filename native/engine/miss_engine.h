@@ -83,8 +83,9 @@ class MissEngine {
   Answered program();
   void confirm();
   void flush();
-  // There is more to program or to withdraw than one flush does: answers come between. Flush again soon.
-  bool busy() const { return !unhurried_.empty() || withdrawals_.pending(); }
+  // There is more to program or to withdraw than one flush does, since answers come between, or expire() has decided on
+  // something. Flush again soon.
+  bool busy() const { return !ready_.empty() || !unhurried_.empty() || withdrawals_.pending(); }
 
   // Expiry. Returns when it wants to be called next; 0 = not at all.
   Nanoseconds expire(Nanoseconds now);

@@ -1,4 +1,5 @@
-// The times that the parts of the engine share. None of them reads a clock: the time comes with each call.
+// The times that the parts of the engine share. None of them reads a clock: the time comes with a call, or is asked of
+// the output.
 #pragma once
 
 #include <cstdint>

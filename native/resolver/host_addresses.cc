@@ -9,7 +9,7 @@ namespace overns {
 bool HostAddresses::apply(const Message& message) {
   const auto address = decode_address(message);
   if (!address || address->ip.empty()) return false;
-  const auto key = std::tuple(address->index, address->ip, address->prefix);
+  const auto key = std::tuple(address->index, address->ip, address->prefix, address->peer);
   if (message.header.nlmsg_type == RTM_DELADDR) return addresses_.erase(key) > 0;
   std::vector<Ip> reserved;
   constexpr unsigned kNoNetwork = 31;  // RFC 3021: from here on both ends are hosts
@@ -31,12 +31,15 @@ bool HostAddresses::apply(const Message& message) {
     reserved = {anycast};
   }
   if (address->broadcast.is_v4()) reserved.push_back(address->broadcast);
-  return addresses_.insert_or_assign(key, std::move(reserved)).second;
+  const auto [row, added] = addresses_.try_emplace(key);
+  if (!added && row->second == reserved) return false;
+  row->second = std::move(reserved);
+  return true;
 }
 
 std::set<Ip> HostAddresses::all() const {
   std::set<Ip> all;
-  for (const auto& [key, reserved] : addresses_) all.insert(std::get<Ip>(key));
+  for (const auto& [key, reserved] : addresses_) all.insert(std::get<1>(key));
   return all;
 }
 

@@ -23,8 +23,8 @@ class HostAddresses {
   std::set<Ip> reserved() const;
 
  private:
-  // By link, address and prefix length: the reserved ones of its network.
-  std::map<std::tuple<std::int32_t, Ip, std::uint8_t>, std::vector<Ip>> addresses_;
+  // By link, address, prefix length and peer, as the kernel tells addresses apart: the reserved ones of its network.
+  std::map<std::tuple<std::int32_t, Ip, std::uint8_t, Ip>, std::vector<Ip>> addresses_;
 };
 
 }  // namespace overns

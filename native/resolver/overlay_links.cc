@@ -44,7 +44,8 @@ Status OverlayPort::read_addresses() {
   encode_get_addresses(batch, 0, AF_UNSPEC);
   auto dump = command_.dump(batch);
   if (!dump) return dump.failure();
-  auto before = std::exchange(own_addresses_, {});
+  const auto before = own_addresses_;
+  if (!dump->interrupted) own_addresses_.clear();
   MessageReader reader(dump->bytes);
   while (const auto message = reader.next()) apply_address(*message);
   for (const auto& [index, ips] : before) update_own(index);
@@ -112,6 +113,8 @@ bool OverlayPort::is_there(const Link& link) {
 
 void OverlayPort::apply_link(const Link& link, bool gone) {
   if (link.family == AF_BRIDGE) return;
+  const bool back = !gone && lost_ && link.name == options_.link && link.kind == "vxlan" && is_there(link);
+  if (back) set_vxlan(link.index);
   if (!gone && link.index == vxlan_) {
     packet_size_ = std::max(packet_size_, vxlan_packet_size(link.mtu));
     for (const AttributeValue& value : link.info) {
@@ -129,9 +132,8 @@ void OverlayPort::apply_link(const Link& link, bool gone) {
     event.kind = EventKind::kOverlayLost;
     event.at = monotonic_now();
     emit(event);
-  } else if (!gone && lost_ && link.name == options_.link && link.kind == "vxlan" && is_there(link)) {
+  } else if (back) {
     lost_ = false;
-    set_vxlan(link.index);
     punt_row_ = false;
     if (punt_ && lo_up_) place_punt();
     EngineEvent event;

@@ -101,7 +101,8 @@ Status OverlayPort::read_host_addresses() {
   encode_get_addresses(batch, 0, AF_UNSPEC);
   auto dump = host_command_->dump(batch);
   if (!dump) return dump.failure();
-  host_addresses_.clear();
+  // A listing that has missed some takes none away: they would be believed as other hosts' VTEPs.
+  if (!dump->interrupted) host_addresses_.clear();
   MessageReader reader(dump->bytes);
   while (const auto message = reader.next()) host_addresses_.apply(*message);
   engine_->set_host(host_addresses_.all(), host_addresses_.reserved());

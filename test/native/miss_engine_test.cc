@@ -751,6 +751,25 @@ TEST_CASE("engine: an attached endpoint has no entry left, whoever made it") {
   CHECK(world.neighbors.empty());
 }
 
+TEST_CASE("engine: an endpoint whose TTL is over is given all the same when the lookup of it is not answered") {
+  EngineOptions options = World::defaults();
+  options.answer_ttl_ms = 0;
+  options.lookup_deadline_ms = 3000;
+  World world(options);
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 1000);
+  world.turn();
+  REQUIRE(world.neighbors.contains(kTarget));
+  world.advance(2000 * kMs);
+  REQUIRE_FALSE(world.neighbors.contains(kTarget));
+  world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.lookups.size() == 2);
+  world.advance(3000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.count(EventKind::kUnresolved) == 0);
+}
+
 // --- lookups that nobody answers ---------------------------------------------------------------------------------
 
 TEST_CASE("engine: a lookup that nobody answers times out by itself, and its place is free again") {
