@@ -36,7 +36,7 @@ const MINUTES = {
 const NAMES = Object.keys(MINUTES);
 
 /**
- * What a bench gets.
+ * Arguments of a bench.
  * @typedef {object} Context
  * @property {any} overns the library
  * @property {string} folder of the package that is measured
@@ -46,7 +46,7 @@ const NAMES = Object.keys(MINUTES);
  * @property {(text: string) => void} log
  */
 /**
- * What it gives: `json` is the bench's object on stdout, the rest is for people.
+ * Result of a bench: `json` is the bench's object on stdout, the rest is for people.
  * @typedef {object} Result
  * @property {{ bench: string, unit: string, systems: Record<string, any>, ratios: Record<string, any>, absent: Record<string, string> }} json
  * @property {string[]} tables
@@ -78,7 +78,7 @@ ${Object.entries(MINUTES)
   --against DIR  has that one as a peer; may be given again
 `;
 
-/** What is not known is refused, with what may have been meant. */
+/** Refuses what is not known, with what may have been meant. */
 function args() {
   const { values, positionals, tokens } = parseArgs({
     allowPositionals: true,
@@ -164,7 +164,7 @@ await script(async () => {
       }),
     );
     const claims = result.claims ?? [];
-    // What the bench itself has started is given time to end.
+    // Processes that the bench itself has started are given time to end.
     await sleep(3000);
     const others = [before, await busy()];
     const json = {

@@ -51,19 +51,19 @@ async function buildTypes(force) {
   if (force || !same(now, recorded(typesStamp)) || !outputs.every((path) => existsSync(join(root, path)))) {
     process.stderr.write('build: TypeScript\n');
     forget(typesStamp);
-    // What an earlier source left behind would still be importable, and shipped.
+    // Files that an earlier source left behind would still be importable, and shipped.
     const keep = new Set(outputs.map((path) => path.slice(0, -3)));
     for (const path of files('dist')) {
       if (!keep.has(path.replace(/(\.d\.ts|\.js)(\.map)?$/, ''))) rmSync(join(root, path));
     }
     const status = await run(process.execPath, [tsc, '-p', '.', '--pretty', String(Boolean(process.stderr.isTTY))]);
-    if (status !== 0) throw new Stop('build: TypeScript found errors (above): mend them and run `npm run build` again');
+    if (status !== 0) throw new Stop('build: TypeScript found errors (above): fix them and run `npm run build` again');
     record(typesStamp, now);
   }
   if (existsSync(main)) chmodSync(main, 0o755);
 }
 
-/** What the addon is made of: `setup` shapes the generated makefiles, a change there means a build from scratch. */
+/** Inputs of the addon: `setup` shapes the generated makefiles, a change there means a build from scratch. */
 export function addonInputs(env = gypEnv()) {
   if (sources().length === 0) throw new Stop(`build: ${lists.join(' and ')} list no source: nothing to build`);
   installed('node-gyp', 'bin/node-gyp.js');
@@ -113,7 +113,7 @@ async function buildAddon(force) {
     const configured = await run(process.execPath, [gyp, 'configure', '--loglevel', 'error'], { env });
     if (configured !== 0)
       throw new Stop(
-        'build: node-gyp could not configure the addon (above): mend what it names and run `npm run build` again',
+        'build: node-gyp could not configure the addon (above): fix what it names and run `npm run build` again',
       );
   }
   // Written before make reads the sources, so that after a failure the next try builds on what was compiled.
@@ -121,7 +121,7 @@ async function buildAddon(force) {
   const status = await run(process.execPath, [gyp, 'build', '--jobs', 'max', '--loglevel', 'error'], { env });
   if (status !== 0 || !existsSync(join(root, addon))) {
     throw new Stop(
-      'build: the addon did not compile (above): mend what the compiler names and run `npm run build` again',
+      'build: the addon did not compile (above): fix what the compiler names and run `npm run build` again',
     );
   }
   record(addonStamp, { setup, code, done: true });

@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 /**
- * npm run lint: Biome, types, unused code, the API reference, clang-format and clang-tidy. `--write` (npm run format) mends what can be
- * mended. `--fast` leaves clang-tidy out. CI=true: a missing clang tool is a failure.
+ * npm run lint: Biome, types, unused code, the API reference, clang-format and clang-tidy. `--write` (npm run format) fixes what can be
+ * fixed. `--fast` leaves clang-tidy out. CI=true: a missing clang tool is a failure.
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -80,6 +80,6 @@ await script(async () => {
   }
   if (skipped.length > 0) process.stderr.write(`lint: skipped ${skipped.join(', ')}\n`);
   if (failed.length > 0)
-    throw new Stop(`lint: failed: ${failed.join(', ')}: \`npm run format\` mends what it can, the rest is named above`);
+    throw new Stop(`lint: failed: ${failed.join(', ')}: \`npm run format\` fixes what it can, the rest is named above`);
   process.stderr.write('lint: clean\n');
 });

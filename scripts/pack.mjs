@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * What `npm pack` ships beyond the sources: dist/ and this platform's prebuild, made when they are stale. Runs as
+ * Makes what `npm pack` ships beyond the sources: dist/ and this platform's prebuild, made when they are stale. Runs as
  * `prepack`, and by hand as `npm run prebuild-addon`. The addon is compiled in a copy of its sources, so that a
  * running checkout keeps its own.
  */
@@ -43,7 +43,7 @@ export async function prebuild({ force = false } = {}) {
       env: { ...gypEnv(), JOBS: 'max', MAKEFLAGS: '--no-print-directory', npm_config_loglevel: 'error' },
     });
     if (status !== 0)
-      throw new Stop('pack: prebuildify failed (above): mend what it names and run `npm run prebuild-addon`');
+      throw new Stop('pack: prebuildify failed (above): fix what it names and run `npm run prebuild-addon`');
     rmSync(tree, { recursive: true, force: true });
     record(stamp, inputs);
   });

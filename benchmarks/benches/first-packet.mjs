@@ -154,7 +154,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
     for (const each of CASES) {
       if (!counts[each]) continue;
       const all = (trials.get(name) ?? []).map((trial) => trial?.[each]);
-      // Of a burst what counts is when all of it is there. Its first datagram may be one that was sent after the answer
+      // The time of a burst is when all of it is there. Its first datagram may be one that was sent after the answer
       // came, past those that still stood in the queue.
       const values = pick(all, (probed) => answered(probed.last ?? probed.ns));
       own[each] = values;

@@ -75,7 +75,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
     absent,
     trial: ({ peer, blocked, swallows }) =>
       serving([peer], async ([daemon]) => {
-        // What it does on its start is over.
+        // The work of its start is over.
         await sleep(50);
         const block = blocked ? daemon?.ask('block 1000') : undefined;
         if (block) await sleep(30);

@@ -53,7 +53,7 @@ async function run({ overns, folder, pairs, quick, log }) {
     return serving([peer], async ([daemon]) => {
       if (!daemon) throw new Error('no daemon');
       const startMs = performance.now() - start;
-      // What JavaScript had to make on the way is not the table's; it gives its memory back in the background.
+      // Memory that JavaScript needed on the way is not the table's; it gives its memory back in the background.
       const memory = async () => {
         const { rss, heapTotal, external } = await daemon.ask('memory');
         return rss - heapTotal - external;

@@ -61,7 +61,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
     ['seed', quick ? no : await seedPeer(side, consul)],
   ])) {
     if (typeof peer === 'string') absent[name] = peer;
-    // What becomes of them one trial shows.
+    // One trial shows what becomes of them.
     else systems.push({ name, peer, limit: 1 });
   }
 

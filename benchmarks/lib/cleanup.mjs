@@ -1,5 +1,5 @@
 // @ts-check
-/** What a benchmark made goes when it ends: done, failed or interrupted. Last made, first gone. */
+/** Removes what a benchmark made when it ends: done, failed or interrupted. Last made, first gone. */
 
 /** @type {{ gone: () => unknown, atExit: () => void }[]} */
 const entries = [];

@@ -148,7 +148,7 @@ class Daemon {
     }
   }
 
-  /** Whatever of this daemon's still runs: dockerd, containerd and the shims share its mount namespace. */
+  /** Finds what still runs of this daemon: dockerd, containerd and the shims share its mount namespace. */
   #kill() {
     if (!this.#mounts) return;
     /** @type {Map<number, number>} */

@@ -10,7 +10,7 @@ import { ipAt, macOf, pathOf } from './world.mjs';
 /** @typedef {Awaited<ReturnType<typeof startConsul>>} Consul */
 
 /**
- * What a daemon is to know: `count` endpoints from `first` on, all at `vtep`.
+ * Endpoints that a daemon is to know: `count` endpoints from `first` on, all at `vtep`.
  * @typedef {object} Known
  * @property {string} first
  * @property {number} count

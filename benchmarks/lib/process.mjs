@@ -94,7 +94,7 @@ export class Running {
       this.#heard();
     });
     this.child.stderr?.setEncoding('utf8').on('data', (text) => {
-      // What a peer logs is not kept for ever.
+      // A peer's log is not kept for ever.
       this.#stderr = (this.#stderr + text).slice(-20_000);
       this.#heard();
     });

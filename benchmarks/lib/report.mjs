@@ -21,7 +21,7 @@ export function ratioText(ratio) {
 }
 
 /**
- * What is claimed of a figure, and whether this run bears it out.
+ * A claim about a figure, and whether this run bears it out.
  * @typedef {{ claim: string, value: number, bound: string, ok: boolean }} Claim
  */
 

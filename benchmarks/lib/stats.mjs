@@ -27,7 +27,7 @@ export function median(values) {
 }
 
 /**
- * What all trials of a system came to. `spread`: the quartiles of the trials' own medians, which tells how much one
+ * Result of all trials of a system. `spread`: the quartiles of the trials' own medians, which tells how much one
  * fresh process differs from the next.
  * @param {readonly (readonly number[])[]} trials
  */

@@ -1,6 +1,6 @@
 // @ts-check
 /**
- * What the benchmarks are run with: our own small programs, compiled when stale, and the peers' languages and
+ * Tools of the benchmarks: our own small programs, compiled when stale, and the peers' languages and
  * libraries, from the machine or, where it lacks them, as Debian packages in .cache/bench.
  */
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';

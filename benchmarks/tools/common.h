@@ -1,4 +1,4 @@
-// What the benchmarks' small C++ programs share: command line, namespaces, time, and the few netlink messages they
+// Shared parts of the benchmarks' small C++ programs: command line, namespaces, time, and the few netlink messages they
 // send. They are single-threaded, so entering a namespace and coming back is safe here.
 #pragma once
 
@@ -78,7 +78,7 @@ class Arguments {
   char** values_;
 };
 
-// Whoever started us is gone: so are we.
+// The process that started us is gone: so are we.
 inline void end_with_parent() { prctl(PR_SET_PDEATHSIG, SIGKILL); }
 
 inline std::int64_t now_ns(clockid_t clock = CLOCK_MONOTONIC) {

@@ -30,7 +30,7 @@ int main(int count, char** values) {
   const std::int64_t start = now_ns();
   long sent = 0;
   while (sent < total && now_ns() - start < longest) {
-    // What is due by now; late by more than a batch, it catches up.
+    // Sends what is due by now; late by more than a batch, it catches up.
     const long due = std::min<long>(total, (now_ns() - start) * rate / 1'000'000'000 + 1);
     if (due <= sent) {
       sleep_until(start + (sent + 1) * 1'000'000'000 / rate);

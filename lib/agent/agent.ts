@@ -17,7 +17,7 @@ import { checkSystem, machine, type OnSystem } from '../system/system.js';
 import { checkNames, type FollowerEvent, OverlayFollower } from './overlay-follower.js';
 
 /**
- * What an agent tells: what its resolver does, which overlays it serves, and how their underlays are. `serving`, `elsewhere`,
+ * Events of an agent: what its resolver does, which overlays it serves, and how their underlays are. `serving`, `elsewhere`,
  * `refused` and `underlay` with a fault hold until they are taken back, as some of the resolver's do: who listens from then
  * on is told of them first.
  * @example
@@ -31,7 +31,7 @@ import { checkNames, type FollowerEvent, OverlayFollower } from './overlay-follo
 export type AgentEvent = ResolverEvent | FollowerEvent | UnderlayChange;
 
 /**
- * What an agent serves, and from where.
+ * Options of an agent: what it serves, and from where.
  * @example
  * ```ts
  * import type { AgentOptions } from 'overns';
@@ -148,7 +148,7 @@ export class Agent implements AsyncDisposable {
   }
 
   /**
-   * What happens, from now on, behind what holds already.
+   * Yields what happens, from now on, behind what holds already.
    * @throws OvernsError `OVERNS_CLOSED`
    * @example
    * ```ts
@@ -210,7 +210,7 @@ export class Agent implements AsyncDisposable {
   }
 
   /**
-   * What has been counted: of one overlay since it is served, else of all together since the start.
+   * Counters: of one overlay since it is served, else of all together since the start.
    * @throws OvernsError `ENOENT` (this agent does not serve that overlay)
    * @example
    * ```ts

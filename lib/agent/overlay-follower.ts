@@ -28,7 +28,7 @@ interface FollowedOverlay {
 }
 
 /**
- * What became of an overlay: it is served (`serving`), it is gone, another process serves it (`elsewhere`), or it cannot
+ * A change of an overlay: it is served (`serving`), it is gone, another process serves it (`elsewhere`), or it cannot
  * be served (`refused`), which is told once for each reason.
  * @example
  * ```ts
@@ -46,7 +46,7 @@ export type FollowerEvent = { readonly overlay: string } & (
 );
 
 /**
- * What is followed, and by which resolver.
+ * Options of a follower: what is followed, and by which resolver.
  * @example
  * ```ts
  * import { type FollowerOptions, Resolver } from 'overns';
@@ -61,7 +61,7 @@ export interface FollowerOptions extends Cancel {
   readonly resolver: Resolver;
   /** The overlays to be served whenever they are there. Default: all of this machine. */
   readonly names?: readonly string[] | undefined;
-  /** What the resolver serves already; they are closed with the follower. */
+  /** Overlays that the resolver serves already; they are closed with the follower. */
   readonly overlays?: readonly Overlay[] | undefined;
   /**
    * Take overlays from the resolvers that serve them when the follower starts. Default false: they are told of as
@@ -174,7 +174,7 @@ export class OverlayFollower implements AsyncDisposable {
     this.#tell = tell ?? (() => {});
   }
 
-  /** What the resolver serves; what another has taken from it is not among them. */
+  /** Overlays that the resolver serves; those that another has taken from it are not among them. */
   get #serving(): ReadonlySet<string> {
     return new Set(this.#resolver.overlays().map(({ overlay }) => overlay));
   }
@@ -230,7 +230,7 @@ export class OverlayFollower implements AsyncDisposable {
       const identity = overlay && (await identityOf(overlay));
       const served = this.#served.get(name);
       if (served !== undefined) {
-        // What cannot be opened may be there still, its vxlan device gone for a moment: the resolver sees to that.
+        // An overlay that cannot be opened may be there still, its vxlan device gone for a moment: the resolver sees to that.
         const current = identity ?? (await identityOf(served.overlay));
         const same = current === served.identity;
         if (same && this.#serving.has(name)) {

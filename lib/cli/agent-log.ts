@@ -1,4 +1,4 @@
-/** What an agent logs: events as the seed's daemon words them, and what the seed does not know in the same manner. */
+/** Log of an agent: events as the seed's daemon words them, and what the seed does not know in the same manner. */
 import type { AgentEvent, ResolverEvent } from '../index.js';
 import { errorWords, type Log } from './output.js';
 import { Outage, type OutageReport, Repeats } from './repeats.js';
@@ -41,7 +41,7 @@ export class AgentLog implements Disposable {
     this.#repeats[Symbol.dispose]();
   }
 
-  /** What was wrong with an overlay that is not served any more does not matter. */
+  /** Forgets what was wrong with an overlay that is not served any more. */
   #forget(overlay: string): void {
     this.#outage.up(overlay);
   }

@@ -6,7 +6,7 @@ const dashed = (names: readonly string[]): string => names.map((name) => `--${na
 const allOf = (flags: Flags): string => dashed(Object.keys(flags));
 const withValue = (flags: Flags): string => dashed(Object.keys(flags).filter((name) => flags[name]?.value !== ''));
 
-/** What may stand for itself in a form such as `auto|N`: what is not in capitals. */
+/** Words that stand for themselves in a form such as `auto|N`: those that are not in capitals. */
 function literals(form: string): string {
   const words = form.split('|').filter((word) => word !== '' && word === word.toLowerCase());
   return words.length === 0 ? '' : `_overns_words '${words.join(' ')}'`;

@@ -1,4 +1,4 @@
-/** What goes to stdout and stderr, and how it looks. */
+/** Output to stdout and stderr, and how it looks. */
 import type { Writable } from 'node:stream';
 import { argumentInCommands, hintInCommands, inCommands } from './commands.js';
 

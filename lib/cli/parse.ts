@@ -17,7 +17,7 @@ function tokensOf(args: readonly string[], flags: Flags) {
   return parseArgs({ args: [...args], options, strict: false, allowPositionals: true, tokens: true }).tokens;
 }
 
-/** What stands before the verb, the verb, and what stands behind it. */
+/** Parts of a command line: the words before the verb, the verb, and those behind it. */
 export interface Split {
   readonly verb: string | undefined;
   readonly rest: readonly string[];
@@ -54,7 +54,7 @@ export interface Parsed extends Invocation<Flags> {
   readonly common: CommonValues;
   /** Milliseconds; undefined for a verb that streams. */
   readonly timeout: number | undefined;
-  /** What of the environment was passed over, and why. */
+  /** Variables of the environment that were passed over, and why. */
   readonly notes: readonly string[];
 }
 
@@ -99,11 +99,11 @@ export function parse(verb: Verb, words: readonly string[], env: Environment): P
   return { ...invocation, common: values as CommonValues, timeout: values.timeout as number | undefined, notes };
 }
 
-/** What a variable says for its flag; an empty one says nothing. */
+/** Reads a flag's value from its variable; an empty one says nothing. */
 function fromEnvironment(variable: string, env: Environment, notes: string[]): string | undefined {
   const text = env[variable];
   if (text === undefined || text === '') return undefined;
-  // What Kubernetes sets in every pod beside a Service named "overns", and Docker for a link of that name.
+  // Kubernetes sets these in every pod beside a Service named "overns", and Docker for a link of that name.
   if (variable.endsWith('_PORT') && /^(tcp|udp|sctp):\/\/\S+:\d+$/.test(text)) {
     notes.push(
       `${variable}=${text.slice(0, 80)} is passed over: it is of a Kubernetes Service or a Docker link of that name`,

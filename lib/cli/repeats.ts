@@ -1,4 +1,4 @@
-/** What an agent says again and again, bounded: a kind of message a few times a minute, and how often it was in all. */
+/** Bounds what an agent says again and again: a kind of message a few times a minute, and how often it was in all. */
 
 const MINUTE_MS = 60_000;
 
@@ -52,13 +52,13 @@ export class Repeats implements Disposable {
   }
 }
 
-/** What is told of an outage of the store. */
+/** A line about an outage of the store. */
 export interface OutageReport {
   readonly overlays: number;
   /** Misses without an answer so far. */
   readonly missed: number;
   readonly seconds: number;
-  /** What the store said last. */
+  /** The store's last error. */
   readonly message: string | undefined;
 }
 

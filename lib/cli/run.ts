@@ -20,7 +20,7 @@ import { aliases, loadVerb, loadVerbs, verbNames } from './verbs/index.js';
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 type Signal = (typeof SIGNALS)[number];
 
-/** What a call may use of the process around it, and of which machine. */
+/** The process around a call, as far as it may use it, and the machine that the call is about. */
 export interface Surroundings extends OnSystem {
   readonly stdout: Writable;
   readonly stderr: Writable;
@@ -53,7 +53,7 @@ export async function run(argv: readonly string[], surroundings: Surroundings): 
     }
     return end;
   } catch (error) {
-    // What fails while a verb works is the machine's refusal, even of an argument: others were checked before. The machine may
+    // An error while a verb works is the machine's refusal, even of an argument: others were checked before. The machine may
     // refuse sooner, as when a verb's code is loaded.
     const refused = interruption.begun || interruption.failure !== undefined || isSystemError(error);
     const status = refused ? REFUSED : USAGE;
@@ -173,7 +173,7 @@ function tooLate(what: string, timeout: number, cause: unknown): OvernsError {
   });
 }
 
-/** What an abort has left behind, as far as it is known. */
+/** Tells what an abort has left behind, as far as it is known. */
 function leftOf(error: unknown): string {
   const more = beyondAbort(error);
   if (more === undefined) return '';
@@ -186,7 +186,7 @@ function stackOf(error: Error): string {
   return cause instanceof Error ? `${stack}\nCaused by: ${stackOf(cause)}` : stack;
 }
 
-/** Whatever can end a call from outside: a signal, the time that is up, an output that cannot be written. */
+/** Ends a call from outside: a signal, the time that is up, an output that cannot be written. */
 class Interruption {
   readonly #controller = new AbortController();
   readonly #stdout: Writable;
@@ -237,7 +237,7 @@ class Interruption {
   readonly #onSignal = (signal: Signal): void => {
     // Node takes back what nohup has set, so that it cannot be seen here.
     if (signal === 'SIGHUP' && this.#detached) return;
-    // Whoever asks twice does not want to wait for the clean-up.
+    // A second signal says that nobody wants to wait for the clean-up.
     if (SIGNALS.includes(this.cause as Signal)) {
       process.off(signal, this.#onSignal);
       process.kill(process.pid, signal);

@@ -1,4 +1,4 @@
-/** What a verb is. */
+/** Shape of a verb. */
 import type { System } from '../system/system.js';
 import { type Flag, type Flags, oneOf, option, optionOr, seconds, toggle, type Values } from './flags.js';
 import { LEVELS, type Log, type Output } from './output.js';
@@ -15,7 +15,7 @@ export interface Argument {
   check?(text: string, name: string): void;
 }
 
-/** What a verb is given to work with. */
+/** Things that a verb is given to work with. */
 export interface Context {
   /** Aborted on SIGINT, SIGTERM, SIGHUP, when stdout's reader is gone, and after `--timeout`. */
   readonly signal: AbortSignal;

@@ -357,7 +357,7 @@ export function fdbWords(fields: Fields): string {
     pair('port', fields.port),
     pair('vni', fields.vni),
     pair('src_vni', fields.sourceVni),
-    // Of another namespace there is the index alone.
+    // A link of another namespace has its index alone.
     pair('via', fields.via ?? (fields.viaIndex === undefined ? undefined : `if${fields.viaIndex}`)),
     pair('nhid', fields.nexthop),
     pair('link-netnsid', fields.linkNetnsid),

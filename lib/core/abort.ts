@@ -30,7 +30,7 @@ export function abortError(signal: AbortSignal, waited?: string): Error & { code
   return Object.assign(error, { code: 'ABORT_ERR' as const });
 }
 
-/** What an AbortError says beyond that it is one: what had not come yet, what could not be undone. */
+/** Details of an AbortError: what had not come yet, what could not be undone. */
 export function beyondAbort(error: unknown): string | undefined {
   const { message = '' } = error as { readonly message?: string };
   const [, more] = /^[:;] (.+)$/s.exec(message.startsWith(ABORTED) ? message.slice(ABORTED.length) : '') ?? [];

@@ -2,7 +2,7 @@
  * Addresses and names as text: parsing, canonical forms and the checks that every door of the library shares.
  * A canonical string can be compared with `===` and used as a key.
  *
- * Whatever throws here throws a RangeError (`ERR_INVALID_ARG_VALUE`) or a TypeError (`ERR_INVALID_ARG_TYPE`) that
+ * Every function that throws here throws a RangeError (`ERR_INVALID_ARG_VALUE`) or a TypeError (`ERR_INVALID_ARG_TYPE`) that
  * begins with the argument's name and says what was expected instead.
  */
 import { createHash } from 'node:crypto';
@@ -26,7 +26,7 @@ export const VNI_MIN = 1;
 export const VNI_MAX = 0xff_ffff;
 /** The port that IANA assigned to VXLAN (RFC 7348, section 5). */
 export const VXLAN_PORT = 4789;
-/** What VXLAN adds to a packet, bytes: outer IP and UDP header, VXLAN header, inner Ethernet header. */
+/** Overhead of VXLAN for each packet, bytes: outer IP and UDP header, VXLAN header, inner Ethernet header. */
 export const VXLAN_OVERHEAD: Readonly<Record<IpFamily, number>> = { 4: 50, 6: 70 };
 /** The smallest MTU that the family allows, bytes (RFC 791, RFC 8200 section 5). */
 export const MTU_MIN: Readonly<Record<IpFamily, number>> = { 4: 68, 6: 1280 };

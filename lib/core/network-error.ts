@@ -1,4 +1,4 @@
-/** What Node's sockets and its TLS say of a failure, in words. */
+/** Failures of Node's sockets and its TLS, in words. */
 
 /**
  * The reason of OpenSSL's line (`B0...:error:0A00010B:SSL routines:ssl3_get_record:wrong version number:../file.c:354:`),

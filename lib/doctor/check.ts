@@ -18,7 +18,7 @@ export interface DoctorCheck {
   readonly status: 'ok' | 'warn' | 'fail' | 'info';
   /** The finding, in words. */
   readonly value: string;
-  /** What to do about it, mostly a command for a shell. */
+  /** The remedy, mostly a command for a shell. */
   readonly remedy?: string;
 }
 

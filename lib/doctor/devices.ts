@@ -17,7 +17,7 @@ const DEVICES = [
 ] as const;
 type Device = (typeof DEVICES)[number];
 
-/** What came of making the devices: reasons of failure by kind, and whether localbypass was taken. */
+/** The result of making the devices: reasons of failure by kind, and whether localbypass was taken. */
 interface Trial {
   readonly failures: ReadonlyMap<string, string>;
   readonly localBypass: boolean | undefined;
@@ -74,7 +74,7 @@ async function tryDevices(addon: Native): Promise<Trial> {
   }
 }
 
-/** What the kernel's own description says; undefined = it says nothing. */
+/** Reads the kernel's own description; undefined = it says nothing. */
 async function builtWith({ module, option }: Device): Promise<boolean | undefined> {
   const there = await stat(`/sys/module/${module}`).catch(() => undefined);
   if (there !== undefined) return true;

@@ -1,4 +1,4 @@
-/** What this machine can do for overlays and what it lacks, each with the remedy. */
+/** Report of what this machine can do for overlays and what it lacks, each with the remedy. */
 import { release } from 'node:os';
 import type { Cancel } from '../core/abort.js';
 import { checkSignal, throwIfAborted } from '../core/abort.js';

@@ -43,7 +43,7 @@ export async function userNamespaces(machine: Machine): Promise<DoctorCheck> {
             : undefined;
   if (obstacle === undefined) return { ...base, status: 'ok', value: `available, ${most} at most` };
   const [value = '', remedy = ''] = obstacle;
-  // Who has the privileges anyway does not need them.
+  // A process that has the privileges anyway does not need them.
   return { ...base, status: machine.has('CAP_NET_ADMIN') ? 'info' : 'warn', value, remedy };
 }
 
@@ -60,7 +60,7 @@ export async function neighbourLimits(): Promise<DoctorCheck[]> {
       const hard = limits[2];
       if (hard === undefined) return { ...base, status: 'info', value: 'not to be seen in this namespace' };
       const value = `gc_thresh ${limits.join('/')}`;
-      // What a resolver enters is exempt; the hosts' own neighbours and the containers' are not.
+      // Entries of a resolver are exempt; the hosts' own neighbours and the containers' are not.
       return hard >= 4096
         ? { ...base, status: 'ok', value }
         : {

@@ -42,7 +42,7 @@ export function loopback(): DoctorCheck {
 }
 
 /**
- * What a new overlay would use.
+ * Tells what a new overlay would use.
  * @param system undefined: it has no addon
  */
 export async function underlay(system: System | undefined): Promise<DoctorCheck> {

@@ -16,11 +16,11 @@ const CLOSE_MS = 1000;
 /** Longest line that either side reads, bytes. */
 const LINE_MAX = 1 << 20;
 
-/** What may be asked of a resolver. */
+/** Requests that a resolver answers. */
 export type ControlRequest = { readonly op: 'stats' | 'release' | 'keep' | 'deleted' | 'misses' };
 export type ControlAnswer = { readonly ok: boolean; readonly error?: string; readonly [key: string]: unknown };
 
-/** Who asked: for requests that are answered with a stream of lines, or hold as long as the connection does. */
+/** The one who asked: for requests that are answered with a stream of lines, or hold as long as the connection does. */
 export interface ControlPeer {
   readonly pid: number | undefined;
   send(line: object): void;
@@ -166,7 +166,7 @@ function ask(path: string, socket: UnixSocket, request: ControlRequest): Promise
   });
 }
 
-/** What a follower does with what it is told. */
+/** Callbacks of a follower, for what it is sent. */
 export interface ControlFollower {
   /** Takes a line behind the first answer. False: it makes no sense. */
   line(line: Readonly<Record<string, unknown>>): boolean;

@@ -171,7 +171,7 @@ async function claimNamespace(
   signal: AbortSignal | undefined,
 ): Promise<Claim> {
   let mine = false;
-  // What is created has to stay; what is ensured is looked at again.
+  // An overlay that is created has to stay; one that is ensured is looked at again.
   const meanwhile = <T>(run: () => Promise<T>): Promise<T> => (ensure ? there(run) : run());
   await t.step(
     'namespace',

@@ -18,7 +18,7 @@ interface Doomed {
   readonly name: string;
   /** Path of its namespace. */
   readonly netns: string;
-  /** What its namespace is known by. */
+  /** Identity of its namespace. */
   readonly identity: string;
 }
 

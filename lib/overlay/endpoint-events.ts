@@ -45,7 +45,7 @@ interface Followed {
   readonly system: System;
 }
 
-/** What follows the endpoints of an overlay until its name is removed, for a subscription. */
+/** Follows the endpoints of an overlay until its name is removed, for a subscription. */
 export function endpointSource(overlay: Followed): {
   open(queue: BoundedQueue<EndpointEvent>): Opened;
   readonly source: Source<EndpointEvent>;

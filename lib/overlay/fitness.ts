@@ -9,7 +9,7 @@ const FLAGS = ['proxy', 'l3miss'] as const;
 export interface Fitness {
   /** Why it cannot be served. */
   readonly refusal?: OvernsError;
-  /** What works in part only, in sentences. */
+  /** Shortcomings that leave it working in part only, in sentences. */
   readonly warnings: readonly string[];
 }
 

@@ -24,7 +24,7 @@ interface Observed {
 /** Tells of misses, those of the kernel and those that a resolver catches before the kernel would notify of them. */
 export function observeMisses(overlay: Observed, rtnl: Rtnl, queue: BoundedQueue<Miss>): Opened {
   const where = { overlay: overlay.name, vni: overlay.vni };
-  /** Of another vxlan device of the namespace: its own VNI is asked for first. */
+  /** Tells the misses of another vxlan device of the namespace: its own VNI is asked for first. */
   const tellOfOther = async (link: string, misses: readonly Miss[]): Promise<void> => {
     const found = (await rtnl.links.list({ name: link }).catch(() => []))?.find(({ name }) => name === link);
     if (typeof found?.vni === 'number') queue.pushAll(misses.map((miss) => ({ ...miss, vni: found.vni as number })));

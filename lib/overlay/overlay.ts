@@ -66,14 +66,14 @@ export class Overlay implements AsyncDisposable {
   readonly netns: string;
   /** The machine that it is on. */
   readonly system: System;
-  /** What its namespace is known by: another one may have the path by now. */
+  /** Identity of its namespace: another one may have the path by now. */
   readonly #identity: string;
   readonly #rtnl: Rtnl;
   #host: string | undefined;
   /** Aborted when the handle is closed. */
   readonly #closing = new AbortController();
   #closed: Promise<void> | undefined;
-  /** What close() waits for. */
+  /** Work that close() waits for. */
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #subscriptions = new Set<BoundedQueue<never>>();
 
@@ -415,7 +415,7 @@ export class Overlay implements AsyncDisposable {
   }
 
   /**
-   * What the kernel asks, from now on. Observes only: nothing is answered. Where a resolver catches the packets of L2
+   * Yields what the kernel asks, from now on. Observes only: nothing is answered. Where a resolver catches the packets of L2
    * misses the kernel notifies nobody of them; the resolver tells of them then. Ends when the overlay is closed.
    * @throws OvernsError `OVERNS_CLOSED`; NetlinkError
    * @example
@@ -481,7 +481,7 @@ export class Overlay implements AsyncDisposable {
   }
 
   /**
-   * What is wrong with the underlay now: the VTEP is no address of the host any more (`EADDRNOTAVAIL`), its link is down
+   * Finds the fault of the underlay now: the VTEP is no address of the host any more (`EADDRNOTAVAIL`), its link is down
    * (`ENETDOWN`), or packets as large as the overlay's MTU do not fit (`EMSGSIZE`). Undefined where nothing is.
    * @throws OvernsError `OVERNS_CLOSED`, `OVERNS_HOST`; NetlinkError
    * @example

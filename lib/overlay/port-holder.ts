@@ -1,4 +1,4 @@
-/** Who has the UDP port or the VNI that a new overlay asks for, found when the kernel has refused it. */
+/** Finds who has the UDP port or the VNI that a new overlay asks for, when the kernel has refused it. */
 import { readdir, readFile, readlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { OvernsError } from '../core/errors.js';
@@ -7,7 +7,7 @@ import { Rtnl } from '../rtnl/rtnl.js';
 import type { Link } from '../rtnl/types.js';
 import type { System } from '../system/system.js';
 
-/** What was asked for. */
+/** The port and VNI that were asked for. */
 export interface Wanted {
   /** A socket in the host's namespace, and the path of that. */
   readonly host: Rtnl;

@@ -121,7 +121,7 @@ export async function openOverlay(
     let state = await readState(name, path, rtnl, host);
     let contents = contentsOf(await rtnl.links.list());
     if (state === undefined && contents !== 'other') {
-      // Whoever is at work has the turn: what lacks something when nobody has it is not on its way.
+      // A process at work has the turn: an overlay that lacks something when nobody has it is not on its way.
       const unlock = await there(() => lockNamespace(system, path, signal, identity));
       try {
         state = await readState(name, path, rtnl, host);
@@ -133,7 +133,7 @@ export async function openOverlay(
     throwIfAborted(signal);
     if (state !== undefined) return { state, rtnl, identity };
     const error = notAnOverlay(name, contents);
-    // Whoever has just made it may not have the turn yet.
+    // The process that has just made it may not have the turn yet.
     throw contents === 'empty' ? new Passing('empty', { cause: error }) : error;
   });
 }

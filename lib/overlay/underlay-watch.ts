@@ -23,11 +23,11 @@ import { findUnderlay, type Underlay } from './underlay.js';
  */
 export interface UnderlayChange extends Where {
   readonly kind: 'underlay';
-  /** What is wrong, its `code` as {@link Overlay.underlayFault} has it; absent: nothing any more. */
+  /** The fault, its `code` as {@link Overlay.underlayFault} has it; absent: nothing any more. */
   readonly fault?: OvernsError;
 }
 
-/** What an overlay relies on. */
+/** The part of the underlay that an overlay relies on. */
 export interface Watched {
   readonly name: string;
   readonly vni: number;
@@ -47,7 +47,7 @@ const LOOK_MS = 10_000;
 
 const FAULTS = ['EADDRNOTAVAIL', 'ENETDOWN'];
 
-/** What is wrong with the underlay of an overlay that stands, undefined where nothing is. */
+/** Finds the fault of the underlay of an overlay that stands; undefined where there is none. */
 export async function underlayFault(
   host: Rtnl,
   overlay: Pick<Watched, 'name' | 'vtep' | 'port' | 'mtu'>,
@@ -125,7 +125,7 @@ export class UnderlayWatch implements AsyncDisposable {
     else monitor.unref();
   }
 
-  /** What is wrong already is told when this resolves. */
+  /** Resolves once the faults that there are already have been told. */
   async add(overlay: Watched): Promise<void> {
     this.remove(overlay.name);
     this.#names.set(overlay.name, overlay.host);
@@ -203,7 +203,7 @@ export class UnderlayWatch implements AsyncDisposable {
       const key = `${overlay.vtep} ${overlay.port}`;
       const looked = found.get(key) ?? lookAt(rtnl, overlay);
       found.set(key, looked);
-      // What cannot be found out now is looked at again.
+      // A look that fails now is repeated.
       const underlay = await looked.catch(() => undefined);
       if (underlay === undefined || this.#closed || overlays.get(each) !== state) continue;
       const fault = faultOf(overlay, underlay);

@@ -17,13 +17,13 @@ export interface Underlay {
   readonly mtu: number;
   /** Largest that reaches some: more than `mtu` where the host has several links and no route tells which it is. */
   readonly most: number;
-  /** What limits it: `eth0`, or `the route over eth0`. */
+  /** The link or route that limits it: `eth0`, or `the route over eth0`. */
   readonly limit: string;
   /** Index of the VRF that the VTEP is in: packets leave by its routes only when the device is bound to it. */
   readonly vrf?: number | undefined;
 }
 
-/** What is known of the underlay beforehand. */
+/** Facts about the underlay that are known beforehand. */
 export interface UnderlayQuestion {
   /** UDP port, by which rules may choose a route. */
   readonly port: number;
@@ -247,7 +247,7 @@ async function sourceOut(
     const out = await exit(host, own, family, about);
     if (typeof out === 'string') return out;
     dst = out.dst;
-    // Of several ways the first, so that it is the same address each time.
+    // The first of several ways, so that it is the same address each time.
     if ((out.route.nexthops?.length ?? 0) > 1 && out.route.source === undefined) link = linksOf(out.route)[0];
   }
   const answer = await ask(host.routes.get({ ...about, dst: dst ?? (OUTSIDE[family][0] as string), link }));

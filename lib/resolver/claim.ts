@@ -16,7 +16,7 @@ const CLAIM_MS = 5000;
 /** The place of an overlay's resolver, held. */
 export interface Claim {
   readonly server: ControlServer;
-  /** Who has given it up. It takes the overlay back when this is closed before it has been asked to `keep` to that. */
+  /** The process that has given it up. It takes the overlay back when this is closed before it has been asked to `keep` to that. */
   readonly from: ControlConnection | undefined;
 }
 
@@ -57,7 +57,7 @@ export async function claimOverlay(
 /** The refusal, which says who has the overlay. */
 async function heldBy(overlay: Overlay, cause: OvernsError): Promise<OvernsError> {
   const holder = await askControl(overlay.system, overlay.netns, { op: 'stats' }).catch((thrown: Error) => thrown);
-  // Whoever it is that holds the name, it is no resolver to be believed.
+  // The process that holds the name is no resolver to be believed.
   if (holder instanceof Error) {
     const { hint } = holder as OvernsError;
     return new OvernsError('EBUSY', `overlay "${overlay.name}" cannot be served: ${holder.message}`, {

@@ -1,4 +1,4 @@
-/** What a resolver counts: one table for `stats()`, `overns show` and metrics. */
+/** Counters of a resolver: one table for `stats()`, `overns show` and metrics. */
 
 /**
  * One thing that a resolver counts.
@@ -57,7 +57,7 @@ export const counters = {
 } as const satisfies Readonly<Record<string, Counter>>;
 
 /**
- * What a resolver has counted: what each key means and whether it grows stands in {@link counters}.
+ * Counters of a resolver: what each key means and whether it grows stands in {@link counters}.
  * @example
  * ```ts
  * import type { ResolverStats } from 'overns';

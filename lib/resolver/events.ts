@@ -1,10 +1,10 @@
-/** What a resolver tells, and how it says that an overlay is served. */
+/** Events of a resolver, and how it says that an overlay is served. */
 import type { Miss } from '../overlay/miss.js';
 import type { Answer, Where } from '../store/contract.js';
 import type { ResolverStats } from './counters.js';
 
 /**
- * What a resolver tells. `store-down`, `punt-off` and `overlay-lost` hold until they are taken back: who listens from then
+ * Events of a resolver. `store-down`, `punt-off` and `overlay-lost` hold until they are taken back: who listens from then
  * on is told of them first, with the time when it happened.
  * @example
  * ```ts
@@ -80,7 +80,7 @@ export interface OverlayStatus extends Where {
   readonly store: 'up' | 'down';
   /** Since when the store is up or down. */
   readonly since: Date;
-  /** What the store said last, while it is down. */
+  /** The store's last error, while it is down. */
   readonly error?: Error;
   /** Whether packets are caught that go to a MAC which the kernel has no VTEP for; else they are lost until its answer. */
   readonly punt: boolean;

@@ -90,7 +90,7 @@ export class WatchFeed {
     );
   }
 
-  /** What is given is not believed: it is a consumer's own store's. */
+  /** Checks what is given: it is a consumer's own store's. */
   async #apply(change: Change): Promise<void> {
     const { thread, id } = this.#context;
     const flat = new Flat();
@@ -173,7 +173,7 @@ class Flat {
   readonly list: string[] = [];
   /** The numbers of the addresses that the thread has not taken. */
   readonly unreadable: number[] = [];
-  /** What is no endpoint at all, and why, by the number of the address that stands for it. */
+  /** Reasons why records are no endpoints at all, by the number of the address that stands for each. */
   readonly #none = new Map<number, Error>();
 
   add(endpoint: Endpoint): void {
@@ -218,7 +218,7 @@ function shown(value: unknown): string {
   return inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 80 });
 }
 
-/** What a watch is told, and whether the store has looked at which overlay it is about. */
+/** Makes the argument of a watch, which notes whether the store has looked at which overlay it is about. */
 function watchOptions(where: Where, signal: AbortSignal): { options: WatchOptions; looked(): boolean } {
   let looked = false;
   const told = <T>(value: T): T => {

@@ -1,4 +1,4 @@
-/** Who is told of a resolver's events: each of the kinds that it wants, and first of the states that hold. */
+/** Listeners to a resolver's events: each hears of the kinds that it wants, and first of the states that hold. */
 import { channel } from 'node:diagnostics_channel';
 import { invalidArgument, invalidType } from '../core/errors.js';
 import { EVENT_BITS } from '../system/native.js';

@@ -15,13 +15,13 @@ export interface StoreHealth {
   down(error: Error): void;
 }
 
-/** What one overlay's lookups and watch work with. */
+/** Surroundings of one overlay's lookups and watch. */
 export interface SessionContext {
   readonly where: Where;
   readonly store: Store;
   readonly timing: Timing;
   readonly thread: NativeReactor;
-  /** What the thread knows the overlay by. */
+  /** The thread's number of the overlay. */
   readonly id: number;
   readonly health: StoreHealth;
   /** Aborted when the overlay is served no more. */
@@ -165,7 +165,7 @@ export class Lookups {
     thread.answer(id, token, key, verdict.outcome);
   }
 
-  /** What a store's answer comes to. It is untrusted: the text of a consumer's own store, or of anybody's record. */
+  /** Reads a store's answer. It is untrusted: the text of a consumer's own store, or of anybody's record. */
   #judge(ended: Ended<Answer | null | undefined>): Verdict {
     if ('timeout' in ended) return { outcome: 'timeout', error: ended.timeout };
     if ('error' in ended) {

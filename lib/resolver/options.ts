@@ -7,7 +7,7 @@ import type { Store } from '../store/contract.js';
 import { checkSystem, type System } from '../system/system.js';
 
 /**
- * What a resolver serves, and how.
+ * Options of a resolver: what it serves, and how.
  * @example
  * ```ts
  * import type { ResolverOptions } from 'overns';
@@ -17,7 +17,7 @@ import { checkSystem, type System } from '../system/system.js';
  * ```
  */
 export interface ResolverOptions extends Cancel {
-  /** What to serve from the start; an overlay without a store of its own uses `store`. */
+  /** Overlays to serve from the start; an overlay without a store of its own uses `store`. */
   readonly overlays?: readonly (Overlay | { readonly overlay: Overlay; readonly store: Store })[] | undefined;
   readonly store?: Store | undefined;
   /** How long a lookup may take, milliseconds, 1 to 600000. Default 2000. */

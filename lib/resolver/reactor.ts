@@ -15,7 +15,7 @@ export interface ReactorClient {
 interface Shared {
   readonly thread: NativeReactor;
   readonly clients: Map<number, ReactorClient>;
-  /** Who is told when it has ended by itself. */
+  /** Called when it has ended by itself. */
   readonly deaths: Set<(error: Error) => void>;
   /** When each of those that may open overlays at the same time is free. */
   readonly turns: Promise<unknown>[];
@@ -33,7 +33,7 @@ function start(system: System): Shared {
     byOverlay(events, (id, list) => clients.get(id)?.onEvents(list));
     if (overflow > 0) for (const client of clients.values()) client.onOverflow(overflow);
     if (failure === 0) return;
-    // Who starts anew gets another thread.
+    // A client that starts anew gets another thread.
     if (threads.get(system)?.thread === thread) threads.delete(system);
     const code = errnoName(-failure);
     for (const died of [...deaths]) {

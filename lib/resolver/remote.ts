@@ -89,7 +89,7 @@ function readStatus(told: unknown): RemoteStatus | undefined {
   return { store: store === 'down' ? 'down' : 'up', lost: lost === true, ...Object.fromEntries(texts) };
 }
 
-/** What is wrong with how an overlay is served, as its resolver says. */
+/** Lists what is wrong with how an overlay is served, as its resolver says. */
 export function troubles(status: RemoteStatus | undefined): string[] {
   if (status === undefined) return [];
   const since = (at: string | undefined): string => (at === undefined ? '' : ` since ${at}`);

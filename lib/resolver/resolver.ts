@@ -62,7 +62,7 @@ export class Resolver implements AsyncDisposable {
     () => [...this.#sessions.values()].flatMap(({ states }) => states.events()),
   );
   readonly #queues = new Set<BoundedQueue<ResolverEvent>>();
-  /** What overlays no longer served have counted. */
+  /** Counters of overlays that are no longer served. */
   readonly #past: Record<string, number> = {};
   readonly #settled: Settled;
   #referenced = true;
@@ -160,7 +160,7 @@ export class Resolver implements AsyncDisposable {
     await session.keep();
   }
 
-  /** What it returns has yet to be kept. */
+  /** Opens an overlay's session, which has yet to be kept. */
   async #serve(
     overlay: Overlay,
     store: Store | undefined,
@@ -272,7 +272,7 @@ export class Resolver implements AsyncDisposable {
   }
 
   /**
-   * What happens, from now on. Without `kinds`: everything.
+   * Yields what happens, from now on. Without `kinds`: everything.
    * @throws OvernsError `OVERNS_CLOSED`; RangeError for a kind that there is not
    * @example
    * ```ts
@@ -375,7 +375,7 @@ export class Resolver implements AsyncDisposable {
         await this.#drop(session);
         return { ok: true, pid: process.pid };
       case 'release':
-        // Who asks comes again.
+        // The process that asks comes again.
         if (!session.lendable || !this.#serves(session)) return { ok: false, error: 'it is changing hands' };
         this.#tellLost(session, { cause: 'taken', ...(peer.pid !== undefined && { pid: peer.pid }) });
         peer.onClose(() => void this.#takeBack(session));
@@ -424,7 +424,7 @@ export class Resolver implements AsyncDisposable {
   }
 
   /**
-   * What has been counted: of one overlay since it is served, else of all together since the start.
+   * Counters: of one overlay since it is served, else of all together since the start.
    * @throws OvernsError `ENOENT` (this resolver does not serve that overlay)
    * @example
    * ```ts
@@ -522,7 +522,7 @@ export class Resolver implements AsyncDisposable {
     await raceAbort(this.#closing, signal);
   }
 
-  /** What serves is gone: everything is let go of, so that another may take it, and `closed` says why. */
+  /** Lets go of everything once the thread is gone, so that another may take it; `closed` says why. */
   async #die(error: Error): Promise<void> {
     this.#settled.reject(error);
     await this.close();

@@ -26,9 +26,9 @@ import { Lookups, type SessionContext, type Timing } from './lookups.js';
 import type { ReactorClient, ReactorLease } from './reactor.js';
 import { OverlayStates } from './states.js';
 
-/** What is wrong with an overlay that is served all the same: `{ overlay, error }`. */
+/** Channel of faults of overlays that are served all the same: `{ overlay, error }`. */
 export const overlayWarnings = channel('overns:overlay:warning');
-/** What is heard even when nobody listens: who asks later is told of it. */
+/** Kinds that are heard even when nobody listens: who asks later is told of them. */
 const ALWAYS_WANTED = (['overlay-lost', 'overlay-back', 'punt-off', 'punt-on'] as const).reduce(
   (mask, kind) => mask | EVENT_BITS[kind],
   0,
@@ -57,7 +57,7 @@ export class OverlaySession implements ReactorClient {
   readonly #stop = new AbortController();
   readonly #lookups: Lookups;
   readonly #feed: WatchFeed;
-  /** What the thread knows the overlay by, from before it is added: its events may come before add() has settled. */
+  /** The thread's number of the overlay, from before it is added: its events may come before add() has settled. */
   readonly #id: number;
   #added = false;
   /** The counters as they were when the thread let go of it. */
@@ -66,7 +66,7 @@ export class OverlaySession implements ReactorClient {
   /** Whom it was taken from, until this one keeps it. */
   #from: ControlConnection | undefined;
   #kept = false;
-  /** Who is taking it over. */
+  /** The process that is taking it over. */
   #taker: ControlPeer | undefined;
   readonly #missPeers = new Set<ControlPeer>();
   #storeDown = false;
@@ -200,7 +200,7 @@ export class OverlaySession implements ReactorClient {
     return this.#kept && this.#taker === undefined;
   }
 
-  /** Who is taking it over: the overlay comes back when the connection ends before the peer says to keep it. */
+  /** The process that is taking it over: the overlay comes back when the connection ends before the peer says to keep it. */
   get taker(): ControlPeer | undefined {
     return this.#taker;
   }
@@ -216,7 +216,7 @@ export class OverlaySession implements ReactorClient {
       const reason = abortError(AbortSignal.abort('the resolver stopped serving'));
       this.#stop.abort(reason);
       this.#lookups.abandon(reason);
-      // What is just being opened can be closed once it is open.
+      // An overlay that is just being opened can be closed once it is open.
       await this.#started?.catch(() => {});
       await Promise.all([this.#control?.close(this.#taker), this.#leave(), this.#watching]);
       this.#from?.close(); // now that its place is free

@@ -7,7 +7,7 @@ type Kind = ResolverEvent['kind'];
 const BEGINS = ['store-down', 'punt-off', 'overlay-lost'] as const satisfies readonly Kind[];
 type Begin = (typeof BEGINS)[number];
 
-/** What ends it. */
+/** Kind of the event that ends it. */
 const ENDS: Partial<Record<Kind, Begin>> = {
   'store-up': 'store-down',
   'punt-on': 'punt-off',
@@ -24,7 +24,7 @@ export class OverlayStates {
   readonly #states = new Map<Kind, State>();
   /** When the store came up. */
   #up = new Date();
-  /** What the store said last. */
+  /** The store's last error. */
   error: Error | undefined;
 
   note(event: ResolverEvent): void {
@@ -38,7 +38,7 @@ export class OverlayStates {
     return this.#states.has('overlay-lost');
   }
 
-  /** What holds, as it was told, the oldest first. */
+  /** Events that hold, as they were told, the oldest first. */
   events(): ResolverEvent[] {
     return Array.from(this.#states.values(), ({ event }) => event);
   }

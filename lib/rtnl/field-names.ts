@@ -41,7 +41,7 @@ import type {
   VxlanSettings,
 } from './types.js';
 
-/** What the value of a field can be, by first letters: string, number, boolean, bigint (`i`), array, object. */
+/** Types of a field's value, by first letters: string, number, boolean, bigint (`i`), array, object. */
 type Letters<V> = [V] extends [string]
   ? 's'
   : [V] extends [number]
@@ -74,7 +74,7 @@ const LINK_STATE: Names<LinkState> = {
   headroom: 'n',
   tailroom: 'n',
 };
-/** What links are both made with and listed with. */
+/** Fields that links are both made with and listed with. */
 // biome-ignore format: several a line
 const COMMON = {
   name: 's', index: 'n', kind: 's', up: 'b', mtu: 'n', mac: 's', master: 's', masterIndex: 'n', bridgePort: 'o',
@@ -163,7 +163,7 @@ const TUN: Names<TunSettings & TunState> = {
   disabledQueues: 'n',
 };
 const PEER = { peer: 'o' } as const;
-/** What else a link is listed with. */
+/** Further fields that a link is listed with. */
 // biome-ignore format: several a line
 const LISTED: Names<
   Omit<

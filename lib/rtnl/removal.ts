@@ -1,5 +1,5 @@
 /**
- * What is to be removed has to be said. Elsewhere an undefined field counts as absent; here a field less stands for more, up
+ * A removal has to say what it removes. Elsewhere an undefined field counts as absent; here a field less stands for more, up
  * to all there is, and is refused.
  */
 import { invalidType } from '../core/errors.js';
@@ -7,9 +7,9 @@ import type { TableName } from '../system/native.js';
 
 type Item = Readonly<Record<string, unknown>>;
 
-/** Whose rows go by all that is given of them. The others have a key that must be given, and the rest is not looked at. */
+/** Tables whose rows go by all that is given of them. The others have a key that must be given, and the rest is not looked at. */
 const BY_ALL: ReadonlySet<TableName> = new Set(['address', 'route', 'fdb', 'rule']);
-/** What a rule is not found by (rule_find, net/core/fib_rules.c), or that all of a family have. */
+/** Fields that a rule is not found by (rule_find, net/core/fib_rules.c), or that all of a family have. */
 const NAMES_NO_RULE: ReadonlySet<string> = new Set(['family', 'flags', 'unknown']);
 
 /**

@@ -16,7 +16,7 @@ import type { Endpoint, Holder } from './contract.js';
  * ```
  */
 export class ConflictError extends OvernsError {
-  /** Who has the address. The endpoint's own host, where only an expected revision speaks against the claim. */
+  /** The holder of the address. The endpoint's own host, where only an expected revision speaks against the claim. */
   readonly holder: Holder;
 
   constructor(message: string, holder: Holder, hint: string) {

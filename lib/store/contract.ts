@@ -1,4 +1,4 @@
-/** What a store is: endpoints, the questions that it is asked, and the changes that it tells of. */
+/** The contract of a store: endpoints, the questions that it is asked, and the changes that it tells of. */
 import type { Cancel } from '../core/abort.js';
 
 /**
@@ -43,7 +43,7 @@ export interface Where {
 }
 
 /**
- * What the kernel asks: who has this IP (L3), or which VTEP has this MAC (L2).
+ * A question of the kernel: who has this IP (L3), or which VTEP has this MAC (L2).
  * @example
  * ```ts
  * import type { Query } from 'overns';
@@ -56,7 +56,7 @@ export type Query = Where &
   ({ readonly kind: 'l3'; readonly ip: string } | { readonly kind: 'l2'; readonly mac: string });
 
 /**
- * What a store says of a query.
+ * A store's answer to a query.
  * @example
  * ```ts
  * import type { Answer } from 'overns';
@@ -108,7 +108,7 @@ export type Change =
     };
 
 /**
- * What a store is told when it is watched.
+ * Options of a watch.
  * @example
  * ```ts
  * import type { Change, WatchOptions } from 'overns';
@@ -156,7 +156,7 @@ export interface StoredEndpoint extends Endpoint {
 }
 
 /**
- * Who has an address that is claimed.
+ * The holder of an address that is claimed.
  * @example
  * ```ts
  * import type { Holder } from 'overns';
@@ -178,7 +178,7 @@ export interface Holder {
 }
 
 /**
- * What a lease is to be.
+ * Options of a lease.
  * @example
  * ```ts
  * import type { LeaseOptions } from 'overns';
@@ -188,14 +188,14 @@ export interface Holder {
  * ```
  */
 export interface LeaseOptions extends Cancel {
-  /** Whose it is, for whoever looks at the store: the host's name. */
+  /** Name of its holder, for whoever looks at the store: the host's. */
   readonly name: string;
   /** How long it outlives whoever renews it, milliseconds, 1000 to 86400000. A store may take more. Default 15000. */
   readonly ttlMs?: number | undefined;
 }
 
 /**
- * What a host holds its endpoints under. It renews itself, at a third of its time and every second while the store does not
+ * The lease that a host holds its endpoints under. It renews itself, at a third of its time and every second while the store does not
  * answer, without keeping the process alive. Where that ends (the process is killed, its store is closed), all that was
  * claimed under it goes once its time is over, in Consul within twice its time.
  * @example
@@ -247,7 +247,7 @@ export interface ClaimOptions extends Cancel {
 }
 
 /**
- * What a claim has made.
+ * The result of a claim.
  * @example
  * ```ts
  * import type { Claimed } from 'overns';
@@ -284,7 +284,7 @@ export interface Store {
   /** A burst of lookups at once; answers in the same order. */
   lookupMany?(queries: readonly Query[], options: { signal: AbortSignal }): Promise<readonly (Answer | null)[]>;
   /**
-   * What there is and what changes in the network of that overlay, in order; begins with a `reset`. A store that serves
+   * Yields what there is and what changes in the network of that overlay, in order; begins with a `reset`. A store that serves
    * several networks and does not look at `overlay` or `vni` is not believed: see `OVERNS_SCOPE` at Resolver.add().
    */
   watch?(options: WatchOptions): AsyncIterable<Change>;

@@ -1,4 +1,4 @@
-/** What lets a client use the servers of a store: tokens, certificates and keys, from options and from environment variables. */
+/** Credentials of a client for the servers of a store: tokens, certificates and keys, from options and from environment variables. */
 import { readFile } from 'node:fs/promises';
 import { raceAbort, throwIfAborted } from '../core/abort.js';
 import { invalidArgument, OvernsError } from '../core/errors.js';

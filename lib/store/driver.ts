@@ -36,7 +36,7 @@ export interface StoreNetwork extends Partial<{ readonly [K in keyof Where]: Whe
 }
 
 /**
- * What a claim is told: {@link ClaimOptions}, the lease by its id.
+ * Options of a driver's claim: {@link ClaimOptions}, the lease by its id.
  * @example
  * ```ts
  * import type { DriverClaim } from 'overns';
@@ -78,7 +78,7 @@ export interface DriverLease {
 }
 
 /**
- * What a driver opens. Arguments are checked, addresses canonical, the signal has not been aborted and the store is not
+ * A store as a driver opens it. Arguments are checked, addresses canonical, the signal has not been aborted and the store is not
  * closed when a method is called; no prefix is used for two networks. An aborted signal rejects with an AbortError, and
  * ends a watch with one. Errors are OvernsErrors with code `OVERNS_STORE`, or `OVERNS_RECORD` for one bad record.
  * @example
@@ -123,14 +123,14 @@ export interface DriverStore {
   list?(options: StoreNetwork & Cancel): Promise<readonly StoredEndpoint[]>;
   /** Makes a lease that lives for `ttlMs` at least without being renewed. */
   lease?(options: { readonly name: string; readonly ttlMs: number } & Cancel): Promise<DriverLease>;
-  /** What is stored, raw: for `overns records`. Absent: the store keeps no records of that form. */
+  /** Lists what is stored, raw: for `overns records`. Absent: the store keeps no records of that form. */
   records?(network: StoreNetwork): RecordStore;
   /** Ends watches and whatever is under way. Called once. */
   close(): Promise<void> | void;
 }
 
 /**
- * What openStore() was given, for the driver to use or to refuse.
+ * Options that openStore() was given, for the driver to use or to refuse.
  * @example
  * ```ts
  * import type { DriverOptions } from 'overns';
@@ -140,7 +140,7 @@ export interface DriverStore {
  * ```
  */
 export interface DriverOptions extends Cancel {
-  /** What lets the store be used; a function is asked before each request. */
+  /** Credentials for the store; a function is asked before each request. */
   readonly token?: string | (() => string | Promise<string>) | undefined;
   readonly ca?: string | undefined;
   readonly cert?: string | undefined;
@@ -173,7 +173,7 @@ export interface DriverOptions extends Cancel {
  * ```
  */
 export interface StoreDriver<A extends StoreAddress = StoreAddress> {
-  /** What logs call the store: `Consul`. */
+  /** Name of the store in logs: `Consul`. */
   readonly title: string;
   /** The schemes of its URLs, lower case, without the colon. */
   readonly schemes: readonly string[];
@@ -181,7 +181,7 @@ export interface StoreDriver<A extends StoreAddress = StoreAddress> {
   readonly form: string;
   /** A URL of it. */
   readonly example: string;
-  /** What is put there lives and ends with the process that opened it. Default false. */
+  /** True: all that is put there lives and ends with the process that opened it. Default false. */
   readonly inProcess?: boolean | undefined;
   /** Reads a URL of one of its schemes. @param refuse makes the error for one that is none, which does not repeat credentials */
   parse(url: string, refuse: (why: string) => Error): A;

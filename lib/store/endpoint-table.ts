@@ -4,7 +4,7 @@ import type { RecordKind } from './records.js';
 
 type WithoutIndex<C> = C extends unknown ? Omit<C, 'index'> : never;
 
-/** What comes behind a `reset`, but for its index. */
+/** A change behind a `reset`, but for its index. */
 export type TableChange = WithoutIndex<Exclude<Change, { kind: 'reset' | 'resume' }>>;
 
 /** A record that can be used. */
@@ -14,7 +14,7 @@ export interface GoodRecord {
   readonly value: string;
 }
 
-/** What became of a record. Undefined: it is gone, or can be used no more. */
+/** New state of a record. Undefined: it is gone, or can be used no more. */
 export interface RecordChange {
   readonly kind: RecordKind;
   readonly key: string;

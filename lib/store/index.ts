@@ -69,7 +69,7 @@ export interface OpenStoreOptions extends Cancel {
  * No server is contacted: a store can be opened while its server is down, and works once that is up. Until then each
  * call fails with `OVERNS_STORE`, after a few attempts within about a second (ten if the server is silent).
  *
- * What its methods throw:
+ * Errors of its methods:
  * - `OVERNS_STORE`: the server refuses or cannot be reached, in its own words.
  * - `OVERNS_RECORD`: the record is there but cannot be used. An `arp` record that names a MAC address without a `fib`
  *   record counts as such: it is a mistake to be told about rather than an absent endpoint.

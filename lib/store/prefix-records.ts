@@ -26,7 +26,7 @@ export interface StoredPair {
 /** A pair that is a record, good or bad. */
 export interface StoredRecord {
   readonly kind: RecordKind;
-  /** What comes after `PREFIX/arp/` or `PREFIX/fib/`. */
+  /** The key after `PREFIX/arp/` or `PREFIX/fib/`. */
   readonly key: string;
   readonly value: Buffer;
 }
@@ -65,7 +65,7 @@ export function* goodRecords(records: Iterable<StoredRecord>): Generator<GoodRec
   }
 }
 
-/** What is strange in a store that serves all the same: `{ store, error }`. */
+/** Channel of oddities in a store that serves all the same: `{ store, error }`. */
 const warnings = channel('overns:store:warning');
 
 /** Tells once of each prefix that it holds what is no record. */

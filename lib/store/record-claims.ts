@@ -14,12 +14,12 @@ export interface RecordPlace {
 /** A record with what the store knows of it. */
 export interface HeldRecord {
   readonly value: string;
-  /** Of its last change, more than 0. */
+  /** Revision of its last change, more than 0. */
   readonly revision: bigint;
   readonly lease: string | undefined;
 }
 
-/** What a claim reads. */
+/** The records that a claim reads. */
 export interface ClaimReader {
   /** The store, as errors name it. */
   readonly name: string;
@@ -36,7 +36,7 @@ export interface ClaimStep extends RecordPlace {
   readonly becomes: 'keep' | 'remove' | { readonly value: string; readonly lease: string | undefined };
 }
 
-/** What a claim does. */
+/** The changes that a claim makes. */
 export interface ClaimPlan {
   /** None: all is as it should be. */
   readonly steps: readonly ClaimStep[];
@@ -83,7 +83,7 @@ export async function planClaim(endpoint: Endpoint, claim: DriverClaim, reader: 
     steps.push({ ...place, before: record?.revision ?? 0n, becomes: same ? 'keep' : { value, lease: target } });
   };
   for (const [at, record] of addresses.entries()) put({ kind: 'arp', key: ips[at] as string }, record, mac);
-  // Whoever removes it for having no address has to notice that it has got one.
+  // A host that removes it for having no address has to notice that it has got one.
   const grows = steps.some(({ becomes }) => becomes !== 'keep');
   put({ kind: 'fib', key: mac }, station, vtep, grows);
   if (!isOwn || others.length > 0) steps.push(...(await losses(endpoint, isOwn, stations, reader)));
@@ -91,7 +91,7 @@ export async function planClaim(endpoint: Endpoint, claim: DriverClaim, reader: 
   return { steps: steps.some(({ becomes }) => becomes !== 'keep') ? steps : [], revision };
 }
 
-/** What goes because the claim has taken addresses: nothing is left that leads nowhere, or to another host than before. */
+/** Finds what goes because the claim has taken addresses: nothing is left that leads nowhere, or to another host than before. */
 async function losses(
   { mac, ips }: Endpoint,
   isOwn: boolean,

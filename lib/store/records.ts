@@ -2,7 +2,7 @@
  * The format of the records, the same in every store: `PREFIX/arp/IP` holds the MAC address of that IP address,
  * `PREFIX/fib/MAC` the VTEP behind which that MAC address is; all of it text, in canonical form.
  *
- * What a store says is untrusted: anyone who can reach it can have written it, by hand too. Reading tolerates what a
+ * A store's answers are untrusted: anyone who can reach it can have written it, by hand too. Reading tolerates what a
  * shell adds (white space at the end, upper case in a MAC address) and refuses the rest with `OVERNS_RECORD`.
  */
 
@@ -36,7 +36,7 @@ export type RecordKind = 'arp' | 'fib';
 export interface RecordEntry {
   /** `other`: it stands neither under `PREFIX/arp/` nor under `PREFIX/fib/`, and means nothing to overns. */
   readonly kind: RecordKind | 'other';
-  /** What comes after `PREFIX/arp/` or `PREFIX/fib/`, else after `PREFIX/`, as it is stored. */
+  /** The key after `PREFIX/arp/` or `PREFIX/fib/`, else after `PREFIX/`, as it is stored. */
   readonly key: string;
   /** Canonical; for a record that cannot be used, the beginning of what is stored, fit for a terminal. */
   readonly value: string;
@@ -147,7 +147,7 @@ export function recordEntry(kind: RecordKind, key: string, stored: Uint8Array): 
   return 'value' in read ? { kind, key, value: read.value } : { kind, key, value: head(stored), problem: read.problem };
 }
 
-/** What a list shows of a key that is in neither folder of records. */
+/** Describes a key that is in neither folder of records, for a list. */
 export function foreignEntry(key: string, stored: Uint8Array): RecordEntry {
   return { kind: 'other', key, value: head(stored), problem: 'it is neither in arp/ nor in fib/: not understood' };
 }
@@ -181,7 +181,7 @@ function problemOfKey(kind: RecordKind, key: string): string | undefined {
   }
 }
 
-/** What was expected, out of the message of an invalidArgument error: it ends with it. */
+/** Takes what was expected out of the message of an invalidArgument error, which ends with it. */
 function whyOf(error: unknown): string {
   const { message } = error as Error;
   return message.slice(message.lastIndexOf(' is not ') + ' is not '.length);

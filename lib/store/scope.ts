@@ -1,5 +1,5 @@
 /**
- * What the stores of {@link openStore} can do beyond the public Store: say which records an overlay's are, and hand them
+ * Abilities of the stores of {@link openStore} beyond the public Store: they say which records an overlay's are, and hand them
  * out raw. Keyed by symbols, since a consumer's own store has none of it.
  */
 import { OvernsError } from '../core/errors.js';

@@ -15,7 +15,7 @@ import { printable } from './records.js';
 import { type RetryPolicy, retry } from './retry.js';
 import { formatHost, type StoreHost } from './server-url.js';
 
-/** What is particular to a kind of server. */
+/** Particulars of a kind of server. */
 export interface ServerKind {
   /** `Consul`. */
   readonly title: string;
@@ -24,7 +24,7 @@ export interface ServerKind {
   readonly variables: TlsVariables;
   /** The server's words in the body of a refusal. Default: all of it. */
   words?(body: string): string;
-  /** What to do about a refusal, and whether another attempt may not meet it. Undefined: what is generally so. */
+  /** The remedy for a refusal, and whether another attempt may not meet it. Undefined: as is generally so. */
   advise(refusal: Refusal, request: ServerRequest): { hint: string; passes?: boolean } | undefined;
 }
 
@@ -59,7 +59,7 @@ export interface ServerRequest {
   readonly signal: AbortSignal | undefined;
   /** Statuses that are answers rather than failures; 200 always is. */
   readonly accept?: readonly number[];
-  /** What is being done, on what, for errors: `reading demo/arp/192.168.0.2`. */
+  /** The work under way and its object, for errors: `reading demo/arp/192.168.0.2`. */
   readonly doing: string;
   /** Whether it changes something, where its method does not tell. */
   readonly writes?: boolean | undefined;
@@ -76,7 +76,7 @@ export interface ServerRequest {
 /** A request whose answer is lines that go on coming. */
 export interface ServerStream extends ServerRequest {
   readonly body: string;
-  /** What is sent again and again so that the server says something. */
+  /** Body that is sent again and again so that the server says something. */
   readonly beat: string;
 }
 
@@ -142,7 +142,7 @@ export function mayPass(error: unknown): boolean {
   return passing.has(error as Error);
 }
 
-/** What a server answered, where an error is its refusal. */
+/** A server's answer, where an error is its refusal. */
 export function refusalOf(error: unknown): Refusal | undefined {
   return refusals.get(error as Error);
 }
@@ -462,7 +462,7 @@ export class ServerHttp {
     return code !== undefined && UNSENT.has(code) ? withoutEffect(error) : error;
   }
 
-  /** What happened, and what to do about it. */
+  /** Cause and remedy. */
   #explain({ at }: Server, code: string | undefined, words: string): readonly [why: string, hint: string] {
     const { kind, tls, cert } = this.#options;
     const { title, schemes, variables } = kind;

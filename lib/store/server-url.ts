@@ -19,11 +19,11 @@ interface ServerUrl extends StoreAddress {
 }
 
 interface ServerForm {
-  /** What holds for a host without one. */
+  /** Default for a host without one. */
   readonly port: number;
   /** A URL as it is to be. */
   readonly example: string;
-  /** What to do instead of writing credentials into the URL. */
+  /** Advice instead of writing credentials into the URL. */
   readonly credentials: string;
 }
 

@@ -1,16 +1,16 @@
-/** What the kernel's refusals become: one line that says what failed, on what, in whose words, and the remedy. */
+/** Errors made of the kernel's refusals: one line that says what failed, on what, in whose words, and the remedy. */
 import { getSystemErrorMap, getSystemErrorName } from 'node:util';
 import { NetlinkError } from '../core/errors.js';
 import type { NativeFailure } from './native.js';
 import { remedyFor } from './remedies.js';
 
-/** What was being done, for the error's text. */
+/** The work under way, for the error's text. */
 export interface Attempt {
   /** As in "cannot WHAT": `create vxlan1`. */
   readonly what: string;
   readonly netns?: string | undefined;
   readonly request?: Readonly<Record<string, unknown>> | undefined;
-  /** What the request was about: `link`, `fdb`, ..., and the verb, for the remedy. */
+  /** Object of the request: `link`, `fdb`, ..., and the verb, for the remedy. */
   readonly table?: string | undefined;
   readonly op?: string | undefined;
 }

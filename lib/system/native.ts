@@ -8,7 +8,7 @@ export interface EntryRows {
   readonly rows: Buffer;
   /** Latin-1. */
   readonly text: Buffer;
-  /** What the link fields number: names and, beside them, indexes. */
+  /** Names that the link fields number: names and, beside them, indexes. */
   readonly links: readonly string[];
   readonly indexes: readonly number[];
   /** The unknown attributes of those that have some. */
@@ -27,7 +27,7 @@ export interface NativeFailure {
 }
 
 export type TableName = 'link' | 'address' | 'route' | 'neighbor' | 'fdb' | 'rule' | 'nexthop';
-/** What can be listed besides. */
+/** Tables that can be listed besides. */
 export type ViewName = 'counters';
 export interface NativeOp {
   readonly op: 'add' | 'replace' | 'append' | 'delete' | 'set';
@@ -315,7 +315,7 @@ export interface Native {
   /** False when it has ended. Throws a NativeFailure. */
   signalProgram(id: number, signal: number): boolean;
   refProgram(id: number, on: boolean): void;
-  /** What /proc/net/udp or udp6 says in a namespace: its UDP sockets, 8 MiB of them at most. */
+  /** Reads /proc/net/udp or udp6 in a namespace: its UDP sockets, 8 MiB of them at most. */
   readProcNet(netns: string, name: 'udp' | 'udp6'): Promise<string>;
   /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
   writeSysctl(netns: string, name: string, value: string): Promise<void>;

@@ -13,7 +13,7 @@ const QUIET_MS = 1000;
 /** How often a directory that is not there is looked for, milliseconds. */
 const DIRECTORY_MS = 500;
 
-/** What is watched keeps the process alive, unless unref() was called. */
+/** Keeps the process alive while something is watched, unless unref() was called. */
 export interface NetnsWatch {
   close(): void;
   ref(): void;
@@ -24,7 +24,7 @@ export interface NetnsWatch {
 export class NetnsWatcher implements NetnsWatch {
   readonly #directory: string;
   readonly #changed: (action: 'new' | 'delete', name: string) => void;
-  /** What each name leads to. Looked at synchronously: it takes microseconds, and nothing comes in between. */
+  /** Identity of what each name leads to. Looked at synchronously: it takes microseconds, and nothing comes in between. */
   readonly #known = new Map<string, string>();
   readonly #due = new Map<string, NodeJS.Timeout>();
   #watcher: FSWatcher | undefined;

@@ -32,7 +32,7 @@ async function permitted<T>(folder: string, reading: Promise<T>): Promise<T> {
   }
 }
 
-/** What has to be readable for a path: a process's namespaces lie in a folder of its own. */
+/** Names what has to be readable for a path: a process's namespaces lie in a folder of its own. */
 const folderOf = (path: string): string => (path.startsWith('/proc/') ? '/proc' : dirname(path));
 
 export const machineNsfs: Nsfs = {

@@ -1,7 +1,7 @@
 /** Node's permission model (`node --permission`), which lets a process read only what its flags name. */
 import { OvernsError } from '../core/errors.js';
 
-/** What the permission model says; a process without one may read all. */
+/** Asks the permission model; a process without one may read all. */
 export function mayRead(path: string): boolean {
   const { permission } = process as { permission?: { has(scope: string, reference?: string): boolean } };
   return permission?.has('fs.read', path) ?? true;

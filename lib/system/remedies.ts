@@ -1,5 +1,5 @@
 /**
- * What to do about what the kernel refuses or lacks: the texts that errors carry as their hint and that `overns doctor`
+ * Remedies for what the kernel refuses or lacks: the texts that errors carry as their hint and that `overns doctor`
  * prints as its remedies. One place, so that both say the same.
  */
 import { readFileSync } from 'node:fs';
@@ -65,7 +65,7 @@ const LINK_KINDS = (
   'vlan vrf vsockmon vti vti6 vxcan vxlan wireguard wwan xfrm'
 ).split(' ');
 
-/** What a link of a kind cannot be made without: one of the fields in each. */
+/** Fields that a link of a kind cannot be made without: one of the fields in each. */
 const NEEDED: Readonly<Record<string, readonly (readonly string[])[]>> = {
   vxlan: [['vni', 'collectMetadata']],
   vlan: [['link'], ['vlanId']],
@@ -76,7 +76,7 @@ const NEEDED: Readonly<Record<string, readonly (readonly string[])[]>> = {
   vrf: [['table']],
 };
 
-/** What is known of a refused request beyond the kernel's answer. */
+/** Facts about a refused request beyond the kernel's answer. */
 export interface Refused {
   readonly code: string;
   readonly failure: NativeFailure;
@@ -87,7 +87,7 @@ export interface Refused {
   readonly request?: Readonly<Record<string, unknown>> | undefined;
 }
 
-/** What to do about a refusal, or undefined when nothing is known beyond the kernel's own words. */
+/** Finds the remedy for a refusal; undefined when nothing is known beyond the kernel's own words. */
 export function remedyFor(refused: Refused, machine: Machine = REAL): string | undefined {
   if (refused.op === 'get' && refused.table === 'route') return noRoute(refused);
   switch (refused.code) {
@@ -125,7 +125,7 @@ export function remedyFor(refused: Refused, machine: Machine = REAL): string | u
   }
 }
 
-/** What the texts look at; another one in tests. */
+/** The machine that the texts look at; another one in tests. */
 export interface Machine {
   /** A file's content, undefined where there is none. */
   read(path: string): string | undefined;
@@ -190,7 +190,7 @@ function noDevice({ failure, table, netns, request = {} }: Refused): string {
   return `there is no link ${JSON.stringify(name)} in ${netns ?? 'this network namespace'}: \`ip link\` shows what there is`;
 }
 
-/** What routing refuses: its own verdicts, some of them under codes that mean something else everywhere else. */
+/** Explains what routing refuses: its own verdicts, some of them under codes that mean something else everywhere else. */
 function noRoute(refused: Refused): string | undefined {
   const dst = words(refused.request?.dst);
   const source = words(refused.request?.source);
@@ -289,7 +289,7 @@ function unsupported(refused: Refused, machine: Machine): string {
   return tooNew(refused, machine) ?? `${running}, which lacks the feature: \`doctor()\` tells which`;
 }
 
-/** What a link of its kind takes and was not given. */
+/** Names what a link of its kind takes and was not given. */
 function missing({ table, op, request = {} }: Refused): string | undefined {
   const kind = words(request.kind);
   if (table !== 'link' || op === 'set' || kind === undefined || !Object.hasOwn(NEEDED, kind)) return undefined;

@@ -9,7 +9,7 @@ export interface Peer {
   readonly uid: number;
 }
 
-/** What is used of Node's sockets. */
+/** The part of Node's sockets that is used. */
 export interface UnixSocket extends Duplex {
   /** Undefined where the kernel does not say. */
   readonly peer: Peer | undefined;

@@ -28,7 +28,7 @@ export interface Entry {
   readonly link: string;
   readonly linkIndex?: number;
   readonly via?: string;
-  /** Of a neighbour its address, of an FDB entry the VTEP. */
+  /** Address of a neighbour, VTEP of an FDB entry. */
   readonly ip?: string;
   readonly mac?: string;
   readonly state: number;
@@ -101,7 +101,7 @@ export interface ListedLink {
 export interface ListedEntry {
   readonly link: ListedLink;
   readonly master?: ListedLink | undefined;
-  /** Of a neighbour its address, of an FDB entry the VTEP. */
+  /** Address of a neighbour, VTEP of an FDB entry. */
   readonly ip?: string | undefined;
   readonly mac?: string | undefined;
   readonly state: number;

@@ -64,7 +64,7 @@ export interface FailOptions {
 }
 
 /**
- * What a namespace has, in the rows of `Rtnl`'s listings.
+ * The contents of a namespace, in the rows of `Rtnl`'s listings.
  * @example
  * ```ts
  * import type { FakeState } from 'overns/testing';
@@ -120,7 +120,7 @@ const TABLES: Readonly<Record<keyof FakeState, TableName>> = {
  * ```
  */
 export class FakeKernel {
-  /** What is handed to the code under test, as the option `system` of whatever it calls. */
+  /** The machine to hand to the code under test, as the option `system` of whatever it calls. */
   readonly system: System;
   readonly #machine = new Machine();
   readonly #handles: Handles = new Set();
@@ -409,7 +409,7 @@ export class FakeKernel {
   }
 
   /**
-   * What is open: `rtnl NETNS`, `monitor NETNS` and `resolver`. Empty when the code under test has closed all.
+   * Handles that are open: `rtnl NETNS`, `monitor NETNS` and `resolver`. Empty when the code under test has closed all.
    * @example
    * ```ts
    * import { Rtnl } from 'overns';
@@ -426,7 +426,7 @@ export class FakeKernel {
   }
 
   /**
-   * What a namespace has, at once and without a request.
+   * Reads what a namespace has, at once and without a request.
    * @param netns its name; default the process's own
    * @throws OvernsError `ENOENT`
    * @example

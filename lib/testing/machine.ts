@@ -14,7 +14,7 @@ import type { World } from './tables/links.js';
 const TABLES = ['LINK', 'ADDR', 'ROUTE', 'NEIGH', 'RULE', 'NEXTHOP'] as const;
 const OTHERS = ['RTM_GETNSID', 'RTM_SETNEIGHTBL', 'bind', 'connect', 'socket', 'umount2', 'unshare', 'write'] as const;
 
-/** What can be asked of the fake kernel. */
+/** Requests that the fake kernel knows. */
 export type Syscall = `RTM_${'NEW' | 'DEL' | 'GET'}${(typeof TABLES)[number]}` | (typeof OTHERS)[number];
 
 const SYSCALLS: readonly Syscall[] = [
@@ -45,7 +45,7 @@ export interface FakeRequest {
   readonly syscall: string;
   /** The name or path of the namespace it is made in; `''` is the process's own. */
   readonly netns: string;
-  /** What is asked for, in the words of `Rtnl`. */
+  /** The object of the request, in the words of `Rtnl`. */
   readonly item: Readonly<Record<string, unknown>>;
   /** `resolver`: an entry that a resolver writes or withdraws. */
   readonly by: 'caller' | 'resolver';
@@ -78,7 +78,7 @@ export class Machine implements World {
   readonly own: FakeNetns;
   readonly requests: FakeRequest[] = [];
   readonly interceptors = new Set<Interceptor>();
-  /** Of the directory of named namespaces. */
+  /** Path of the directory of named namespaces. */
   readonly watchers = new Set<(action: 'new' | 'delete', name: string) => void>();
   readonly #paths = new Map<string, FakeNetns>();
   readonly #processes = new Map<number, FakeNetns>();
@@ -204,7 +204,7 @@ export class Machine implements World {
 
   // --- time ---
 
-  /** What happens beside JavaScript: a turn of the event loop later, in order. */
+  /** Runs what happens beside JavaScript: a turn of the event loop later, in order. */
   later(run: () => unknown): void {
     this.#pending++;
     soon(() => {

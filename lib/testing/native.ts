@@ -36,7 +36,7 @@ const WORDS = {
   nexthop: 'NEXTHOP',
 } as const satisfies Readonly<Record<TableName, string>>;
 
-/** What is open: in the order of opening, `rtnl`, `monitor`, `resolver`, each with its namespace. */
+/** Handles that are open: in the order of opening, `rtnl`, `monitor`, `resolver`, each with its namespace. */
 export type Handles = Set<{ readonly what: string }>;
 
 class FakeRtnl implements NativeRtnl {
@@ -250,7 +250,7 @@ class FakeMonitor implements NativeMonitor, Observer {
   }
 }
 
-/** What carries a program's own bytes is the machine's, not the kernel's tables. */
+/** Refuses sockets: what carries a program's own bytes is the machine's, not the kernel's tables. */
 function noSocket(): Error {
   return new OvernsError('EOPNOTSUPP', 'the fake kernel has no TCP, UDP or unix-domain sockets', {
     hint: 'test what talks over them with sockets of the machine',

@@ -162,7 +162,7 @@ export class FakeNetns implements LinkHome {
   // --- news ---
 
   /**
-   * What vxlan devices send when they know no answer (drivers/net/vxlan, vxlan_ip_miss and vxlan_fdb_miss). Where a
+   * Raises the miss that a vxlan device sends when it knows no answer (drivers/net/vxlan, vxlan_ip_miss and vxlan_fdb_miss). Where a
    * resolver catches the packets of L2 misses, it alone learns of them.
    */
   miss(link: FakeLink, key: MissKey): void {
@@ -171,7 +171,7 @@ export class FakeNetns implements LinkHome {
     for (const observer of catcher === undefined ? all : [catcher]) observer.onMiss?.(link, key);
   }
 
-  /** What a miss comes to where a resolver serves the device; undefined where none does. */
+  /** Outcome of a miss where a resolver serves the device; undefined where none does. */
   outcome(link: FakeLink, key: MissKey): Promise<Outcome> | undefined {
     for (const observer of this.observers) {
       const outcome = observer.outcome?.(link, key);
@@ -216,7 +216,7 @@ export class FakeNetns implements LinkHome {
 
   // --- what goes with what ---
 
-  /** What a link that goes down takes with it. */
+  /** Removes what a link that goes down takes with it. */
   #down(link: FakeLink): void {
     this.#routes.drop((route) => route.link === link);
     this.#neighbors.dropOf(link);

@@ -1,4 +1,4 @@
-/** What the fake kernel says no with: shaped as the addon's failures are. */
+/** A refusal of the fake kernel: shaped as the addon's failures are. */
 import { getSystemErrorMap } from 'node:util';
 import type { NativeFailure } from '../system/native.js';
 

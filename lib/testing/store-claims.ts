@@ -1,10 +1,10 @@
-/** What every driver that has claim() and list() has to do. */
+/** The duties of every driver that has claim() and list(). */
 import assert from 'node:assert/strict';
 import type { Endpoint, Holder, OwnedStore, StoredEndpoint, Where } from '../store/contract.js';
 import { openStore } from '../store/index.js';
 import { A, B, BLUE, C6, code, endpoint, type Follower, l2, l3, M1, M2, M3, RED, V1, V2 } from './store-follower.js';
 
-/** What cases are made of. */
+/** Parts that cases are made of. */
 export interface CaseContext {
   add(name: string, run: (store: OwnedStore, url: string) => Promise<void>): void;
   follow(store: OwnedStore, where?: Where): Follower;
@@ -20,7 +20,7 @@ export const conflictWith = (holder: Partial<Holder>) => (error: unknown) => {
   assert.ok(named, 'it names no holder');
   const { revision, ...rest } = named;
   assert.equal(typeof revision, 'bigint', 'the revision of what is held');
-  // Whose lease it is each case tells for itself.
+  // The holder of a lease is named by each case for itself.
   const { lease: _, ...who } = rest;
   const { lease, ...expected } = holder;
   assert.deepEqual(who, expected);
@@ -42,7 +42,7 @@ export async function isWhole(store: OwnedStore, one: Endpoint): Promise<boolean
   return there > 0;
 }
 
-/** What a driver that lacks a method has to say. */
+/** The refusal of a driver that lacks a method. */
 export function unsupportedCases({ add }: CaseContext, methods: readonly ('claim' | 'list' | 'lease')[]): void {
   for (const method of methods) {
     add(`that it has no ${method}() is said`, async (store) => {

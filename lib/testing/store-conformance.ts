@@ -1,4 +1,4 @@
-/** What every driver of a store has to do, as tests for any runner: most of them are about what goes wrong. */
+/** Duties of every driver of a store, as tests for any runner: most of them are about what goes wrong. */
 import assert from 'node:assert/strict';
 import { getEventListeners } from 'node:events';
 import type { Change, OwnedStore, Where } from '../store/contract.js';
@@ -42,7 +42,7 @@ export interface StoreCase {
 }
 
 /**
- * What is tested.
+ * Subject of the tests.
  * @example
  * ```ts
  * import type { StoreConformance } from 'overns/testing';

@@ -1,4 +1,4 @@
-/** What the tests of drivers share: names, and somebody who follows a store's changes. */
+/** Shared parts of the drivers' tests: names, and somebody who follows a store's changes. */
 import assert from 'node:assert/strict';
 import type { Change, Endpoint, OwnedStore, Query, Where } from '../store/contract.js';
 
@@ -31,7 +31,7 @@ export async function within<T>(promise: Promise<T>, ms: number, what: string): 
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
-/** What somebody knows who applies each change of a watch. */
+/** State of somebody who applies each change of a watch. */
 export class Follower {
   readonly #arp = new Map<string, string>();
   readonly #fib = new Map<string, string>();

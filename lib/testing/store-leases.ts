@@ -1,4 +1,4 @@
-/** What every driver that has lease() has to do. */
+/** The duties of every driver that has lease(). */
 import assert from 'node:assert/strict';
 import { openStore } from '../store/index.js';
 import { byMac, type CaseContext, conflictWith } from './store-claims.js';
@@ -170,7 +170,7 @@ export function leaseCases({ add, follow, shared, patienceMs, outage }: CaseCont
       assert.ok(gone, `it is still there after ${took} ms`);
       for (const query of [l3(C6), l2(M2)]) assert.equal(await store.lookup(query), null, 'half of it is there');
       assert.ok(took > left.ttlMs * 0.9, `it went after ${took} ms of ${left.ttlMs}`);
-      // Whatever was not renewed is gone by then.
+      // A lease that was not renewed is gone by then.
       await new Promise((resolve) => setTimeout(resolve, Math.max(0, 2.2 * kept.ttlMs - (performance.now() - leftAt))));
       assert.equal(kept.lost.aborted, false);
       assert.deepEqual(await store.lookup(l3(A)), { mac: M1, vtep: V1 });

@@ -64,7 +64,7 @@ export async function send(machine: Machine, from: Namespace, to: string, timeou
   return there === undefined ? lost(`nobody with ${to} and ${mac} at ${row.dst}`) : arrived(there);
 }
 
-/** Who on the bridge has the address: a container behind a port, or the bridge itself. */
+/** Finds who on the bridge has the address: a container behind a port, or the bridge itself. */
 function deliver(
   netns: Namespace,
   bridge: FakeLink,

@@ -26,7 +26,7 @@ class LocalAddresses {
   // Why a MAC cannot be a remote endpoint's; null when it can.
   const char* mac_fault(const Mac& mac) const;
 
-  // Whose a link's addresses are: a container's veth, by its index, or the overlay's own: br0, vxlan1, a port.
+  // The owner of a link's addresses: a container's veth, by its index, or the overlay's own: br0, vxlan1, a port.
   enum class Owner : std::uint8_t { kEndpoint, kOverlay };
   // Replaces what is known of a link; a zero MAC removes it. True when it has now what it had not before.
   bool set_link(Owner owner, std::int32_t link, const std::vector<Ip>& ips, const Mac& mac);

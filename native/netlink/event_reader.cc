@@ -76,7 +76,7 @@ void EventReader::ready(std::uint32_t id) {
       continue;
     }
     if (size < 0 && source.congested) {
-      // Whoever lists anew when told is not misled by older messages that come after.
+      // A consumer that lists anew when told is not misled by older messages that come after.
       const std::uint32_t drops = socket_drops(fd);
       // One that overflows meanwhile has been counted, and is told of when that has been read too.
       const bool more = recv(fd, buffer_.data(), 0, MSG_PEEK | MSG_DONTWAIT) >= 0 || errno != EAGAIN;

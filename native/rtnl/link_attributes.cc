@@ -146,7 +146,7 @@ constexpr AttributePolicy kMacvlan[] = {
 };
 
 constexpr AttributePolicy kTun[] = {
-    // Of these the kernel takes none in a message; asked to change one it says so.
+    // The kernel takes none of these in a message; asked to change one it says so.
     {"owner", IFLA_TUN_OWNER, kU32},
     {"groupId", IFLA_TUN_GROUP, kU32},
     {"mode", IFLA_TUN_TYPE, kU8, 0, kTunModes},
@@ -251,7 +251,7 @@ constexpr AttributePolicy kGre[] = {
     {"erspanVersion", IFLA_GRE_ERSPAN_VER, kU8},
 };
 
-// Of ipip and sit, whose flags have 16 bits.
+// Flags of ipip and sit, which have 16 bits.
 constexpr AttributePolicy kIpTunnel[] = {
     {"device", IFLA_IPTUN_LINK, kLink},
     {"local", IFLA_IPTUN_LOCAL, kIp4},

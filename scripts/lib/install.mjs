@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { gypEnv, root, run, Stop } from './process.mjs';
 import { exclusively } from './stale.mjs';
 
-/** What npm recorded in node_modules against what the lock file wants; optional packages of other platforms may lack. */
+/** Compares what npm recorded in node_modules with what the lock file wants; optional packages of other platforms may lack. */
 function stale() {
   const wanted = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')).packages;
   let found;

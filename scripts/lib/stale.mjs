@@ -20,7 +20,7 @@ export function files(path, accept = () => true) {
     .sort();
 }
 
-/** What the inputs are now: `{ path: hash }` plus whatever else the result depends on. */
+/** Hashes the inputs as they are now: `{ path: hash }` plus whatever else the result depends on. */
 export function fingerprint(paths, extra = {}) {
   const hashes = {};
   for (const path of paths) {

@@ -144,7 +144,7 @@ function wrap(commands) {
   }
 }
 
-/** What is there, without getting anything: `{ name: { ok } | { ok: false, reason, remedy } }`. */
+/** Looks at what is there, without getting anything: `{ name: { ok } | { ok: false, reason, remedy } }`. */
 export function detect(failures = {}) {
   const env = toolEnv();
   const result = {};

@@ -417,7 +417,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'a store that cannot be used', ()
     expect(fdb.filter(({ dst, mac: each }) => dst !== undefined && each !== '00:00:00:00:00:00')).toEqual([]);
     // A bad record is no reason to give the store up.
     expect(seen.filter(({ kind }) => kind === 'store-down')).toEqual([]);
-    // Once mended, it works.
+    // Once fixed, it works.
     await consul.putEndpoint('demo', { ip: '192.168.0.100', mac: good.mac, vtep: good.vtep });
     await b.container.netns.ip('address add 192.168.0.100/24 dev eth0');
     await until(async () => {

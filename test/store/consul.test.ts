@@ -381,7 +381,7 @@ describeWith(['consul'], 'Consul', () => {
       expect(await next()).toMatchObject({ kind: 'delete', ip: IP, mac: MAC });
     });
 
-    test('garbage, halves and strangers are left out and come in when they are mended', async () => {
+    test('garbage, halves and strangers are left out and come in when they are fixed', async () => {
       const store = await open();
       await put(`arp/${IP}`, 'garbage');
       await put(`fib/${MAC}`, VTEP);

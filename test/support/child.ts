@@ -5,7 +5,7 @@ import { type ExecResult, exec, type Running, spawn } from './process.js';
 
 const LIBRARY = pathToFileURL(fileURLToPath(new URL('../../dist/index.js', import.meta.url))).href;
 
-/** What every script begins with: the library, `inside()` for a module of it, `args`, and `say()` for JSON lines. */
+/** Beginning of every script: the library, `inside()` for a module of it, `args`, and `say()` for JSON lines. */
 const PRELUDE = `
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';

@@ -1,5 +1,5 @@
 /**
- * What a test made goes when the test ends, pass or fail: things made inside a test (or its beforeEach) after that
+ * Removes what a test made when the test ends, pass or fail: things made inside a test (or its beforeEach) after that
  * test, things made in a beforeAll after the file, and whatever is left when the process exits. Last made, first gone.
  */
 import { afterAll, afterEach, beforeEach } from 'vitest';
@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeEach } from 'vitest';
 interface Entry {
   readonly scope: 'test' | 'file';
   readonly gone: () => unknown;
-  /** What can still be done while the process exits: synchronous. */
+  /** Work that can still be done while the process exits: synchronous. */
   readonly atExit: () => void;
 }
 

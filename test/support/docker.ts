@@ -15,7 +15,7 @@ export const IMAGE = 'overns-test';
 export interface ContainerOptions {
   /** Default `none`: an empty network namespace. */
   readonly net?: string;
-  /** What it runs. Default: sleeps until it is stopped. */
+  /** Command that it runs. Default: sleeps until it is stopped. */
   readonly command?: readonly string[];
   /** Further arguments of `docker run`. */
   readonly args?: readonly string[];

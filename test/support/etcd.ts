@@ -41,7 +41,7 @@ export class Etcd implements AsyncDisposable {
   /** `ADDRESS:PORT`. */
   readonly at: string;
   readonly netns: Netns | undefined;
-  /** What it keeps its data in. */
+  /** Directory that it keeps its data in. */
   readonly folder: string;
   readonly #url: string;
   readonly #arguments: readonly string[];

@@ -1,5 +1,5 @@
 /**
- * What examples find: two containers, `web` and `db`, on a host with the underlay address 10.0.0.10. Loaded before an
+ * The scene that examples find: two containers, `web` and `db`, on a host with the underlay address 10.0.0.10. Loaded before an
  * example that runs on the real kernel, in the namespaces of OVERNS_NETNS_DIR.
  */
 const { netns, Rtnl } = await import(new URL('../../dist/index.js', import.meta.url));

@@ -12,7 +12,7 @@ export interface Example {
   /** `overlay-123.ts`: file and line of lib. */
   readonly name: string;
   readonly code: string;
-  /** What it says that it prints, a line for each console.log with a comment behind it. */
+  /** Output that it announces, a line for each console.log with a comment behind it. */
   readonly prints: readonly string[];
   /** `fake`: it brings a kernel of its own; `real`: it uses what the fake one has not; `any`: it asks none. */
   readonly on: 'both' | 'fake' | 'real' | 'any';
@@ -74,7 +74,7 @@ function compile({ code }: Example): string {
   return ts.transpileModule(code, { compilerOptions: options }).outputText;
 }
 
-/** What in the written examples is no TypeScript. */
+/** Finds what in the written examples is no TypeScript. */
 export function typeErrors(all: readonly Example[]): string[] {
   const { config } = ts.readConfigFile(join(ROOT, 'tsconfig.json'), ts.sys.readFile);
   const { options } = ts.convertCompilerOptionsFromJson(config.compilerOptions, ROOT);
@@ -98,7 +98,7 @@ export function withoutExample(): string[] {
   const fenced = (tag: ts.JSDocTag): boolean => tag.tagName.text === 'example' && tag.getText().includes('```ts');
   const has = (node: ts.Node): boolean => ts.getJSDocTags(node).some(fenced);
   const missing: string[] = [];
-  // Of overloads, one of them.
+  // One of several overloads will do.
   const need = (name: string, declarations: readonly ts.Node[]): void => {
     if (declarations.length > 0 && !declarations.some(has)) missing.push(name);
   };

@@ -10,7 +10,7 @@ const overns = await import(new URL('../../dist/index.js', import.meta.url));
 const { FakeKernel } = await import(new URL('../../dist/testing/index.js', import.meta.url));
 const print = console.log;
 
-/** What takes a machine, and which of its arguments are the options. */
+/** Calls that take a machine, and which of their arguments are the options. */
 const ENTRIES = {
   Overlay: { create: 0, ensure: 0, open: 1, delete: 1, list: 0 },
   Rtnl: { open: 0, monitor: 0 },

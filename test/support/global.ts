@@ -44,7 +44,7 @@ export default function setup(): () => void {
   // vitest started by hand: what `npm test` fetched earlier counts, but nothing is fetched now.
   Object.assign(process.env, toolEnv());
   process.env.OVERNS_TEST_TOOLS ??= JSON.stringify(detect());
-  // What a killed run could not remove itself.
+  // Removes what a killed run could not remove itself.
   for (const name of namespaces()) {
     const run = new RegExp(`^${PREFIX}(\\d+)-`).exec(name);
     if (!run || alive(Number(run[1]))) continue;

@@ -1,5 +1,5 @@
 /**
- * What a namespace has, by iproute2 and by Rtnl, in iproute2's words: sorted, and without the clocks that run on between
+ * Lists what a namespace has, by iproute2 and by Rtnl, in iproute2's words: sorted, and without the clocks that run on between
  * two looks.
  */
 import type { Address, FdbEntry, Link, Neighbor, Nexthop, Route, Rtnl, Rule } from '../../lib/index.js';

@@ -1,4 +1,4 @@
-/** What of a machine can be left behind: links, addresses and routes of namespaces, and this process's descriptors. */
+/** Things that can be left behind on a machine: links, addresses and routes of namespaces, and this process's descriptors. */
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { exec, type Netns } from './netns.js';
 
@@ -52,7 +52,7 @@ export async function stateOfAll(...namespaces: readonly Netns[]): Promise<Recor
 }
 
 /**
- * What the process holds open, by kind (`socket`, `anon_inode:[eventpoll]`, `net`, ...), sorted. Pipes are left out:
+ * Lists what the process holds open, by kind (`socket`, `anon_inode:[eventpoll]`, `net`, ...), sorted. Pipes are left out:
  * they are those of the test's own children.
  */
 export function openFiles(pid: number | 'self' = 'self'): string[] {
@@ -70,7 +70,7 @@ export function openFiles(pid: number | 'self' = 'self'): string[] {
     .sort();
 }
 
-/** What is in the one list more often than in the other. */
+/** Finds what is in the one list more often than in the other. */
 export function moreThan(before: readonly string[], now: readonly string[]): string[] {
   const rest = [...before];
   return now.filter((each) => {

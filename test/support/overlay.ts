@@ -233,7 +233,7 @@ function gone(error: NodeJS.ErrnoException): void {
   if (error.code !== 'ENOENT') throw error;
 }
 
-/** What became of one datagram. */
+/** Outcome of one datagram. */
 export interface Asked {
   /** Until its echo was back; undefined when none came in time. */
   readonly ms: number | undefined;

@@ -1,4 +1,4 @@
-/** What a test needs of the machine: without it the test is skipped, with the reason and the remedy in print; in CI it fails. */
+/** Requirements of a test on the machine: without it the test is skipped, with the reason and the remedy in print; in CI it fails. */
 import { describe, type TestFunction, test } from 'vitest';
 
 /** `root`: may make network namespaces; the rest are tools. */

@@ -1,4 +1,4 @@
-/** What `overns demo` does: it shows overns at work on this machine, and leaves the machine as it was. */
+/** The verb `overns demo`: it shows overns at work on this machine, and leaves the machine as it was. */
 import { constants } from 'node:os';
 import { throwIfAborted } from '../../core/abort.js';
 import { DONE, REFUSED } from '../failure.js';
@@ -9,7 +9,7 @@ import { Scene } from './scene.js';
 import { Story } from './story.js';
 import type { DemoOptions, Resolution } from './subjects.js';
 
-/** What --json prints. */
+/** Output of --json. */
 interface Report {
   /** True if nothing was lost, and nothing is left behind. */
   readonly ok: boolean;

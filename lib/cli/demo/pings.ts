@@ -20,7 +20,7 @@ export interface Pings {
   readonly answers: readonly Resolution[];
 }
 
-/** Who pings whom: everybody everybody else, or among many each the next few. */
+/** Chooses who pings whom: everybody everybody else, or among many each the next few. */
 export function pairs(containers: readonly Container[]): readonly (readonly [Container, Container])[] {
   const count = containers.length;
   const each = Math.max(1, Math.min(count - 1, Math.floor(MOST_PAIRS / count)));

@@ -1,4 +1,4 @@
-/** What the demo is played on: hosts, overlays and containers, made from nothing and removed again. */
+/** Stage of the demo: hosts, overlays and containers, made from nothing and removed again. */
 import { join } from 'node:path';
 import { throwIfAborted } from '../../core/abort.js';
 import { Overlay, type OwnedStore, openStore, Resolver, Rtnl, type System } from '../../index.js';
@@ -22,7 +22,7 @@ export class Scene {
   readonly system: System;
   readonly storeUrl: string;
   readonly containers: Container[] = [];
-  /** What the names of all its namespaces begin with. */
+  /** Prefix of the names of all its namespaces. */
   readonly #prefix = `overns-demo-${process.pid}-`;
   readonly #count: number;
   readonly #story: Story;

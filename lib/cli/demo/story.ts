@@ -41,7 +41,7 @@ export class Story {
     this.#at(process.hrtime.bigint(), `${from.name} pings ${to.name}, ${to.ip}`);
   }
 
-  /** What the kernel asked, and what it was told. */
+  /** Prints what the kernel asked, and what it was told. */
   miss(host: string, event: Asked): void {
     const { miss } = event;
     const question = miss.kind === 'l3' ? `who has ${miss.ip}?` : `where is ${miss.mac}?`;

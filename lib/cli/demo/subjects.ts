@@ -34,7 +34,7 @@ export interface Result {
   readonly lost: number;
   /** From the first request to the first reply, milliseconds; null = there was none. */
   readonly firstMs: number | null;
-  /** Of each request, milliseconds; null = lost. */
+  /** Time of each request, milliseconds; null = lost. */
   readonly rtts: readonly (number | null)[];
 }
 

@@ -18,7 +18,7 @@ const loaders = {
 
 export const verbNames = Object.keys(loaders);
 
-/** What other tools call a verb. */
+/** Other tools' names of a verb. */
 export const aliases: Readonly<Record<string, string>> = { ls: 'show', list: 'show', rm: 'delete', remove: 'delete' };
 
 export async function loadVerb(name: string): Promise<Verb | undefined> {

@@ -18,7 +18,7 @@ export const verb = defineVerb({
     using repeats = new Repeats();
     channel('overns:overlay:warning').subscribe((message) => {
       const { error } = message as { readonly error: Error };
-      // What is told of L2 misses is missing meanwhile; the kernel itself is heard.
+      // A resolver's L2 misses are missing meanwhile; the kernel itself is heard.
       const words = 'L2 misses whose packets it catches are not shown';
       repeats.say(
         'resolver',

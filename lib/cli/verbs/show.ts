@@ -18,7 +18,7 @@ interface Details extends OverlayInfo {
   readonly endpoints: readonly Attachment[];
   readonly neighbors: Awaited<ReturnType<Rtnl['neighbors']['list']>>;
   readonly fdb: Awaited<ReturnType<Rtnl['fdb']['list']>>;
-  /** Of the resolver that serves it; null = none does. */
+  /** State of the resolver that serves it; null = none does. */
   readonly resolver: RemoteResolver | Error | null;
 }
 
@@ -37,7 +37,7 @@ export const verb = defineVerb({
   streams: false,
   async run({ args: [name], flags: { host, check } }, { signal, system, out, json }) {
     if (name === undefined) {
-      // What looks like an overlay and cannot be read as one is shown as well, since somebody will look for it.
+      // A namespace that looks like an overlay and cannot be read as one is shown as well, since somebody will look for it.
       const { found: overlays, failed } = refuseForbidden(await surveyOverlays(system, signal));
       const unreadable = failed.map(({ overlay, error }) => ({ overlay, error: error.message }));
       const faults = new Map<string, OvernsError>();
@@ -110,7 +110,7 @@ export const verb = defineVerb({
   },
 });
 
-/** Who serves an overlay. One that is stopped or stuck must not keep the rest from being shown. */
+/** Asks who serves an overlay. One that is stopped or stuck must not keep the rest from being shown. */
 async function resolverOf(name: string, signal: AbortSignal, system: System): Promise<RemoteResolver | Error | null> {
   const found = await queryResolver(name, { signal, system }).catch((error: Error) => error);
   return found ?? null;
@@ -126,7 +126,7 @@ function servedWords(resolver: RemoteResolver | Error | null): readonly [served:
   return [`pid ${resolver.pid}`, resolver.status?.store ?? '-'];
 }
 
-/** What is wrong with the underlay of an overlay; one that cannot be looked at is none to complain of. */
+/** Finds the fault of an overlay's underlay; one that cannot be looked at is none to complain of. */
 async function faultOf(name: string, signal: AbortSignal, system: System): Promise<OvernsError | undefined> {
   try {
     await using overlay = await Overlay.open(name, { signal, system });
@@ -191,7 +191,7 @@ function describe({
   ];
 }
 
-/** Of an overlay whose vxlan1 is gone, whoever serves it still says how it stands. */
+/** Asks the resolver of an overlay whose vxlan1 is gone: it still says how it stands. */
 async function withResolver(name: string, error: Error, system: System): Promise<Error> {
   const resolver = await queryResolver(name, { system }).catch(() => undefined);
   if (resolver === undefined) return error;

@@ -34,7 +34,7 @@ export interface AttachRequest extends PortRequest, ContainerNetwork {
 
 /** The overlay that a container is attached to. */
 export interface AttachOverlay extends PortOverlay {
-  /** What its namespace is known by: another one may have the path by now. */
+  /** Identity of its namespace: another one may have the path by now. */
   readonly identity: string;
 }
 

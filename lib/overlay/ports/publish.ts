@@ -54,7 +54,7 @@ export function publisherOf(
 
 type StoreMethod = 'publish' | 'withdraw' | 'lookup' | 'claim';
 
-/** What a store of somebody's own throws, with a code; the checks of overns' own keep theirs. */
+/** Gives an error of somebody's own store a code; the checks of overns' own keep theirs. */
 function storeError(thrown: unknown, method: StoreMethod): OvernsError | Error {
   if (OvernsError.is(thrown)) return thrown;
   if (thrown instanceof Error && /^ERR_INVALID_ARG/.test(String((thrown as NodeJS.ErrnoException).code))) return thrown;

@@ -167,7 +167,7 @@ function field(value: unknown, name: string): unknown {
   return value !== null && typeof value === 'object' ? (value as Record<string, unknown>)[name] : undefined;
 }
 
-/** What another program wrote. What is needed and cannot be read is said; the rest is as good as not there. */
+/** Reads what another program wrote. A part that is needed and cannot be read is an error; the rest is as good as not there. */
 function readJson(path: string, needed: boolean, what = path): unknown {
   try {
     return JSON.parse(readFileSync(path, 'utf8'));

@@ -30,7 +30,7 @@ export interface EngineConnection {
   readonly tlsOptions?: EngineTls | undefined;
 }
 
-/** What `tls.connect` is to be told. */
+/** Options for `tls.connect`. */
 export interface EngineTls {
   readonly ca?: string;
   readonly cert?: string;
@@ -67,7 +67,7 @@ export interface Engine<Command extends string = string> {
 
 export type Reason = readonly [why: string, hint: string];
 
-/** What matters here of `GET /containers/NAME/json`. */
+/** The part of `GET /containers/NAME/json` that matters here. */
 export interface EngineContainer {
   readonly id: string;
   readonly name: string;
@@ -116,7 +116,7 @@ function reason(engine: Engine, connection: EngineConnection, code: string, mess
   return (connection.tlsOptions && engine.tls?.explain(code, message)) ?? [message, remedy];
 }
 
-/** What the daemon said of a request that it refused, in one line. */
+/** Words of the daemon about a request that it refused, in one line. */
 function refusal(body: string): string {
   try {
     const { message } = JSON.parse(body) as { message?: unknown };

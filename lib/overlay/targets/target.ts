@@ -8,7 +8,7 @@ import { netnsIdentity, netnsPath } from '../../netns/references.js';
 import type { System } from '../../system/system.js';
 import type { EngineOptions } from './engine-api.js';
 
-/** What a target is looked up with. */
+/** Means to look a target up. */
 export interface TargetOptions extends EngineOptions {
   readonly system: System;
 }

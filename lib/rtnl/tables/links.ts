@@ -105,7 +105,7 @@ export class Links extends KernelTable<Link, LinkSpec, LinkRef> implements LinkT
   ): Promise<readonly BatchAnswer[]> {
     // The options are looked at here: nothing is sent for a link that is as it is wanted.
     throwIfAborted(signalOf(options));
-    // What is wrong in one leaves those before it unsent, too.
+    // A fault in one leaves those before it unsent, too.
     this.open().check('link', await this.prepareAll(operations));
     const answers: BatchAnswer[] = [];
     for (const operation of operations) {

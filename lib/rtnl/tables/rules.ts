@@ -46,7 +46,7 @@ export class Rules extends KernelTable<Rule, Given<Rule>> implements RuleTable {
     return this.deleteAll(gone, 'ENOENT', options);
   }
 
-  /** Of an event about a rule the row: there `action` is what became of it. */
+  /** Takes the row out of an event about a rule, where `action` is what became of it. */
   protected override prepare(operation: { readonly op: Verb; readonly item: Given<Rule> }): NativeOp {
     const { op, item } = super.prepare(operation) as NativeOp;
     const { ruleAction, ...row } = item;

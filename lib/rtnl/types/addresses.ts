@@ -34,7 +34,7 @@ export interface Address {
   readonly validLifetime?: number;
   /** Metric of the route to the prefix. */
   readonly metric?: number;
-  /** Who made it: `kernel_lo`, `kernel_ra`, `kernel_ll`, or a number. */
+  /** Origin: `kernel_lo`, `kernel_ra`, `kernel_ll`, or a number. */
   readonly protocol?: string | number;
   /** No duplicate address detection (RFC 4862 section 5.4): the address is usable at once. IPv6, writing only. */
   readonly nodad?: boolean;

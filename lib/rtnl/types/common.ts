@@ -63,7 +63,7 @@ export type Family = 'inet' | 'inet6';
 export type Given<T> = { readonly [K in keyof T]?: T[K] | undefined };
 
 /**
- * What is written of a `T`: the fields of its `Key`, and any of the others; an undefined one counts as absent.
+ * A `T` as it is written: the fields of its `Key`, and any of the others; an undefined one counts as absent.
  * @example
  * ```ts
  * import type { Route, Written } from 'overns';

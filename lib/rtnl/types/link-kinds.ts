@@ -360,7 +360,7 @@ export interface BondSettings {
 }
 
 /**
- * What the kinds of IP tunnels have in common (include/uapi/linux/if_tunnel.h). The kernel puts back to its default whatever
+ * Fields that the kinds of IP tunnels have in common (include/uapi/linux/if_tunnel.h). The kernel puts back to its default whatever
  * a change leaves out; `links.set()` and `replace()` send along what the tunnel has.
  * @example
  * ```ts
@@ -423,7 +423,7 @@ export interface GreSettings extends TunnelSettings {
   readonly encapLimit: number;
   /** IPv6: traffic class and flow label, 28 bits. */
   readonly flowInfo: number;
-  /** Of the erspan kinds, and said of ip6gre ones. */
+  /** A field of the erspan kinds, and listed with ip6gre ones. */
   readonly erspanVersion: number;
 }
 
@@ -503,7 +503,7 @@ export interface HsrSettings {
  */
 export interface HsrState {
   readonly supervisionAddress: string;
-  /** Of the last frame sent, 16 bits. */
+  /** Number of the last frame sent, 16 bits. */
   readonly sequence: number;
 }
 

@@ -44,7 +44,7 @@ export interface Neighbor {
   readonly state: string;
   /** `extern_learn`, `router`, `proxy`, `managed`, ... */
   readonly flags?: readonly string[];
-  /** Who made it (RTPROT_*), 1 to 255. */
+  /** Origin (RTPROT_*), 1 to 255. */
   readonly protocol?: number;
   readonly unknown?: readonly UnknownAttribute[];
 }

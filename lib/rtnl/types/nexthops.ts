@@ -25,7 +25,7 @@ export interface Nexthop {
   readonly masterIndex?: number;
   /** Listed only. */
   readonly scope?: Scope;
-  /** Who made it, as of a route. Default `unspec`. */
+  /** Origin, as of a route. Default `unspec`. */
   readonly protocol?: string | number;
   /** `onlink`; listed also `dead`, `linkdown`, ... */
   readonly flags?: readonly string[];

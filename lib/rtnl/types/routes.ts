@@ -116,7 +116,7 @@ export interface Route {
   readonly metric?: number;
   readonly tos?: number;
   readonly scope?: Scope;
-  /** Who made it: `boot` (the default), `static`, `kernel`, `ra`, ..., or a number (RTPROT_*). */
+  /** Origin: `boot` (the default), `static`, `kernel`, `ra`, ..., or a number (RTPROT_*). */
   readonly protocol?: string | number;
   /** `onlink`: the gateway is on the link whatever the prefixes say. Listed also `dead`, `linkdown`, `offload`, ... */
   readonly flags?: readonly string[];

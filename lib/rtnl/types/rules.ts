@@ -56,7 +56,7 @@ export interface Rule {
   readonly tunnel?: bigint;
   /** Looks in the table of the packet's VRF. */
   readonly l3mdev?: boolean;
-  /** Who made it, as of a route. Default `unspec`. */
+  /** Origin, as of a route. Default `unspec`. */
   readonly protocol?: string | number;
   /** `invert`: for all other packets. Listed also `permanent`, `unresolved`, `iif_detached`, `oif_detached`. */
   readonly flags?: readonly string[];

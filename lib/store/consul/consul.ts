@@ -246,7 +246,7 @@ export class ConsulStore implements DriverStore {
   }
 }
 
-/** What removes the records that are still as the endpoint has them. */
+/** Makes the operations that remove the records that are still as the endpoint has them. */
 async function withdrawal(kv: ConsulKv, endpoint: Endpoint, signal: AbortSignal | undefined): Promise<TxnOp[]> {
   const station = await kv.pair('fib', endpoint.mac, signal);
   if (station !== null && !holds('fib', endpoint.mac, station, endpoint.vtep)) return [];

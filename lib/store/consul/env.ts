@@ -51,7 +51,7 @@ async function readToken(path: string): Promise<string> {
   }
 }
 
-/** What goes with every request. */
+/** Headers and parameters that go with every request. */
 export function headers(): Record<string, string> {
   const auth = variable('CONSUL_HTTP_AUTH');
   const namespace = variable('CONSUL_NAMESPACE');

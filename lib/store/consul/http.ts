@@ -86,7 +86,7 @@ export class ConsulHttp {
   }
 }
 
-/** What to do about "Permission denied". */
+/** The remedy for "Permission denied". */
 export function tokenHint(right: 'read' | 'write'): string {
   return `set CONSUL_HTTP_TOKEN, or CONSUL_HTTP_TOKEN_FILE, to the secret of a token that may ${right} these keys`;
 }

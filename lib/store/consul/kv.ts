@@ -117,7 +117,7 @@ export class ConsulKv implements PrefixKeys {
     const doing = `deleting ${printable(this.key(kind, key), 200)}`;
     const segments = key.replace(/\/$/, '').split('/');
     if (segments.some((segment) => segment === '' || segment === '.' || segment === '..')) {
-      // Of a path these would be made something else, on the way or there.
+      // In a path these would be made something else, on the way or there.
       const Key = this.key(kind, key);
       const ops: TxnOp[] = [
         { Verb: 'get', Key },
@@ -160,7 +160,7 @@ export class ConsulKv implements PrefixKeys {
     return { pairs, answer };
   }
 
-  /** What is stored at these keys, all seen at one moment. */
+  /** Reads what is stored at these keys, all at one moment. */
   async tree(keys: readonly string[], signal: AbortSignal | undefined): Promise<Map<string, Pair>> {
     const doing = `reading ${keys.join(' and ')}`;
     // Not "get", which fails the transaction where there is nothing. Keys that go on are found, too.

@@ -23,7 +23,7 @@ export async function makeSession(
     Name: name,
     TTL: `${seconds}s`,
     Behavior: 'delete',
-    // Whoever takes a key over is not to wait for it.
+    // The next holder of a key is not to wait for it.
     LockDelay: '0s',
     // By default a session ends with the health of the server that it was made through.
     NodeChecks: [],

@@ -8,7 +8,7 @@ type Token = string | undefined;
 export interface Credentials {
   /** Asked before every request, where a token was given. */
   readonly token?: (() => Token | Promise<Token>) | undefined;
-  /** What a token is fetched with, where none was given. */
+  /** Credentials to fetch a token with, where none was given. */
   readonly user?: { readonly name: string; readonly password: string } | undefined;
 }
 

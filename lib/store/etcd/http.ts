@@ -21,7 +21,7 @@ export interface EtcdOptions extends TlsOptions {
 
 /** One request. */
 export interface EtcdRequest extends Pick<ServerRequest, 'signal' | 'doing' | 'writes' | 'ref'> {
-  /** What comes after `/v3/`. */
+  /** The path after `/v3/`. */
   readonly path: string;
   readonly body: unknown;
   readonly maxBytes: number;
@@ -37,10 +37,10 @@ const AUTHENTICATE_MS = 2000;
 const ANSWER_BYTES = 2 ** 16;
 const TOKEN_HINT = 'check the option `token` for white space and line ends';
 
-/** What etcd says of a token that it does not know any more, or of none where there should be one. */
+/** Words of etcd about a token that it does not know any more, or about none where there should be one. */
 const TOKEN_REFUSED = /invalid auth token|revision of auth store is old|user name is empty/;
 
-/** What a watch says as well: it tells the one from the other no better. */
+/** Words of a watch as well: it tells the one from the other no better. */
 const DENIED = /permission denied/;
 
 /** gRPC's codes that pass, and their status in HTTP: cancelled, unavailable. */
@@ -115,7 +115,7 @@ export class EtcdHttp {
     return this.#http.closed;
   }
 
-  /** What is answered. All that is sent has the same effect done once or twice. */
+  /** Returns the answer. All that is sent has the same effect done once or twice. */
   ask(request: EtcdRequest): Promise<Json> {
     return this.#authorized(request.signal, async (headers) => {
       const answer = await this.#http.request({ ...toServer(request), headers });
@@ -124,7 +124,7 @@ export class EtcdHttp {
   }
 
   /**
-   * What is told on a stream of watches, which goes on until it fails: a watch that etcd ends is a failure, unless its beginning
+   * Yields what is told on a stream of watches, which goes on until it fails: a watch that etcd ends is a failure, unless its beginning
    * has been compacted.
    */
   async *stream(request: EtcdRequest): AsyncGenerator<Json, never, undefined> {

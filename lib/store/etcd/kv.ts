@@ -21,7 +21,7 @@ export const TXN_OPS = 128;
 
 /** A key with its value, as etcd's JSON has it. */
 export interface Pair extends StoredPair {
-  /** Of its last change. */
+  /** Revision of its last change. */
   readonly modRevision: bigint;
 }
 
@@ -38,7 +38,7 @@ export type Op =
   | { readonly request_delete_range: { readonly key: string } }
   | { readonly request_range: { readonly key: string } };
 
-/** What must hold for a transaction. */
+/** Condition of a transaction. */
 export type Compare =
   | { readonly key: string; readonly target: 'MOD'; readonly mod_revision: string }
   | { readonly key: string; readonly target: 'CREATE'; readonly create_revision: '0' };
@@ -88,7 +88,7 @@ export class EtcdKv implements PrefixKeys {
     return pair === undefined ? null : decodeRecord(kind, key, pair.value, this.at(kind, key));
   }
 
-  /** What a key was at a revision. Undefined where that is not to be had any more: compacted, or of another history. */
+  /** Reads a key as it was at a revision. Undefined where that is not to be had any more: compacted, or of another history. */
   async valueAt(key: string, revision: bigint, signal: AbortSignal | undefined): Promise<Pair | null | undefined> {
     const doing = `reading ${this.prefix}/`;
     try {
@@ -161,7 +161,7 @@ export class EtcdKv implements PrefixKeys {
     }
   }
 
-  /** What is stored at these keys, all seen at one moment. */
+  /** Reads what is stored at these keys, all at one moment. */
   async many(
     keys: readonly string[],
     doing: string,

@@ -17,7 +17,7 @@ const PAUSE_MAX_MS = 500;
 /** One answer of a watch. etcd puts no bound to it, whatever has been written since the revision that is asked for. */
 const LINE_BYTES = 128 * 2 ** 20;
 
-/** What became of a key. */
+/** A change of a key. */
 interface Event {
   readonly pair: Pair;
   readonly deleted: boolean;
@@ -33,7 +33,7 @@ export class EtcdWatch {
   readonly #doing: string;
   readonly #from: bigint | undefined;
   #table: EndpointTable | undefined;
-  /** What has been told. */
+  /** State that has been told. */
   #told: Moment = { cluster: '', revision: 0n };
   /** The newest record that was seen, by which a history is known. */
   #mark: { readonly key: string; readonly revision: bigint } | undefined;
@@ -103,7 +103,7 @@ export class EtcdWatch {
     };
   }
 
-  /** What was there at the revision that whoever watches has got to; undefined where that is not known any more. */
+  /** Reads what was there at the revision that the watcher has got to; undefined where that is not known any more. */
   async #resume(): Promise<Iterable<Change> | undefined> {
     const from = this.#from;
     // 0 would be now, and a revision has 63 bits.
@@ -160,7 +160,7 @@ export class EtcdWatch {
     }
   }
 
-  /** What an answer tells, one transaction of etcd's after the other. */
+  /** Tells the changes of an answer, one transaction of etcd's after the other. */
   *#apply(answer: Json): Generator<Change, void, undefined> {
     const events = this.#events(answer);
     for (let at = 0; at < events.length; ) {
@@ -195,7 +195,7 @@ export class EtcdWatch {
   }
 }
 
-/** Whoever has heard but a part of what happened at once does not know yet what there is at its revision. */
+/** A watcher that has heard but a part of what happened at once does not know yet what there is at its revision. */
 function* numbered(changes: readonly TableChange[], before: bigint, index: bigint): Generator<Change> {
   for (const [at, change] of changes.entries()) yield { ...change, index: at === changes.length - 1 ? index : before };
 }

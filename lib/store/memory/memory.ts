@@ -75,7 +75,7 @@ export class MemoryStore implements DriverStore {
       const holder = { ...which, vtep, ...(lease !== undefined && { lease }), revision };
       throw conflict(NAME, endpoint, holder, newer ? expect : undefined);
     }
-    // What else the MAC address had on the host that loses it is no more reached there.
+    // Other addresses of the MAC on the host that loses it are no more reached there.
     const lost = before !== undefined && !own(before) ? [...before.ips].filter((ip) => !ips.includes(ip)) : [];
     this.#put(endpoint, lease ?? (before !== undefined && own(before) ? before.lease : undefined));
     this.#remove(mac, lost);
@@ -90,7 +90,7 @@ export class MemoryStore implements DriverStore {
     }));
   }
 
-  /** Whoever could leave it without a word is this process itself: it ends when it is revoked. */
+  /** Ends when it is revoked: only this process itself could leave it without a word. */
   async lease({ ttlMs }: { readonly ttlMs: number }): Promise<DriverLease> {
     const id = `${++this.#leaseCount}`;
     this.#leases.add(id);
@@ -200,7 +200,7 @@ export class MemoryStore implements DriverStore {
     return station?.ips.size === 0 && this.#stations.delete(mac);
   }
 
-  /** What came after a change; undefined where that is not known any more. */
+  /** Lists the changes after one; undefined where they are not known any more. */
   #since(index: bigint): Change[] | undefined {
     const count = this.#index - index;
     if (count < 0n || count > BigInt(this.#log.length)) return undefined;

@@ -103,7 +103,7 @@ export class Fdb extends Table<FakeFdbEntry> {
     this.tell('new', added);
   }
 
-  /** What a vxlan device learns from a packet; false: the packet is dropped, its sender being nailed to another VTEP. */
+  /** Learns from a packet as a vxlan device does; false: the packet is dropped, its sender being nailed to another VTEP. */
   learn(link: FakeLink, address: string, dst: string): boolean {
     const [there] = this.forwarding(link, address);
     if (there?.dst === dst) return true;

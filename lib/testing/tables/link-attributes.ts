@@ -1,4 +1,4 @@
-/** What a request about a link may say: read, and refused where the kernel refuses it. */
+/** Fields of a request about a link: read, and refused where the kernel refuses it. */
 import { ipFamily } from '../../core/address.js';
 import { invalidArgument, OvernsError } from '../../core/errors.js';
 import { boolean, type Item, mac, number, text } from '../fields.js';

@@ -34,7 +34,7 @@ export interface World {
   nextMac(): string;
 }
 
-/** What hangs on a link in the other tables. */
+/** Rows of other tables that hang on a link. */
 export interface LinkEffects {
   loopbackUp(lo: FakeLink): void;
   /** It goes down. */

@@ -1,4 +1,4 @@
-/** What the tables of a fake namespace hold, and who is told when a row comes or goes. */
+/** Contents of the tables of a fake namespace, and who is told when a row comes or goes. */
 import type { TableName } from '../../system/native.js';
 import type { Prefix } from '../fields.js';
 
@@ -11,7 +11,7 @@ export interface FakeLink {
   netns: Namespace;
   mac: string;
   mtu: number;
-  /** Of a bridge: given by a change, so that it no longer follows its ports'. */
+  /** True of a bridge's MTU that was given by a change, so that it no longer follows its ports'. */
   mtuSet: boolean;
   up: boolean;
   alias: string;
@@ -42,7 +42,7 @@ export interface FakeNeighbor {
 export interface FakeFdbEntry {
   readonly link: FakeLink;
   readonly mac: string;
-  /** Of the bridge that the link is a port of, instead of the link's own. */
+  /** True: an attribute of the bridge that the link is a port of, instead of the link's own. */
   readonly master: boolean;
   dst: string | undefined;
   vni: number | undefined;
@@ -57,10 +57,10 @@ export interface MissKey {
   readonly mac?: string | undefined;
 }
 
-/** What became of a miss. */
+/** Outcome of a miss. */
 export type Outcome = 'resolved' | 'unresolved' | 'rejected' | 'local' | 'negative';
 
-/** Who wants to know: monitors and resolvers. */
+/** Observer of a namespace: a monitor or a resolver. */
 export interface Observer {
   onNews?(kind: TableName, action: 'new' | 'delete', row: Row): void;
   onMiss?(link: FakeLink, key: MissKey): void;
@@ -73,7 +73,7 @@ export interface Observer {
 
 /** A namespace as a link that is in it, or leads to it, sees it. */
 export interface Namespace {
-  /** What it is known as in requests and snapshots: its name, its path, or '' for the process's own. */
+  /** Its name in requests and snapshots: its name, its path, or '' for the process's own. */
   readonly name: string;
   readonly links: readonly FakeLink[];
   readonly addresses: readonly FakeAddress[];
