@@ -167,9 +167,11 @@ export class AgentLog implements Disposable {
     const many = overlays === 1 ? '1 overlay' : `${overlays} overlays`;
     const unanswered = missed === 0 ? '' : `, ${missed} misses without an answer`;
     const said = message === undefined ? '' : `: ${message}`;
-    if (what === 'begins') this.#log.warn(`${this.#source} cannot be used (${many})${said}; serving what is known`);
+    // One that refuses, by a status of HTTP, has been reached.
+    const done = /\banswered \d{3}\b/.test(said) ? 'used' : 'reached';
+    if (what === 'begins') this.#log.warn(`${this.#source} cannot be ${done} (${many})${said}; serving what is known`);
     else if (what === 'lasts')
-      this.#log.warn(`${this.#source} could not be used for ${seconds} s (${many}${unanswered})${said}`);
+      this.#log.warn(`${this.#source} could not be ${done} for ${seconds} s (${many}${unanswered})${said}`);
     else this.#log.info(`${this.#source} can be used again after ${seconds} s (${many}${unanswered})`);
   }
 }

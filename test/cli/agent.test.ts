@@ -276,7 +276,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     onCleanup(() => void process.kill(own.pid, 'SIGCONT'));
     const running = start(`agent ${overlays[0]} --store consul://127.0.0.1:${own.port}/demo`);
     await running.waitFor(
-      logged(/Consul cannot be used \(1 overlay\): .*nothing within 2000 ms; serving what .*/, 'warn'),
+      logged(/Consul cannot be reached \(1 overlay\): .*nothing within 2000 ms; serving what .*/, 'warn'),
     );
     expect((await document<{ resolver: object }>(`show ${overlays[0]}`)).resolver).toMatchObject({
       status: { store: 'down' },
@@ -317,7 +317,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     await running.waitFor(logged('L3Miss on vxlan1: Who has IP: 192.168.0.77?'));
     await running.waitFor(logged('Consul has no record of IP 192.168.0.77'));
     await own.stop();
-    await running.waitFor(logged(/Consul cannot be used \(1 overlay\): .*; serving what is known/, 'warn'));
+    await running.waitFor(logged(/Consul cannot be reached \(1 overlay\): .*; serving what is known/, 'warn'));
     // An outage is one line however often it is tried, and who asks later is told of it.
     await ping(containers[0], '192.168.0.78', { wait: 1 });
     expect(await done(`show ${overlays[0]}`)).toMatch(/the store cannot be used since \d{4}-\S+: consul:.*refused/);
@@ -497,7 +497,7 @@ describeWith(['root', 'ip', 'ping', 'etcd'], 'with etcd', () => {
     await agents[0].waitFor(logged('Populating ARP table from etcd: IP 192.168.0.3 is 02:42:c0:a8:00:03'));
     await etcd.stop();
     await agents[0].waitFor(
-      logged(/etcd cannot be used \(1 overlay\): etcd:.*refused.*; serving what is known/, 'warn'),
+      logged(/etcd cannot be reached \(1 overlay\): etcd:.*refused.*; serving what is known/, 'warn'),
     );
     expect((await ping(containers[0], '192.168.0.3', { count: 2, interval: 0.2, wait: 10 })).lost).toBe(0);
     await etcd.restart();

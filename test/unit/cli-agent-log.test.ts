@@ -43,7 +43,7 @@ describe('an agent’s log', () => {
   test('an outage of 200 overlays: one line when it begins, one a minute, one when it ends', () => {
     for (let n = 0; n < 200; n++) log.tell(down(`o${n}`));
     vi.advanceTimersByTime(1000);
-    expect(lines).toEqual(['warning: Consul cannot be used (200 overlays): refused; serving what is known']);
+    expect(lines).toEqual(['warning: Consul cannot be reached (200 overlays): refused; serving what is known']);
     // Each miss and each retry meanwhile is one of it.
     for (let n = 0; n < 500; n++) {
       log.tell(unresolved(`o${n % 200}`, n, { cause: 'store-error', error: new Error('refused') }));
@@ -53,8 +53,8 @@ describe('an agent’s log', () => {
     expect(lines).toHaveLength(1);
     vi.advanceTimersByTime(120_000);
     expect(lines.slice(1)).toEqual([
-      expect.stringMatching(/^warning: Consul could not be used for \d+ s \(200 overlays, 1000 misses .*\): no route$/),
-      expect.stringContaining('could not be used for'),
+      expect.stringMatching(/^warning: Consul could not be reached for \d+ s \(200 overlays, 1000 misses .*\): no route$/),
+      expect.stringContaining('could not be reached for'),
     ]);
     for (let n = 0; n < 199; n++) log.tell(up(`o${n}`));
     expect(lines).toHaveLength(3);
@@ -68,7 +68,13 @@ describe('an agent’s log', () => {
     expect(lines).toHaveLength(5);
     log.tell(down('o1'));
     vi.advanceTimersByTime(1000);
-    expect(lines.at(-1)).toContain('cannot be used (1 overlay)');
+    expect(lines.at(-1)).toContain('cannot be reached (1 overlay)');
+    vi.advanceTimersByTime(1);
+    log.tell(up('o1'));
+    // One that answers with a refusal has been reached.
+    log.tell(down('o1', 'reading demo/: answered 403: ACL not found'));
+    vi.advanceTimersByTime(1000);
+    expect(lines.at(-1)).toContain('cannot be used (1 overlay): reading demo/: answered 403');
   });
 
   test('an outage that ends at once is told with its end', () => {
