@@ -53,7 +53,9 @@ describe('an agent’s log', () => {
     expect(lines).toHaveLength(1);
     vi.advanceTimersByTime(120_000);
     expect(lines.slice(1)).toEqual([
-      expect.stringMatching(/^warning: Consul could not be reached for \d+ s \(200 overlays, 1000 misses .*\): no route$/),
+      expect.stringMatching(
+        /^warning: Consul could not be reached for \d+ s \(200 overlays, 1000 misses .*\): no route$/,
+      ),
       expect.stringContaining('could not be reached for'),
     ]);
     for (let n = 0; n < 199; n++) log.tell(up(`o${n}`));
