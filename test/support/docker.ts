@@ -2,12 +2,13 @@
  * A Docker daemon of the tests' own: in a network and a mount namespace of its own, so that nothing it sets reaches
  * the machine, with one image made of a static busybox. Its containers' pids are real ones.
  */
-import { readdirSync, readFileSync, readlinkSync, rmdirSync, rmSync } from 'node:fs';
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { readlinkSync, rmSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onCleanup } from './cleanup.js';
+import { busyboxTree, cgroupName, killMountNamespace, LINKER_CACHE, removeEngine } from './engine.js';
 import { type ExecOptions, type ExecResult, exec, type Running, spawn } from './process.js';
 
 export const IMAGE = 'overns-test';
@@ -85,15 +86,10 @@ export class Docker implements AsyncDisposable {
   static async start(): Promise<Docker> {
     const folder = await mkdtemp(join(tmpdir(), 'ot-docker-'));
     // Mounts of its own over /run: a containerd of the machine's would be taken for its own, and shims put sockets there.
-    // A dockerd from the cache folder starts itself again without LD_LIBRARY_PATH: the linker's own cache has to know.
     const script = `set -e
 ip link set lo up
 mount -t tmpfs tmpfs /run
-if [ -n "$LD_LIBRARY_PATH" ]; then
-  { cat /etc/ld.so.conf; echo "$LD_LIBRARY_PATH" | tr : '\\n'; } > "$0/ld.so.conf"
-  ldconfig -X -f "$0/ld.so.conf" -C "$0/ld.so.cache"
-  mount --bind "$0/ld.so.cache" /etc/ld.so.cache
-fi
+${LINKER_CACHE}
 exec dockerd "$@"`;
     const args = [
       '--bridge=none',
@@ -113,7 +109,7 @@ exec dockerd "$@"`;
     ];
     await writeFile(join(folder, 'daemon.json'), '{}');
     onCleanup(
-      () => removeAll(folder),
+      () => removeEngine(folder),
       () => rmSync(folder, { recursive: true, force: true }),
     );
     const daemon = spawn('unshare', [
@@ -181,12 +177,7 @@ exec dockerd "$@"`;
 
   async #import(): Promise<void> {
     const tree = join(this.#folder, 'image');
-    await mkdir(join(tree, 'bin'), { recursive: true });
-    for (const dir of ['dev', 'proc', 'sys', 'etc', 'tmp']) await mkdir(join(tree, dir));
-    await exec('sh', ['-c', 'cp "$(command -v busybox)" "$1"', 'sh', join(tree, 'bin/busybox')]);
-    const { stdout } = await exec('busybox', ['--list']);
-    for (const applet of stdout.split('\n').filter((name) => name && name !== 'busybox'))
-      await symlink('busybox', join(tree, 'bin', applet));
+    await busyboxTree(tree);
     const archive = join(this.#folder, 'image.tar');
     await exec('tar', ['-c', '-f', archive, '-C', tree, '.']);
     await this.cli(['import', '--change', 'ENV PATH=/bin', archive, IMAGE]);
@@ -203,58 +194,14 @@ exec dockerd "$@"`;
     if (ids.length > 0) await this.cli(['rm', '-f', ...ids], { check: false });
     await this.#daemon.stop('SIGTERM', 15_000);
     this.#kill();
-    await removeAll(this.#folder);
+    await removeEngine(this.#folder);
   }
 
-  /** Kills whatever of this daemon's still runs: dockerd, containerd and the shims share its mount namespace. */
   #kill(): void {
-    if (!this.#mountNamespace) return;
-    const own = new Set<number>();
-    const parents = new Map<number, number>();
-    for (const entry of readdirSync('/proc')) {
-      const pid = Number(entry);
-      if (!pid) continue;
-      try {
-        const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-        parents.set(pid, Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]));
-        if (readlinkSync(`/proc/${pid}/ns/mnt`) === this.#mountNamespace) own.add(pid);
-      } catch {
-        // ended meanwhile
-      }
-    }
-    // A container's processes have a mount namespace of their own and descend from a shim.
-    const belongs = (pid: number): boolean => own.has(pid) || (parents.has(pid) && belongs(parents.get(pid) as number));
-    for (const pid of parents.keys()) {
-      if (!belongs(pid)) continue;
-      try {
-        process.kill(pid, 'SIGKILL');
-      } catch {
-        // ended meanwhile
-      }
-    }
+    if (this.#mountNamespace) killMountNamespace(this.#mountNamespace);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
-  }
-}
-
-function cgroupName(folder: string): string {
-  return folder.slice(folder.lastIndexOf('/') + 1);
-}
-
-/** The daemon's folder, and the control groups of its containers. */
-async function removeAll(folder: string): Promise<void> {
-  await rm(folder, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
-  const top = '/sys/fs/cgroup';
-  for (const parent of [top, ...readdirSync(top).map((name) => join(top, name))]) {
-    const group = join(parent, cgroupName(folder));
-    try {
-      for (const child of readdirSync(group, { withFileTypes: true }))
-        if (child.isDirectory()) rmdirSync(join(group, child.name));
-      rmdirSync(group);
-    } catch {
-      // not in this hierarchy, or its processes are just ending
-    }
   }
 }
