@@ -57,6 +57,13 @@ const TOOLS = {
     commands: ['dockerd', 'docker', 'containerd', 'containerd-shim-runc-v2', 'runc'],
     probe: ['runc', '--version'],
   },
+  // Installing it would start a socket of its own.
+  podman: {
+    packages: ['podman', 'runc'],
+    commands: ['podman', 'conmon', 'runc'],
+    probe: ['podman', '--version'],
+    unpack: true,
+  },
   cmake: { packages: ['cmake'], commands: ['cmake'], probe: ['cmake', '--version'] },
   doctest: {
     packages: ['doctest-dev'],

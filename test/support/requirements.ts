@@ -11,6 +11,7 @@ export type Requirement =
   | 'consul'
   | 'etcd'
   | 'docker'
+  | 'podman'
   | 'cmake'
   | 'doctest';
 

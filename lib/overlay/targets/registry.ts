@@ -3,3 +3,4 @@ export { docker } from './docker.js';
 export { netns } from './netns.js';
 export { path } from './path.js';
 export { pid } from './pid.js';
+export { podman } from './podman.js';
