@@ -118,7 +118,7 @@ export class OverlayFollower implements AsyncDisposable {
   readonly #names: ReadonlySet<string> | undefined;
   readonly #host: NetnsRef | undefined;
   readonly #tell: (event: FollowerEvent) => void;
-  readonly #served = new Map<string, FollowedOverlay>();
+  readonly #followed = new Map<string, FollowedOverlay>();
   /** By name: the look that is due next. */
   readonly #due = new Map<string, NodeJS.Timeout>();
   /** By name: the looks under way, one after the other. */
@@ -148,7 +148,7 @@ export class OverlayFollower implements AsyncDisposable {
     const follower = new OverlayFollower(checked);
     try {
       for (const overlay of overlays)
-        follower.#served.set(overlay.name, { overlay, identity: await identityOf(overlay) });
+        follower.#followed.set(overlay.name, { overlay, identity: await identityOf(overlay) });
       follower.#watcher = watchNetns(system, (_action, name) => follower.#changed(name));
       follower.#retry = setInterval(() => follower.#again(), RETRY_MS);
       if (checked.names === undefined) {
@@ -156,7 +156,7 @@ export class OverlayFollower implements AsyncDisposable {
         for (const { overlay, error } of failed) follower.#refuse(overlay, error);
         await Promise.all(found.map(({ overlay }) => follower.#enqueue(overlay, takeover)));
       } else {
-        const missing = checked.names.filter((name) => !follower.#served.has(name));
+        const missing = checked.names.filter((name) => !follower.#followed.has(name));
         await Promise.all(missing.map((name) => follower.#enqueue(name, takeover)));
       }
       throwIfAborted(signal);
@@ -184,12 +184,12 @@ export class OverlayFollower implements AsyncDisposable {
   }
 
   #changed(name: string): void {
-    if (this.#served.has(name) || this.#wanted(name)) this.#lookLater(name, 0);
+    if (this.#followed.has(name) || this.#wanted(name)) this.#lookLater(name, 0);
   }
 
   #again(): void {
     const serving = this.#serving;
-    const taken = [...this.#served.keys()].filter((name) => !serving.has(name));
+    const taken = [...this.#followed.keys()].filter((name) => !serving.has(name));
     for (const name of [...this.#refused.keys(), ...taken]) if (!this.#due.has(name)) void this.#enqueue(name);
   }
 
@@ -228,19 +228,19 @@ export class OverlayFollower implements AsyncDisposable {
     }
     try {
       const identity = overlay && (await identityOf(overlay));
-      const served = this.#served.get(name);
-      if (served !== undefined) {
+      const followed = this.#followed.get(name);
+      if (followed !== undefined) {
         // An overlay that cannot be opened may be there still, its vxlan device gone for a moment: the resolver sees to that.
-        const current = identity ?? (await identityOf(served.overlay));
-        const same = current === served.identity;
+        const current = identity ?? (await identityOf(followed.overlay));
+        const same = current === followed.identity;
         if (same && this.#serving.has(name)) {
           this.#refused.delete(name);
           return identity !== undefined;
         }
         // Held open here it would live on without its name, and keep its VNI.
-        this.#served.delete(name);
+        this.#followed.delete(name);
         await resolver.remove(name);
-        await served.overlay.close();
+        await followed.overlay.close();
         if (!same) this.#tell({ overlay: name, kind: 'gone' });
       }
       if (!this.#wanted(name)) return false;
@@ -258,7 +258,7 @@ export class OverlayFollower implements AsyncDisposable {
         return true;
       }
       await resolver.add(overlay, undefined, { takeover });
-      this.#served.set(name, { overlay, identity });
+      this.#followed.set(name, { overlay, identity });
       this.#refused.delete(name);
       overlay = undefined;
       this.#tell({ overlay: name, kind: 'serving' });
@@ -287,8 +287,8 @@ export class OverlayFollower implements AsyncDisposable {
     for (const timer of this.#due.values()) clearTimeout(timer);
     this.#due.clear();
     await Promise.all(this.#work.values());
-    for (const { overlay } of this.#served.values()) await overlay.close();
-    this.#served.clear();
+    for (const { overlay } of this.#followed.values()) await overlay.close();
+    this.#followed.clear();
   }
 }
 

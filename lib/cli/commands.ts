@@ -50,7 +50,7 @@ export function isCode(text: string): boolean {
 /** A text of the library's in the words of the command line. */
 export function inCommands(text: string): string {
   if (!text.includes('`')) return text;
-  const commands = CALLS.reduce((told, [call, command]) => told.replace(call, command), text);
+  const commands = CALLS.reduce((replaced, [call, command]) => replaced.replace(call, command), text);
   return commands.replace(/`(\w+)`/g, (quoted, name: string) =>
     Object.hasOwn(WORDS, name) ? `${WORDS[name]}` : quoted,
   );

@@ -60,8 +60,8 @@ export class Log {
 
   #write(level: Level, words: string, text: string): void {
     if (!this.has(level)) return;
-    const told = inCommands(text);
-    this.say(this.#timed ? `${new Date().toISOString()} ${level} ${told}` : words + told);
+    const line = inCommands(text);
+    this.say(this.#timed ? `${new Date().toISOString()} ${level} ${line}` : words + line);
   }
 }
 

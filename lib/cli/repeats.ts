@@ -3,8 +3,8 @@
 const MINUTE_MS = 60_000;
 
 interface Window {
-  said: number;
-  /** Not said, and yet to be told of. */
+  shown: number;
+  /** Number not shown, and yet to be told of. */
   count: number;
   readonly timer: NodeJS.Timeout;
   readonly total: (count: number) => void;
@@ -27,11 +27,11 @@ export class Repeats implements Disposable {
     if (window === undefined) {
       const timer = setTimeout(() => this.#end(kind), this.#everyMs);
       timer.unref();
-      window = { said: 0, count: 0, timer, total };
+      window = { shown: 0, count: 0, timer, total };
       this.#windows.set(kind, window);
     }
-    if (window.said < most) {
-      window.said++;
+    if (window.shown < most) {
+      window.shown++;
       say();
     } else {
       window.count++;

@@ -8,6 +8,6 @@ export function usageError(message: string, hint?: string): OvernsError {
 
 /** A text of the caller's in quotation marks: without a URL's secrets, cut where it would fill the screen. */
 export function quoted(text: string): string {
-  const told = redact(text);
-  return JSON.stringify(told.length > 80 ? `${told.slice(0, 80)}...` : told);
+  const redacted = redact(text);
+  return JSON.stringify(redacted.length > 80 ? `${redacted.slice(0, 80)}...` : redacted);
 }

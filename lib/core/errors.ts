@@ -125,8 +125,8 @@ export function invalidArgument(name: string, value: unknown, expected: string):
 /** A value in one line. Of objects the kind only: their own conversions may throw. */
 function shown(value: unknown): string {
   if (typeof value === 'string') {
-    const told = redact(value);
-    return JSON.stringify(told.length > 80 ? `${told.slice(0, 80)}...` : told);
+    const redacted = redact(value);
+    return JSON.stringify(redacted.length > 80 ? `${redacted.slice(0, 80)}...` : redacted);
   }
   if (typeof value === 'function') return 'a function';
   if (value !== null && typeof value === 'object') return Array.isArray(value) ? 'an array' : 'an object';

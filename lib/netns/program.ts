@@ -137,8 +137,8 @@ export async function exec(
   }
   if (exit.code !== 0) {
     const how = exit.signal === null ? `exit status ${exit.code}` : `ended by ${exit.signal}`;
-    const said = err.bytes().toString().trim().split('\n').at(-1);
-    throw new ProgramError('OVERNS_EXIT', `${command}: ${how}${said ? `: ${said}` : ''}`, details);
+    const lastLine = err.bytes().toString().trim().split('\n').at(-1);
+    throw new ProgramError('OVERNS_EXIT', `${command}: ${how}${lastLine ? `: ${lastLine}` : ''}`, details);
   }
   return output;
 }

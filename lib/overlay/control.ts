@@ -71,8 +71,8 @@ export async function serveControl(
       Promise.resolve()
         .then(() => answer(request as ControlRequest, peer))
         .catch((error: Error) => ({ ok: false, error: error.message }))
-        .then((said) => {
-          if (!socket.destroyed) socket.write(`${JSON.stringify(said)}\n`);
+        .then((result) => {
+          if (!socket.destroyed) socket.write(`${JSON.stringify(result)}\n`);
         });
     });
   };
@@ -151,13 +151,13 @@ function ask(path: string, socket: UnixSocket, request: ControlRequest): Promise
       return;
     }
     const timer = setTimeout(() => reject(silent(path, socket)), ANSWER_TIMEOUT_MS);
-    const said = (line: string): void => {
+    const onLine = (line: string): void => {
       clearTimeout(timer);
       const answer = parseAnswer(line);
       if (answer) resolve(answer);
       else reject(nonsense(path, socket));
     };
-    lines(socket, said, () => said(''));
+    lines(socket, onLine, () => onLine(''));
     socket.on('close', () => {
       clearTimeout(timer);
       resolve(undefined); // it has ended meanwhile
@@ -211,9 +211,9 @@ export function followControl(
     lines(
       connected,
       (line) => {
-        const said = parse(line);
+        const parsed = parse(line);
         if (!first) {
-          if (said === undefined || !follower.line(said)) bad();
+          if (parsed === undefined || !follower.line(parsed)) bad();
           return;
         }
         first = false;
@@ -230,16 +230,16 @@ export function followControl(
 /** An object, of a line of JSON; undefined for any other text. */
 function parse(line: string): Readonly<Record<string, unknown>> | undefined {
   try {
-    const said: unknown = JSON.parse(line);
-    return typeof said === 'object' && said !== null ? (said as Record<string, unknown>) : undefined;
+    const parsed: unknown = JSON.parse(line);
+    return typeof parsed === 'object' && parsed !== null ? (parsed as Record<string, unknown>) : undefined;
   } catch {
     return undefined;
   }
 }
 
 function parseAnswer(line: string): ControlAnswer | undefined {
-  const said = parse(line);
-  return typeof said?.ok === 'boolean' ? (said as ControlAnswer) : undefined;
+  const parsed = parse(line);
+  return typeof parsed?.ok === 'boolean' ? (parsed as ControlAnswer) : undefined;
 }
 
 /** Root, and the user that this process runs as: in an overlay's namespace others may hold the name, and connect. */

@@ -84,7 +84,7 @@ function faultOf(
 interface Host {
   readonly rtnl: Rtnl;
   readonly monitor: NativeMonitor;
-  readonly overlays: Map<string, { readonly overlay: Watched; said: string | undefined }>;
+  readonly overlays: Map<string, { readonly overlay: Watched; reported: string | undefined }>;
   stop(): void;
 }
 
@@ -137,7 +137,7 @@ export class UnderlayWatch implements AsyncDisposable {
     }
     const host = await opened;
     if (this.#closed || this.#names.get(overlay.name) !== overlay.host) return;
-    host.overlays.set(overlay.name, { overlay, said: undefined });
+    host.overlays.set(overlay.name, { overlay, reported: undefined });
     await this.#look(host, overlay.name);
   }
 
@@ -165,7 +165,7 @@ export class UnderlayWatch implements AsyncDisposable {
         if (!stopped && timer === undefined) timer = setTimeout(look, LOOK_MS).unref();
       });
     };
-    const news = (): void => {
+    const onChange = (): void => {
       if (due || stopped) return;
       due = true;
       clearTimeout(timer);
@@ -173,7 +173,7 @@ export class UnderlayWatch implements AsyncDisposable {
     };
     let monitor: NativeMonitor;
     try {
-      monitor = openMonitor(this.#system, { path, groups: ['link', 'address'], netns: undefined }, news);
+      monitor = openMonitor(this.#system, { path, groups: ['link', 'address'], netns: undefined }, onChange);
     } catch (error) {
       await rtnl.close();
       throw error;
@@ -207,8 +207,8 @@ export class UnderlayWatch implements AsyncDisposable {
       const underlay = await looked.catch(() => undefined);
       if (underlay === undefined || this.#closed || overlays.get(each) !== state) continue;
       const fault = faultOf(overlay, underlay);
-      if (fault?.message === state.said) continue;
-      state.said = fault?.message;
+      if (fault?.message === state.reported) continue;
+      state.reported = fault?.message;
       this.#tell({ kind: 'underlay', overlay: overlay.name, vni: overlay.vni, ...(fault && { fault }) });
     }
   }

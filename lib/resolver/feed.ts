@@ -221,16 +221,16 @@ function shown(value: unknown): string {
 /** Makes the argument of a watch, which notes whether the store has looked at which overlay it is about. */
 function watchOptions(where: Where, signal: AbortSignal): { options: WatchOptions; looked(): boolean } {
   let looked = false;
-  const told = <T>(value: T): T => {
+  const looking = <T>(value: T): T => {
     looked = true;
     return value;
   };
   const options: WatchOptions = {
     get overlay() {
-      return told(where.overlay);
+      return looking(where.overlay);
     },
     get vni() {
-      return told(where.vni);
+      return looking(where.vni);
     },
     signal,
     // Not what keeps the process alive: the resolver does, unless unref() was called.

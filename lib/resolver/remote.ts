@@ -79,9 +79,9 @@ export async function queryResolver(
   return { pid: pid as number, stats: { ...noStats(), ...Object.fromEntries(counted) }, status: readStatus(status) };
 }
 
-function readStatus(told: unknown): RemoteStatus | undefined {
-  if (typeof told !== 'object' || told === null) return undefined;
-  const { store, lost, ...rest } = told as Record<string, unknown>;
+function readStatus(given: unknown): RemoteStatus | undefined {
+  if (typeof given !== 'object' || given === null) return undefined;
+  const { store, lost, ...rest } = given as Record<string, unknown>;
   const texts = ['storeUrl', 'since', 'error', 'noPunt', 'lostSince'].flatMap((key) => {
     const text = rest[key];
     return typeof text === 'string' ? [[key, text.slice(0, 1000)] as const] : [];

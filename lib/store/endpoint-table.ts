@@ -65,23 +65,23 @@ export class EndpointTable {
       if (kind === 'fib') macs.add(key);
       else for (const mac of [this.#owners.get(key), value]) if (mac !== undefined) macs.add(mac);
     }
-    const before = Array.from(macs, (mac) => ({ mac, vtep: this.#vteps.get(mac), ips: this.#told(mac) }));
+    const before = Array.from(macs, (mac) => ({ mac, vtep: this.#vteps.get(mac), ips: this.#addressesOf(mac) }));
     for (const change of changes) this.#set(change);
-    const told: TableChange[] = [];
+    const found: TableChange[] = [];
     for (const { mac, vtep, ips } of before) {
-      const now = this.#told(mac);
+      const now = this.#addressesOf(mac);
       const same = vtep === this.#vteps.get(mac) && now.every((ip) => ips.includes(ip));
-      if (now.length > 0 && !same) told.push({ kind: 'put', endpoint: this.#endpoint(mac) });
+      if (now.length > 0 && !same) found.push({ kind: 'put', endpoint: this.#endpoint(mac) });
     }
     for (const { mac, vtep, ips } of before) {
-      const gone = ips.filter((ip) => !this.#isTold(ip));
+      const gone = ips.filter((ip) => !this.#isComplete(ip));
       const macGone = vtep !== undefined && !this.#vteps.has(mac);
       for (const [at, ip] of gone.entries()) {
-        told.push({ kind: 'delete', ip, ...(macGone && at === gone.length - 1 && { mac }) });
+        found.push({ kind: 'delete', ip, ...(macGone && at === gone.length - 1 && { mac }) });
       }
-      if (macGone && gone.length === 0) told.push({ kind: 'delete', mac });
+      if (macGone && gone.length === 0) found.push({ kind: 'delete', mac });
     }
-    return told;
+    return found;
   }
 
   #set({ kind, key, value }: RecordChange): void {
@@ -108,11 +108,11 @@ export class EndpointTable {
   }
 
   /** The addresses of an endpoint that whoever follows knows. */
-  #told(mac: string): string[] {
+  #addressesOf(mac: string): string[] {
     return this.#vteps.has(mac) ? [...(this.#addresses.get(mac) ?? [])] : [];
   }
 
-  #isTold(ip: string): boolean {
+  #isComplete(ip: string): boolean {
     const mac = this.#owners.get(ip);
     return mac !== undefined && this.#vteps.has(mac);
   }

@@ -71,7 +71,7 @@ const warnings = channel('overns:store:warning');
 /** Tells once of each prefix that it holds what is no record. */
 export class ForeignKeys {
   readonly #store: string;
-  readonly #told = new Set<string>();
+  readonly #warned = new Set<string>();
 
   /** @param store the server, as errors name it */
   constructor(store: string) {
@@ -80,8 +80,8 @@ export class ForeignKeys {
 
   tell(prefix: string, foreign: readonly StoredPair[]): void {
     const [first] = foreign;
-    if (first === undefined || this.#told.has(prefix)) return;
-    this.#told.add(prefix);
+    if (first === undefined || this.#warned.has(prefix)) return;
+    this.#warned.add(prefix);
     const which = foreign.length === 1 ? 'a key is' : `${foreign.length} keys are`;
     const error = new OvernsError(
       'OVERNS_RECORD',

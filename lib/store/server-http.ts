@@ -308,7 +308,7 @@ export class ServerHttp {
   }
 
   /** The error of a refusal: an answer's, or what a stream says instead of going on. */
-  refused(request: ServerRequest, refusal: Refusal, said: string, name = this.name): OvernsError {
+  refused(request: ServerRequest, refusal: Refusal, why: string, name = this.name): OvernsError {
     const { kind, hosts } = this.#options;
     const passes = refusal.status >= 500 || MAY_PASS.includes(refusal.status);
     const at = hosts.map(formatHost).join(', ');
@@ -317,7 +317,7 @@ export class ServerHttp {
       advice = { hint: `write ${kind.schemes[1]}:// in the store URL` };
     }
     advice ??= { hint: passes ? `${kind.title}'s log says more` : `is it ${kind.title} that answers on ${at}` };
-    const error = this.error(request, said, { passes, ...advice }, name);
+    const error = this.error(request, why, { passes, ...advice }, name);
     refusals.set(error, refusal);
     // 408: the server gave up waiting for what it had asked for in turn.
     return refusal.status < 500 && refusal.status !== 408 ? withoutEffect(error) : error;
@@ -406,8 +406,8 @@ export class ServerHttp {
     const { kind } = this.#options;
     const body = ((await read(answer.body, WORDS_MAX * 4, false)) as Buffer).toString('utf8');
     const words = printable((kind.words?.(body) ?? body).trim(), WORDS_MAX);
-    const said = `answered ${answer.statusCode}${words === '' ? '' : `: ${words}`}`;
-    throw this.refused(request, { status: answer.statusCode, words }, said, server.name);
+    const why = `answered ${answer.statusCode}${words === '' ? '' : `: ${words}`}`;
+    throw this.refused(request, { status: answer.statusCode, words }, why, server.name);
   }
 
   /** The connection pools of a server. */

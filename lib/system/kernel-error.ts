@@ -44,8 +44,8 @@ export function netlinkError(failure: NativeFailure, attempt: Attempt): NetlinkE
     failure.message && failure.message !== failure.syscall
       ? ` (${failure.syscall} ${failure.message})`
       : ` (${failure.syscall})`;
-  const said = failure.kernelMessage ? `: the kernel says "${failure.kernelMessage}"` : '';
-  return new NetlinkError(code, `cannot ${attempt.what}${where}: ${words}${on}${said}`, {
+  const own = failure.kernelMessage ? `: the kernel says "${failure.kernelMessage}"` : '';
+  return new NetlinkError(code, `cannot ${attempt.what}${where}: ${words}${on}${own}`, {
     errno: failure.errno,
     syscall: failure.syscall,
     kernelMessage: failure.kernelMessage,

@@ -214,13 +214,13 @@ export interface NativeReactor {
   put(id: number, endpoints: readonly string[], unreadable: number[]): void;
   /** Forgets an IP or a MAC and withdraws what was programmed for it. */
   forget(id: number, key: string): void;
-  answer(id: number, token: number, key: string, said: 'absent' | 'timeout' | 'error'): void;
+  answer(id: number, token: number, key: string, result: 'absent' | 'timeout' | 'error'): void;
   /** False, and nothing done, where the MAC or the VTEP is no address: it is yet to be answered. */
   answer(
     id: number,
     token: number,
     key: string,
-    said: 'found',
+    result: 'found',
     mac: string,
     vtep: string,
     ttlMs: number | undefined,

@@ -230,9 +230,9 @@ export class Machine implements World {
     const request = { syscall, netns: typeof netns === 'string' ? netns : netns.name, item, by };
     this.requests.push(request);
     for (const interceptor of [...this.interceptors]) {
-      const said = interceptor(request);
-      if (said === undefined) continue;
-      const { code, ...details } = typeof said === 'string' ? { code: said } : said;
+      const refusal = interceptor(request);
+      if (refusal === undefined) continue;
+      const { code, ...details } = typeof refusal === 'string' ? { code: refusal } : refusal;
       throw new Refusal(code, syscall, details);
     }
   }

@@ -88,9 +88,9 @@ function proxied(vxlan: FakeLink, ip: string): string | undefined {
 
 /** The kernel asks, if the device is told to. */
 function ask(vxlan: FakeLink, key: MissKey): void {
-  const told = key.ip === undefined ? 'l2miss' : 'l3miss';
+  const notice = key.ip === undefined ? 'l2miss' : 'l3miss';
   const caught = key.mac !== undefined && [...vxlan.netns.observers].some((each) => each.catchesL2?.(vxlan) === true);
-  if (vxlan.info[told] === true || caught) vxlan.netns.miss(vxlan, key);
+  if (vxlan.info[notice] === true || caught) vxlan.netns.miss(vxlan, key);
 }
 
 /** Looks for an entry; where there is none, has the kernel ask and waits for somebody to make it. */
@@ -116,8 +116,8 @@ async function find<T extends object | string>(
     observers.add(observer);
     alarm.set(deadline);
     ask(vxlan, key);
-    vxlan.netns.outcome(vxlan, key)?.then((said) => {
-      outcome = said;
+    vxlan.netns.outcome(vxlan, key)?.then((result) => {
+      outcome = result;
       done();
     });
   });

@@ -102,8 +102,8 @@ async function pingWay(from: Container, to: Container, signal: AbortSignal): Pro
 async function forgetEachOther(...ends: readonly Container[]): Promise<void> {
   for (const { netns, overlay } of ends) {
     await using overlayRtnl = await Rtnl.open({ netns: overlay.netns, system: overlay.system });
-    const told = await overlayRtnl.neighbors.list({ link: 'vxlan1' });
-    await overlayRtnl.neighbors.batch(told.map((item) => ({ op: 'delete', item })));
+    const neighbors = await overlayRtnl.neighbors.list({ link: 'vxlan1' });
+    await overlayRtnl.neighbors.batch(neighbors.map((item) => ({ op: 'delete', item })));
     const ways = (await overlayRtnl.fdb.list({ link: 'vxlan1' })).filter(
       ({ mac, state }) => mac !== '00:00:00:00:00:00' && state !== 'permanent',
     );

@@ -69,12 +69,12 @@ export async function runRootless(signal: AbortSignal, why: () => NodeJS.Signals
 
 /** Fails with one line if this user may not. */
 async function tryUnshare(): Promise<void> {
-  let said = '';
+  let stderr = '';
   let status: number;
   try {
     const child = start(['true'], { stdio: ['ignore', 'ignore', 'pipe'] });
     child.stderr?.on('data', (chunk: Buffer) => {
-      said += chunk.toString();
+      stderr += chunk.toString();
     });
     status = await ended(child);
   } catch (cause) {
@@ -86,7 +86,7 @@ async function tryUnshare(): Promise<void> {
     );
   }
   if (status === 0) return;
-  const words = said.trim().split('\n')[0] || `unshare ended with status ${status}`;
+  const words = stderr.trim().split('\n')[0] || `unshare ended with status ${status}`;
   throw new OvernsError(
     'EPERM',
     `demo: it needs CAP_NET_ADMIN and CAP_SYS_ADMIN, or a user namespace, which is refused (${words})`,

@@ -16,13 +16,13 @@ export const verb = defineVerb({
   examples: [['overns doctor', 'before the first overlay, and when something does not work']],
   streams: false,
   async run({ flags: { docker } }, { signal, system, out, json }) {
-    const told = await doctor({ docker, signal, system });
-    const checks = told.checks.map((check) => ({
+    const examined = await doctor({ docker, signal, system });
+    const checks = examined.checks.map((check) => ({
       ...check,
       ...(check.value !== undefined && { value: inCommands(check.value) }),
       ...(check.remedy !== undefined && { remedy: inCommands(check.remedy) }),
     }));
-    const report = { ...told, checks };
+    const report = { ...examined, checks };
     if (json) await out.json(report);
     else {
       const [heading = '', ...rows] = table(

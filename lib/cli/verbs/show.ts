@@ -46,13 +46,13 @@ export const verb = defineVerb({
         if (fault !== undefined) faults.set(overlay, fault);
       }
       const resolvers = await Promise.all(overlays.map(({ overlay }) => resolverOf(overlay, signal, system)));
-      const told = overlays.map((each, at) => ({
+      const rows = overlays.map((each, at) => ({
         ...each,
         resolver: resolvers[at],
         ...underlayJson(faults.get(each.overlay)),
       }));
       const well = resolvers.every(isWell) && faults.size === 0 && failed.length === 0;
-      if (json) await out.json({ overlays: told, ...(unreadable.length > 0 && { unreadable }) });
+      if (json) await out.json({ overlays: rows, ...(unreadable.length > 0 && { unreadable }) });
       else if (overlays.length + failed.length === 0) await out.lines(['no overlays']);
       else {
         await out.lines(

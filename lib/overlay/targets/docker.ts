@@ -23,7 +23,7 @@ export const dockerEngine: Engine<'docker'> = {
 
 export const docker = engineKind(dockerEngine);
 
-/** What TLS has to say: OpenSSL's codes, Node's of certificates, alerts of the server. */
+/** Codes of TLS: OpenSSL's codes, Node's of certificates, alerts of the server. */
 function explainTls(code: string, message: string): Reason | undefined {
   if (/^(ERR_TLS|CERT_|UNABLE_|DEPTH_ZERO|SELF_SIGNED)/.test(code))
     return [

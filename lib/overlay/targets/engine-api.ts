@@ -51,15 +51,15 @@ export interface Engine<Command extends string = string> {
   readonly start: string;
   /** How its socket is named, where it is another one. */
   readonly naming: string;
-  /** Who may ask it. */
+  /** Users that may ask it. */
   readonly access: string;
   /** @throws OvernsError of its code, for what the environment says */
   connection(options: EngineOptions): EngineConnection;
-  /** What to do instead where nobody listens, if there is a better idea than starting it. */
+  /** Advice where nobody listens, if there is a better idea than starting it. */
   elsewhere?(connection: EngineConnection): string | undefined;
   /** For one that can be reached over TLS. */
   readonly tls?: {
-    /** What to do where it wants TLS and was not asked so. */
+    /** Advice where it wants TLS and was not asked so. */
     readonly wanted: string;
     explain(code: string, message: string): Reason | undefined;
   };

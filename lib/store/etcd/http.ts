@@ -166,8 +166,8 @@ export class EtcdHttp {
   /** The error of a request that was answered, but not with what was asked for. */
   refused(request: Pick<EtcdRequest, 'doing' | 'writes'>, words: string, status = 0): OvernsError {
     const asked = { ...request, path: '', method: 'POST', maxBytes: 0, timeoutMs: 0, signal: undefined } as const;
-    const said = printable(words, 300);
-    return this.#http.refused(asked, { status, words: said }, said);
+    const shown = printable(words, 300);
+    return this.#http.refused(asked, { status, words: shown }, shown);
   }
 
   close(): Promise<void> {

@@ -33,8 +33,8 @@ export class EtcdWatch {
   readonly #doing: string;
   readonly #from: bigint | undefined;
   #table: EndpointTable | undefined;
-  /** State that has been told. */
-  #told: Moment = { cluster: '', revision: 0n };
+  /** History and revision up to which changes have been told. */
+  #position: Moment = { cluster: '', revision: 0n };
   /** The newest record that was seen, by which a history is known. */
   #mark: { readonly key: string; readonly revision: bigint } | undefined;
 
@@ -88,7 +88,7 @@ export class EtcdWatch {
   #request() {
     const create_request = {
       ...this.#kv.range,
-      start_revision: String(this.#told.revision + 1n),
+      start_revision: String(this.#position.revision + 1n),
       progress_notify: true,
     };
     return {
@@ -120,7 +120,7 @@ export class EtcdWatch {
 
   /** Everything, as a `reset` or as what has changed. */
   async *#list(): AsyncGenerator<Change, void, undefined> {
-    const before = this.#told;
+    const before = this.#position;
     const { pairs, moment } = await this.#kv.list(this.#signal, this.#ref);
     const records = this.#take(pairs, moment);
     const index = moment.revision;
@@ -137,7 +137,7 @@ export class EtcdWatch {
   #take(pairs: readonly Pair[], moment: Moment): Iterable<GoodRecord> {
     const { records, foreign } = splitRecords(this.#kv.prefix, pairs);
     this.#foreign.tell(this.#kv.prefix, foreign);
-    this.#told = moment;
+    this.#position = moment;
     this.#mark = undefined;
     for (const pair of pairs) this.#see(pair);
     return goodRecords(records);
@@ -148,8 +148,8 @@ export class EtcdWatch {
    * behind the same revisions, and says nothing until it gets to the one that is waited for.
    */
   async #goesOn({ cluster }: Moment): Promise<boolean> {
-    if (cluster !== this.#told.cluster) return false;
-    const { key, revision } = this.#mark ?? { key: this.#kv.range.key, revision: this.#told.revision };
+    if (cluster !== this.#position.cluster) return false;
+    const { key, revision } = this.#mark ?? { key: this.#kv.range.key, revision: this.#position.revision };
     const then = await this.#kv.valueAt(key, revision, this.#signal);
     return this.#mark === undefined ? then !== undefined : then?.modRevision === revision;
   }
@@ -167,11 +167,11 @@ export class EtcdWatch {
       const index = (events[at] as Event).pair.modRevision;
       const changes: RecordChange[] = [];
       for (; events[at]?.pair.modRevision === index; at++) changes.push(...this.#changeOf(events[at] as Event));
-      const told = (this.#table as EndpointTable).apply(changes);
-      const before = this.#told.revision;
+      const changed = (this.#table as EndpointTable).apply(changes);
+      const before = this.#position.revision;
       // Before it is told: who goes on watching has heard of it.
-      this.#told = { ...this.#told, revision: index };
-      yield* numbered(told, before, index);
+      this.#position = { ...this.#position, revision: index };
+      yield* numbered(changed, before, index);
     }
   }
 
@@ -182,7 +182,7 @@ export class EtcdWatch {
         pair: this.#kv.toPair(event?.kv, this.#doing),
         deleted: event?.type === 'DELETE',
       }))
-      .filter(({ pair }) => pair.modRevision > this.#told.revision);
+      .filter(({ pair }) => pair.modRevision > this.#position.revision);
   }
 
   #changeOf({ pair, deleted }: Event): RecordChange[] {

@@ -207,8 +207,8 @@ export class MemoryStore implements DriverStore {
     return this.#log.slice(this.#log.length - Number(count));
   }
 
-  #emit(told: WithoutIndex<Change>): void {
-    const change = { ...told, index: ++this.#index } as Change;
+  #emit(event: WithoutIndex<Change>): void {
+    const change = { ...event, index: ++this.#index } as Change;
     if (this.#log.push(change) > 2 * BACKLOG_MAX) this.#log.splice(0, BACKLOG_MAX);
     for (const feed of this.#feeds) {
       if (feed.stale) continue;

@@ -174,8 +174,8 @@ export class Routes extends Table<FakeRoute> {
     };
     const local = own.find((each) => each.ip === dst);
     if (local !== undefined && (link === undefined || link === local.link)) {
-      const told = match ? local.link : (this.#links.link('lo') as FakeLink);
-      const on = { link: told.name, linkIndex: told.index };
+      const over = match ? local.link : (this.#links.link('lo') as FakeLink);
+      const on = { link: over.name, linkIndex: over.index };
       const kernel = { type: 'local', protocol: 'kernel' };
       if (family === 6) {
         const source = match ? {} : { source: dst };
