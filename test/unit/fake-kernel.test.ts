@@ -37,7 +37,7 @@ test('what cannot be meant is refused, and nothing is done', () => {
   expect(JSON.stringify(kernel.snapshot())).toBe(before);
 });
 
-test('what it does not model it says, and reaches no Docker of the machine', async () => {
+test('what it does not model it says, and reaches no engine of the machine', async () => {
   await using rtnl = await Rtnl.open({ system: kernel.system });
   await expect(rtnl.links.add({ kind: 'vlan', name: 'v1', vlanId: 5 })).rejects.toMatchObject({
     code: 'EOPNOTSUPP',
@@ -50,6 +50,10 @@ test('what it does not model it says, and reaches no Docker of the machine', asy
     code: 'OVERNS_DOCKER',
     message: 'the fake kernel has no Docker',
     hint: expect.stringContaining('netns:NAME'),
+  });
+  await expect(overlay.attach('podman:web', { address: '192.168.0.2/24' })).rejects.toMatchObject({
+    code: 'OVERNS_PODMAN',
+    message: 'the fake kernel has no Podman',
   });
   await expect(overlay.attach('web', { address: '192.168.0.2/24' })).rejects.toMatchObject({ code: 'ENOENT' });
   kernel.addNetns('web');
