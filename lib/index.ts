@@ -56,6 +56,7 @@ export type {
 } from './rtnl/monitor/events.js';
 export { Rtnl } from './rtnl/rtnl.js';
 export type { AddressTable } from './rtnl/tables/addresses.js';
+export type { MdbTable, VlanTable } from './rtnl/tables/bridge.js';
 export type { FdbTable } from './rtnl/tables/fdb.js';
 export type { LinkRef, LinkTable } from './rtnl/tables/links.js';
 export type { NeighborTable } from './rtnl/tables/neighbors.js';

@@ -1,5 +1,5 @@
 /** The names of the fields that Rtnl's objects have. The compiler compares them with the types. */
-import type { TableName } from '../system/native.js';
+import type { ListedName } from '../system/native.js';
 import type {
   Address,
   AnyLinkSpec,
@@ -7,6 +7,7 @@ import type {
   BridgePort,
   BridgeSettings,
   BridgeState,
+  BridgeVlan,
   FdbEntry,
   FdbFlush,
   GeneveSettings,
@@ -21,6 +22,7 @@ import type {
   LinkSettings,
   LinkState,
   MacvlanSettings,
+  MdbEntry,
   Neighbor,
   NetkitSettings,
   Nexthop,
@@ -230,6 +232,17 @@ const NEXTHOP: Names<Nexthop> = {
   protocol: 'sn', flags: 'a',
   blackhole: 'b', fdb: 'b', group: 'a', groupType: 'sn', resilient: 'o', unknown: 'a',
 };
+// biome-ignore format: several a line
+const BRIDGE_VLAN: Names<BridgeVlan> = {
+  link: 's', linkIndex: 'n', vlan: 'n', lastVlan: 'n', flags: 'a', state: 'sn', tunnel: 'n', mcastRouter: 'n',
+  mcastGroups: 'n', mcastMaxGroups: 'n', neighSuppress: 'b', unknown: 'a',
+};
+// biome-ignore format: several a line
+const MDB: Names<MdbEntry> = {
+  bridge: 's', bridgeIndex: 'n', link: 's', linkIndex: 'n', group: 's', source: 's', vlan: 'n', state: 'sn', flags: 'a',
+  protocol: 'sn', timer: 'n', filterMode: 'sn', sources: 'a', dst: 's', port: 'n', vni: 'n', via: 's', viaIndex: 'n',
+  sourceVni: 'n', unknown: 'a',
+};
 const FDB_FLUSH: Names<FdbFlush & FdbEntry> = { ...FDB, withoutFlags: 'a' };
 const ROUTE_FILTER: Names<RouteFilter> = { ...ROUTE, root: 's', match: 's' };
 // biome-ignore format: several a line
@@ -260,6 +273,7 @@ const METRICS: Names<RouteMetrics> = {
   fastopenNoCookie: 'n',
 };
 const MEMBER: Names<NonNullable<Nexthop['group']>[number]> = { id: 'n', weight: 'n' };
+const SOURCE: Names<NonNullable<MdbEntry['sources']>[number]> = { ip: 's', timer: 'n' };
 const RESILIENT: Names<ResilientGroup> = { buckets: 'n', idleTimer: 'n', unbalancedTimer: 'n', unbalancedTime: 'n' };
 const RANGE: Names<NumberRange> = { low: 'n', high: 'n' };
 const ATTRIBUTE: Names<UnknownAttribute> = { type: 'n', within: 's', bytes: 'o' };
@@ -275,7 +289,7 @@ export const ROW_FIELDS = {
 } as const;
 
 /** By table: the fields that filters of listings can have, and what their values are. */
-export const FILTER_TYPES: Readonly<Record<TableName, Readonly<Record<string, string>>>> = {
+export const FILTER_TYPES: Readonly<Record<ListedName, Readonly<Record<string, string>>>> = {
   link: LINK,
   address: ADDRESS,
   route: ROUTE_FILTER,
@@ -283,6 +297,8 @@ export const FILTER_TYPES: Readonly<Record<TableName, Readonly<Record<string, st
   fdb: FDB,
   rule: RULE,
   nexthop: NEXTHOP,
+  vlan: BRIDGE_VLAN,
+  mdb: MDB,
 };
 
 /** The fields of a filter of `fdb.flush`. */
@@ -295,6 +311,7 @@ export const NESTED_FIELDS: ReadonlyMap<string, readonly string[]> = new Map([
   ['nexthops', Object.keys(HOP)],
   ['metrics', Object.keys(METRICS)],
   ['group', Object.keys(MEMBER)],
+  ['sources', Object.keys(SOURCE)],
   ['resilient', Object.keys(RESILIENT)],
   ['portRange', Object.keys(RANGE)],
   ['sourcePorts', Object.keys(RANGE)],

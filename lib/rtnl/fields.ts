@@ -5,7 +5,7 @@
 import { invalidArgument, invalidType } from '../core/errors.js';
 import { foreignNames, unknownName } from '../core/options.js';
 import { nearest } from '../core/suggest.js';
-import type { TableName } from '../system/native.js';
+import type { ListedName, TableName } from '../system/native.js';
 import { ANY_LINK, FILTER_TYPES, FLUSH_FIELDS, LINK_KINDS, NESTED_FIELDS, ROW_FIELDS } from './field-names.js';
 import { canonicalFilter, checkType } from './filter.js';
 import { checkDeletion, checkNamesRule, refuseUndefined } from './removal.js';
@@ -93,7 +93,7 @@ const named = (fields: Readonly<Partial<Record<Rows, readonly string[]>>>): Part
 const ROWS = named(ROW_FIELDS) as Readonly<Record<Rows, Names>>;
 const FILTERS = Object.fromEntries(
   Object.entries(FILTER_TYPES).map(([table, types]) => [table, new Names(Object.keys(types))]),
-) as Readonly<Record<TableName, Names>>;
+) as Readonly<Record<ListedName, Names>>;
 const FLUSH = new Names(FLUSH_FIELDS);
 
 const ONE: Readonly<Record<Rows, string>> = {
@@ -160,7 +160,7 @@ function checkListed(table: Rows, item: Item): void {
 }
 
 /** Refuses names that a filter of a listing has not. */
-export function checkFilterFields(table: TableName, filter: object): void {
+export function checkFilterFields(table: ListedName, filter: object): void {
   const names = FILTERS[table];
   if (!names.cover(filter)) refuse('the filter', filter, names, false);
   checkNested(filter as Item);

@@ -1,7 +1,7 @@
 /** Filters of listings: what is given is compared by its value, however it is spelt, with what the kernel tells. */
 import { canonicalIp, canonicalMac, ipBytes, ipFamily } from '../core/address.js';
 import { invalidArgument, invalidType } from '../core/errors.js';
-import type { TableName } from '../system/native.js';
+import type { ListedName } from '../system/native.js';
 import { EXTENDED_FLAGS, FDB_STATES, FLAGS, NEIGHBOR_STATES } from './entry-words.js';
 import { FILTER_TYPES } from './field-names.js';
 
@@ -54,8 +54,11 @@ const ROUTE_TYPES: Words = {
 };
 
 /** Fields that the addon compares itself (run_list): links, which go by any of their names. */
-const SEEN: ReadonlySet<string> = new Set(['link', 'linkIndex', 'master', 'masterIndex', 'via', 'viaIndex']);
+const SEEN: ReadonlySet<string> = new Set([
+  ...['link', 'linkIndex', 'master', 'masterIndex', 'bridge', 'bridgeIndex', 'via', 'viaIndex'],
+]);
 const SEEN_OF_LINKS: ReadonlySet<string> = new Set(['name', 'kind', 'master', 'masterIndex']);
+const MAC_LIKE = /^(?:[0-9a-f]{2}:){5}[0-9a-f]{2}$/i;
 /** Numbers that the kernel leaves out where they are 0. */
 const ZEROS: ReadonlySet<string> = new Set(['metric', 'tos']);
 /** Fields that the kernel tells only where they are set. */
@@ -65,7 +68,7 @@ const FALSE: ReadonlySet<string> = new Set(['l3mdev', 'blackhole', 'fdb']);
  * A filter in the words that rows are listed in.
  * @throws TypeError, RangeError that name the field
  */
-export function canonicalFilter(table: TableName, filter: Item): Item {
+export function canonicalFilter(table: ListedName, filter: Item): Item {
   const wanted: Record<string, unknown> = { ...filter };
   for (const [key, value] of Object.entries(filter)) {
     if (value === undefined) continue;
@@ -100,7 +103,7 @@ export function checkType(letters: string | undefined, key: string, value: unkno
   if (Number.isNaN(value)) throw invalidArgument(key, value, 'a number that something can have');
 }
 
-function canonicalValue(table: TableName, key: string, value: unknown): unknown {
+function canonicalValue(table: ListedName, key: string, value: unknown): unknown {
   switch (key) {
     case 'name':
     case 'kind':
@@ -117,6 +120,8 @@ function canonicalValue(table: TableName, key: string, value: unknown): unknown 
     case 'group':
     case 'peer':
     case 'source':
+      // A bridge's group may be a MAC address.
+      if (table === 'mdb' && key === 'group' && MAC_LIKE.test(String(value))) return canonicalMac(value, key);
       // A nexthop's group is a list, a link's an address.
       return table === 'nexthop' && key === 'group' ? value : canonicalIp(value, key);
     case 'dst':
@@ -198,17 +203,26 @@ function checkFlags(value: unknown): unknown {
 }
 
 /** The rows that have all that is wanted of them, beyond what the addon has compared. */
-export function filtered(table: TableName, rows: readonly Item[], wanted: Item): readonly Item[] {
+export function filtered(table: ListedName, rows: readonly Item[], wanted: Item): readonly Item[] {
   const seen = table === 'link' ? SEEN_OF_LINKS : SEEN;
   const keys = Object.keys(wanted).filter(
     (key) => wanted[key] !== undefined && !(table !== 'rule' && seen.has(key)) && !isOfDump(table, key),
   );
   if (keys.length === 0) return rows;
-  return rows.filter((row) => keys.every((key) => matches(key, row[key], wanted[key])));
+  return rows.filter((row) =>
+    keys.every((key) =>
+      table === 'vlan' && key === 'vlan' ? isWithin(wanted.vlan, row) : matches(key, row[key], wanted[key]),
+    ),
+  );
+}
+
+/** True for a VLAN that a row, which may be a range of them, has. */
+function isWithin(vlan: unknown, row: Item): boolean {
+  return Number(row.vlan) <= Number(vlan) && Number(vlan) <= Number(row.lastVlan ?? row.vlan);
 }
 
 /** True for a field that the kernel has compared: it lists the neighbours of one family when asked to. */
-function isOfDump(table: TableName, key: string): boolean {
+function isOfDump(table: ListedName, key: string): boolean {
   return table === 'neighbor' && key === 'family';
 }
 

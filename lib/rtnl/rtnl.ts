@@ -21,12 +21,14 @@ import {
 import { listing } from './monitor/listing.js';
 import { type MonitorSource, monitorNamespaces } from './monitor/monitor.js';
 import { Addresses, type AddressTable } from './tables/addresses.js';
+import type { MdbTable, VlanTable } from './tables/bridge.js';
 import { Fdb, type FdbTable } from './tables/fdb.js';
 import { Links, type LinkTable } from './tables/links.js';
 import { Neighbors, type NeighborTable } from './tables/neighbors.js';
 import { Nexthops, type NexthopTable } from './tables/nexthops.js';
 import { Routes, type RouteTable } from './tables/routes.js';
 import { Rules, type RuleTable } from './tables/rules.js';
+import { ListedTable } from './tables/table.js';
 
 /**
  * Typed rtnetlink in one namespace: a command socket with strict checking and extended acknowledgements.
@@ -48,6 +50,8 @@ export class Rtnl implements AsyncDisposable {
   readonly fdb: FdbTable;
   readonly rules: RuleTable;
   readonly nexthops: NexthopTable;
+  readonly vlans: VlanTable;
+  readonly mdb: MdbTable;
   /** The machine that it is on. */
   readonly system: System;
   readonly #path: string;
@@ -67,6 +71,8 @@ export class Rtnl implements AsyncDisposable {
     this.fdb = new Fdb(open, 'fdb', netns);
     this.rules = new Rules(open, 'rule', netns);
     this.nexthops = new Nexthops(open, 'nexthop', netns);
+    this.vlans = new ListedTable(open, 'vlan', netns);
+    this.mdb = new ListedTable(open, 'mdb', netns);
   }
 
   /**

@@ -27,8 +27,10 @@ export interface NativeFailure {
 }
 
 export type TableName = 'link' | 'address' | 'route' | 'neighbor' | 'fdb' | 'rule' | 'nexthop';
+/** Tables that rows are listed of. */
+export type ListedName = TableName | 'vlan' | 'mdb';
 /** Tables that can be listed besides. */
-export type ViewName = 'counters';
+export type ViewName = 'counters' | 'vlan' | 'mdb';
 export interface NativeOp {
   readonly op: 'add' | 'replace' | 'append' | 'delete' | 'set';
   readonly item: Readonly<Record<string, unknown>>;

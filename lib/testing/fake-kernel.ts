@@ -99,8 +99,8 @@ const TABLES: Readonly<Record<keyof FakeState, TableName>> = {
  * It answers as the real kernel does, errors and their codes included; the project's tests run the same scenarios
  * against both. Not modelled: links other than bridges, veths and vxlans, moves of bridges and vxlans between namespaces, nexthops and rules
  * but those that a namespace begins with, the sockets of `netns.connect()` and its like, IPv6 link-local addresses, the `local` routing table, what the kernel enters into an FDB
- * or neighbour table by itself other than what a vxlan device learns from packets, neighbours of `lo`, VLANs, ageing,
- * and Docker.
+ * or neighbour table by itself other than what a vxlan device learns from packets, neighbours of `lo`, VLANs, multicast
+ * groups of bridges, ageing, and Docker.
  *
  * @example
  * ```ts

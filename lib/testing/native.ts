@@ -106,6 +106,7 @@ class FakeRtnl implements NativeRtnl {
   list(table: Exclude<TableName, 'neighbor' | 'fdb'> | ViewName, filter: Item): Promise<Row[]>;
   list(table: TableName | ViewName, filter: Item): Promise<EntryRows | Row[]> {
     if (table === 'counters') return Promise.reject(noCounters());
+    if (table === 'vlan' || table === 'mdb') return Promise.reject(notOfBridges(table));
     return this.#queued(() => {
       this.#machine.request(`RTM_GET${WORDS[table]}`, this.#netns, filter);
       return table === 'neighbor' || table === 'fdb'
@@ -260,6 +261,13 @@ function noSocket(): Error {
 function noCounters(): Error {
   return new OvernsError('EOPNOTSUPP', 'the fake kernel does not count packets', {
     hint: 'give what you test the function that reads counters, and another one in its tests',
+  });
+}
+
+function notOfBridges(table: 'vlan' | 'mdb'): Error {
+  const what = table === 'vlan' ? 'VLANs' : 'multicast groups';
+  return new OvernsError('EOPNOTSUPP', `the fake kernel has no ${what} of bridges`, {
+    hint: 'give what you test the function that lists them, and another one in its tests',
   });
 }
 

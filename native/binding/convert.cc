@@ -70,6 +70,8 @@ std::optional<Table> parse_table(const std::string& name) {
   if (name == "rule") return Table::kRule;
   if (name == "nexthop") return Table::kNexthop;
   if (name == "counters") return Table::kCounters;
+  if (name == "vlan") return Table::kVlan;
+  if (name == "mdb") return Table::kMdb;
   return std::nullopt;
 }
 
@@ -107,8 +109,8 @@ std::optional<Filter> parse_filter(Napi::Env env, Table table, const Napi::Objec
   const bool elsewhere = table == Table::kLink || table == Table::kCounters;  // their `link` is no name
   if (!elsewhere) filter.link = fields.link("link", "linkIndex");
   filter.kind = fields.text("kind").value_or("");
-  filter.master = fields.link("master", "masterIndex");
-  if (table == Table::kFdb) filter.via = fields.link("via", "viaIndex");
+  filter.master = table == Table::kMdb ? fields.link("bridge", "bridgeIndex") : fields.link("master", "masterIndex");
+  if (table == Table::kFdb || table == Table::kMdb) filter.via = fields.link("via", "viaIndex");
   filter.proxies = fields.boolean("proxies").value_or(false);
   const auto family = table == Table::kRule ? parse_rule_family(fields) : fields.family();
   filter.family = family.value_or(std::uint8_t{AF_UNSPEC});

@@ -13,8 +13,10 @@
 #include "base/result.h"
 #include "netlink/command_socket.h"
 #include "rtnl/address.h"
+#include "rtnl/bridge_vlan.h"
 #include "rtnl/link.h"
 #include "rtnl/link_counters.h"
+#include "rtnl/mdb.h"
 #include "rtnl/neighbor.h"
 #include "rtnl/nexthop.h"
 #include "rtnl/route.h"
@@ -32,7 +34,7 @@ std::string text_of(const Napi::Value& value);
 std::uint32_t number_of(const Napi::Value& value, std::uint32_t fallback = 0);
 bool truth_of(const Napi::Value& value);
 
-enum class Table { kLink, kAddress, kRoute, kNeighbor, kFdb, kRule, kNexthop, kCounters };
+enum class Table { kLink, kAddress, kRoute, kNeighbor, kFdb, kRule, kNexthop, kCounters, kVlan, kMdb };
 std::optional<Table> parse_table(const std::string& name);
 
 enum class Verb : std::uint8_t { kAdd, kReplace, kAppend, kDelete, kSet };
@@ -66,8 +68,8 @@ struct Filter {
   std::string name;  // of a link
   LinkRef link;
   std::string kind;
-  LinkRef master;
-  LinkRef via;  // of FDB entries
+  LinkRef master;  // or the bridge that multicast groups are of
+  LinkRef via;     // of FDB entries
   bool proxies = false;
   std::uint8_t family = 0;
   std::uint32_t table = 0;
@@ -83,6 +85,8 @@ Napi::Object to_js(Napi::Env env, const RouteEntry& route, const LinkNames& name
 Napi::Object to_js(Napi::Env env, const RuleEntry& rule, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const NexthopEntry& nexthop, const LinkNames& names);
 Napi::Object to_js(Napi::Env env, const LinkCounters& counters, const LinkNames& names);
+Napi::Object to_js(Napi::Env env, const BridgeVlan& vlan, const LinkNames& names);
+Napi::Object to_js(Napi::Env env, const MdbEntry& entry, const LinkNames& names);
 
 // A question for one route, the links by their names.
 struct RouteCommand {

@@ -124,6 +124,8 @@ Result<Listing> list_table(CommandSocket& socket, Table table, const Filter& fil
     case Table::kNeighbor:
       encode_get_neighbors(batch, filter.family, index, static_cast<std::uint32_t>(master), filter.proxies);
       break;
+    case Table::kVlan: encode_get_vlans(batch); break;
+    case Table::kMdb: encode_get_mdb(batch); break;
     case Table::kFdb: encode_get_neighbors(batch, AF_BRIDGE, index, static_cast<std::uint32_t>(master)); break;
   }
   const auto matches = [&](std::int32_t item) { return index == 0 || item == index; };
@@ -159,6 +161,19 @@ Result<Listing> list_table(CommandSocket& socket, Table table, const Filter& fil
     } else if (table == Table::kNexthop) {
       if (auto nexthop = decode_nexthop(message); nexthop && matches(nexthop->index))
         listing.items.emplace_back(std::move(*nexthop));
+    } else if (table == Table::kVlan) {
+      std::vector<BridgeVlan> vlans;
+      decode_vlans(message, vlans);
+      for (BridgeVlan& each : vlans) {
+        if (matches(each.index)) listing.items.emplace_back(std::move(each));
+      }
+    } else if (table == Table::kMdb) {
+      std::vector<MdbEntry> groups;
+      decode_mdb(message, groups);
+      for (MdbEntry& each : groups) {
+        if (matches(each.index) && (master == 0 || each.bridge == master) && (via == 0 || each.via == via))
+          listing.items.emplace_back(std::move(each));
+      }
     }
   };
   auto interrupted = socket.dump(
@@ -171,6 +186,8 @@ Result<Listing> list_table(CommandSocket& socket, Table table, const Filter& fil
   if (!interrupted) {
     // A table without routes does not exist.
     if (table == Table::kRoute && filter.table != 0 && interrupted.failure().error == ENOENT) return listing;
+    // A kernel that was built without them, or has not loaded its bridges yet, has none.
+    if ((table == Table::kVlan || table == Table::kMdb) && interrupted.failure().error == EOPNOTSUPP) return listing;
     return interrupted.failure();
   }
   listing.interrupted = *interrupted;

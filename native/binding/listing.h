@@ -10,7 +10,9 @@
 namespace overns {
 
 struct Listing {
-  std::vector<std::variant<Link, InterfaceAddress, RouteEntry, RuleEntry, NexthopEntry, LinkCounters>> items;
+  std::vector<
+      std::variant<Link, InterfaceAddress, RouteEntry, RuleEntry, NexthopEntry, LinkCounters, BridgeVlan, MdbEntry>>
+      items;
   EntryRows rows;  // of neighbours and FDB entries
   LinkNames names;
   bool interrupted = false;

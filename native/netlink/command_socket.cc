@@ -289,6 +289,8 @@ const char* message_name(std::uint16_t type) {
     case RTM_NEWNEXTHOP: return "RTM_NEWNEXTHOP";
     case RTM_DELNEXTHOP: return "RTM_DELNEXTHOP";
     case RTM_GETNEXTHOP: return "RTM_GETNEXTHOP";
+    case RTM_GETVLAN: return "RTM_GETVLAN";
+    case RTM_GETMDB: return "RTM_GETMDB";
     case RTM_SETNEIGHTBL: return "RTM_SETNEIGHTBL";
     case RTM_NEWNSID: return "RTM_NEWNSID";
     case RTM_GETNSID: return "RTM_GETNSID";

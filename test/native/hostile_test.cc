@@ -8,7 +8,9 @@
 #include "all_captures.h"
 #include "resolver/overlay_port.h"
 #include "rtnl/address.h"
+#include "rtnl/bridge_vlan.h"
 #include "rtnl/link.h"
+#include "rtnl/mdb.h"
 #include "rtnl/neighbor.h"
 #include "rtnl/route.h"
 #include "support.h"
@@ -63,6 +65,11 @@ void read_everything(const std::uint8_t* data, std::size_t size) {
     if (const auto address = decode_address(*message)) weight += address->ip.to_string().size();
     if (const auto route = decode_route(*message)) weight += route->destination.to_string().size();
     if (const auto entry = decode_neighbor(*message)) weight += entry->ip.to_string().size();
+    std::vector<BridgeVlan> vlans;
+    decode_vlans(*message, vlans);
+    std::vector<MdbEntry> groups;
+    decode_mdb(*message, groups);
+    weight += vlans.size() + groups.size();
     if (const auto miss = decode_miss(*message)) weight += miss->ip.to_string().size() + miss->mac.to_string().size();
   }
   REQUIRE(messages <= size / sizeof(nlmsghdr));

@@ -42,7 +42,9 @@ export function examples(): Example[] {
 function kernels(code: string): Example['on'] {
   if (!/^import \{/m.test(code)) return 'any';
   if (code.includes("'overns/testing'")) return 'fake';
-  return /\bnetns\.(connect|listen|dgram|spawn|exec)\(|\.counters\(|\.(rules|nexthops)\.add\(/.test(code)
+  return /\bnetns\.(connect|listen|dgram|spawn|exec)\(|\.counters\(|\.(vlans|mdb)\.list\(|\.(rules|nexthops)\.add\(/.test(
+    code,
+  )
     ? 'real'
     : 'both';
 }

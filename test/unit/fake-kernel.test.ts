@@ -45,6 +45,11 @@ test('what it does not model it says, and reaches no engine of the machine', asy
   });
   await expect(rtnl.rules.add({ from: '10.0.0.0/8', table: 7 })).rejects.toThrow('the fake kernel takes no rules');
   expect(await rtnl.nexthops.list()).toEqual([]);
+  await expect(rtnl.vlans.list()).rejects.toThrow('the fake kernel has no VLANs of bridges');
+  await expect(rtnl.mdb.list({ bridge: 'br0' })).rejects.toMatchObject({
+    code: 'EOPNOTSUPP',
+    message: 'the fake kernel has no multicast groups of bridges',
+  });
   await using overlay = await Overlay.create({ name: 'blue', vni: 42, system: kernel.system });
   await expect(overlay.attach('docker:web', { address: '192.168.0.2/24' })).rejects.toMatchObject({
     code: 'OVERNS_DOCKER',

@@ -3,7 +3,7 @@ import { type Cancel, throwIfAborted } from '../../core/abort.js';
 import { inBatch, invalidArgument, invalidType, type NetlinkError, OvernsError } from '../../core/errors.js';
 import { checkObject, signalOf } from '../../core/options.js';
 import { kernel, netlinkError } from '../../system/kernel-error.js';
-import type { NativeFailure, NativeOp, NativeRtnl, TableName } from '../../system/native.js';
+import type { ListedName, NativeFailure, NativeOp, NativeRtnl, TableName } from '../../system/native.js';
 import { checkFields, checkFilterFields, checkOperation } from '../fields.js';
 import { canonicalFilter, filtered } from '../filter.js';
 import type { Given } from '../types.js';
@@ -102,7 +102,7 @@ const MAX_BATCH = 2 ** 22;
 export const OK: BatchAnswer = Object.freeze({ ok: true });
 
 /** The word for a row of each table, and for several. */
-const WORDS: Readonly<Record<TableName, readonly [one: string, several: string]>> = {
+const WORDS: Readonly<Record<ListedName, readonly [one: string, several: string]>> = {
   link: ['link', 'links'],
   address: ['address', 'addresses'],
   route: ['route', 'routes'],
@@ -110,6 +110,8 @@ const WORDS: Readonly<Record<TableName, readonly [one: string, several: string]>
   fdb: ['FDB entry', 'FDB entries'],
   rule: ['rule', 'rules'],
   nexthop: ['nexthop', 'nexthops'],
+  vlan: ['VLAN', 'VLANs of bridges'],
+  mdb: ['multicast group', 'multicast groups'],
 };
 
 /** "1 request about addresses". */
@@ -126,18 +128,42 @@ function describe(table: TableName, verb: Verb, item: Item): string {
   return [verb, WORDS[table][0], subject].filter(Boolean).join(' ') + on;
 }
 
-/** A table as the addon reads and writes it. */
-export class KernelTable<T, S, D = Partial<T>> implements Table<T, S, 'add' | 'replace' | 'append', D> {
+/** A table as the addon reads it. */
+export class ListedTable<T> {
   /** @internal */
   protected readonly open: () => NativeRtnl;
   protected readonly netns: string | undefined;
-  protected readonly table: TableName;
+  protected readonly table: ListedName;
 
-  constructor(open: () => NativeRtnl, table: TableName, netns: string | undefined) {
+  constructor(open: () => NativeRtnl, table: ListedName, netns: string | undefined) {
     this.open = open;
     this.netns = netns;
     this.table = table;
   }
+
+  async list(filter: Given<T> = {}, options?: Cancel): Promise<readonly T[]> {
+    checkFilterFields(this.table, checkObject(filter, 'filter'));
+    throwIfAborted(signalOf(options));
+    const wanted = canonicalFilter(this.table, filter as Item);
+    const { rows, interrupted } = await kernel(
+      { what: `list ${WORDS[this.table][1]}`, netns: this.netns, request: wanted, table: this.table, op: 'list' },
+      this.rows(wanted),
+    );
+    return settled(this.table, filtered(this.table, rows, wanted), interrupted) as readonly T[];
+  }
+
+  protected async rows(filter: Item): Promise<Rows> {
+    const rows = await this.open().list(this.table as Exclude<ListedName, 'neighbor' | 'fdb'>, filter);
+    return { rows, interrupted: rows.interrupted };
+  }
+}
+
+/** A table as the addon reads and writes it. */
+export class KernelTable<T, S, D = Partial<T>>
+  extends ListedTable<T>
+  implements Table<T, S, 'add' | 'replace' | 'append', D>
+{
+  declare protected readonly table: TableName;
 
   add(item: S, options?: Cancel): Promise<void> {
     return this.#one('add', item, options);
@@ -153,22 +179,6 @@ export class KernelTable<T, S, D = Partial<T>> implements Table<T, S, 'add' | 'r
   }
   set(item: object, options?: Cancel): Promise<void> {
     return this.#one('set', item as S, options);
-  }
-
-  async list(filter: Given<T> = {}, options?: Cancel): Promise<readonly T[]> {
-    checkFilterFields(this.table, checkObject(filter, 'filter'));
-    throwIfAborted(signalOf(options));
-    const wanted = canonicalFilter(this.table, filter as Item);
-    const { rows, interrupted } = await kernel(
-      { what: `list ${WORDS[this.table][1]}`, netns: this.netns, request: wanted, table: this.table, op: 'list' },
-      this.rows(wanted),
-    );
-    return settled(this.table, filtered(this.table, rows, wanted), interrupted) as readonly T[];
-  }
-
-  protected async rows(filter: Item): Promise<Rows> {
-    const rows = await this.open().list(this.table as Exclude<TableName, 'neighbor' | 'fdb'>, filter);
-    return { rows, interrupted: rows.interrupted };
   }
 
   async batch(

@@ -16,9 +16,19 @@ export interface UnknownAttribute {
   /**
    * `info`: of the link's kind (IFLA_INFO_DATA); `slaveInfo`: of its master's kind; `linkinfo`; `properties`
    * (IFLA_PROP_LIST); `family`: a family's own part, `type` being the family, `inet6`: IPv6's (IFLA_AF_SPEC);
-   * `metrics`: a route's (RTA_METRICS); `fdb`: an FDB entry's (NDA_FDB_EXT_ATTRS).
+   * `metrics`: a route's (RTA_METRICS); `fdb`: an FDB entry's (NDA_FDB_EXT_ATTRS); `tunnel`: of what a bridge's VLAN is
+   * mapped to (BRIDGE_VLANDB_ENTRY_TUNNEL_INFO).
    */
-  readonly within?: 'info' | 'slaveInfo' | 'linkinfo' | 'properties' | 'family' | 'inet6' | 'metrics' | 'fdb';
+  readonly within?:
+    | 'info'
+    | 'slaveInfo'
+    | 'linkinfo'
+    | 'properties'
+    | 'family'
+    | 'inet6'
+    | 'metrics'
+    | 'fdb'
+    | 'tunnel';
   /** The payload, without its header and padding. */
   readonly bytes: Uint8Array;
 }

@@ -10,6 +10,8 @@
 #include "all_captures.h"
 #include "captures/frames.h"
 #include "round_trip.h"
+#include "rtnl/bridge_vlan.h"
+#include "rtnl/mdb.h"
 #include "support.h"
 
 using namespace overns;
@@ -82,6 +84,12 @@ int main(int argc, char** argv) {
         if (codec.round_trip(*message) == support::RoundTrip::kSame) write(codec.name, each, one);
       }
       if (decode_miss(*message)) write("misses", each, one);
+      std::vector<BridgeVlan> vlans;
+      decode_vlans(*message, vlans);
+      if (!vlans.empty()) write("vlans", each, one);
+      std::vector<MdbEntry> groups;
+      decode_mdb(*message, groups);
+      if (!groups.empty()) write("mdb", each, one);
       if (const auto link = decode_link(*message); link && !link->alias.empty())
         write("texts", each, ByteVector(link->alias.begin(), link->alias.end()));
       if (number > 4) continue;  // of a dump
