@@ -1,4 +1,4 @@
-/** The refusal of a claim. */
+/** The refusals of a claim. */
 import { OvernsError } from '../core/errors.js';
 import type { Endpoint, Holder } from './contract.js';
 
@@ -44,4 +44,15 @@ export function conflict(at: string, { mac, vtep }: Endpoint, holder: Holder, ex
   }
   const hint = `take it with \`takeover\` if ${vtep} is to have it, or withdraw it there first`;
   return new ConflictError(`${at}: ${held}`, holder, hint);
+}
+
+/** The error of a lease that takes no claims any more. */
+export function leaseEnded(
+  at: string,
+  id: string,
+  why = 'has ended: its time was over, or somebody revoked it',
+): OvernsError {
+  return new OvernsError('OVERNS_LEASE', `${at}: lease ${id} ${why}`, {
+    hint: 'make another one, and claim again what is to be held under it',
+  });
 }

@@ -1,7 +1,8 @@
 /** A lease that is kept: renewed in time, and told of when the store has ended it. */
 import type { Cancel } from '../core/abort.js';
-import { OvernsError } from '../core/errors.js';
+import type { OvernsError } from '../core/errors.js';
 import { signalOf } from '../core/options.js';
+import { leaseEnded } from './conflict.js';
 import type { StoreLease } from './contract.js';
 import type { DriverLease } from './driver.js';
 
@@ -35,7 +36,7 @@ export class HeldLease implements StoreLease {
   /** @throws OvernsError `OVERNS_LEASE` for one that has ended */
   check(): void {
     if (this.lost.aborted) throw this.lost.reason;
-    if (this.#closing !== undefined) throw this.#ended('was closed');
+    if (this.#closing !== undefined) throw leaseEnded(this.#at, this.id, 'was closed');
   }
 
   /** The store has ended it. */
@@ -70,16 +71,10 @@ export class HeldLease implements StoreLease {
   async #renew(): Promise<void> {
     try {
       if (await this.#made.renew({ signal: this.#left.signal })) this.#renewIn(this.ttlMs / 3);
-      else this.end(this.#ended('has ended: its time was over, or somebody revoked it'));
+      else this.end(leaseEnded(this.#at, this.id));
     } catch {
       // An outage. The store may have it still when it is back, and only the store can say that it has not.
       this.#renewIn(Math.min(RETRY_MS, this.ttlMs / 3));
     }
-  }
-
-  #ended(why: string): OvernsError {
-    return new OvernsError('OVERNS_LEASE', `${this.#at}: lease ${this.id} ${why}`, {
-      hint: 'make another one, and claim again what is to be held under it',
-    });
   }
 }

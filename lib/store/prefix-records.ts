@@ -2,7 +2,7 @@
 import { channel } from 'node:diagnostics_channel';
 import type { Cancel } from '../core/abort.js';
 import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
-import type { GoodRecord } from './endpoint-table.js';
+import type { HeldRecord, RecordPlace } from './record-claims.js';
 import {
   checkKey,
   checkKind,
@@ -18,17 +18,16 @@ import {
 } from './records.js';
 
 /** A key of a server with its value. */
-export interface StoredPair {
+export interface StoredPair extends Omit<HeldRecord, 'value'> {
   readonly key: string;
   readonly value: Buffer;
 }
 
 /** A pair that is a record, good or bad. */
-export interface StoredRecord {
+export interface StoredRecord extends StoredPair {
   readonly kind: RecordKind;
   /** The key after `PREFIX/arp/` or `PREFIX/fib/`. */
   readonly key: string;
-  readonly value: Buffer;
 }
 
 /** Where a record is: `PREFIX/arp/IP` or `PREFIX/fib/MAC`. */
@@ -46,22 +45,22 @@ export function splitRecords(
   const fib = recordKey(prefix, 'fib', '');
   const found: Record<RecordKind, StoredRecord[]> = { arp: [], fib: [] };
   const foreign: StoredPair[] = [];
-  for (const { key: stored, value } of pairs) {
+  for (const { key: stored, ...rest } of pairs) {
     const kind = stored.startsWith(arp) ? 'arp' : stored.startsWith(fib) ? 'fib' : undefined;
     const key = stored.slice(kind === undefined ? root.length : arp.length);
     // Without a key it is a "folder", as web interfaces make them.
     if (key === '' || !stored.startsWith(root)) continue;
-    if (kind === undefined) foreign.push({ key, value });
-    else found[kind].push({ kind, key, value });
+    if (kind === undefined) foreign.push({ key, ...rest });
+    else found[kind].push({ kind, key, ...rest });
   }
   return { records: [...found.arp, ...found.fib], foreign };
 }
 
 /** The records that can be used. */
-export function* goodRecords(records: Iterable<StoredRecord>): Generator<GoodRecord> {
-  for (const { kind, key, value } of records) {
-    const read = readRecord(kind, key, value);
-    if ('value' in read) yield { kind, key, value: read.value };
+export function* goodRecords(records: Iterable<StoredRecord>): Generator<RecordPlace & HeldRecord> {
+  for (const record of records) {
+    const read = readRecord(record.kind, record.key, record.value);
+    if ('value' in read) yield { ...record, value: read.value };
   }
 }
 

@@ -184,6 +184,21 @@ describeWith(['etcd'], 'an etcd alone', () => {
     expect(following.told.at(-1)).toMatchObject({ kind: 'delete', ip: numbered(1).ip });
   });
 
+  test('a lease is kept by one that was restarted, and is lost with one that has begun anew', async () => {
+    const etcd = await Etcd.start();
+    const store = await open(`etcd://${etcd.at}/demo`);
+    const lease = await store.lease({ name: 'docker0', ttlMs: 3000 });
+    await store.claim(one, { lease });
+    await etcd.restart();
+    await sleep(1500);
+    expect([lease.lost.aborted, await store.lookup(query)]).toEqual([false, { mac: MAC, vtep: VTEP }]);
+    await etcd.stop();
+    await etcd.wipe();
+    await etcd.restart();
+    await until(() => lease.lost.aborted, 'the loss');
+    expect(await failure(store.claim(one, { lease }))).toMatchObject({ code: 'OVERNS_LEASE' });
+  });
+
   test('gone for good: the watch fails within seconds, lookups say what is refused, and all works when it is back', async () => {
     const etcd = await Etcd.start();
     const store = await open(`etcd://${etcd.at}/demo`);
@@ -305,6 +320,21 @@ describeWith(['etcd'], 'a cluster of three', () => {
     expect(following.count('reset')).toBe(1);
     const order = following.told.map(({ index }) => index);
     expect(order).toEqual([...new Set(order)].sort((a, b) => Number(a - b)));
+  });
+
+  test('a lease outlives the leader, and what is under it stays', async () => {
+    const members = await Etcd.cluster([{}, {}, {}]);
+    const leader = await leaderOf(members);
+    const others = members.filter((member) => member !== leader);
+    const store = await open(`etcd://${[leader, ...others].map(({ at }) => at).join(',')}/demo`);
+    const lease = await store.lease({ name: 'docker0', ttlMs: 2000 });
+    await store.claim(one, { lease });
+    process.kill(leader.pid, 'SIGKILL');
+    await sleep(2 * lease.ttlMs + 2000);
+    expect([lease.lost.aborted, await store.lookup(query)]).toEqual([false, { mac: MAC, vtep: VTEP }]);
+    await store.claim(numbered(1), { lease });
+    await lease.close();
+    expect(await store.list()).toEqual([]);
   });
 
   test('without a majority it says so, and works by itself when there is one again', async () => {

@@ -10,7 +10,9 @@ import { openStore, recordsOf } from '../../lib/store/index.js';
 import { storeConformance } from '../../lib/testing/index.js';
 import { onCleanup } from '../support/cleanup.js';
 import { Etcd } from '../support/etcd.js';
+import { until } from '../support/overlay.js';
 import { exec } from '../support/process.js';
+import { Relay } from '../support/relay.js';
 import { describeWith } from '../support/requirements.js';
 
 const where = { overlay: 'blue', vni: 42 };
@@ -62,9 +64,86 @@ describeWith(['etcd'], 'etcd', () => {
   });
 
   describe('what every driver does', () => {
+    const outage = async () => {
+      process.kill(etcd.pid, 'SIGSTOP');
+      return () => void process.kill(etcd.pid, 'SIGCONT');
+    };
     const fresh = (): string => `etcd://${etcd.at}/t${++prefixes}`;
-    const cases = storeConformance({ url: fresh, urlByVni: () => `${fresh()}/{vni}`, claims: false, leases: false });
+    const cases = storeConformance({ url: fresh, urlByVni: () => `${fresh()}/{vni}`, outage });
     test.each(cases)('$name', ({ run }) => run());
+  });
+
+  describe('claims', () => {
+    test('records and leases are as etcdctl shows them, and a lease is granted once though the answer is lost', async () => {
+      const relay = await Relay.start(etcd.port);
+      const leases = async () =>
+        (await etcd.etcdctl('lease', 'list')).stdout.split('\n').filter((id) => /^[\da-f]{16}$/.test(id));
+      const before = await leases();
+      prefix = `t${++prefixes}`;
+      await using store = await openStore(`etcd://${relay.at}/${prefix}`);
+      await store.list();
+      relay.delayMs = 5000;
+      const granting = store.lease({ name: 'docker0', ttlMs: 30_500 });
+      await until(async () => (await leases()).length > before.length, 'the lease');
+      relay.delayMs = 0;
+      relay.cut();
+      await using lease = await granting;
+      expect(lease.ttlMs).toBe(31_000);
+      expect((await leases()).filter((id) => !before.includes(id))).toEqual([lease.id]);
+      await store.claim(endpoint(MAC, VTEP, IP), { lease });
+      expect([await etcd.get(`${prefix}/arp/${IP}`), await etcd.get(`${prefix}/fib/${MAC}`)]).toEqual([MAC, VTEP]);
+      const { stdout } = await etcd.etcdctl('lease', 'timetolive', lease.id, '--keys');
+      expect(stdout).toContain(`attached keys([${prefix}/arp/${IP} ${prefix}/fib/${MAC}])`);
+    });
+
+    test('a lease that an operator revokes takes its records; the next claim tells, or the next renewal', async () => {
+      const store = await open();
+      const [claims, waits] = [await store.lease({ name: 'a' }), await store.lease({ name: 'b', ttlMs: 1000 })];
+      await store.claim(endpoint(MAC, VTEP, IP), { lease: claims });
+      for (const { id } of [claims, waits]) await etcd.etcdctl('lease', 'revoke', id);
+      expect(await store.lookup(l3(IP))).toBeNull();
+      const refused = await failure(store.claim(endpoint(MAC, VTEP, IP), { lease: claims }));
+      expect(refused).toMatchObject({ code: 'OVERNS_LEASE', message: expect.stringContaining(claims.id) });
+      expect(claims.lost.reason).toBe(refused);
+      await until(() => waits.lost.aborted, 'the loss');
+      expect(await failure(store.claim(endpoint(MAC, VTEP, IP), { lease: waits }))).toBe(waits.lost.reason);
+      expect(await etcd.keys(`${prefix}/`)).toEqual([]);
+    });
+
+    test('what etcdctl has written is taken from nobody, half a record neither; a lease of any number is kept', async () => {
+      const store = await open();
+      await using lease = await store.lease({ name: 'docker0' });
+      const claim = () => store.claim(endpoint(MAC, VTEP, IP), { lease });
+      await etcd.ask('lease/grant', { ID: '-5', TTL: '60' });
+      const id = 'fffffffffffffffb';
+      const encode = (text: string) => Buffer.from(text).toString('base64');
+      const under = (key: string, value: string) =>
+        etcd.ask('kv/put', { key: encode(`${prefix}/${key}`), value: encode(value), lease: '-5' });
+      await under(`arp/${IP}`, MAC2);
+      const half = { ip: IP, mac: MAC2, lease: id, revision: expect.any(BigInt) };
+      await expect(claim()).rejects.toMatchObject({ code: 'OVERNS_CONFLICT', holder: half });
+      await under(`fib/${MAC2}`, VTEP2);
+      await expect(claim()).rejects.toThrow(`${IP} is held by ${MAC2} at ${VTEP2}, under lease ${id}`);
+      await put('arp/192.168.0.8', 'no MAC address');
+      await expect(store.claim(endpoint(MAC, VTEP, '192.168.0.8'))).rejects.toMatchObject({ code: 'OVERNS_RECORD' });
+      expect(await etcd.get(`${prefix}/fib/${MAC}`)).toBeUndefined();
+      await store.claim(endpoint(MAC2, VTEP2, IP, '192.168.0.3'));
+      expect(await store.list()).toMatchObject([{ ips: expect.arrayContaining([IP, '192.168.0.3']), lease: id }]);
+      await etcd.ask('lease/revoke', { ID: '-5' });
+      expect(await store.list()).toEqual([]);
+    });
+
+    test('an endpoint that is too large for a transaction is refused whole', async () => {
+      const store = await open();
+      const ips = Array.from({ length: 128 }, (_, at) => `192.168.7.${at + 1}`);
+      await expect(store.claim(endpoint(MAC, VTEP, ...ips))).rejects.toThrow('129 operations');
+      await using lease = await store.lease({ name: 'docker0' });
+      await store.claim(endpoint(MAC, VTEP, ...ips.slice(1)), { lease });
+      expect(await etcd.keys(`${prefix}/`)).toHaveLength(128);
+      // What is there already takes no transaction.
+      await store.publish(endpoint(MAC, VTEP, ...ips));
+      await store.claim(endpoint(MAC, VTEP, ...ips));
+    });
   });
 
   describe('lookup', () => {
@@ -342,6 +421,12 @@ describeWith(['etcd'], 'etcd with users', () => {
     expect(await next()).toMatchObject({ kind: 'delete', ip: IP });
     await recordsOf(writer).put('arp', IP, MAC);
     await recordsOf(writer).delete('arp', IP);
+    const lease = await writer.lease({ name: 'docker0', ttlMs: 1000 });
+    await writer.claim(one, { lease });
+    await expect(reader.claim(one)).resolves.toMatchObject({ revision: expect.any(BigInt) });
+    await expect(reader.claim({ ...one, vtep: VTEP2 }, { takeover: true })).rejects.toThrow('permission denied');
+    await lease.close();
+    expect(await writer.list()).toEqual([]);
     await using elsewhere = await openStore(`etcd://${guarded.at}/other`);
     const denied = { code: 'OVERNS_STORE', hint: expect.stringMatching(/read .*grant-permission/) };
     expect(await failure(elsewhere.lookup(l3(IP)))).toMatchObject(denied);

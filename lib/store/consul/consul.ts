@@ -9,10 +9,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Cancel } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
+import { leaseEnded } from '../conflict.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
 import type { DriverClaim, DriverLease, DriverStore, StoreNetwork } from '../driver.js';
-import { EndpointTable, type GoodRecord } from '../endpoint-table.js';
-import { ForeignKeys, goodRecords, PrefixRecords, splitRecords } from '../prefix-records.js';
+import { EndpointTable } from '../endpoint-table.js';
+import { ForeignKeys, goodRecords, PrefixRecords, type StoredPair, splitRecords } from '../prefix-records.js';
 import {
   type ClaimReader,
   type ClaimStep,
@@ -24,7 +25,7 @@ import {
 import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
 import { mayPass } from '../server-http.js';
 import { type ConsulAnswer, ConsulHttp, type ConsulOptions } from './http.js';
-import { ConsulKv, type Pair, TXN_OPS, type TxnOp } from './kv.js';
+import { ConsulKv, TXN_OPS, type TxnOp } from './kv.js';
 import { makeSession } from './session.js';
 
 const SECOND = 1000;
@@ -122,9 +123,7 @@ export class ConsulStore implements DriverStore {
       if (typeof done === 'bigint') return { revision: done };
       words = done;
       if (lease !== undefined && /invalid session/i.test(words)) {
-        throw new OvernsError('OVERNS_LEASE', `${this.#http.name}: session ${lease} has ended`, {
-          hint: 'make another one, and claim again what is to be held under it',
-        });
+        throw leaseEnded(this.#http.name, lease);
       }
     }
     throw kv.refused(doing, words);
@@ -139,33 +138,20 @@ export class ConsulStore implements DriverStore {
   }
 
   #reader(kv: ConsulKv, signal: AbortSignal | undefined): ClaimReader {
-    const held = ({ modifyIndex, session }: Pair, value: string): HeldRecord => ({
-      value,
-      revision: BigInt(modifyIndex),
-      lease: session,
-    });
     return {
       name: this.#http.name,
       read: async (places) => {
-        const found = new Map<string, Pair>();
+        const found = new Map<string, StoredPair>();
         for (let at = 0; at < places.length; at += TXN_OPS) {
           const keys = places.slice(at, at + TXN_OPS).map(({ kind, key }) => kv.key(kind, key));
           for (const [key, pair] of await kv.tree(keys, signal)) found.set(key, pair);
         }
         return places.map(({ kind, key }) => {
           const pair = found.get(kv.key(kind, key));
-          return pair && held(pair, decodeRecord(kind, key, pair.value, kv.at(kind, key)));
+          return pair && { ...pair, value: decodeRecord(kind, key, pair.value, kv.at(kind, key)) };
         });
       },
-      all: async () => {
-        const pairs = await kv.pairs(signal);
-        const byKey = new Map(pairs.map((pair) => [pair.key, pair]));
-        return Array.from(this.#records(kv, pairs), ({ kind, key, value }): RecordPlace & HeldRecord => ({
-          kind,
-          key,
-          ...held(byKey.get(kv.key(kind, key)) as Pair, value),
-        }));
-      },
+      all: async () => this.#records(kv, await kv.pairs(signal)),
     };
   }
 
@@ -201,7 +187,7 @@ export class ConsulStore implements DriverStore {
     let wait = false;
     for (;;) {
       const asked = performance.now();
-      let listed: { pairs: Pair[]; answer: ConsulAnswer };
+      let listed: { pairs: StoredPair[]; answer: ConsulAnswer };
       try {
         listed = await kv.list(signal, { after: wait ? index : undefined, ref: ref ?? true });
       } catch (error) {
@@ -239,7 +225,7 @@ export class ConsulStore implements DriverStore {
     }
   }
 
-  #records(kv: ConsulKv, pairs: readonly Pair[]): Iterable<GoodRecord> {
+  #records(kv: ConsulKv, pairs: readonly StoredPair[]): Iterable<RecordPlace & HeldRecord> {
     const { records, foreign } = splitRecords(kv.prefix, pairs);
     this.#foreign.tell(kv.prefix, foreign);
     return goodRecords(records);
@@ -261,7 +247,7 @@ async function withdrawal(kv: ConsulKv, endpoint: Endpoint, signal: AbortSignal 
   return ops;
 }
 
-function holds(kind: RecordKind, key: string, pair: Pair, value: string): boolean {
+function holds(kind: RecordKind, key: string, pair: StoredPair, value: string): boolean {
   const read = readRecord(kind, key, pair.value);
   return 'value' in read && read.value === value;
 }
@@ -285,6 +271,6 @@ function operations(kv: ConsulKv, { kind, key, before, becomes }: ClaimStep): Tx
   ];
 }
 
-function deletion(pair: Pair): TxnOp {
-  return { Verb: 'delete-cas', Key: pair.key, Index: pair.modifyIndex };
+function deletion(pair: StoredPair): TxnOp {
+  return { Verb: 'delete-cas', Key: pair.key, Index: Number(pair.revision) };
 }

@@ -22,14 +22,6 @@ const WAIT_MS = 30 * SECOND;
 /** Operations that Consul takes in one transaction. */
 export const TXN_OPS = 64;
 
-/** A key with its value, as Consul's JSON has it. */
-export interface Pair extends StoredPair {
-  /** Goes up with every change; what compare-and-set compares. */
-  readonly modifyIndex: number;
-  /** The session that holds it. */
-  readonly session: string | undefined;
-}
-
 export type TxnOp =
   | { readonly Verb: 'set'; readonly Key: string; readonly Value: string }
   | { readonly Verb: 'lock'; readonly Key: string; readonly Value: string; readonly Session: string }
@@ -70,7 +62,7 @@ export class ConsulKv implements PrefixKeys {
     return answer.status === 404 ? null : answer.body;
   }
 
-  async pair(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<Pair | null> {
+  async pair(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<StoredPair | null> {
     const answer = await this.#get(kind, key, '', signal);
     if (answer.status === 404) return null;
     const doing = `reading ${this.key(kind, key)}`;
@@ -108,7 +100,7 @@ export class ConsulKv implements PrefixKeys {
     if (words !== 'true') throw this.refused(doing, printable(words, 100));
   }
 
-  async pairs(signal: AbortSignal | undefined): Promise<readonly Pair[]> {
+  async pairs(signal: AbortSignal | undefined): Promise<readonly StoredPair[]> {
     return (await this.list(signal)).pairs;
   }
 
@@ -136,7 +128,7 @@ export class ConsulKv implements PrefixKeys {
   async list(
     signal: AbortSignal | undefined,
     watch?: { readonly after: bigint | undefined; readonly ref: boolean },
-  ): Promise<{ pairs: Pair[]; answer: ConsulAnswer }> {
+  ): Promise<{ pairs: StoredPair[]; answer: ConsulAnswer }> {
     const after = watch?.after;
     const base = `/v1/kv/${this.prefix.split('/').map(encodeURIComponent).join('/')}/?recurse`;
     const doing = `reading ${this.prefix}/`;
@@ -161,7 +153,7 @@ export class ConsulKv implements PrefixKeys {
   }
 
   /** Reads what is stored at these keys, all at one moment. */
-  async tree(keys: readonly string[], signal: AbortSignal | undefined): Promise<Map<string, Pair>> {
+  async tree(keys: readonly string[], signal: AbortSignal | undefined): Promise<Map<string, StoredPair>> {
     const doing = `reading ${keys.join(' and ')}`;
     // Not "get", which fails the transaction where there is nothing. Keys that go on are found, too.
     const ops = keys.map((Key): TxnOp => ({ Verb: 'get-tree', Key }));
@@ -185,7 +177,7 @@ export class ConsulKv implements PrefixKeys {
     }
   }
 
-  #toPairs(list: unknown, doing: string): Pair[] {
+  #toPairs(list: unknown, doing: string): StoredPair[] {
     if (!Array.isArray(list)) throw this.#strange(doing);
     return list.map((item: Record<string, unknown> | null | undefined) => {
       const { Key, Value, ModifyIndex, Session } = item ?? {};
@@ -195,14 +187,14 @@ export class ConsulKv implements PrefixKeys {
       return {
         key: Key,
         value: Buffer.from(Value ?? '', 'base64'),
-        modifyIndex: ModifyIndex,
-        session: typeof Session === 'string' && Session !== '' ? Session : undefined,
+        revision: BigInt(ModifyIndex),
+        lease: typeof Session === 'string' && Session !== '' ? Session : undefined,
       };
     });
   }
 
   /** The pairs that the operations of a transaction have read or written. */
-  #results(answer: ConsulAnswer, doing: string): Pair[] {
+  #results(answer: ConsulAnswer, doing: string): StoredPair[] {
     const results = (this.#parse(answer, doing) as { Results?: unknown } | null)?.Results ?? [];
     if (!Array.isArray(results)) throw this.#strange(doing);
     return this.#toPairs(
@@ -240,7 +232,7 @@ export class ConsulKv implements PrefixKeys {
   async commit(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<string | bigint> {
     const answer = await this.#transaction(ops, doing, VALUE_BYTES, signal);
     if (answer.status === 200) {
-      const indexes = this.#results(answer, doing).map(({ modifyIndex }) => modifyIndex);
+      const indexes = this.#results(answer, doing).map(({ revision }) => Number(revision));
       return BigInt(Math.max(0, ...indexes));
     }
     let errors: unknown;

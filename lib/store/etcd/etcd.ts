@@ -1,19 +1,32 @@
 /**
  * Endpoints as records in etcd, written so that `etcdctl` on the same keys works both ways: `PREFIX/arp/IP` and
- * `PREFIX/fib/MAC`, values as plain text, no leases.
+ * `PREFIX/fib/MAC`, values as plain text.
  */
 import type { Cancel } from '../../core/abort.js';
 import { defaultMac } from '../../core/address.js';
-import type { Answer, Change, Endpoint, Query } from '../contract.js';
-import type { DriverStore, StoreNetwork } from '../driver.js';
-import { ForeignKeys, PrefixRecords } from '../prefix-records.js';
-import { type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
+import { OvernsError } from '../../core/errors.js';
+import { leaseEnded } from '../conflict.js';
+import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
+import type { DriverClaim, DriverLease, DriverStore, StoreNetwork } from '../driver.js';
+import { ForeignKeys, goodRecords, PrefixRecords, type StoredPair, splitRecords } from '../prefix-records.js';
+import {
+  type ClaimReader,
+  type ClaimStep,
+  type HeldRecord,
+  planClaim,
+  type RecordPlace,
+  storedEndpoints,
+} from '../record-claims.js';
+import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
 import { EtcdHttp, type EtcdOptions } from './http.js';
-import { type Compare, EtcdKv, encode, type Op, type Pair, TXN_OPS } from './kv.js';
+import { type Compare, EtcdKv, encode, type Op, TXN_OPS } from './kv.js';
+import { grantLease, isUnknownLease, leaseNumber } from './lease.js';
 import { EtcdWatch } from './watch.js';
 
 /** How often a withdrawal is tried because the records changed under it. */
 const CAS_ATTEMPTS = 5;
+/** How often a claim is tried because the records changed under it: someone else's went through each time. */
+const CLAIM_ATTEMPTS = 30;
 /** How often a record is read again because what was read of it has been compacted meanwhile. */
 const READ_ATTEMPTS = 5;
 
@@ -70,17 +83,81 @@ export class EtcdStore implements DriverStore {
     throw kv.refused(doing, 'it is compacted all the time');
   }
 
-  /** All in one transaction: nobody ever reads an `arp` record without its `fib` record. */
+  /**
+   * All in one transaction: nobody ever reads an `arp` record without its `fib` record. A key that is put without a lease goes with
+   * none from then on.
+   */
   async publish(endpoint: Endpoint, { prefix, signal }: StoreNetwork & Cancel): Promise<void> {
     const kv = this.#kv(prefix);
-    const put = (kind: RecordKind, key: string, value: string): Op => ({
-      request_put: { key: kv.encoded(kind, key), value: encode(Buffer.from(value)) },
-    });
-    const ops = [put('fib', endpoint.mac, endpoint.vtep), ...endpoint.ips.map((ip) => put('arp', ip, endpoint.mac))];
+    const write = (kind: RecordKind, key: string, value: string): Op => put(kv.encoded(kind, key), value);
+    const ops = [
+      write('fib', endpoint.mac, endpoint.vtep),
+      ...endpoint.ips.map((ip) => write('arp', ip, endpoint.mac)),
+    ];
     const doing = `publishing ${endpoint.ips.join(', ')}`;
     for (let at = 0; at < ops.length; at += TXN_OPS) {
       await kv.transact([], ops.slice(at, at + TXN_OPS), doing, signal);
     }
+  }
+
+  async claim(endpoint: Endpoint, claim: DriverClaim): Promise<Claimed> {
+    const { signal, lease } = claim;
+    const kv = this.#kv(claim.prefix);
+    const doing = `claiming ${endpoint.ips.join(', ')}`;
+    const reader = this.#reader(kv, signal);
+    for (let attempt = 0; attempt < CLAIM_ATTEMPTS; attempt++) {
+      const { steps, revision } = await planClaim(endpoint, claim, reader);
+      if (steps.length === 0) return { revision };
+      if (steps.length > TXN_OPS) {
+        throw new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: it takes ${steps.length} operations`, {
+          hint: `etcd takes ${TXN_OPS} in one transaction: claim an endpoint of fewer addresses, or withdraw first what the claim takes over`,
+        });
+      }
+      const compare = steps.map(({ kind, key, before }) => unchanged(kv.encoded(kind, key), before));
+      const ops = steps.flatMap((step) => operations(kv, step));
+      try {
+        const made = await kv.transact(compare, ops, doing, signal);
+        if (made !== undefined) return { revision: made };
+      } catch (error) {
+        if (!isUnknownLease(error)) throw error;
+        if (lease !== undefined) throw leaseEnded(this.#http.name, lease);
+        // That of the records as they were read: they have gone with it.
+      }
+    }
+    throw kv.refused(doing, 'the records change all the time');
+  }
+
+  async list({ prefix, signal }: StoreNetwork & Cancel): Promise<readonly StoredEndpoint[]> {
+    return storedEndpoints(await this.#reader(this.#kv(prefix), signal).all());
+  }
+
+  /** Grants one. Its name is told to nobody: a lease of etcd has none. */
+  lease(options: { readonly ttlMs: number } & Cancel): Promise<DriverLease> {
+    return grantLease(this.#http, options);
+  }
+
+  #reader(kv: EtcdKv, signal: AbortSignal | undefined): ClaimReader {
+    return {
+      name: this.#http.name,
+      read: async (places) => {
+        const found: (HeldRecord | undefined)[] = [];
+        for (let at = 0; at < places.length; at += TXN_OPS) {
+          const part = places.slice(at, at + TXN_OPS);
+          const keys = part.map(({ kind, key }) => kv.encoded(kind, key));
+          const { pairs } = await kv.many(keys, `reading ${kv.prefix}/`, signal);
+          for (const [n, { kind, key }] of part.entries()) {
+            const pair = pairs[n];
+            found.push(pair && { ...pair, value: decodeRecord(kind, key, pair.value, kv.at(kind, key)) });
+          }
+        }
+        return found;
+      },
+      all: async (): Promise<Iterable<RecordPlace & HeldRecord>> => {
+        const { records, foreign } = splitRecords(kv.prefix, await kv.pairs(signal));
+        this.#foreign.tell(kv.prefix, foreign);
+        return goodRecords(records);
+      },
+    };
   }
 
   /** Deletes what is still as the endpoint has it; a newer record, of a container that moved, stays. */
@@ -119,25 +196,42 @@ async function withdraw(
     const ops: Op[] = [];
     for (const [n, pair] of owned.entries()) {
       if (pair === undefined || !holds('arp', part[n] as string, pair, mac)) continue;
-      compare.push(unchanged(keys[n] as string, pair));
+      compare.push(unchanged(keys[n] as string, pair.revision));
       ops.push({ request_delete_range: { key: keys[n] as string } });
     }
     if (station !== undefined && at === parts.length - 1) ops.push({ request_delete_range: { key: fib } });
     if (ops.length === 0) continue;
     // Published between the two looks: what is removed of it is all of it.
-    compare.push(
-      station === undefined ? { key: fib, target: 'CREATE', create_revision: '0' } : unchanged(fib, station),
-    );
-    if (!(await kv.transact(compare, ops, doing, signal))) return false;
+    compare.push(unchanged(fib, station?.revision ?? 0n));
+    if ((await kv.transact(compare, ops, doing, signal)) === undefined) return false;
   }
   return true;
 }
 
-function unchanged(key: string, { modRevision }: Pair): Compare {
-  return { key, target: 'MOD', mod_revision: String(modRevision) };
+/** @param revision the one that the key has; 0n: there is none */
+function unchanged(key: string, revision: bigint): Compare {
+  return { key, target: 'MOD', mod_revision: String(revision) };
 }
 
-function holds(kind: RecordKind, key: string, { value }: Pair, expected: string): boolean {
+/** A step of a claim, once what it goes by has been compared. */
+function operations(kv: EtcdKv, { kind, key, becomes }: ClaimStep): Op[] {
+  if (becomes === 'keep') return [];
+  const encoded = kv.encoded(kind, key);
+  if (becomes === 'remove') return [{ request_delete_range: { key: encoded } }];
+  return [put(encoded, becomes.value, becomes.lease)];
+}
+
+function put(key: string, value: string, lease?: string): Op {
+  return {
+    request_put: {
+      key,
+      value: encode(Buffer.from(value)),
+      ...(lease !== undefined && { lease: leaseNumber(lease) }),
+    },
+  };
+}
+
+function holds(kind: RecordKind, key: string, { value }: StoredPair, expected: string): boolean {
   const read = readRecord(kind, key, value);
   return 'value' in read && read.value === expected;
 }

@@ -20,7 +20,7 @@ export interface EtcdOptions extends TlsOptions {
 }
 
 /** One request. */
-export interface EtcdRequest extends Pick<ServerRequest, 'signal' | 'doing' | 'writes' | 'ref'> {
+export interface EtcdRequest extends Pick<ServerRequest, 'signal' | 'doing' | 'writes' | 'ref' | 'once'> {
   /** The path after `/v3/`. */
   readonly path: string;
   readonly body: unknown;
@@ -53,7 +53,8 @@ const kind: ServerKind = {
   words(body) {
     try {
       const { error, message } = JSON.parse(body) as Json;
-      return String(message ?? error);
+      // That of a stream is an object.
+      return String(message ?? (isObject(error) ? error.message : error));
     } catch {
       return body;
     }

@@ -4,6 +4,7 @@ import { type PrefixKeys, recordKey, type StoredPair } from '../prefix-records.j
 import { decodeRecord, printable, type RecordKind } from '../records.js';
 import { refusalOf } from '../server-http.js';
 import { type EtcdHttp, isObject, type Json } from './http.js';
+import { isLeaseNumber, leaseId } from './lease.js';
 
 const SECOND = 1000;
 const MIB = 2 ** 20;
@@ -19,12 +20,6 @@ const LIST_ATTEMPTS = 5;
 /** Operations that etcd takes in one transaction. */
 export const TXN_OPS = 128;
 
-/** A key with its value, as etcd's JSON has it. */
-export interface Pair extends StoredPair {
-  /** Revision of its last change. */
-  readonly modRevision: bigint;
-}
-
 /** Which moment of which cluster an answer is about. */
 export interface Moment {
   readonly cluster: string;
@@ -34,14 +29,17 @@ export interface Moment {
 
 /** A range that is read, or an operation of a transaction. */
 export type Op =
-  | { readonly request_put: { readonly key: string; readonly value: string } }
+  | { readonly request_put: { readonly key: string; readonly value: string; readonly lease?: string } }
   | { readonly request_delete_range: { readonly key: string } }
   | { readonly request_range: { readonly key: string } };
 
 /** Condition of a transaction. */
-export type Compare =
-  | { readonly key: string; readonly target: 'MOD'; readonly mod_revision: string }
-  | { readonly key: string; readonly target: 'CREATE'; readonly create_revision: '0' };
+export interface Compare {
+  readonly key: string;
+  readonly target: 'MOD';
+  /** 0: there is no such key. */
+  readonly mod_revision: string;
+}
 
 export class EtcdKv implements PrefixKeys {
   readonly #http: EtcdHttp;
@@ -84,12 +82,16 @@ export class EtcdKv implements PrefixKeys {
     return this.checked(kind, key, pair);
   }
 
-  checked(kind: RecordKind, key: string, pair: Pair | undefined): string | null {
+  checked(kind: RecordKind, key: string, pair: StoredPair | undefined): string | null {
     return pair === undefined ? null : decodeRecord(kind, key, pair.value, this.at(kind, key));
   }
 
   /** Reads a key as it was at a revision. Undefined where that is not to be had any more: compacted, or of another history. */
-  async valueAt(key: string, revision: bigint, signal: AbortSignal | undefined): Promise<Pair | null | undefined> {
+  async valueAt(
+    key: string,
+    revision: bigint,
+    signal: AbortSignal | undefined,
+  ): Promise<StoredPair | null | undefined> {
     const doing = `reading ${this.prefix}/`;
     try {
       return (await this.#range({ key, revision: String(revision) }, doing, signal))[0] ?? null;
@@ -116,7 +118,7 @@ export class EtcdKv implements PrefixKeys {
     return answer.deleted !== undefined && answer.deleted !== '0';
   }
 
-  async pairs(signal: AbortSignal | undefined): Promise<readonly Pair[]> {
+  async pairs(signal: AbortSignal | undefined): Promise<readonly StoredPair[]> {
     return (await this.list(signal)).pairs;
   }
 
@@ -125,11 +127,11 @@ export class EtcdKv implements PrefixKeys {
     signal: AbortSignal | undefined,
     ref?: boolean,
     at?: bigint,
-  ): Promise<{ readonly pairs: Pair[]; readonly moment: Moment }> {
+  ): Promise<{ readonly pairs: StoredPair[]; readonly moment: Moment }> {
     const doing = `reading ${this.prefix}/`;
     let { key } = this.range;
     let moment: Moment | undefined;
-    let pairs: Pair[] = [];
+    let pairs: StoredPair[] = [];
     for (let attempt = 1; ; ) {
       const revision = moment?.revision ?? at;
       const body = {
@@ -166,7 +168,7 @@ export class EtcdKv implements PrefixKeys {
     keys: readonly string[],
     doing: string,
     signal: AbortSignal | undefined,
-  ): Promise<{ readonly pairs: readonly (Pair | undefined)[]; readonly moment: Moment }> {
+  ): Promise<{ readonly pairs: readonly (StoredPair | undefined)[]; readonly moment: Moment }> {
     const success = keys.map((key): Op => ({ request_range: { key } }));
     const answer = await this.#ask('kv/txn', { success }, doing, signal, false);
     const responses = answer.responses ?? [];
@@ -179,16 +181,16 @@ export class EtcdKv implements PrefixKeys {
     return { pairs, moment: this.moment(answer, doing) };
   }
 
-  /** All operations if all comparisons hold, else none. Whether they were done. */
+  /** All operations if all comparisons hold, else none. The revision that they have made; undefined: they were not done. */
   async transact(
     compare: readonly Compare[],
     success: readonly Op[],
     doing: string,
     signal: AbortSignal | undefined,
-  ): Promise<boolean> {
+  ): Promise<bigint | undefined> {
     const answer = await this.#ask('kv/txn', { compare, success }, doing, signal, true);
-    this.moment(answer, doing);
-    return answer.succeeded === true;
+    const { revision } = this.moment(answer, doing);
+    return answer.succeeded === true ? revision : undefined;
   }
 
   refused(doing: string, words: string): Error {
@@ -203,18 +205,20 @@ export class EtcdKv implements PrefixKeys {
     return { cluster, revision: BigInt(revision) };
   }
 
-  toPair(kv: unknown, doing: string): Pair {
-    const { key, value = '', mod_revision: revision } = isObject(kv) ? kv : {};
+  toPair(kv: unknown, doing: string): StoredPair {
+    const { key, value = '', mod_revision: revision, lease } = isObject(kv) ? kv : {};
     if (typeof key !== 'string' || typeof value !== 'string' || !isNumber(revision))
       throw this.#http.strange({ doing });
+    if (lease !== undefined && !isLeaseNumber(lease)) throw this.#http.strange({ doing });
     return {
       key: keyText(Buffer.from(key, 'base64')),
       value: Buffer.from(value, 'base64'),
-      modRevision: BigInt(revision),
+      revision: BigInt(revision),
+      lease: lease === undefined ? undefined : leaseId(lease),
     };
   }
 
-  #toPairs(kvs: unknown, doing: string): Pair[] {
+  #toPairs(kvs: unknown, doing: string): StoredPair[] {
     if (kvs === undefined) return [];
     if (!Array.isArray(kvs)) throw this.#http.strange({ doing });
     return kvs.map((kv) => this.toPair(kv, doing));
@@ -224,7 +228,7 @@ export class EtcdKv implements PrefixKeys {
     return `reading ${printable(this.key(kind, key), 200)}`;
   }
 
-  async #range(body: Json, doing: string, signal: AbortSignal | undefined): Promise<Pair[]> {
+  async #range(body: Json, doing: string, signal: AbortSignal | undefined): Promise<StoredPair[]> {
     const answer = await this.#ask('kv/range', body, doing, signal, false);
     this.moment(answer, doing);
     return this.#toPairs(answer.kvs, doing);

@@ -4,10 +4,10 @@ import { OvernsError } from '../../core/errors.js';
 import type { Change } from '../contract.js';
 import type { DriverStore } from '../driver.js';
 import { EndpointTable, type GoodRecord, type RecordChange, type TableChange } from '../endpoint-table.js';
-import { type ForeignKeys, goodRecords, splitRecords } from '../prefix-records.js';
+import { type ForeignKeys, goodRecords, type StoredPair, splitRecords } from '../prefix-records.js';
 import { mayPass } from '../server-http.js';
 import type { EtcdHttp, Json } from './http.js';
-import { type EtcdKv, isNotKept, type Moment, type Pair, VALUE_MS } from './kv.js';
+import { type EtcdKv, isNotKept, type Moment, VALUE_MS } from './kv.js';
 
 /** How long a watch that has begun looks for a server that goes on with it: longer than an election takes, milliseconds. */
 const PATIENCE_MS = 5000;
@@ -19,7 +19,7 @@ const LINE_BYTES = 128 * 2 ** 20;
 
 /** A change of a key. */
 interface Event {
-  readonly pair: Pair;
+  readonly pair: StoredPair;
   readonly deleted: boolean;
 }
 
@@ -134,7 +134,7 @@ export class EtcdWatch {
   }
 
   /** The records of a list, which is what is told from now on. */
-  #take(pairs: readonly Pair[], moment: Moment): Iterable<GoodRecord> {
+  #take(pairs: readonly StoredPair[], moment: Moment): Iterable<GoodRecord> {
     const { records, foreign } = splitRecords(this.#kv.prefix, pairs);
     this.#foreign.tell(this.#kv.prefix, foreign);
     this.#position = moment;
@@ -151,12 +151,12 @@ export class EtcdWatch {
     if (cluster !== this.#position.cluster) return false;
     const { key, revision } = this.#mark ?? { key: this.#kv.range.key, revision: this.#position.revision };
     const then = await this.#kv.valueAt(key, revision, this.#signal);
-    return this.#mark === undefined ? then !== undefined : then?.modRevision === revision;
+    return this.#mark === undefined ? then !== undefined : then?.revision === revision;
   }
 
-  #see({ key, modRevision }: Pair): void {
-    if (this.#mark === undefined || modRevision > this.#mark.revision) {
-      this.#mark = { key: this.#kv.encodedKey(key), revision: modRevision };
+  #see({ key, revision }: StoredPair): void {
+    if (this.#mark === undefined || revision > this.#mark.revision) {
+      this.#mark = { key: this.#kv.encodedKey(key), revision };
     }
   }
 
@@ -164,9 +164,9 @@ export class EtcdWatch {
   *#apply(answer: Json): Generator<Change, void, undefined> {
     const events = this.#events(answer);
     for (let at = 0; at < events.length; ) {
-      const index = (events[at] as Event).pair.modRevision;
+      const index = (events[at] as Event).pair.revision;
       const changes: RecordChange[] = [];
-      for (; events[at]?.pair.modRevision === index; at++) changes.push(...this.#changeOf(events[at] as Event));
+      for (; events[at]?.pair.revision === index; at++) changes.push(...this.#changeOf(events[at] as Event));
       const changed = (this.#table as EndpointTable).apply(changes);
       const before = this.#position.revision;
       // Before it is told: who goes on watching has heard of it.
@@ -182,7 +182,7 @@ export class EtcdWatch {
         pair: this.#kv.toPair(event?.kv, this.#doing),
         deleted: event?.type === 'DELETE',
       }))
-      .filter(({ pair }) => pair.modRevision > this.#position.revision);
+      .filter(({ pair }) => pair.revision > this.#position.revision);
   }
 
   #changeOf({ pair, deleted }: Event): RecordChange[] {
