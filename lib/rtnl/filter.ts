@@ -81,6 +81,9 @@ export function canonicalFilter(table: ListedName, filter: Item): Item {
   return wanted;
 }
 
+/** Elements of an array in a filter. */
+const MAX_WANTED = 65_536;
+
 const TYPES: Readonly<Record<string, string>> = {
   s: 'a string',
   n: 'a number',
@@ -100,6 +103,9 @@ export function checkType(letters: string | undefined, key: string, value: unkno
   if (letter === '' || !letters.includes(letter[0] as string)) {
     throw invalidType(key, value, [...letters].map((each) => TYPES[each]).join(' or '));
   }
+  // A walk over an array of 2^32 - 1 holes takes minutes.
+  if (Array.isArray(value) && value.length > MAX_WANTED)
+    throw invalidArgument(key, `${value.length} of them`, `at most ${MAX_WANTED}`);
   if (Number.isNaN(value)) throw invalidArgument(key, value, 'a number that something can have');
 }
 
@@ -240,6 +246,6 @@ function contains(value: unknown, wanted: unknown): boolean {
   if (typeof wanted !== 'object' || typeof value !== 'object' || wanted === null || value === null) return false;
   if (wanted instanceof Uint8Array) return value instanceof Uint8Array && Buffer.compare(wanted, value) === 0;
   if (Array.isArray(wanted))
-    return Array.isArray(value) && wanted.every((each) => value.some((other) => contains(other, each)));
+    return Array.isArray(value) && Object.values(wanted).every((each) => value.some((other) => contains(other, each)));
   return Object.entries(wanted).every(([name, each]) => each === undefined || contains((value as Item)[name], each));
 }

@@ -126,7 +126,13 @@ async function check(what: string, { argument, call, takes }: Case): Promise<voi
       if (takes(value) && OvernsError.is(error)) return;
       throw error;
     }),
-    { seed: SEED, numRuns: RUNS, examples: [[null], [5], ['x'], [true], [{}], [[]], [Symbol('s')], [() => 1], [1n]] },
+    {
+      seed: SEED,
+      numRuns: RUNS,
+      examples: [null, 5, 'x', true, {}, [], Symbol('s'), () => 1, 1n, new Array(2 ** 32 - 1)].map(
+        (each): [unknown] => [each],
+      ),
+    },
   );
 }
 
