@@ -90,8 +90,8 @@ void MissEngine::on_packet(const Mac& destination, Bytes packet, Nanoseconds now
     count(counters_.packets_dropped);
     return;
   }
-  output_.forward(packet, table_.vtep(slot->vtep).ip);
   count(counters_.forwarded);
+  output_.forward(packet, table_.vtep(slot->vtep).ip);
   make_ready(*current);  // the kernel still sends them here: it is programmed at the end of the round
 }
 
@@ -104,8 +104,8 @@ void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
     // The same as one that was replayed in this round, after the answer was programmed: swallowed before that, its
     // asker has the reply by the replay; come later, by the kernel.
     if (!frames_.had_bytes(ask->replayed, request.frame)) {
-      output_.replay(request.frame);
       count(counters_.replayed);
+      output_.replay(request.frame);
     }
     // The entry may be gone again, by a short TTL or a hand: then the replay is a miss, whose answer owes this asker
     // too.

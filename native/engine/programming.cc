@@ -175,8 +175,8 @@ void MissEngine::on_programmed(const KernelEntry& entry, Ask* ask, Nanoseconds n
 
 void MissEngine::replay_frames(Ask& ask, Nanoseconds now) {
   for (const std::uint64_t number : frames_.chain(ask.last_frame, now)) {
-    output_.replay(frames_.bytes(number));
     count(counters_.replayed);
+    output_.replay(frames_.bytes(number));
     ask.replayed = number;
     frames_.release(number);
   }
@@ -187,8 +187,9 @@ void MissEngine::forward_packets(const Mac& mac, const Ip& vtep) {
   const HeldPackets::Queue packets = packets_.take(mac);
   if (packets.empty()) return;
   for (const auto& packet : packets) output_.forward(packet, vtep);
-  output_.send_forwarded();
+  // Counted before it is sent: whoever has received it finds it in the counters.
   count(counters_.forwarded, packets.size());
+  output_.send_forwarded();
   // Another question may have brought the answer.
   Ask* ask = asks_.find(AskKey::of(mac));
   if (ask != nullptr && !ask->ready && ask->waits()) asks_.settle(*ask, AskState::kAnswered, output_.now() + kRecent);

@@ -71,15 +71,17 @@ describeWith(['root', 'ip', 'ping'], 'the punt', () => {
       await spy.waitFor(/EACCES|bound/, 'stdout');
       expect(spy.stdout).toContain('EACCES');
 
-      const resolver = await startResolver({
-        overlays: [a.overlay],
-        store: { lookup: () => ({ mac: endpoint.mac, vtep: endpoint.vtep }) },
-      });
+      const asked: Query[] = [];
+      const lookup = (query: Query): Answer | null => {
+        asked.push(query);
+        return query.kind === 'l2' && query.mac === endpoint.mac ? { mac: endpoint.mac, vtep: endpoint.vtep } : null;
+      };
+      const resolver = await startResolver({ overlays: [a.overlay], store: { lookup } });
       const rows = await puntRows(a);
       expect(rows).toHaveLength(1);
       expect(rows[0]?.vni).not.toBe(left?.vni);
       expect(await ping(a.container.netns, b.container.ip, { count: 1 })).toMatchObject({ lost: 0 });
-      expect(resolver.stats().forwarded).toBeGreaterThan(0);
+      expect(resolver.stats().forwarded, JSON.stringify(asked)).toBeGreaterThan(0);
     },
   );
 
