@@ -32,7 +32,8 @@ const CHANGES = [
   '-6 route add unreachable 2001:db8:3::/48',
   'rule add priority 100 from 10.2.0.0/16 lookup 42',
   'rule add priority 101 not from 10.2.0.1 to 10.3.0.0/16 tos 0x10 fwmark 0x1/0xff iif v0 oif v1 lookup main',
-  'rule add priority 102 ipproto tcp sport 100-200 dport 443 uidrange 5-6 lookup main suppress_prefixlength 0',
+  // One that has no name: iproute2 takes names from /etc/protocols, which a bare machine lacks.
+  'rule add priority 102 ipproto 253 sport 100-200 dport 443 uidrange 5-6 lookup main suppress_prefixlength 0',
   '-6 rule add priority 103 from 2001:db8::1 iif nobody prohibit proto static',
   'rule add priority 104 fwmark 7 goto 32766',
   'rule del priority 100',

@@ -316,7 +316,7 @@ export const SCENARIOS: readonly Scenario[] = [
     before: PAIRS,
     steps: [
       'ip rule add priority 100 from 10.2.0.0/16 lookup 42; ip -6 rule add priority 100 from 2001:db8::/48 lookup 42; ip rule add priority 101 iif v0 blackhole; ip rule add priority 102 oif later unreachable; ip rule add priority 103 fwmark 7 goto 200',
-      'ip rule add priority 200 not to 10.0.0.9 ipproto udp dport 53 lookup main suppress_prefixlength 0',
+      'ip rule add priority 200 not to 10.0.0.9 ipproto 253 dport 53 lookup main suppress_prefixlength 0',
       'ip link add later type veth peer name retal; ip link set v0 down; ip link set v0 name other0',
       'ip rule del priority 200; ip link del other0; ip link set w0 name later0',
       'ip rule del priority 100; ip -6 rule del priority 100; ip rule del priority 0 || true; ip rule add priority 0 lookup local; ip rule flush',

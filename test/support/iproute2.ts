@@ -382,7 +382,8 @@ export function ruleJson(rule: Rule): Json {
     table: rule.action === 'table' ? table(rule.table) : undefined,
     action: rule.action === 'table' || rule.action === 'goto' ? undefined : rule.action,
     goto: rule.goto,
-    ipproto: rule.ipProtocol === undefined ? undefined : IP_PROTOCOLS[rule.ipProtocol],
+    ipproto:
+      rule.ipProtocol === undefined ? undefined : (IP_PROTOCOLS[rule.ipProtocol] ?? `ipproto-${rule.ipProtocol}`),
     ...ports('sport', rule.sourcePorts),
     ...ports('dport', rule.destinationPorts),
     suppress_prefixlen: rule.suppressPrefixLength,
