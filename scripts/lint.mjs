@@ -32,7 +32,13 @@ function clang(name) {
 async function tidy(command, paths) {
   process.stderr.write('lint: clang-tidy\n');
   const database = join(root, 'build/lint');
-  if ((await run('cmake', ['-S', root, '-B', database, '-DOVERNS_ADDON=ON', '--log-level=WARNING'], { env })) !== 0) {
+  if (
+    (await run(
+      'cmake',
+      ['-S', root, '-B', database, '-DOVERNS_ADDON=ON', '-DOVERNS_UNITY=OFF', '--log-level=WARNING'],
+      { env },
+    )) !== 0
+  ) {
     failed.push('clang-tidy');
     return;
   }

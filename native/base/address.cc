@@ -3,10 +3,10 @@
 #include <arpa/inet.h>
 #include <sys/socket.h>
 
+#include "base/text.h"
+
 namespace overns {
 namespace {
-
-constexpr char kDigits[] = "0123456789abcdef";
 
 char* write_octet(char* text, std::uint8_t value) {
   if (value >= 100) *text++ = static_cast<char>('0' + value / 100);
@@ -18,7 +18,7 @@ char* write_octet(char* text, std::uint8_t value) {
 char* write_group(char* text, std::uint8_t high, std::uint8_t low) {
   const unsigned value = static_cast<unsigned>(high) << 8 | low;
   for (int shift = value >= 0x1000 ? 12 : value >= 0x100 ? 8 : value >= 0x10 ? 4 : 0; shift >= 0; shift -= 4)
-    *text++ = kDigits[value >> shift & 15];
+    *text++ = kHexDigits[value >> shift & 15];
   return text;
 }
 
@@ -53,8 +53,8 @@ std::optional<Mac> Mac::parse(std::string_view text) {
 std::size_t Mac::write(char* text) const {
   for (std::size_t i = 0; i < 6; ++i) {
     if (i > 0) *text++ = ':';
-    *text++ = kDigits[bytes[i] >> 4];
-    *text++ = kDigits[bytes[i] & 15];
+    *text++ = kHexDigits[bytes[i] >> 4];
+    *text++ = kHexDigits[bytes[i] & 15];
   }
   return kTextSize;
 }

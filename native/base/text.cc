@@ -5,8 +5,6 @@
 namespace overns {
 namespace {
 
-constexpr char kDigits[] = "0123456789abcdef";
-
 int digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';
   if (c >= 'a' && c <= 'f') return c - 'a' + 10;
@@ -43,7 +41,7 @@ std::string to_utf8(std::string_view bytes) {
     const std::size_t size = is_escape(bytes) ? 0 : character(bytes);
     if (size == 0) {
       const auto byte = static_cast<std::uint8_t>(bytes[0]);
-      text += {'\\', 'x', kDigits[byte >> 4], kDigits[byte & 15]};
+      text += {'\\', 'x', kHexDigits[byte >> 4], kHexDigits[byte & 15]};
     } else {
       text += bytes.substr(0, size);
     }

@@ -8,6 +8,8 @@
 
 namespace overns {
 
+inline constexpr char kHexDigits[] = "0123456789abcdef";
+
 std::string to_utf8(std::string_view bytes);
 std::string from_utf8(std::string_view text);
 
