@@ -52,7 +52,7 @@ std::uint64_t monotonic() {
 // A bridge tells of its ports in words of its own (RTM_NEWLINK of AF_BRIDGE), which stand for a part of the link only.
 using BridgePorts = std::map<std::int32_t, Link>;
 
-// The links of the namespace, as far as its news need them.
+// The links of the namespace, as far as its events need them.
 struct Links {
   LinkNames names;
   BridgePorts ports;
@@ -121,18 +121,18 @@ class Monitor : public Napi::ObjectWrap<Monitor> {
   ~Monitor() override { shut(); }
 
   void begin(std::shared_ptr<MonitorHub> hub, Opened opened, unsigned groups, Napi::FunctionReference on_batch);
-  void deliver(Napi::Env env, const EventBytes& news);
+  void deliver(Napi::Env env, const EventBytes& events);
 
  private:
   void shut();
   void ref(const Napi::CallbackInfo&);
   void unref(const Napi::CallbackInfo&);
   void close(const Napi::CallbackInfo&) { shut(); }
-  std::optional<Napi::Object> convert(Napi::Env env, const Message& message, const MessageReader& rest,
+  std::optional<Napi::Object> convert(Napi::Env env, const Message& message, const MessageReader& following,
                                       EntryRows& rows);
-  std::optional<Napi::Object> convert_link(Napi::Env env, const Message& message, const MessageReader& rest,
+  std::optional<Napi::Object> convert_link(Napi::Env env, const Message& message, const MessageReader& following,
                                            EntryRows& rows);
-  void know(std::int32_t index, const MessageReader& rest);
+  void know(std::int32_t index, const MessageReader& following);
   void forget(std::int32_t index);
 
   std::shared_ptr<MonitorHub> hub_;
@@ -167,9 +167,9 @@ class MonitorHub {
   ~MonitorHub() { reader->stop(); }
 
   void deliver(Napi::Env env) {
-    for (const auto& [id, news] : reader->take()) {
+    for (const auto& [id, events] : reader->take()) {
       const auto found = monitors.find(id);
-      if (found != monitors.end()) found->second->deliver(env, news);
+      if (found != monitors.end()) found->second->deliver(env, events);
       if (env.IsExceptionPending()) return;
     }
   }
@@ -223,14 +223,14 @@ void Monitor::unref(const Napi::CallbackInfo&) {
   hub_->count_reference(-1);
 }
 
-// Finds the name of a link that an event is about. Some are told of before their link is (a new bridge's own FDB
+// Finds the name of a link that an event is about. Some are reported before their link is (a new bridge's own FDB
 // entry): its name is in what comes next, or the kernel has it. Whoever hears of misses alone hears of no links.
-void Monitor::know(std::int32_t index, const MessageReader& rest) {
+void Monitor::know(std::int32_t index, const MessageReader& following) {
   if (index <= 0 || index == known_) return;
   known_ = index;
   if (groups_ != kMissGroup) {
     if (links_.names.contains(index)) return;
-    MessageReader ahead = rest;
+    MessageReader ahead = following;
     while (const auto message = ahead.next()) {
       if (message->header.nlmsg_type != RTM_NEWLINK && message->header.nlmsg_type != RTM_DELLINK) continue;
       const auto link = decode_link(*message);
@@ -251,13 +251,13 @@ void Monitor::forget(std::int32_t index) {
   known_ = 0;
 }
 
-std::optional<Napi::Object> Monitor::convert_link(Napi::Env env, const Message& message, const MessageReader& rest,
+std::optional<Napi::Object> Monitor::convert_link(Napi::Env env, const Message& message, const MessageReader& following,
                                                   EntryRows& rows) {
   auto link = decode_link(message);
   if (!link) return std::nullopt;
   const bool gone = message.header.nlmsg_type == RTM_DELLINK;
   if (link->family == AF_BRIDGE) {
-    // A port that leaves is told of as a link, too.
+    // A port that leaves is reported as a link, too.
     const auto port = links_.ports.find(link->index);
     if (gone || port == links_.ports.end() || link->bridge_port.empty()) return std::nullopt;
     Link& whole = port->second;
@@ -274,16 +274,16 @@ std::optional<Napi::Object> Monitor::convert_link(Napi::Env env, const Message& 
   }
   std::optional<Napi::Object> object;
   if ((groups_ & kLinkGroup) != 0) {
-    know(static_cast<std::int32_t>(link->master), rest);
+    know(static_cast<std::int32_t>(link->master), following);
     object = to_js(env, *link, links_.names);
     if (!link->kind.empty()) object->Set("linkKind", to_utf8(link->kind));
   }
-  if (gone) forget(link->index);  // nothing more is told of it
+  if (gone) forget(link->index);  // nothing more is reported of it
   return object;
 }
 
 // An entry or a miss becomes a row; for anything else JavaScript gets the object.
-std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& message, const MessageReader& rest,
+std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& message, const MessageReader& following,
                                              EntryRows& rows) {
   const std::uint16_t type = message.header.nlmsg_type;
   const auto event = [&](Napi::Object object, const char* kind, bool gone) {
@@ -292,21 +292,21 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
     return object;
   };
   if (type == RTM_NEWLINK || type == RTM_DELLINK) {
-    const auto object = convert_link(env, message, rest, rows);
+    const auto object = convert_link(env, message, following, rows);
     if (!object) return std::nullopt;
     return event(*object, "link", type == RTM_DELLINK);
   }
   if (type == RTM_NEWADDR || type == RTM_DELADDR) {
     const auto address = decode_address(message);
     if (!address) return std::nullopt;
-    know(address->index, rest);
+    know(address->index, following);
     return event(to_js(env, *address, links_.names), "address", type == RTM_DELADDR);
   }
   if (type == RTM_NEWROUTE || type == RTM_DELROUTE) {
     const auto route = decode_route(message);
     if (!route) return std::nullopt;
-    know(route->index, rest);
-    for (const RouteHop& hop : route->hops) know(hop.index, rest);
+    know(route->index, following);
+    for (const RouteHop& hop : route->hops) know(hop.index, following);
     auto object = to_js(env, *route, links_.names);
     // Only the notifications of routes tell (fib_table_insert, fib6_add_rt2node).
     if (type == RTM_NEWROUTE && (message.header.nlmsg_flags & NLM_F_REPLACE) != 0) object.Set("replaced", true);
@@ -322,31 +322,31 @@ std::optional<Napi::Object> Monitor::convert(Napi::Env env, const Message& messa
   if (type == RTM_NEWNEXTHOP || type == RTM_DELNEXTHOP) {
     const auto nexthop = decode_nexthop(message);
     if (!nexthop) return std::nullopt;
-    know(nexthop->index, rest);
-    know(static_cast<std::int32_t>(nexthop->master), rest);
+    know(nexthop->index, following);
+    know(static_cast<std::int32_t>(nexthop->master), following);
     return event(to_js(env, *nexthop, links_.names), "nexthop", type == RTM_DELNEXTHOP);
   }
   const auto entry = decode_neighbor(message);
   if (!entry) return std::nullopt;
-  know(entry->index, rest);
+  know(entry->index, following);
   if (type == RTM_GETNEIGH) {
     // A vxlan's miss; an app_solicit one of an ordinary device is a request (NLM_F_REQUEST) of an INCOMPLETE entry.
     const RowAction query = entry->ip.empty() ? RowAction::kL2Miss : RowAction::kL3Miss;
     rows.add(*entry, query, decode_miss(message).has_value());
   } else if ((groups_ & kNeighGroup) != 0) {
-    if (entry->master != 0) know(static_cast<std::int32_t>(entry->master), rest);
-    if (entry->via != 0 && !entry->link_netnsid) know(static_cast<std::int32_t>(entry->via), rest);
+    if (entry->master != 0) know(static_cast<std::int32_t>(entry->master), following);
+    if (entry->via != 0 && !entry->link_netnsid) know(static_cast<std::int32_t>(entry->via), following);
     rows.add(*entry, type == RTM_DELNEIGH ? RowAction::kDelete : RowAction::kNew);
   }
   return std::nullopt;
 }
 
-void Monitor::deliver(Napi::Env env, const EventBytes& news) {
+void Monitor::deliver(Napi::Env env, const EventBytes& events) {
   auto objects = Napi::Array::New(env);
   std::uint32_t count = 0;
   EntryRows rows;
   if (groups_ == kMissGroup) known_ = 0;  // it may have been renamed since
-  MessageReader reader(news.bytes);
+  MessageReader reader(events.bytes);
   while (const auto message = reader.next()) {
     Napi::HandleScope scope(env);
     const auto object = convert(env, *message, reader, rows);
@@ -355,7 +355,7 @@ void Monitor::deliver(Napi::Env env, const EventBytes& news) {
     objects.Set(count++, *object);
   }
   rows.name_links(links_.names);
-  const std::uint64_t dropped = news.overrun + news.overflow;
+  const std::uint64_t dropped = events.overrun + events.overflow;
   if (rows.size() == 0 && dropped == 0) return;
   if (dropped > 0) {
     // Links may have been among them.

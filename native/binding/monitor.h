@@ -1,4 +1,4 @@
-// Monitor: a subscription to the news of one namespace, for JavaScript.
+// Monitor: a subscription to the events of one namespace, for JavaScript.
 #pragma once
 
 #include "binding/convert.h"

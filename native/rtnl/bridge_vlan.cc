@@ -36,7 +36,7 @@ constexpr AttributePolicy kTunnel[] = {{"tunnel", BRIDGE_VLANDB_TINFO_ID, kU32}}
 std::optional<BridgeVlan> decode_entry(std::int32_t index, Bytes payload) {
   BridgeVlan entry;
   entry.index = index;
-  bool told = false;
+  bool found = false;
   AttributeReader attributes(payload);
   while (const auto attribute = attributes.next()) {
     switch (attribute->type) {
@@ -45,7 +45,7 @@ std::optional<BridgeVlan> decode_entry(std::int32_t index, Bytes payload) {
         if (!info) return std::nullopt;
         entry.flags = info->flags;
         entry.vlan = info->vid;
-        told = true;
+        found = true;
         continue;
       }
       case BRIDGE_VLANDB_ENTRY_RANGE:
@@ -64,7 +64,7 @@ std::optional<BridgeVlan> decode_entry(std::int32_t index, Bytes payload) {
     }
     entry.unknown.push_back(keep(*attribute));
   }
-  return told ? std::optional(std::move(entry)) : std::nullopt;
+  return found ? std::optional(std::move(entry)) : std::nullopt;
 }
 
 }  // namespace

@@ -216,7 +216,7 @@ std::optional<Link> decode_link(const Message& message) {
       case IFLA_OPERSTATE: known = take(attribute->as<std::uint8_t>(), link.operstate); break;
       case IFLA_LINKINFO: decode_linkinfo(attribute->payload, link); break;
       case IFLA_AF_SPEC: decode_families(attribute->payload, link); break;
-      case IFLA_WIRELESS: return std::nullopt;  // news of a driver, with nothing of the link but its name
+      case IFLA_WIRELESS: return std::nullopt;  // a report of a driver, with nothing of the link but its name
       case IFLA_PROTINFO:
         // In a bridge's message it is what a port's IFLA_INFO_SLAVE_DATA is (br_port_fill_attrs).
         if (link.family == AF_BRIDGE) {

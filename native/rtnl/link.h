@@ -43,7 +43,7 @@ struct LinkSpec {
 };
 
 struct Link {
-  std::uint8_t family = 0;  // AF_BRIDGE: news of a bridge port, not of the link itself
+  std::uint8_t family = 0;  // AF_BRIDGE: it is about a bridge port, not of the link itself
   std::int32_t index = 0;
   std::uint32_t flags = 0;
   std::uint16_t hardware = 0;  // ARPHRD_*

@@ -57,22 +57,22 @@ bool decode_sources(Bytes payload, MdbEntry& entry) {
 
 // struct br_mdb_entry and, behind it in the same payload, attributes (__mdb_fill_info).
 std::optional<MdbEntry> decode_entry(std::int32_t bridge, Bytes payload) {
-  br_mdb_entry told;
-  if (payload.size() < sizeof told) return std::nullopt;
-  std::memcpy(&told, payload.data(), sizeof told);
+  br_mdb_entry header;
+  if (payload.size() < sizeof header) return std::nullopt;
+  std::memcpy(&header, payload.data(), sizeof header);
   MdbEntry entry;
   entry.bridge = bridge;
-  entry.index = static_cast<std::int32_t>(told.ifindex);
-  entry.state = told.state;
-  entry.flags = told.flags;
-  entry.vlan = told.vid;
+  entry.index = static_cast<std::int32_t>(header.ifindex);
+  entry.state = header.state;
+  entry.flags = header.flags;
+  entry.vlan = header.vid;
   const Bytes address = payload.subspan(offsetof(br_mdb_entry, addr), sizeof(in6_addr));
-  switch (ntohs(told.addr.proto)) {
+  switch (ntohs(header.addr.proto)) {
     case ETH_P_IP: entry.group = *Ip::from(address.first(sizeof(in_addr))); break;
     case ETH_P_IPV6: entry.group = *Ip::from(address); break;
     default: entry.mac = Mac::from(address.first(ETH_ALEN)); break;
   }
-  AttributeReader attributes(payload.subspan(sizeof told));
+  AttributeReader attributes(payload.subspan(sizeof header));
   while (const auto attribute = attributes.next()) {
     bool known = true;
     switch (attribute->type) {
@@ -102,7 +102,7 @@ void encode_get_mdb(RequestBatch& batch) {
 void decode_mdb(const Message& message, std::vector<MdbEntry>& into) {
   const auto header = message.family_header<br_port_msg>();
   const std::uint16_t type = message.header.nlmsg_type;
-  // A bridge's dump is told under the type of the request, a vxlan's under that of news.
+  // The rows of a bridge have the type of the request, those of a vxlan device that of notifications.
   if (!header || (type != RTM_GETMDB && type != RTM_NEWMDB && type != RTM_DELMDB)) return;
   auto attributes = message.attributes<br_port_msg>();
   while (const auto attribute = attributes.next()) {
