@@ -116,7 +116,7 @@ export class PrefixRecords implements RecordStore {
   async list({ signal }: Cancel = {}): Promise<readonly RecordEntry[]> {
     const { records, foreign } = splitRecords(this.#keys.prefix, await this.#keys.pairs(signal));
     return [
-      ...records.map(({ kind, key, value }) => recordEntry(kind, key, value)),
+      ...records.map(({ kind, key, value, lease }) => recordEntry(kind, key, value, lease)),
       ...foreign.map(({ key, value }) => foreignEntry(key, value)),
     ];
   }

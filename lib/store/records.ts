@@ -40,6 +40,8 @@ export interface RecordEntry {
   readonly key: string;
   /** Canonical; for a record that cannot be used, the beginning of what is stored, fit for a terminal. */
   readonly value: string;
+  /** The id of the lease that it goes with: Consul's session, etcd's lease in hexadecimal. Absent: it stays. */
+  readonly lease?: string;
   /** Why the record cannot be used. Absent from a good one. */
   readonly problem?: string;
 }
@@ -142,9 +144,11 @@ export function readRecord(kind: RecordKind, key: string, stored: Uint8Array): {
 }
 
 /** A record as a list shows it. */
-export function recordEntry(kind: RecordKind, key: string, stored: Uint8Array): RecordEntry {
+export function recordEntry(kind: RecordKind, key: string, stored: Uint8Array, lease: string | undefined): RecordEntry {
   const read = readRecord(kind, key, stored);
-  return 'value' in read ? { kind, key, value: read.value } : { kind, key, value: head(stored), problem: read.problem };
+  const held = lease !== undefined && { lease };
+  if ('value' in read) return { kind, key, value: read.value, ...held };
+  return { kind, key, value: head(stored), ...held, problem: read.problem };
 }
 
 /** Describes a key that is in neither folder of records, for a list. */

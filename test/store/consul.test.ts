@@ -91,6 +91,7 @@ describeWith(['consul'], 'Consul', () => {
       await using lease = await store.lease({ name: 'docker0', ttlMs: 10_000 });
       await store.claim(endpoint(MAC, VTEP, IP), { lease });
       expect([await raw(`arp/${IP}`), await raw(`fib/${MAC}`)]).toEqual([MAC, VTEP]);
+      expect((await recordsOf(store).list()).map((record) => record.lease)).toEqual([lease.id, lease.id]);
       const session = (await sessions()).find(({ ID }) => ID === lease.id);
       expect(session).toMatchObject({ Name: 'docker0', Behavior: 'delete', TTL: '10s', LockDelay: 0, NodeChecks: [] });
     });

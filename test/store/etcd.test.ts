@@ -91,6 +91,7 @@ describeWith(['etcd'], 'etcd', () => {
       expect(lease.ttlMs).toBe(31_000);
       expect((await leases()).filter((id) => !before.includes(id))).toEqual([lease.id]);
       await store.claim(endpoint(MAC, VTEP, IP), { lease });
+      expect((await recordsOf(store).list()).map((record) => record.lease)).toEqual([lease.id, lease.id]);
       expect([await etcd.get(`${prefix}/arp/${IP}`), await etcd.get(`${prefix}/fib/${MAC}`)]).toEqual([MAC, VTEP]);
       const { stdout } = await etcd.etcdctl('lease', 'timetolive', lease.id, '--keys');
       expect(stdout).toContain(`attached keys([${prefix}/arp/${IP} ${prefix}/fib/${MAC}])`);

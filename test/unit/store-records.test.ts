@@ -71,7 +71,7 @@ describe('values as stored', () => {
         hint: expect.stringContaining('put '),
       }),
     );
-    const entry = recordEntry(kind, key, bytes(stored));
+    const entry = recordEntry(kind, key, bytes(stored), undefined);
     expect(entry.problem).toMatch(problem);
     expect(entry.value.length).toBeLessThan(300);
   });
@@ -92,7 +92,7 @@ describe('values as stored', () => {
     fc.assert(
       fc.property(fc.constantFrom<RecordKind>('arp', 'fib'), key, anything, (kind, at, stored) => {
         const read = readRecord(kind, at, stored);
-        const entry = recordEntry(kind, at, stored);
+        const entry = recordEntry(kind, at, stored, undefined);
         if ('value' in read) {
           expect(checkValue(kind, read.value)).toBe(read.value);
           expect(checkKey(kind, at)).toBe(at);

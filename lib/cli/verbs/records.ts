@@ -89,14 +89,16 @@ export const verb = defineVerb({
       if (json) await out.json({ records: listed });
       else if (listed.length === 0) await out.lines(['no records']);
       else {
+        const leased = listed.some(({ lease }) => lease !== undefined);
         const row = (record: (typeof listed)[number]): string[] => [
           record.kind,
           // As a shell takes it, where blanks at its end could not be seen.
           /^[\x21-\x7e]+$/.test(record.key) ? record.key : JSON.stringify(record.key),
           record.value,
+          ...(leased ? [record.lease ?? '-'] : []),
           record.problem ?? '',
         ];
-        await out.lines(table(['KIND', 'KEY', 'VALUE', ''], listed.map(row)));
+        await out.lines(table(['KIND', 'KEY', 'VALUE', ...(leased ? ['LEASE'] : []), ''], listed.map(row)));
       }
       return undefined;
     }
