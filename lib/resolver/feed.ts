@@ -26,6 +26,8 @@ export class WatchFeed {
   /** Records left out that are yet to be told of. */
   #leftOut: { count: number; error: Error } | undefined;
   #telling: NodeJS.Timeout | undefined;
+  /** The index of the last change that the thread was given: a watch that follows a broken one goes on from there. */
+  #index: bigint | undefined;
 
   constructor(context: SessionContext, owner: FeedOwner) {
     this.#context = context;
@@ -40,13 +42,14 @@ export class WatchFeed {
     while (!signal.aborted) {
       try {
         const watch = this.#context.store.watch as NonNullable<Store['watch']>;
-        const { options, looked } = watchOptions(this.#context.where, signal);
+        const { options, looked } = watchOptions(this.#context.where, signal, this.#index);
         const changes = watch.call(this.#context.store, options);
         if (typeof changes?.[Symbol.asyncIterator] !== 'function')
           throw wrong(`gave ${shown(changes)}`, 'it gives an async iterable of changes');
         for await (const change of untilAborted(changes, signal)) {
           if (!looked()) this.#refuseShared();
           await this.#apply(change);
+          if (typeof change.index === 'bigint') this.#index = change.index;
           this.#context.health.up();
           pause = 100;
           ready();
@@ -219,7 +222,11 @@ function shown(value: unknown): string {
 }
 
 /** Makes the argument of a watch, which notes whether the store has looked at which overlay it is about. */
-function watchOptions(where: Where, signal: AbortSignal): { options: WatchOptions; looked(): boolean } {
+function watchOptions(
+  where: Where,
+  signal: AbortSignal,
+  from: bigint | undefined,
+): { options: WatchOptions; looked(): boolean } {
   let looked = false;
   const looking = <T>(value: T): T => {
     looked = true;
@@ -235,6 +242,7 @@ function watchOptions(where: Where, signal: AbortSignal): { options: WatchOption
     signal,
     // Not what keeps the process alive: the resolver does, unless unref() was called.
     ref: false,
+    ...(from !== undefined && { from }),
   };
   return { options, looked: () => looked };
 }

@@ -37,15 +37,15 @@ class Following {
   error: (Error & { hint?: string }) | undefined;
   readonly #controller = new AbortController();
 
-  constructor(store: OwnedStore) {
+  constructor(store: OwnedStore, from?: bigint) {
     onCleanup(() => this.#controller.abort());
-    void this.#run(store).catch((error) => {
+    void this.#run(store, from).catch((error) => {
       this.error = error;
     });
   }
 
-  async #run(store: OwnedStore): Promise<void> {
-    for await (const change of store.watch({ signal: this.#controller.signal })) this.told.push(change);
+  async #run(store: OwnedStore, from: bigint | undefined): Promise<void> {
+    for await (const change of store.watch({ signal: this.#controller.signal, from })) this.told.push(change);
   }
 
   count(kind: Change['kind']): number {
@@ -126,6 +126,38 @@ describeWith(['etcd'], 'an etcd alone', () => {
     expect(following.count('reset')).toBe(1);
   });
 
+  test('a watch that follows one that broke off goes on without reading everything again', async () => {
+    const etcd = await Etcd.start();
+    const relay = await Relay.start(etcd.port);
+    const direct = await open(`etcd://${etcd.at}/demo`);
+    const store = await open(`etcd://${relay.at}/demo`);
+    await direct.publish(one);
+    const first = new Following(store);
+    await first.until(({ told }) => told.length > 0, 'the reset');
+    await sleep(100);
+    relay.mode = 'refuse';
+    relay.cut();
+    await until(() => first.error !== undefined, 'the end of the watch');
+    await direct.publish(numbered(1));
+    const from = (first.told[0] as Change).index;
+    const refused = new Following(store, from);
+    await until(() => refused.error !== undefined, 'the end of another');
+    expect(refused.told).toEqual([]);
+    const ranges: string[] = [];
+    relay.heard = (bytes) => {
+      const path = /^POST (\S+)/.exec(bytes.toString('latin1'))?.[1];
+      if (path !== undefined) ranges.push(path);
+    };
+    relay.mode = 'pass';
+    const second = new Following(store, from);
+    await second.until(({ told }) => told.length === 2, 'what happened meanwhile');
+    expect(second.told).toMatchObject([
+      { kind: 'resume', index: from },
+      { kind: 'put', endpoint: numbered(1) },
+    ]);
+    expect(ranges.filter((path) => path === '/v3/kv/range').length).toBeLessThanOrEqual(1); // one record: which history it is
+  });
+
   test('restarted it is followed on; empty, or as it was before, it is told whole', async () => {
     const etcd = await Etcd.start();
     const store = await open(`etcd://${etcd.at}/demo`);
@@ -179,9 +211,9 @@ describeWith(['etcd'], 'an etcd alone', () => {
     for (const n of [5, 6, 7]) await direct.publish(numbered(n));
     relay.mode = 'pass';
     relay.cut();
-    await following.until(({ puts }) => puts.length === 4, 'what is there now');
-    expect(following.puts.slice(1).sort()).toEqual([5, 6, 7].map((n) => numbered(n).ip));
-    expect(following.told.at(-1)).toMatchObject({ kind: 'delete', ip: numbered(1).ip });
+    await following.until((self) => self.count('reset') === 2, 'what is there now');
+    const { endpoints } = following.told.at(-1) as Extract<Change, { kind: 'reset' }>;
+    expect(Array.from(endpoints, ({ ip }) => ip).sort()).toEqual([...[5, 6, 7].map((n) => numbered(n).ip), IP].sort());
   });
 
   test('a lease is kept by one that was restarted, and is lost with one that has begun anew', async () => {

@@ -12,6 +12,8 @@ export class Relay {
   mode: 'pass' | 'hang' | 'refuse' | '500' = 'pass';
   /** How long what the server says is held back, milliseconds. */
   delayMs = 0;
+  /** Called with all that clients say. */
+  heard: (bytes: Buffer) => void = () => {};
   /** Connections that were made since the start. */
   connections = 0;
   readonly #server: Server;
@@ -49,7 +51,8 @@ export class Relay {
       client.on('close', () => socket.destroy());
       return socket;
     };
-    client.on('data', (bytes) => {
+    client.on('data', (bytes: Buffer) => {
+      this.heard(bytes);
       if (this.mode === '500')
         client.end('HTTP/1.1 500 Out of order\r\nContent-Length: 7\r\nConnection: close\r\n\r\nnot now');
       else if (this.mode !== 'hang') {

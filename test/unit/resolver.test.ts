@@ -678,20 +678,26 @@ describe('stores', () => {
     const { kernel, overlay } = await scene();
     await using _overlay = overlay;
     let watches = 0;
+    const froms: (bigint | undefined)[] = [];
     const endpoint = { ip: '192.168.0.3', ips: ['192.168.0.3'], ...REMOTE };
     const store: Store = {
       lookup: () => null,
-      async *watch({ signal }): AsyncGenerator<Change> {
+      async *watch({ signal, from }): AsyncGenerator<Change> {
         watches++;
+        froms.push(from);
         if (watches === 1) throw new Error('not yet');
-        yield { kind: 'reset', endpoints: [endpoint], index: BigInt(watches) };
-        if (watches === 2) return;
+        if (watches === 2) {
+          yield { kind: 'reset', endpoints: [endpoint], index: 7n };
+          return;
+        }
+        yield { kind: 'resume', index: from as bigint };
         await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
       },
     };
     await using resolver = await Resolver.start({ overlays: [overlay], store });
     const events = record(resolver);
     await until(() => watches >= 3, 'a third watch');
+    expect(froms).toEqual([undefined, undefined, 7n]);
     await kernel.idle();
     await kernel.miss('blue', { ip: '192.168.0.3' });
     expect(events.filter(({ kind }) => kind === 'resolved')).toMatchObject([{ by: 'table', endpoint: REMOTE }]);

@@ -21,7 +21,7 @@ import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordErro
 import { EtcdHttp, type EtcdOptions } from './http.js';
 import { type Compare, EtcdKv, encode, type Op, TXN_OPS } from './kv.js';
 import { grantLease, isUnknownLease, leaseNumber } from './lease.js';
-import { EtcdWatch } from './watch.js';
+import { EtcdWatch, type Progress } from './watch.js';
 
 /** How often a withdrawal is tried because the records changed under it. */
 const CAS_ATTEMPTS = 5;
@@ -33,6 +33,8 @@ const READ_ATTEMPTS = 5;
 export class EtcdStore implements DriverStore {
   readonly #http: EtcdHttp;
   readonly #foreign: ForeignKeys;
+  /** By prefix: what the last watch that broke off has told. The one that follows it need not read everything again. */
+  readonly #broken = new Map<string, Progress>();
 
   constructor(options: EtcdOptions) {
     this.#http = new EtcdHttp(options);
@@ -170,8 +172,18 @@ export class EtcdStore implements DriverStore {
     throw kv.refused(doing, 'the records change all the time');
   }
 
-  watch({ prefix, signal, ref, from }: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change, void, undefined> {
-    return new EtcdWatch(this.#http, this.#kv(prefix), this.#foreign, { signal, ref, from }).changes();
+  async *watch(options: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change, void, undefined> {
+    const { prefix, signal } = options;
+    const before = this.#broken.get(prefix);
+    this.#broken.delete(prefix);
+    const watch = new EtcdWatch(this.#http, this.#kv(prefix), this.#foreign, options, before);
+    try {
+      yield* watch.changes();
+    } catch (error) {
+      const { progress } = watch;
+      if (progress !== undefined && !signal.aborted) this.#broken.set(prefix, progress);
+      throw error;
+    }
   }
 }
 

@@ -23,6 +23,19 @@ interface Event {
   readonly deleted: boolean;
 }
 
+/** All that a watch has told, by which another one goes on. */
+export interface Progress {
+  readonly table: EndpointTable;
+  /** History and revision up to which changes have been told. */
+  readonly position: Moment;
+  /** The newest record that was seen, by which a history is known. */
+  readonly mark: Mark | undefined;
+  /** The index of the last change. */
+  readonly index: bigint;
+}
+
+type Mark = { readonly key: string; readonly revision: bigint };
+
 /** Follows one prefix. */
 export class EtcdWatch {
   readonly #http: EtcdHttp;
@@ -33,16 +46,17 @@ export class EtcdWatch {
   readonly #doing: string;
   readonly #from: bigint | undefined;
   #table: EndpointTable | undefined;
-  /** History and revision up to which changes have been told. */
   #position: Moment = { cluster: '', revision: 0n };
-  /** The newest record that was seen, by which a history is known. */
-  #mark: { readonly key: string; readonly revision: bigint } | undefined;
+  #mark: Mark | undefined;
+  #index = 0n;
 
+  /** @param before the progress of a watch of this prefix that broke off; taken up where it is what `from` names */
   constructor(
     http: EtcdHttp,
     kv: EtcdKv,
     foreign: ForeignKeys,
     { signal, ref, from }: Pick<Parameters<DriverStore['watch']>[0], 'signal' | 'ref' | 'from'>,
+    before: Progress | undefined,
   ) {
     this.#http = http;
     this.#kv = kv;
@@ -51,16 +65,36 @@ export class EtcdWatch {
     this.#ref = ref ?? true;
     this.#from = from;
     this.#doing = `reading ${kv.prefix}/`;
+    if (before === undefined || before.index !== from) return;
+    this.#table = before.table;
+    this.#position = before.position;
+    this.#mark = before.mark;
+    this.#index = before.index;
+  }
+
+  /** Undefined as long as nothing has been told. */
+  get progress(): Progress | undefined {
+    const table = this.#table;
+    return table && { table, position: this.#position, mark: this.#mark, index: this.#index };
   }
 
   /**
-   * A `reset` with all records, or `resume` where etcd still knows what came after `from`; then every change. Another server goes on where one has failed; where etcd has forgotten what
-   * happened meanwhile, all is read again and compared.
+   * A `reset` with all records, or `resume` where etcd still knows what came after `from`; then every change. Another server goes
+   * on where one has failed; where etcd has forgotten what happened meanwhile, all is read again and compared.
    *
-   * Throws once no server has gone on for a while; watching again begins with a `reset`.
+   * Throws once no server has gone on for a while.
    */
   async *changes(): AsyncGenerator<Change, void, undefined> {
-    let list = true;
+    for await (const change of this.#follow()) {
+      this.#index = change.index;
+      yield change;
+    }
+  }
+
+  async *#follow(): AsyncGenerator<Change, void, undefined> {
+    let list = this.#table === undefined;
+    // What another watch has told is believed once a server has that history.
+    let resumes = !list;
     let lostAt: number | undefined;
     for (let attempt = 0; ; attempt++) {
       try {
@@ -69,6 +103,8 @@ export class EtcdWatch {
         for await (const answer of this.#http.stream(this.#request())) {
           const moment = this.#kv.moment(answer, this.#doing);
           list = answer.compact_revision !== undefined || (answer.created === true && !(await this.#goesOn(moment)));
+          if (resumes && !list) yield { kind: 'resume', index: this.#index };
+          resumes = false;
           if (list) break;
           if (lostAt !== undefined) attempt = 0;
           lostAt = undefined;
@@ -78,7 +114,7 @@ export class EtcdWatch {
         if (OvernsError.is(error) && error.code === 'OVERNS_CLOSED') return;
         lostAt ??= performance.now();
         const waited = performance.now() - lostAt;
-        if (this.#table === undefined || !mayPass(error) || waited > PATIENCE_MS) throw error;
+        if (this.#table === undefined || resumes || !mayPass(error) || waited > PATIENCE_MS) throw error;
         const pause = Math.min(PAUSE_MS * 2 ** Math.min(attempt, 10), PAUSE_MAX_MS);
         await sleep(Math.random() * pause, undefined, { signal: this.#signal, ref: this.#ref });
       }
@@ -145,13 +181,16 @@ export class EtcdWatch {
 
   /**
    * Whether the cluster has the history that was told of. One that was restored from a snapshot, or began anew, has another one
-   * behind the same revisions, and says nothing until it gets to the one that is waited for.
+   * behind the same revisions, and says nothing until it gets to the one that is waited for. What was told is then void.
    */
   async #goesOn({ cluster }: Moment): Promise<boolean> {
     if (cluster !== this.#position.cluster) return false;
     const { key, revision } = this.#mark ?? { key: this.#kv.range.key, revision: this.#position.revision };
     const then = await this.#kv.valueAt(key, revision, this.#signal);
-    return this.#mark === undefined ? then !== undefined : then?.revision === revision;
+    if (then === undefined) return false; // compacted, or never reached
+    if (this.#mark === undefined || then?.revision === revision) return true;
+    this.#position = { ...this.#position, cluster: '' };
+    return false;
   }
 
   #see({ key, revision }: StoredPair): void {
