@@ -1,6 +1,7 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
 
 export { Agent, type AgentEvent, type AgentOptions } from './agent/agent.js';
+export type { EndpointStatus, PublisherEvent } from './agent/endpoint-status.js';
 export { type FollowerEvent, type FollowerOptions, OverlayFollower } from './agent/overlay-follower.js';
 export type { Cancel } from './core/abort.js';
 export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './core/errors.js';

@@ -10,16 +10,19 @@ import { Overlay } from '../overlay/overlay.js';
 import { type UnderlayChange, UnderlayWatch } from '../overlay/underlay-watch.js';
 import type { ResolverStats } from '../resolver/counters.js';
 import type { OverlayStatus, ResolverEvent } from '../resolver/events.js';
+import { extension } from '../resolver/extension.js';
 import { checkStore, type ResolverOptions, resolverOptions } from '../resolver/options.js';
 import { Resolver } from '../resolver/resolver.js';
 import type { Store } from '../store/contract.js';
 import { checkSystem, machine, type OnSystem } from '../system/system.js';
+import type { EndpointStatus, PublisherEvent } from './endpoint-status.js';
 import { checkNames, type FollowerEvent, OverlayFollower } from './overlay-follower.js';
+import { canPublish, Publisher } from './publisher.js';
 
 /**
- * Events of an agent: what its resolver does, which overlays it serves, and how their underlays are. `serving`, `elsewhere`,
- * `refused` and `underlay` with a fault hold until they are taken back, as some of the resolver's do: who listens from then
- * on is told of them first.
+ * Events of an agent: what its resolver does, which overlays it serves, how their underlays are, and what becomes of this host's
+ * endpoints in the store. `serving`, `elsewhere`, `refused`, `pending`, `conflict`, `stray` and `underlay` with a fault hold until they are
+ * taken back, as some of the resolver's do: who listens from then on is told of them first.
  * @example
  * ```ts
  * import type { AgentEvent } from 'overns';
@@ -28,7 +31,7 @@ import { checkNames, type FollowerEvent, OverlayFollower } from './overlay-follo
  * console.log(line({ overlay: 'blue', kind: 'serving' })); // blue: serving
  * ```
  */
-export type AgentEvent = ResolverEvent | FollowerEvent | UnderlayChange;
+export type AgentEvent = ResolverEvent | FollowerEvent | UnderlayChange | PublisherEvent;
 
 /**
  * Options of an agent: what it serves, and from where.
@@ -52,6 +55,11 @@ export interface AgentOptions
   readonly takeover?: boolean | undefined;
   /** The namespace that is the overlays' host, where it is not found. */
   readonly host?: NetnsRef | undefined;
+  /**
+   * Keep this host's endpoints in the store: what is attached is claimed under a lease, what is detached withdrawn. Default
+   * true, where the store has `claim()`, `lease()`, `list()` and `withdraw()`.
+   */
+  readonly publish?: boolean | undefined;
 }
 
 const { lookupTimeoutMs, negativeTtlMs, maxLookups, realtime } = resolverOptions;
@@ -60,6 +68,7 @@ const agentOptions = {
   overlays: checkNames,
   takeover: boolean,
   host: unchecked<NetnsRef>(),
+  publish: boolean,
   signal: checkSignal,
   system: checkSystem,
   lookupTimeoutMs,
@@ -70,7 +79,8 @@ const agentOptions = {
 
 /**
  * Everything that goes on for the overlays of a host, as `overns agent` does it: misses are answered; an overlay that is
- * removed is let go of, one that comes back or is new is served; an underlay that changes is told of.
+ * removed is let go of, one that comes back or is new is served; an underlay that changes is told of; and the containers that
+ * are attached on this host, by whatever process, are kept in the store.
  * @example
  * ```ts
  * import { Agent, Overlay, openStore } from 'overns';
@@ -91,12 +101,21 @@ export class Agent implements AsyncDisposable {
   /** By overlay: what holds of it. */
   readonly #following = new Map<string, FollowerEvent>();
   readonly #faults = new Map<string, UnderlayChange>();
+  /** By overlay: that its underlay begins to be watched, one after the other. */
+  readonly #watching = new Map<string, Promise<void>>();
+  readonly #publisher: Publisher | undefined;
+  /** Of the resolver's events. */
+  readonly #listening: Disposable[] = [];
   #follower: OverlayFollower | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(resolver: Resolver, host: NetnsRef | undefined) {
+  private constructor(resolver: Resolver, host: NetnsRef | undefined, store: Store | undefined) {
     this.#resolver = resolver;
     this.#host = host;
+    if (store !== undefined && canPublish(store)) {
+      this.#publisher = new Publisher(store, resolver.system, host, (event) => this.#tell(event));
+      this.#publishFor(this.#publisher);
+    }
     this.closed = resolver.closed;
     this.#underlays = new UnderlayWatch(resolver.system, (change) => this.#underlayChanged(change));
     // Ended by itself: its streams have ended, and nothing is to be followed.
@@ -121,13 +140,14 @@ export class Agent implements AsyncDisposable {
    */
   static async start(options: AgentOptions): Promise<Agent> {
     const checked = checkOptions(options, agentOptions);
-    const { overlays: names, takeover = false, host, signal, system = machine, ...serving } = checked;
+    const { overlays: names, takeover = false, host, publish = true, signal, system = machine, ...serving } = checked;
     throwIfAborted(signal);
     const overlays: Overlay[] = [];
     let started: Agent | undefined;
     try {
       for (const name of names ?? []) overlays.push(await Overlay.open(name, { signal, host, system }));
-      const agent = new Agent(await Resolver.start({ ...serving, overlays, takeover, signal, system }), host);
+      const resolver = await Resolver.start({ ...serving, overlays, takeover, signal, system });
+      const agent = new Agent(resolver, host, publish ? serving.store : undefined);
       started = agent;
       agent.#follower = await OverlayFollower.start({
         resolver: agent.#resolver,
@@ -167,7 +187,8 @@ export class Agent implements AsyncDisposable {
     return createSubscription<AgentEvent>(
       options,
       (queue) => {
-        queue.pushAll([...this.#following.values(), ...this.#faults.values()]);
+        const published = this.#publisher?.holding() ?? [];
+        queue.pushAll([...this.#following.values(), ...this.#faults.values(), ...published]);
         const { maxQueue } = options;
         const resolved = this.#resolver.events(maxQueue === undefined ? {} : { maxQueue });
         this.#queues.add(queue);
@@ -225,7 +246,28 @@ export class Agent implements AsyncDisposable {
   }
 
   /**
-   * Stops serving. The kernel's entries, the overlays and the store stay. Idempotent.
+   * How the endpoints of this host stand with the store; of one overlay, or all. Empty where nothing is published.
+   * @example
+   * ```ts
+   * import { Agent, Overlay, openStore } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using store = await openStore('memory:');
+   * await using agent = await Agent.start({ store });
+   * const events = agent.events();
+   * await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+   * for await (const event of events) if (event.kind === 'published') break;
+   * console.log(agent.endpoints().map(({ ip, state }) => `${ip} ${state}`)); // [ '192.168.0.2 published' ]
+   * ```
+   */
+  endpoints(overlay?: string): readonly EndpointStatus[] {
+    const all = this.#publisher?.status() ?? [];
+    return overlay === undefined ? all : all.filter((endpoint) => endpoint.overlay === overlay);
+  }
+
+  /**
+   * Stops serving. The kernel's entries, the overlays and the store stay. What is published stays until the lease is over,
+   * for another agent of this host to go on with. Idempotent.
    * @example
    * ```ts
    * import { Agent } from 'overns';
@@ -238,6 +280,8 @@ export class Agent implements AsyncDisposable {
   close(): Promise<void> {
     this.#closing ??= (async () => {
       for (const queue of this.#queues) queue.end();
+      for (const each of this.#listening) each[Symbol.dispose]();
+      this.#publisher?.close();
       await this.#follower?.[Symbol.asyncDispose]();
       await this.#underlays[Symbol.asyncDispose]();
       await this.#resolver.close();
@@ -266,8 +310,23 @@ export class Agent implements AsyncDisposable {
       this.#underlays.remove(overlay);
       this.#faults.delete(overlay);
     }
-    if (kind === 'serving') void this.#watchUnderlay(overlay);
+    if (kind === 'elsewhere') this.#publisher?.leave(overlay);
+    if (kind === 'serving') {
+      this.#publisher?.add(overlay);
+      this.#watchUnderlay(event);
+    }
     this.#tell(event);
+  }
+
+  #publishFor(publisher: Publisher): void {
+    const resolver = this.#resolver;
+    resolver[extension] = publisher.extension;
+    this.#listening.push(
+      resolver.on('store-up', ({ overlay }) => publisher.recover(overlay)),
+      // One that is removed is withdrawn: its endpoints are gone.
+      resolver.on('overlay-lost', ({ overlay, cause }) => cause === 'taken' && publisher.leave(overlay)),
+      resolver.on('overlay-back', ({ overlay }) => publisher.add(overlay)),
+    );
   }
 
   #underlayChanged(change: UnderlayChange): void {
@@ -276,8 +335,20 @@ export class Agent implements AsyncDisposable {
     this.#tell(change);
   }
 
+  #watchUnderlay(event: FollowerEvent): void {
+    const { overlay } = event;
+    const holds = (): boolean => this.#following.get(overlay) === event;
+    const work = (this.#watching.get(overlay) ?? Promise.resolve())
+      .then(() => (holds() ? this.#openUnderlay(overlay) : undefined))
+      .then(() => {
+        if (!holds() && this.#following.get(overlay)?.kind !== 'serving') this.#underlays.remove(overlay);
+        if (this.#watching.get(overlay) === work) this.#watching.delete(overlay);
+      });
+    this.#watching.set(overlay, work);
+  }
+
   /** One that has gone meanwhile, or whose host cannot be found, is not watched. */
-  async #watchUnderlay(overlay: string): Promise<void> {
+  async #openUnderlay(overlay: string): Promise<void> {
     try {
       await using opened = await Overlay.open(overlay, { host: this.#host, system: this.#resolver.system });
       const { name, vni, vtep, port, mtu } = opened;

@@ -246,7 +246,8 @@ export class OverlayFollower implements AsyncDisposable {
       if (!this.#wanted(name)) return false;
       if (overlay === undefined) {
         if (refusal) this.#refuse(name, refusal);
-        else this.#refused.delete(name);
+        // What was told of it holds no longer.
+        else if (this.#refused.delete(name)) this.#tell({ overlay: name, kind: 'gone' });
         return false;
       }
       const other = takeover

@@ -2,7 +2,7 @@
 import type { AgentEvent, ResolverEvent } from '../index.js';
 import { errorWords, type Log } from './output.js';
 import { Outage, type OutageReport, Repeats } from './repeats.js';
-import { answerLines, missLine } from './words.js';
+import { answerLines, conflictWords, endpointWords, missLine } from './words.js';
 
 /** How many of a kind are said within a minute. The rest is counted. */
 const MOST = {
@@ -14,6 +14,8 @@ const MOST = {
   overrun: 1,
   overflow: 1,
   state: 20,
+  pending: 5,
+  conflict: 20,
 };
 
 export class AgentLog implements Disposable {
@@ -126,6 +128,34 @@ export class AgentLog implements Disposable {
         break;
       case 'refused':
         this.#log.warn(`overlay ${event.overlay} cannot be served, and is tried again: ${event.error.message}`);
+        break;
+      case 'published':
+        this.#log.debug(`${prefix}${endpointWords(event.endpoint)} is published`);
+        break;
+      case 'withdrawn':
+        this.#log.debug(`${prefix}${endpointWords(event.endpoint)} is withdrawn`);
+        break;
+      case 'pending':
+        this.#say('pending', 'endpoints could not be published yet', 'warn', () =>
+          warn(`${endpointWords(event.endpoint)} cannot be published yet, and is tried again: ${event.error.message}`),
+        );
+        break;
+      case 'conflict':
+        this.#say('conflict', 'endpoints were in conflict', 'warn', () =>
+          warn(`${endpointWords(event.endpoint)} ${conflictWords(event.holder, event.won)}`),
+        );
+        break;
+      case 'conflict-over':
+        this.#say('conflict', 'conflicts ended', 'info', () =>
+          info(`${endpointWords(event.endpoint)} is in conflict no more`),
+        );
+        break;
+      case 'stray':
+        this.#say('conflict', 'records point at this host', 'warn', () =>
+          warn(
+            `a record of ${this.#source} points at this host (${event.endpoint.vtep}), where nobody has that address: ${endpointWords(event.endpoint)}`,
+          ),
+        );
         break;
       case 'underlay':
         if (event.fault === undefined)

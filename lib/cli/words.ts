@@ -1,5 +1,5 @@
 /** Misses and events in the words that people know: the seed's two daemons' and iproute2's. */
-import type { Miss, ResolverEvent, RtnlEvent } from '../index.js';
+import type { Endpoint, Holder, Miss, ResolverEvent, RtnlEvent } from '../index.js';
 import { printable } from './output.js';
 import { type Fields, family, field, list, pair, words } from './phrases.js';
 import { nexthopWords, ruleWords } from './routing-words.js';
@@ -17,6 +17,20 @@ export function missLine(miss: Miss): string {
 export function answerLines({ miss, endpoint }: Extract<ResolverEvent, { kind: 'resolved' }>, store: string): string[] {
   const fib = `Populating FIB table from ${store}: MAC ${endpoint.mac} is on host ${endpoint.vtep}`;
   return miss.kind === 'l3' ? [`Populating ARP table from ${store}: IP ${miss.ip} is ${endpoint.mac}`, fib] : [fib];
+}
+
+/** An endpoint by what is unique of it. */
+export function endpointWords({ ips, mac }: Endpoint): string {
+  return printable(`${ips.join(' ')} (${mac})`);
+}
+
+/** Says behind the words of an endpoint that another host has it too. */
+export function conflictWords({ ip, mac, vtep }: Holder, won: boolean): string {
+  const what = ip === undefined ? `the MAC address ${mac}` : `${ip}, with ${mac}`;
+  const where = vtep === undefined ? 'another host' : `the host at ${vtep}`;
+  return won
+    ? `was taken from ${where}, which had ${what}: it may be attached there still`
+    : `is not published: ${where} has ${what} in the store; detach one of the two`;
 }
 
 /** A link's flags in iproute2's order; `running` shows as NO-CARRIER where it is missing. */

@@ -50,6 +50,7 @@ export class WatchFeed {
           if (!looked()) this.#refuseShared();
           await this.#apply(change);
           if (typeof change.index === 'bigint') this.#index = change.index;
+          this.#context.observe(change);
           this.#context.health.up();
           pause = 100;
           ready();

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { canonicalIp, canonicalMac } from '../core/address.js';
 import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
 import { unknownName } from '../core/options.js';
-import type { Answer, Query, Store, Where } from '../store/contract.js';
+import type { Answer, Change, Query, Store, Where } from '../store/contract.js';
 import type { NativeLookup, NativeReactor } from '../system/native.js';
 
 /** As long as a TTL can be, milliseconds: some 24 days. */
@@ -24,6 +24,8 @@ export interface SessionContext {
   /** The thread's number of the overlay. */
   readonly id: number;
   readonly health: StoreHealth;
+  /** Hears of each change of the watch that has been taken in. */
+  readonly observe: (change: Change) => void;
   /** Aborted when the overlay is served no more. */
   readonly stopped: AbortSignal;
 }

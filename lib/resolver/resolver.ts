@@ -13,6 +13,7 @@ import { scopeOf, sharedScope } from '../store/index.js';
 import { machine, type System } from '../system/system.js';
 import { counters, noStats, type ResolverStats } from './counters.js';
 import type { OverlayStatus, ResolverEvent } from './events.js';
+import { extension, type ResolverExtension } from './extension.js';
 import { ALL_KINDS, checkKinds, type Kind, type Listener, Listeners } from './listeners.js';
 import type { Timing } from './lookups.js';
 import { type CheckedOptions, checkStore, isOverlay, type ResolverOptions, resolverOptions } from './options.js';
@@ -50,6 +51,8 @@ export class Resolver implements AsyncDisposable {
   readonly closed: Promise<void>;
   /** The machine of its overlays. */
   readonly system: System;
+  /** @internal */
+  [extension]: ResolverExtension | undefined;
   readonly #lease: ReactorLease;
   readonly #timing: Timing;
   readonly #takeover: boolean;
@@ -200,6 +203,7 @@ export class Resolver implements AsyncDisposable {
     const session: OverlaySession = new OverlaySession(overlay, store, scope, this.#timing, this.#lease, {
       tell: (events) => this.#tell(events, session),
       control: (request, peer): Promise<ControlAnswer> => this.#control(session, request, peer),
+      observe: (change) => this[extension]?.observe(session.where, change),
       otherNetwork: () => this.#otherNetwork(session),
     });
     this.#sessions.set(overlay.name, session);
@@ -367,7 +371,14 @@ export class Resolver implements AsyncDisposable {
         session.tellMisses(peer);
         return { ok: true, pid: process.pid };
       case 'stats':
-        return { ok: true, pid: process.pid, ...session.where, stats: session.stats(), status: session.plainStatus() };
+        return {
+          ok: true,
+          pid: process.pid,
+          ...session.where,
+          stats: session.stats(),
+          status: session.plainStatus(),
+          ...this[extension]?.status(session.where),
+        };
       case 'deleted':
         // Only what shows: whoever removes an overlay says so when its vxlan1 is gone.
         if (await session.isThere()) return { ok: false, error: 'the overlay is there' };
@@ -386,7 +397,12 @@ export class Resolver implements AsyncDisposable {
         await this.#drop(session);
         return { ok: true, pid: process.pid };
       default:
-        return { ok: false, error: 'unknown request' };
+        return (
+          (await this[extension]?.control(session.where, request, peer)) ?? {
+            ok: false,
+            error: 'unknown request',
+          }
+        );
     }
   }
 

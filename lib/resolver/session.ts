@@ -14,7 +14,7 @@ import { fitness } from '../overlay/fitness.js';
 import type { Miss } from '../overlay/miss.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { Rtnl } from '../rtnl/rtnl.js';
-import type { Store, Where } from '../store/contract.js';
+import type { Change, Store, Where } from '../store/contract.js';
 import { isScoped, scope } from '../store/scope.js';
 import { errnoName, isNativeFailure, netlinkError } from '../system/kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from '../system/native.js';
@@ -40,6 +40,7 @@ const DEADLINE_MARGIN_MS = 1000;
 export interface SessionOwner {
   tell(events: readonly ResolverEvent[]): void;
   control(request: ControlRequest, peer: ControlPeer): Promise<ControlAnswer>;
+  observe(change: Change): void;
   /** An overlay of another network that is served from the same store. */
   otherNetwork(): Where | undefined;
 }
@@ -92,6 +93,7 @@ export class OverlaySession implements ReactorClient {
       thread: lease.thread,
       id: this.#id,
       stopped: this.#stop.signal,
+      observe: (change) => owner.observe(change),
       health: { up: () => this.#up(), down: (error) => this.#down(error) },
     };
     this.#lookups = new Lookups(context);

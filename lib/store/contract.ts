@@ -215,6 +215,11 @@ export interface StoreLease extends AsyncDisposable {
   /** Aborted once the store has ended it, with the `OVERNS_LEASE` that claims under it fail with from then on. */
   readonly lost: AbortSignal;
   /**
+   * Renews it no more: what was claimed under it goes when its time is over, unless it is claimed anew until then. A process
+   * that is to be followed by another ends so.
+   */
+  leave(): void;
+  /**
    * Revokes it: all that was claimed under it goes now. Idempotent.
    * @throws OvernsError `OVERNS_STORE`: the store cannot be reached, and it goes when its time is over
    */

@@ -22,6 +22,9 @@ export const verb = defineVerb({
     takeover: toggle(
       'take the overlays over from other agents that serve them; those stay, to serve them again when this one ends',
     ),
+    'no-publish': toggle(
+      "do not keep this host's endpoints in the store (default: what is attached is published, what is detached withdrawn)",
+    ),
     'no-realtime': toggle('leave the resolver thread at ordinary priority (default: SCHED_FIFO where permitted)'),
     host: hostFlag,
   },
@@ -53,6 +56,7 @@ export const verb = defineVerb({
         store,
         ...(all ? {} : { overlays: args }),
         takeover: flags.takeover,
+        publish: !flags['no-publish'],
         realtime: !flags['no-realtime'],
         host,
         signal,

@@ -1,0 +1,276 @@
+/** The agent keeps the endpoints of its host in the store: without a kernel, and with stores that fail. */
+import { describe, expect, test } from 'vitest';
+import {
+  Agent,
+  type AgentEvent,
+  type Endpoint,
+  Overlay,
+  type OwnedStore,
+  openStore,
+  type Store,
+  type StoreLease,
+} from '../../lib/index.js';
+import { FakeKernel } from '../../lib/testing/index.js';
+import { onCleanup } from '../support/cleanup.js';
+import '../support/fake-only.js';
+import { until } from '../support/overlay.js';
+
+const WHERE = { overlay: 'blue', vni: 42 };
+const WEB: Endpoint = {
+  ip: '192.168.0.2',
+  ips: ['192.168.0.2'],
+  mac: '02:42:c0:a8:00:02',
+  vtep: '10.0.0.10',
+};
+/** The same address on another host. */
+const RIVAL: Endpoint = { ...WEB, mac: '02:42:c0:a8:00:99', vtep: '10.0.0.11' };
+
+interface Scene {
+  readonly kernel: FakeKernel;
+  readonly overlay: Overlay;
+  readonly store: OwnedStore;
+}
+
+async function scene(): Promise<Scene> {
+  const kernel = new FakeKernel();
+  for (const name of ['web', 'db']) kernel.addNetns(name);
+  const overlay = await Overlay.create({ name: 'blue', vni: 42, address: '192.168.0.1/24', system: kernel.system });
+  const store = await openStore('memory:');
+  onCleanup(async () => {
+    await overlay.close();
+    await store.close();
+  });
+  return { kernel, overlay, store };
+}
+
+async function start({ kernel }: Scene, store: Store): Promise<{ agent: Agent; events: AgentEvent[] }> {
+  const agent = await Agent.start({ store, system: kernel.system });
+  onCleanup(() => agent.close());
+  const events: AgentEvent[] = [];
+  const stream = agent.events();
+  void (async () => {
+    for await (const event of stream) events.push(event);
+  })();
+  return { agent, events };
+}
+
+const attach = ({ overlay }: Scene, name = 'web', address = '192.168.0.2/24') =>
+  overlay.attach(`netns:${name}`, { address });
+const states = (agent: Agent) => agent.endpoints().map(({ ip, state }) => `${ip} ${state}`);
+const kinds = (events: readonly AgentEvent[]) => events.map(({ kind }) => kind).filter((kind) => kind !== 'serving');
+
+/** A store whose methods fail while `down` says so. */
+function faulty(store: OwnedStore): Store & { down: Error | undefined; calls: string[] } {
+  const through = {
+    down: undefined as Error | undefined,
+    calls: [] as string[],
+    lookup: store.lookup.bind(store),
+    watch: store.watch.bind(store),
+  };
+  const methods = Object.fromEntries(
+    (['claim', 'withdraw', 'lease', 'list'] as const).map((method) => [
+      method,
+      async (...args: unknown[]) => {
+        through.calls.push(method);
+        if (through.down) throw through.down;
+        return (store[method] as (...given: unknown[]) => Promise<unknown>)(...args);
+      },
+    ]),
+  );
+  return Object.assign(through, methods) as Store & { down: Error | undefined; calls: string[] };
+}
+
+describe('what is attached', () => {
+  test('is claimed under a lease, withdrawn when it is detached, and with its overlay', async () => {
+    const made = await scene();
+    const { overlay, store } = made;
+    await attach(made);
+    const { agent, events } = await start(made, store);
+    await until(() => states(agent).includes('192.168.0.2 published'));
+    await attach(made, 'db', '192.168.0.3/24');
+    await until(async () => (await store.list()).length === 2);
+    for (const { lease } of await store.list()) expect(lease).toBeDefined();
+    await overlay.detach('netns:web');
+    await until(async () => (await store.list()).length === 1);
+    await overlay.delete();
+    await until(async () => (await store.list()).length === 0);
+    expect(agent.endpoints()).toEqual([]);
+    expect(kinds(events)).toEqual(expect.arrayContaining(['published', 'withdrawn']));
+  });
+
+  test('adopts what was published without a lease, and leaves other records alone', async () => {
+    const made = await scene();
+    const { overlay, store } = made;
+    await overlay.attach('netns:web', { address: '192.168.0.2/24', store });
+    await store.publish({ ...RIVAL, ip: '192.168.0.9', ips: ['192.168.0.9'] });
+    expect((await store.list()).map(({ lease }) => lease)).toEqual([undefined, undefined]);
+    const { agent } = await start(made, store);
+    await until(async () => (await store.list()).some(({ lease }) => lease !== undefined));
+    expect((await store.list()).filter(({ lease }) => lease === undefined)).toMatchObject([{ ip: '192.168.0.9' }]);
+    expect(states(agent)).toEqual(['192.168.0.2 published']);
+  });
+
+  test('stays in the store when its agent is closed, for the next one to go on with', async () => {
+    const made = await scene();
+    const { store } = made;
+    await attach(made);
+    const first = await start(made, store);
+    await until(() => states(first.agent).includes('192.168.0.2 published'));
+    const [before] = await store.list();
+    await first.agent.close();
+    expect((await store.list())[0]).toEqual(before);
+    const second = await start(made, store);
+    await until(() => states(second.agent).includes('192.168.0.2 published'));
+    const [after] = await store.list();
+    expect(after?.lease).not.toBe(before?.lease);
+  });
+
+  test('is not published where that is switched off, or the store only looks up', async () => {
+    const made = await scene();
+    const { store, kernel, overlay } = made;
+    await overlay.attach('netns:web', { address: '192.168.0.2/24' });
+    const silent = await Agent.start({ store, publish: false, system: kernel.system });
+    await attach(made, 'db', '192.168.0.3/24');
+    expect([silent.endpoints(), await store.list()]).toEqual([[], []]);
+    await silent.close();
+    const { agent } = await start(made, { lookup: () => null });
+    expect(agent.endpoints()).toEqual([]);
+  });
+});
+
+describe('a store that fails', () => {
+  test('keeps nobody from anything: what could not be published is, once it is back', async () => {
+    const made = await scene();
+    const { overlay, store } = made;
+    const broken = faulty(store);
+    broken.down = new Error('out of order');
+    await attach(made);
+    const { agent, events } = await start(made, broken);
+    await until(() => events.some(({ kind }) => kind === 'pending'));
+    expect(agent.endpoints()).toMatchObject([{ state: 'pending', error: { message: 'out of order' } }]);
+    const late: AgentEvent[] = [];
+    for await (const event of agent.events()) {
+      late.push(event);
+      if (event.kind === 'pending') break;
+    }
+    broken.down = undefined;
+    await until(() => states(agent).includes('192.168.0.2 published'));
+    broken.down = new Error('out of order again');
+    await overlay.detach('netns:web');
+    await attach(made, 'db', '192.168.0.3/24');
+    await until(() => states(agent).includes('192.168.0.3 pending'));
+    broken.down = undefined;
+    await until(async () => (await store.list()).map(({ ip }) => ip).join() === '192.168.0.3');
+  });
+
+  test('whose lease has ended gets another one, and all is claimed again', async () => {
+    const made = await scene();
+    const { store } = made;
+    await attach(made);
+    const leases = new Map<StoreLease, { readonly own: StoreLease; end(): Promise<void> }>();
+    const ending: Store = {
+      ...faulty(store),
+      lease: async (options) => {
+        const own = await store.lease(options);
+        const lost = new AbortController();
+        const lease: StoreLease = {
+          ...own,
+          id: own.id,
+          ttlMs: own.ttlMs,
+          lost: lost.signal,
+          leave: () => own.leave(),
+        } as StoreLease;
+        leases.set(lease, {
+          own,
+          end: async () => {
+            await own.close();
+            lost.abort(new Error('its time was over'));
+          },
+        });
+        return lease;
+      },
+      claim: (endpoint, { lease, ...options }) =>
+        store.claim(endpoint, { ...options, lease: lease && leases.get(lease)?.own }),
+    };
+    const { agent } = await start(made, ending);
+    await until(() => states(agent).includes('192.168.0.2 published'));
+    const [first] = leases.values();
+    await first?.end();
+    await until(async () => (await store.list()).length === 1);
+    expect((await store.list())[0]?.lease).toBe([...leases.values()].at(-1)?.own.id);
+    expect(leases.size).toBe(2);
+  });
+
+  test('is asked for the records of an endpoint that was deleted by hand, and has them again', async () => {
+    const made = await scene();
+    const { store } = made;
+    await attach(made);
+    const { agent } = await start(made, store);
+    await until(() => states(agent).includes('192.168.0.2 published'));
+    await store.withdraw(WEB);
+    await until(async () => (await store.list()).length === 1);
+  });
+});
+
+describe('an address that two hosts have', () => {
+  test('is refused to the second, told with its holder, and taken once that has gone', async () => {
+    const made = await scene();
+    const { store } = made;
+    await store.publish(RIVAL);
+    await attach(made);
+    const { agent, events } = await start(made, store);
+    await until(() => events.some(({ kind }) => kind === 'conflict'));
+    expect(agent.endpoints()).toMatchObject([{ state: 'conflict', holder: { vtep: RIVAL.vtep, mac: RIVAL.mac } }]);
+    expect(await store.lookup({ ...WHERE, kind: 'l3', ip: WEB.ip })).toMatchObject({ vtep: RIVAL.vtep });
+    await store.withdraw(RIVAL);
+    await until(() => states(agent).includes('192.168.0.2 published'));
+    expect(kinds(events)).toEqual(['conflict', 'conflict-over', 'published']);
+  });
+
+  test('goes to whoever has written last, and comes back', async () => {
+    const made = await scene();
+    const { store } = made;
+    await attach(made);
+    const { agent, events } = await start(made, store);
+    await until(() => states(agent).includes('192.168.0.2 published'));
+    await store.publish(RIVAL);
+    await until(() => events.some(({ kind }) => kind === 'conflict'));
+    expect(await store.lookup({ ...WHERE, kind: 'l3', ip: WEB.ip })).toMatchObject({ vtep: RIVAL.vtep });
+    await store.withdraw(RIVAL);
+    await until(() => states(agent).includes('192.168.0.2 published'));
+    expect(kinds(events)).toEqual(['published', 'conflict', 'conflict-over', 'published']);
+    expect(await store.lookup({ ...WHERE, kind: 'l3', ip: WEB.ip })).toMatchObject({ vtep: WEB.vtep });
+  });
+
+  test('which goes as its container is detached, is left to the other', async () => {
+    const made = await scene();
+    const { overlay, store } = made;
+    await store.publish(RIVAL);
+    await attach(made);
+    const { agent, events } = await start(made, store);
+    await until(() => events.some(({ kind }) => kind === 'conflict'));
+    await overlay.detach('netns:web');
+    await until(() => events.some(({ kind }) => kind === 'conflict-over'));
+    expect(agent.endpoints()).toEqual([]);
+    expect(await store.list()).toMatchObject([{ vtep: RIVAL.vtep }]);
+  });
+});
+
+describe('records that point at this host, where nobody has them', () => {
+  test('are withdrawn if an agent that was killed has left them, and told of if somebody has written them', async () => {
+    const made = await scene();
+    const { store } = made;
+    const killed = await store.lease({ name: 'killed' });
+    await store.claim(WEB, { lease: killed });
+    killed.leave();
+    const plain = { ip: '192.168.0.7', ips: ['192.168.0.7'], mac: '02:42:c0:a8:00:07', vtep: WEB.vtep };
+    await store.publish(plain);
+    const { agent, events } = await start(made, store);
+    await until(async () => (await store.list()).length === 1);
+    await until(() => events.some(({ kind }) => kind === 'stray'));
+    expect(await store.list()).toMatchObject([plain]);
+    expect(states(agent)).toEqual(['192.168.0.7 stray']);
+    await store.withdraw(plain);
+    await until(() => agent.endpoints().length === 0);
+  });
+});
