@@ -10,6 +10,7 @@ const MOST = {
   absent: 100,
   unanswered: 1,
   record: 10,
+  notHere: 10,
   rejected: 10,
   overrun: 1,
   overflow: 1,
@@ -178,6 +179,17 @@ export class AgentLog implements Disposable {
       });
       return;
     }
+    if (event.cause === 'not-here') {
+      const what = `misses were of addresses that ${this.#source} has on this host, where nobody has them`;
+      const say = (): void => {
+        info(missLine(event.miss));
+        warn(
+          `${this.#source} says that ${key} is on this host, where nobody has it: attach its container, or delete its record`,
+        );
+      };
+      this.#say('notHere', what, 'warn', say, `${event.overlay} ${key}`);
+      return;
+    }
     const bad = (event.error as { code?: string } | undefined)?.code === 'OVERNS_RECORD';
     if (!bad && this.#outage.missed(event.overlay)) return;
     this.#say(bad ? 'record' : 'unanswered', 'misses had no answer', 'warn', () => {
@@ -187,10 +199,11 @@ export class AgentLog implements Disposable {
     });
   }
 
-  #say(kind: keyof typeof MOST, what: string, level: 'info' | 'warn', say: () => void): void {
-    this.#repeats.say(kind, MOST[kind], say, (count) =>
-      this.#log[level](`${count} more ${what} within the last minute, which are not shown`),
-    );
+  /** @param about what is said once a minute at most; of each kind as many as there may be */
+  #say(kind: keyof typeof MOST, what: string, level: 'info' | 'warn', say: () => void, about?: string): void {
+    const total = (count: number): void =>
+      this.#log[level](`${count} more ${what} within the last minute, which are not shown`);
+    this.#repeats.say(kind, MOST[kind], say, total, about);
   }
 
   #tellOutage(what: 'begins' | 'lasts' | 'ends', { overlays, missed, seconds, message }: OutageReport): void {

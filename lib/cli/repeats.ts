@@ -4,6 +4,8 @@ const MINUTE_MS = 60_000;
 
 interface Window {
   shown: number;
+  /** What has been said something about. */
+  readonly said: Set<string>;
   /** Number not shown, and yet to be told of. */
   count: number;
   readonly timer: NodeJS.Timeout;
@@ -21,17 +23,19 @@ export class Repeats implements Disposable {
   /**
    * Says something, unless as many of its kind were said within the minute.
    * @param total tells at the end of the minute how many were not said
+   * @param about is said something about once a minute; absent: as often as it comes
    */
-  say(kind: string, most: number, say: () => void, total: (count: number) => void): void {
+  say(kind: string, most: number, say: () => void, total: (count: number) => void, about?: string): void {
     let window = this.#windows.get(kind);
     if (window === undefined) {
       const timer = setTimeout(() => this.#end(kind), this.#everyMs);
       timer.unref();
-      window = { shown: 0, count: 0, timer, total };
+      window = { shown: 0, said: new Set(), count: 0, timer, total };
       this.#windows.set(kind, window);
     }
-    if (window.shown < most) {
+    if (window.shown < most && (about === undefined || !window.said.has(about))) {
       window.shown++;
+      if (about !== undefined) window.said.add(about);
       say();
     } else {
       window.count++;

@@ -53,6 +53,7 @@ export const counters = {
     'Deletions of entries that the kernel refused; they are tried again',
   ),
   unreadable: counter('records_unreadable', "Addresses that the store's watch gave in records that cannot be read"),
+  notHere: counter('not_here', 'Misses of addresses whose record names this host, where nobody has them'),
   lookupsAbandoned: counter('lookups_abandoned', 'Lookups that this process did not answer in time'),
 } as const satisfies Readonly<Record<string, Counter>>;
 

@@ -32,7 +32,8 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
     | {
         readonly kind: 'unresolved';
         readonly miss: Miss;
-        readonly cause: 'absent' | 'timeout' | 'store-error';
+        /** `not-here`: its record names this host, and nobody here has it negativeTtlMs after the miss. */
+        readonly cause: 'absent' | 'timeout' | 'store-error' | 'not-here';
         readonly error?: Error;
       }
     /**

@@ -114,7 +114,7 @@ export const EVENT_KINDS = [
 export type NativeEventKind = (typeof EVENT_KINDS)[number];
 
 /** Why a miss was not resolved. */
-export const CAUSES = ['absent', 'timeout', 'store-error'] as const;
+export const CAUSES = ['absent', 'timeout', 'store-error', 'not-here'] as const;
 
 /** An event of the resolver thread; which kinds have which fields says {@link EVENT_FIELDS}. */
 export interface NativeEvent {

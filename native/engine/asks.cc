@@ -25,6 +25,7 @@ bool Asks::evict_absent() {
 void Asks::settle(Ask& ask, AskState state, Nanoseconds expires) {
   ask.state = state;
   ask.expires = expires;
+  if (state != AskState::kAbsent) ask.here = Mac{};
   if (ask.due_queued) return;
   ask.due_queued = true;
   (state == AskState::kAbsent ? due_negative_ : due_soon_).push({ask.key, expires});

@@ -30,6 +30,7 @@ struct Ask {
   bool lookup_outdated = false;  // the record was deleted after the lookup under way had begun
   std::uint32_t token = 0;
   std::uint32_t ttl_ms = 0;  // of that answer, 0 = it has none of its own
+  Mac here;                  // absent because the record of this MAC names this host; zero: not so
   Mac asker;                 // whose turn a queued lookup waits for; zero: not known, the miss does not name it
   Nanoseconds miss_at = 0;   // 0: no miss was seen yet
   Nanoseconds expires = 0;

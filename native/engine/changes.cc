@@ -55,7 +55,10 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
     } else if (mac_moved && !moved) {
       make_ready_unhurried(*ask);
     }
-    if (ask->state == AskState::kAbsent) ask->expires = now;
+    if (ask->state == AskState::kAbsent) {
+      ask->expires = now;
+      ask->here = Mac{};
+    }
   }
 }
 
@@ -72,8 +75,11 @@ void MissEngine::come_here(const Ip& ip, const Mac& mac, bool programmed, bool m
 template <class Address>
 void MissEngine::forget_address(const Address& address) {
   const AskKey key = AskKey::of(address);
-  // The store's answer to a lookup that is under way may be from before.
-  if (Ask* ask = asks_.find(key); ask != nullptr && ask->state == AskState::kLooking) ask->lookup_outdated = true;
+  if (Ask* ask = asks_.find(key); ask != nullptr) {
+    // The store's answer to a lookup that is under way may be from before.
+    if (ask->state == AskState::kLooking) ask->lookup_outdated = true;
+    ask->here = Mac{};
+  }
   const auto* slot = table_.find(address);
   if (slot == nullptr) return;
   if (is_programmed(slot)) withdrawals_.add(key);

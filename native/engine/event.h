@@ -23,12 +23,13 @@ enum class EventKind : std::uint8_t {
   kPuntOff,
   kPuntOn
 };
-enum class Cause : std::uint8_t { kAbsent, kTimeout, kStoreError };
+// kNotHere: its record names this host, where nobody has it.
+enum class Cause : std::uint8_t { kAbsent, kTimeout, kStoreError, kNotHere };
 
 // Their names in JavaScript, by number.
 inline constexpr std::array kEventKindNames{"resolved",     "unresolved", "rejected", "overrun", "overlay-lost",
                                             "overlay-back", "miss",       "punt-off", "punt-on"};
-inline constexpr std::array kCauseNames{"absent", "timeout", "store-error"};
+inline constexpr std::array kCauseNames{"absent", "timeout", "store-error", "not-here"};
 
 struct EngineEvent {
   EventKind kind = EventKind::kResolved;

@@ -34,6 +34,7 @@ void MissEngine::ask(const AskKey& key, Nanoseconds now) {
     return;
   }
   ask->miss_at = now;
+  ask->here = Mac{};
   ask->by_store = false;
   ask->ttl_ms = 0;
   ask->token = 0;
@@ -156,20 +157,22 @@ void MissEngine::on_overrun(std::uint32_t dropped, Nanoseconds now) {
 bool MissEngine::answer_from_table(Ask& ask, Nanoseconds now, bool stale) {
   std::uint32_t vtep = 0;
   Deciseconds expires = 0;
+  Mac mac = ask.key.mac();
   const auto read = [&](const auto* slot) {
     if (slot == nullptr) return;
     vtep = slot->vtep;
     expires = slot->expires;
   };
   if (ask.key.is_l3()) {
-    read(table_.find(ask.key.ip()));
+    const IpSlot* slot = table_.find(ask.key.ip());
+    if (slot != nullptr) mac = slot->mac;
+    read(slot);
   } else {
-    read(table_.find(ask.key.mac()));
+    read(table_.find(mac));
   }
   if (vtep == 0 || (!stale && expires != 0 && expires <= clock(now))) return false;
   if (table_.vtep(vtep).ip == options_.vtep) {
-    count(counters_.local);
-    asks_.settle(ask, AskState::kAbsent, negative_until(now));
+    on_here(ask, mac, now);
     return true;
   }
   make_ready(ask);
@@ -242,8 +245,7 @@ void MissEngine::on_found(Ask& ask, const Mac& mac, const Ip& vtep, std::uint32_
     // The record from before leads elsewhere; it must not answer should the store fail later on.
     if (key.is_l3()) forget(key.ip());
     forget(mac);
-    count(counters_.local);
-    asks_.settle(ask, AskState::kAbsent, negative_until(now));
+    on_here(ask, mac, now);
     drop_packets(key);
     return;
   }
@@ -261,14 +263,33 @@ void MissEngine::on_found(Ask& ask, const Mac& mac, const Ip& vtep, std::uint32_
   make_ready(ask);
 }
 
-void MissEngine::on_not_found(Ask& ask, LookupResult result, Nanoseconds now) {
-  const AskKey key = ask.key;
+// The record names this host. It may be one that is being attached, or that is attached by hand and answers by itself:
+// whether nobody has the address is looked at when the state is over.
+void MissEngine::on_here(Ask& ask, const Mac& mac, Nanoseconds now) {
+  count(counters_.local);
+  asks_.settle(ask, AskState::kAbsent, negative_until(now));
+  ask.here = mac;
+}
+
+void MissEngine::tell_not_here(const Ask& ask, Nanoseconds now) {
+  if (local_.contains(ask.key) || output_.is_behind_bridge(ask.here)) return;
+  count(counters_.not_here);
+  tell_unresolved(ask, Cause::kNotHere, now);
+}
+
+void MissEngine::tell_unresolved(const Ask& ask, Cause cause, Nanoseconds now) {
   EngineEvent event;
   event.kind = EventKind::kUnresolved;
-  event.key = key;
+  event.cause = cause;
+  event.key = ask.key;
   event.token = ask.token;
   event.miss_at = ask.miss_at;
   event.at = now;
+  output_.emit(event);
+}
+
+void MissEngine::on_not_found(Ask& ask, LookupResult result, Nanoseconds now) {
+  const AskKey key = ask.key;
   if (result == LookupResult::kAbsent) {
     if (key.is_l3()) {
       forget(key.ip());
@@ -276,8 +297,8 @@ void MissEngine::on_not_found(Ask& ask, LookupResult result, Nanoseconds now) {
       forget(key.mac());
     }
     asks_.settle(ask, AskState::kAbsent, negative_until(now));
-    event.cause = Cause::kAbsent;
-    output_.emit(event);
+    tell_unresolved(ask, Cause::kAbsent, now);
+    ask.miss_at = 0;
     drop_packets(key);
   } else if (answer_from_table(ask, now, true)) {
     // A known endpoint, though its TTL is over, beats losing packets while the store cannot say.
@@ -285,9 +306,8 @@ void MissEngine::on_not_found(Ask& ask, LookupResult result, Nanoseconds now) {
     if (!ask.ready) drop_packets(key);
   } else {
     asks_.settle(ask, AskState::kTapped, now + kRecent);
+    tell_unresolved(ask, result == LookupResult::kTimeout ? Cause::kTimeout : Cause::kStoreError, now);
     ask.miss_at = 0;
-    event.cause = result == LookupResult::kTimeout ? Cause::kTimeout : Cause::kStoreError;
-    output_.emit(event);
     drop_packets(key);
   }
 }

@@ -104,6 +104,9 @@ class MissEngine {
   void start_lookups(Nanoseconds now);
   void on_found(Ask& ask, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, Nanoseconds now);
   void on_not_found(Ask& ask, LookupResult result, Nanoseconds now);
+  void on_here(Ask& ask, const Mac& mac, Nanoseconds now);
+  void tell_not_here(const Ask& ask, Nanoseconds now);
+  void tell_unresolved(const Ask& ask, Cause cause, Nanoseconds now);
   void reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep);
   void keep_frame(Ask& ask, const SwallowedRequest& request, Nanoseconds now);
   void drop_packets(const AskKey& key);

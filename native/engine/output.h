@@ -30,6 +30,8 @@ class EngineOutput {
   virtual void withdraw(std::span<const AskKey> keys, std::span<int> errors) = 0;
   // Removes the FDB entries that lead to a VTEP.
   virtual void withdraw_vtep(const Ip& vtep) = 0;
+  // Whether br0 knows the MAC behind one of its ports other than vxlan1.
+  virtual bool is_behind_bridge(const Mac& mac) = 0;
   virtual void replay(Bytes frame) = 0;
   // Sends a punted packet on to a VTEP, at the latest when `send_forwarded` is called; until then its bytes stay.
   virtual void forward(Bytes packet, const Ip& vtep) = 0;

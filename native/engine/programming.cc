@@ -7,6 +7,7 @@ namespace {
 // Bounds the work that nobody waits for: of a flush, some 0.2 ms, and of one call of expire().
 constexpr std::size_t kPiece = 32;
 constexpr int kMaxExpired = 256;
+constexpr int kMaxNotHere = 16;  // of these that are asked about of the kernel; the others are when they are next
 // While the store is unreachable an entry stays in the kernel beyond its TTL; looked at again after this.
 constexpr Deciseconds kStoreDownRetry = 50;
 
@@ -204,7 +205,9 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
   }
   withdrawals_.retry(now);
   int left = kMaxExpired;  // the rest waits for the next call
+  int not_here = kMaxNotHere;
   asks_.expire(now, left, [&](const Ask& ask) {
+    if (!ask.here.is_zero() && --not_here >= 0) tell_not_here(ask, now);
     const Nanoseconds until = frames_.fresh_until(ask.last_frame, now);
     return until == 0 ? 0 : until + 1;
   });

@@ -365,6 +365,12 @@ int OverlayPort::read_taps(DatagramBatch& buffer, int fd, bool arp) {
 
 // --- EngineOutput ----------------------------------------------------------------------------------------------
 
+bool OverlayPort::is_behind_bridge(const Mac& mac) {
+  confirm();  // one conversation at a time
+  const auto entry = find_fdb_entry(command_, bridge_, mac);
+  return entry && entry->index != vxlan_;
+}
+
 void OverlayPort::replay(Bytes frame) {
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;

@@ -90,6 +90,7 @@ class OverlayPort final : public EngineOutput {
   void confirm() override { writer_.confirm(); }
   void withdraw(std::span<const AskKey> keys, std::span<int> errors) override { writer_.withdraw(keys, errors); }
   void withdraw_vtep(const Ip& vtep) override { writer_.withdraw_vtep(vtep); }
+  bool is_behind_bridge(const Mac& mac) override;
   void replay(Bytes frame) override;
   void forward(Bytes packet, const Ip& vtep) override;
   void send_forwarded() override;

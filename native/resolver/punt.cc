@@ -120,24 +120,6 @@ NeighborEntry punt_row(std::int32_t index, const Ip& address, std::uint16_t port
   return entry;
 }
 
-// The first destination of the all-zero entry, without a dump: an FDB may be huge.
-std::optional<NeighborEntry> first_row(CommandSocket& command, std::int32_t index) {
-  RequestBatch batch;
-  MessageWriter& writer = batch.begin(RTM_GETNEIGH, 0);
-  ndmsg header{};
-  header.ndm_family = AF_BRIDGE;
-  header.ndm_ifindex = index;
-  header.ndm_flags = NTF_SELF;
-  writer.header(header);
-  writer.attribute(NDA_LLADDR, Mac{}.bytes);
-  batch.end();
-  const auto answer = command.query(batch);
-  if (!answer) return std::nullopt;
-  MessageReader reader(answer.value());
-  const auto message = reader.next();
-  return message ? decode_neighbor(*message) : std::nullopt;
-}
-
 }  // namespace
 
 std::optional<PuntedPacket> parse_vxlan_packet(Bytes packet) {
@@ -232,7 +214,7 @@ void PuntSocket::send() {
 void remove_left_rows(CommandSocket& command, std::int32_t index, const Ip& address, const PuntSocket* but) {
   // A row to a loopback port is a listener's; without the listener it swallows frames without a word.
   for (int i = 0; i < kMaxRows; ++i) {
-    const auto left = first_row(command, index);
+    const auto left = find_fdb_entry(command, index, Mac{});
     if (!left || left->ip != address || !left->port) return;
     if (but != nullptr && *left->port == but->port() && left->vni == but->secret()) return;
     RequestBatch batch;

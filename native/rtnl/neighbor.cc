@@ -147,4 +147,21 @@ std::optional<MissKey> decode_miss(const Message& message) {
   return miss;
 }
 
+std::optional<NeighborEntry> find_fdb_entry(CommandSocket& socket, std::int32_t index, const Mac& mac) {
+  RequestBatch batch;
+  MessageWriter& writer = batch.begin(RTM_GETNEIGH, 0);
+  ndmsg header{};
+  header.ndm_family = AF_BRIDGE;
+  header.ndm_ifindex = index;
+  header.ndm_flags = NTF_SELF;
+  writer.header(header);
+  writer.attribute(NDA_LLADDR, mac.bytes);
+  batch.end();
+  const auto answer = socket.query(batch);
+  if (!answer) return std::nullopt;
+  MessageReader reader(answer.value());
+  const auto message = reader.next();
+  return message ? decode_neighbor(*message) : std::nullopt;
+}
+
 }  // namespace overns

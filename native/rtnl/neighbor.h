@@ -46,6 +46,9 @@ void encode_neighbor(RequestBatch& batch, std::uint16_t type, std::uint16_t flag
 void encode_get_neighbors(RequestBatch& batch, std::uint8_t family, std::int32_t index, std::uint32_t master,
                           bool proxies = false);
 std::optional<NeighborEntry> decode_neighbor(const Message& message);
+// What the FDB of a bridge or vxlan device has for a MAC, the first of several destinations, without a dump: an FDB may
+// be huge. The index of a bridge's entry is that of the port.
+std::optional<NeighborEntry> find_fdb_entry(CommandSocket& socket, std::int32_t index, const Mac& mac);
 
 // Which entries of a device's FDB a bulk deletion takes (vxlan_fdb_delete_bulk, br_fdb_delete_bulk): those that equal
 // `match` in every field that it has, and in the bits of state and flags that the masks name.

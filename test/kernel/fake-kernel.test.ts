@@ -1208,6 +1208,30 @@ function scenarios(stage: () => Stage): void {
     expect(fdb?.filter((entry) => 'dst' in entry && (entry as FdbEntry).mac !== ZERO)).toEqual([]);
   });
 
+  test('a record that names this host is told where nobody here has its address, and not where somebody has', async () => {
+    const { overlays, containers, records } = await network(stage());
+    const [overlay] = overlays;
+    const [resolver, events] = await serve({ overlays: [overlay], store: records, negativeTtlMs: 20 });
+    // Attached by hand, so that nothing says which addresses are behind the port.
+    const byHand = await stage().netns();
+    const end = { name: 'eth0', mac: '02:42:c0:a8:00:05', netns: byHand };
+    const rtnl = await openRtnl(overlay.name, stage());
+    await rtnl.links.add({ kind: 'veth', name: 'hand', master: 'br0', up: true, peer: end });
+    const inside = await openRtnl(byHand, stage());
+    await inside.links.set({ name: 'eth0', up: true });
+    for (const last of [5, 6]) await inside.addresses.add({ link: 'eth0', address: `192.168.0.${last}/24` });
+    await until(() => stage().send(containers[0], '192.168.0.5'), 'the bridge forwards to the new port');
+    records.answers.set('192.168.0.6', { mac: end.mac, vtep: overlay.vtep });
+    records.answers.set('192.168.0.9', { mac: '02:42:c0:a8:00:09', vtep: overlay.vtep });
+    expect(await stage().send(containers[0], '192.168.0.6')).toBe(true);
+    expect(await stage().send(containers[0], '192.168.0.9', LOST_MS)).toBe(false);
+    const notHere = (): object[] => told(events.filter((event) => 'cause' in event && event.cause === 'not-here'));
+    await until(() => notHere().length > 0, 'what is not here is told');
+    const miss = { kind: 'l3', ip: '192.168.0.9', link: 'vxlan1' };
+    expect(notHere()).toEqual(notHere().map(() => ({ kind: 'unresolved', cause: 'not-here', miss })));
+    expect(resolver.stats().notHere).toBeGreaterThan(0);
+  });
+
   test('an answer with a MAC of the bridge, or with an address that the host has by now, is refused', async () => {
     const { overlays, containers, records } = await network(stage());
     const [overlay] = overlays;

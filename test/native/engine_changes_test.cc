@@ -269,6 +269,61 @@ TEST_CASE("engine: an answer that names this host is not programmed") {
   CHECK(world.engine.counters().local == 1);
 }
 
+TEST_CASE("engine: a record that names this host, where nobody has its address, is told once that is certain") {
+  World world;
+  const auto ask = [&] {
+    world.miss(kTarget);
+    if (!world.lookups.empty()) {
+      world.found(world.lookups.back(), kMac, kHere);
+      world.lookups.clear();
+    }
+    world.turn();
+    CHECK(world.count(EventKind::kUnresolved) == 0);  // it may be about to come up
+  };
+  SUBCASE("by a lookup") {
+    ask();
+    for (int i = 0; i < 3; ++i) world.miss(kTarget);
+  }
+  SUBCASE("by the watch") {
+    world.put(kTarget, kMac, kHere);
+    ask();
+  }
+  world.advance(1001 * kMs);
+  REQUIRE(world.count(EventKind::kUnresolved) == 1);
+  CHECK(world.events.back().cause == Cause::kNotHere);
+  CHECK(world.events.back().key == AskKey::of(kTarget));
+  CHECK(world.engine.counters().not_here == 1);
+  world.advance(5000 * kMs);
+  CHECK(world.count(EventKind::kUnresolved) == 1);
+}
+
+TEST_CASE("engine: a record that names this host is in order where somebody here has its address") {
+  World world;
+  world.put(kTarget, kMac, kHere);
+  world.miss(kTarget);
+  world.turn();
+  SUBCASE("attached meanwhile") { world.engine.set_local(7, {kTarget}, kMac); }
+  SUBCASE("by hand") { world.behind_bridge.insert(kMac); }
+  SUBCASE("withdrawn meanwhile") { world.engine.forget(kTarget); }
+  SUBCASE("elsewhere meanwhile") { world.put(kTarget, kMac, kThere); }
+  world.advance(1001 * kMs);
+  CHECK(world.count(EventKind::kUnresolved) == 0);
+  CHECK(world.engine.counters().not_here == 0);
+}
+
+TEST_CASE("engine: what was told to be absent is not told to be resolved as well") {
+  World world;
+  world.miss(kTarget);
+  world.tap(kTarget, 1, 100);
+  world.answer(world.last_lookup(kTarget), LookupResult::kAbsent);
+  world.turn();
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.take_replayed() == Serials{100});  // its asker is answered all the same
+  CHECK(world.count(EventKind::kUnresolved) == 1);
+  CHECK(world.count(EventKind::kResolved) == 0);
+}
+
 TEST_CASE("engine: answers that make no sense are rejected, with a reason, and not asked again at once") {
   World world;
   const std::pair<Mac, Ip> answers[] = {{mac("01:00:5e:00:00:01"), kThere},

@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,7 @@ class World final : public overns::EngineOutput {
   void program(std::span<const overns::KernelEntry> items, std::span<int> errors) override;
   void withdraw(std::span<const overns::AskKey> keys, std::span<int> errors) override;
   void withdraw_vtep(const overns::Ip& vtep) override;
+  bool is_behind_bridge(const overns::Mac& mac) override { return behind_bridge.contains(mac); }
   void replay(overns::Bytes frame) override;
   void forward(overns::Bytes packet, const overns::Ip& vtep) override;
   void send_forwarded() override {}
@@ -78,6 +80,7 @@ class World final : public overns::EngineOutput {
   // The kernel.
   std::map<overns::Ip, overns::Mac> neighbors;
   std::map<overns::Mac, overns::Ip> fdb;
+  std::set<overns::Mac> behind_bridge;
   // Which errno the kernel has for an item; none: 0.
   std::function<int(const overns::KernelEntry&)> refuse;
   std::function<void()> on_program;

@@ -87,6 +87,7 @@ describe('an agent’s log', () => {
 
   test.each([
     ['a scan', { cause: 'absent' }, 200],
+    ['a host whose containers are gone', { cause: 'not-here' }, 20],
     ['a store that is silent', { cause: 'timeout' }, 2],
     ['a store that fails without being down', { cause: 'store-error', error: new Error('x') }, 2],
     ['bad records', { cause: 'store-error', error: new OvernsError('OVERNS_RECORD', 'x') }, 20],
@@ -99,6 +100,17 @@ describe('an agent’s log', () => {
     // The next minute has lines of its own.
     log.tell(unresolved('blue', 1, more));
     expect(lines.length).toBe(most + 3);
+  });
+
+  test('an address that a record has here, and nobody has, is said once a minute', () => {
+    for (let n = 0; n < 50; n++) log.tell(unresolved('blue', 5, { cause: 'not-here' }));
+    log.tell(unresolved('blue', 6, { cause: 'not-here' }));
+    expect(lines).toHaveLength(4);
+    expect(lines[1]).toBe(
+      'warning: blue: Consul says that IP 10.0.0.5 is on this host, where nobody has it: attach its container, or delete its record',
+    );
+    vi.advanceTimersByTime(60_000);
+    expect(lines.at(-1)).toContain('49 more misses were of addresses that Consul has on this host');
   });
 
   test('answers, refusals, overruns, overlays that change: each kind is bounded by itself', () => {

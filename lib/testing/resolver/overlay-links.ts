@@ -57,6 +57,13 @@ export class OverlayLinks {
     );
   }
 
+  /** Tells whether the bridge would find the MAC behind one of its ports other than vxlan1. */
+  isBehindBridge(mac: string): boolean {
+    const bridge = this.#netns.link(BRIDGE);
+    const ports = bridge === undefined ? [] : this.#netns.ports(bridge);
+    return ports.some(({ up, peer }) => up && peer?.up === true && peer.mac === mac);
+  }
+
   macFault(mac: string): string | undefined {
     if (whyNotUnicastMac(mac) !== undefined) return 'the MAC address is not a unicast one';
     if (this.#isOwn(mac)) return "the MAC address is that of the overlay's bridge or of a port of it";

@@ -61,6 +61,8 @@ interface Ask {
   missAt: bigint;
   /** The time until which it is known to be absent. */
   expires: bigint;
+  /** Absent because the record of this MAC address names this host. */
+  here: string | undefined;
   /** True: the endpoint was deleted while it was looked up, so the answer may be older than the deletion. */
   outdated: boolean;
   /** Called once it is known what became of it. */
@@ -92,6 +94,7 @@ export class OverlayPort implements Observer {
     floodDropped: 0,
     withdrawalsRefused: 0,
     unreadable: 0,
+    notHere: 0,
     lookupsAbandoned: 0,
   };
   /** Why packets were not caught when it was added. */
@@ -245,6 +248,7 @@ export class OverlayPort implements Observer {
       return;
     }
     ask.state = 'idle';
+    ask.here = undefined;
     ask.token = 0;
     ask.ttlMs = undefined;
     ask.missAt = this.#now();
@@ -267,7 +271,16 @@ export class OverlayPort implements Observer {
   #askFor(key: string): Ask {
     let ask = this.#asks.get(key);
     if (!ask) {
-      ask = { state: 'idle', token: 0, ttlMs: undefined, missAt: 0n, expires: 0n, outdated: false, waiting: [] };
+      ask = {
+        state: 'idle',
+        token: 0,
+        ttlMs: undefined,
+        missAt: 0n,
+        expires: 0n,
+        here: undefined,
+        outdated: false,
+        waiting: [],
+      };
       this.#asks.set(key, ask);
     }
     return ask;
@@ -300,8 +313,7 @@ export class OverlayPort implements Observer {
     if (!slot || slot.vtep === '' || (!stale && slot.expires !== undefined && slot.expires <= this.#now()))
       return false;
     if (slot.vtep === this.#options.vtep) {
-      this.#count('local');
-      this.#absent(ask, 'local');
+      this.#here(ask, isMac(key) ? key : slot.mac);
     } else {
       this.#program(key, ask, 'table');
     }
@@ -312,6 +324,22 @@ export class OverlayPort implements Observer {
     ask.state = 'absent';
     ask.expires = this.#now() + BigInt(this.#options.negativeTtlMs ?? 1000) * MILLISECOND;
     settle(ask, outcome);
+  }
+
+  /** Whether nobody here has what its record says is here is looked at when the state is over. */
+  #here(ask: Ask, mac: string): void {
+    this.#count('local');
+    this.#absent(ask, 'local');
+    ask.here = mac;
+    this.#arm();
+  }
+
+  #tellNotHere(key: string, ask: Ask): void {
+    const mac = ask.here as string;
+    ask.here = undefined;
+    if (ask.state !== 'absent' || this.#links.isLocal(key) || this.#links.isBehindBridge(mac)) return;
+    this.#count('notHere');
+    this.#emit({ ...this.#about(key, ask), kind: 'unresolved', cause: 'not-here' });
   }
 
   answer(token: number, key: string, result: LookupResult, location: Location): void {
@@ -336,8 +364,7 @@ export class OverlayPort implements Observer {
     if (vtep === this.#options.vtep) {
       this.forget(key);
       this.forget(mac);
-      this.#count('local');
-      this.#absent(ask, 'local');
+      this.#here(ask, mac);
       return;
     }
     const fault = this.#links.macFault(mac) ?? this.#links.vtepFault(vtep);
@@ -356,6 +383,7 @@ export class OverlayPort implements Observer {
     if (result === 'absent') {
       this.forget(key);
       this.#emit({ ...event, cause: 'absent' });
+      ask.missAt = 0n;
       this.#absent(ask, 'unresolved');
     } else if (!this.#answerFromTable(key, ask, true)) {
       this.#emit({ ...event, cause: result === 'timeout' ? 'timeout' : 'store-error' });
@@ -416,6 +444,7 @@ export class OverlayPort implements Observer {
   forget(key: string): void {
     const ask = this.#asks.get(key);
     if (ask?.state === 'looking') ask.outdated = true;
+    if (ask) ask.here = undefined;
     const slot = this.#slot(key);
     if (!slot) return;
     if (slot.programmed) this.#withdraw(isMac(key) ? undefined : key, isMac(key) ? key : undefined);
@@ -479,14 +508,17 @@ export class OverlayPort implements Observer {
       if (this.storeDown) this.#ips.set(ip, { ...slot, expires: now + STORE_DOWN_RETRY });
       else this.#withdraw(ip, undefined);
     }
+    for (const [key, ask] of this.#asks) if (ask.here !== undefined && ask.expires <= now) this.#tellNotHere(key, ask);
     this.#arm();
   }
 
   #arm(): void {
     let next: bigint | undefined;
-    for (const { programmed, expires } of this.#ips.values()) {
-      if (programmed && expires !== undefined && (next === undefined || expires < next)) next = expires;
-    }
+    const sooner = (at: bigint): void => {
+      if (next === undefined || at < next) next = at;
+    };
+    for (const { programmed, expires } of this.#ips.values()) if (programmed && expires !== undefined) sooner(expires);
+    for (const { here, expires } of this.#asks.values()) if (here !== undefined) sooner(expires);
     this.#alarm.set(next);
   }
 
