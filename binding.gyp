@@ -13,7 +13,8 @@
             # Without it worker.terminate() while the addon loads aborts the process.
             'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS',
           ],
-          'cflags': ['-Wall', '-Wextra', '-Wshadow', '-fvisibility=hidden'],
+          # GCC takes a source that is included for a header: -Wno-subobject-linkage.
+          'cflags': ['-Wall', '-Wextra', '-Wshadow', '-Wno-subobject-linkage', '-fvisibility=hidden'],
           'cflags!': ['-Wno-unused-parameter'],
           'cflags_cc!': ['-std=gnu++17', '-fexceptions'],
           'cflags_cc': [
