@@ -80,6 +80,7 @@ export type {
   Store,
   StoredEndpoint,
   StoreLease,
+  WatchOnlyOptions,
   WatchOptions,
   Where,
 } from './store/contract.js';
@@ -93,6 +94,7 @@ export type {
   StoreNetwork,
 } from './store/driver.js';
 export { type OpenStoreOptions, openStore } from './store/index.js';
+export { Interest } from './store/interest.js';
 export type { RecordEntry, RecordKind, RecordStore } from './store/records.js';
 export { registerStore } from './store/registry.js';
 export type { OnSystem, System } from './system/system.js';

@@ -1,5 +1,6 @@
 /** The contract of a store: endpoints, the questions that it is asked, and the changes that it tells of. */
 import type { Cancel } from '../core/abort.js';
+import type { Interest } from './interest.js';
 
 /**
  * One container's addresses on an overlay.
@@ -130,7 +131,24 @@ export interface WatchOptions extends Where {
    * keeps no history, begins with a `reset` all the same.
    */
   readonly from?: bigint | undefined;
+  /**
+   * As many addresses at most are to be mirrored, 1 to 2^53-1: where there are more, the store ends the watch with
+   * `OVERNS_TOO_LARGE` as soon as it knows. Default: as many as it can.
+   */
+  readonly max?: number | undefined;
 }
+
+/**
+ * Options of a watch of single addresses.
+ * @example
+ * ```ts
+ * import type { WatchOnlyOptions } from 'overns';
+ *
+ * const options: WatchOnlyOptions = { overlay: 'blue', vni: 42, signal: new AbortController().signal };
+ * console.log(options.vni); // 42
+ * ```
+ */
+export type WatchOnlyOptions = Omit<WatchOptions, 'from' | 'max'>;
 
 /**
  * An endpoint as a store has it.
@@ -293,6 +311,19 @@ export interface Store {
    * several networks and does not look at `overlay` or `vni` is not believed: see `OVERNS_SCOPE` at Resolver.add().
    */
   watch?(options: WatchOptions): AsyncIterable<Change>;
+  /**
+   * Yields what there is and what changes of the addresses that are in the interest, at a cost that follows their number and
+   * not the size of the network; begins with a `reset` of those that are in it then. Of an address that is added it tells what
+   * there is, in a `put` or a `delete`, and of one that is removed nothing from then on. The `ips` of the endpoints
+   * are those that are in the interest; they are empty, and `ip` is '', where the MAC address alone is. A store that hears of
+   * some changes late tells them within a minute.
+   */
+  watchOnly?(interest: Interest, options: WatchOnlyOptions): AsyncIterable<Change>;
+  /**
+   * Up to how many addresses following all of a network is cheap: beyond it a resolver with `sync: 'auto'` watches those that it
+   * uses. Default 10000.
+   */
+  readonly mirrorMax?: number | undefined;
   /** Writes an endpoint that is attached to that overlay now, plain, whosever its addresses were. */
   publish?(endpoint: Endpoint, options: Where & Cancel): Promise<void>;
   /** Removes an endpoint that is detached from that overlay, where it is still that one: a newer one of others stays. */
@@ -326,6 +357,8 @@ export interface Store {
 export interface OwnedStore extends Store, AsyncDisposable {
   lookup(query: Query, options?: Cancel): Promise<Answer | null>;
   watch(options?: Partial<WatchOptions>): AsyncIterable<Change>;
+  /** Absent: its driver cannot. */
+  watchOnly?(interest: Interest, options?: Partial<WatchOnlyOptions>): AsyncIterable<Change>;
   publish(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void>;
   withdraw(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void>;
   claim(endpoint: Endpoint, options?: Partial<Where> & ClaimOptions): Promise<Claimed>;

@@ -1,6 +1,7 @@
 /** How a kind of store is plugged in: a driver for its URLs, and what that opens. */
 import type { Cancel } from '../core/abort.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint, Where } from './contract.js';
+import type { Interest } from './interest.js';
 import type { RecordStore } from './records.js';
 
 /**
@@ -105,14 +106,22 @@ export interface DriverLease {
 export interface DriverStore {
   /** Where an endpoint is; null: the store says that there is none. Rejects when it cannot say. */
   lookup(query: Query, options: StoreNetwork & Cancel): Promise<Answer | null>;
-  /** `ref` false: the watch is not to keep the process alive. `from`: see {@link WatchOptions}. */
+  /** `ref` false: the watch is not to keep the process alive. `from`, `max`: see {@link WatchOptions}. */
   watch(
     options: StoreNetwork & {
       readonly signal: AbortSignal;
       readonly ref?: boolean | undefined;
       readonly from?: bigint | undefined;
+      readonly max?: number | undefined;
     },
   ): AsyncIterable<Change>;
+  /** As {@link Store.watchOnly}. Absent: what is used is served by lookups and their TTL. */
+  watchOnly?(
+    interest: Interest,
+    options: StoreNetwork & { readonly signal: AbortSignal; readonly ref?: boolean | undefined },
+  ): AsyncIterable<Change>;
+  /** As {@link Store.mirrorMax}. */
+  readonly mirrorMax?: number | undefined;
   /** Writes an endpoint, plain, in place of what is known of its addresses. */
   publish(endpoint: Endpoint, options: StoreNetwork & Cancel): Promise<void>;
   /** Removes an endpoint where it is still the one that is stored. */

@@ -34,6 +34,11 @@ export class EndpointTable {
     for (const record of records) this.#set(record);
   }
 
+  /** As many IP addresses have a record. */
+  get size(): number {
+    return this.#owners.size;
+  }
+
   endpoints(): Endpoint[] {
     return Array.from(this.#addresses.keys())
       .filter((mac) => this.#vteps.has(mac))

@@ -17,10 +17,12 @@ import type {
   Store,
   StoredEndpoint,
   StoreLease,
+  WatchOnlyOptions,
   WatchOptions,
   Where,
 } from './contract.js';
 import type { DriverStore, StoreNetwork } from './driver.js';
+import { Interest } from './interest.js';
 import { HeldLease } from './lease.js';
 import { checkEndpoint, type RecordStore } from './records.js';
 import { records, type ScopedStore, scope, sharedScope } from './scope.js';
@@ -135,7 +137,13 @@ const writeShape = {
   vni: checkVni,
   signal: checkSignal,
 } satisfies Shape;
-const watchShape = { ...writeShape, ref: boolean, from: revision } satisfies Shape;
+const watchShape = {
+  ...writeShape,
+  ref: boolean,
+  from: revision,
+  max: integer(1, Number.MAX_SAFE_INTEGER),
+} satisfies Shape;
+const watchOnlyShape = { ...writeShape, ref: boolean } satisfies Shape;
 const claimShape = { ...writeShape, lease: checkLease, takeover: boolean, expect: revision } satisfies Shape;
 const leaseShape = { name: [checkLeaseName], ttlMs: integer(1000, 86_400_000), signal: checkSignal } satisfies Shape;
 const LEASE_MS = 15_000;
@@ -165,6 +173,8 @@ let count = 0;
 class UrlStore implements OwnedStore, ScopedStore {
   /** Where one bad record fails its own lookup alone, and none waits, there is nothing to gain from asking together. */
   readonly lookupMany?: NonNullable<Store['lookupMany']>;
+  readonly watchOnly?: NonNullable<OwnedStore['watchOnly']>;
+  readonly mirrorMax: number | undefined;
   readonly #url: StoreUrl;
   readonly #opened: DriverStore;
   /** Tells two that are each in a memory of their own apart. */
@@ -177,6 +187,8 @@ class UrlStore implements OwnedStore, ScopedStore {
   constructor(url: StoreUrl, opened: DriverStore) {
     this.#url = url;
     this.#opened = opened;
+    this.mirrorMax = opened.mirrorMax;
+    if (opened.watchOnly !== undefined) this.watchOnly = (...args) => this.#watchOnly(...args);
     if (url.driver.inProcess === true) {
       this.lookupMany = (queries, options) => Promise.all(queries.map((query) => this.lookup(query, options)));
     }
@@ -195,9 +207,16 @@ class UrlStore implements OwnedStore, ScopedStore {
   }
 
   watch(options?: Partial<WatchOptions>): AsyncIterable<Change> {
-    const { signal, ref, from, ...where } = checkOptions(options, watchShape);
+    const { signal, ref, from, max, ...where } = checkOptions(options, watchShape);
     const network = this.#network(where, 'watch');
-    return this.#opened.watch({ ...network, signal: signal ?? new AbortController().signal, ref, from });
+    return this.#opened.watch({ ...network, signal: signal ?? new AbortController().signal, ref, from, max });
+  }
+
+  #watchOnly(interest: Interest, options?: Partial<WatchOnlyOptions>): AsyncIterable<Change> {
+    const { signal = new AbortController().signal, ref, ...where } = checkOptions(options, watchOnlyShape);
+    if (!isInterest(interest)) throw invalidType('interest', interest, 'an Interest');
+    const network = this.#network(where, 'watchOnly');
+    return (this.#opened as Required<DriverStore>).watchOnly(interest, { ...network, signal, ref });
   }
 
   async publish(endpoint: Endpoint, options?: Partial<Where> & Cancel): Promise<void> {
@@ -314,6 +333,11 @@ class UrlStore implements OwnedStore, ScopedStore {
     if (before !== undefined && before.overlay !== where.overlay) throw sharedScope(before, where);
     this.#networks.set(prefix, { overlay: where.overlay, vni: where.vni });
   }
+}
+
+/** Not by its class: two copies of the package can be loaded. */
+function isInterest(value: unknown): value is Interest {
+  return value instanceof Interest || typeof (value as Partial<Interest> | null)?.onChange === 'function';
 }
 
 function checkQuery(query: unknown): Query {

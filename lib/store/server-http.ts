@@ -78,6 +78,8 @@ export interface ServerStream extends ServerRequest {
   readonly body: string;
   /** Body that is sent again and again so that the server says something. */
   readonly beat: string;
+  /** Is told, for each attempt, how to send more. */
+  readonly sender?: ((send: (text: string) => void) => void) | undefined;
 }
 
 /** The server's answer. */
@@ -239,6 +241,9 @@ export class ServerHttp {
     // A server reads on beside its answer only where the connection serves nothing else: `reset`.
     const body = new PassThrough();
     body.write(request.body);
+    request.sender?.((text) => {
+      if (!body.destroyed) body.write(text);
+    });
     let heardAt = performance.now();
     // Not while whoever reads the lines is busy with one.
     let listening = true;

@@ -23,6 +23,7 @@ import {
   V2,
   within,
 } from './store-follower.js';
+import { interestCases, withoutInterestCases } from './store-interest.js';
 import { leaseCases } from './store-leases.js';
 
 /**
@@ -66,6 +67,8 @@ export interface StoreConformance {
   readonly claims?: boolean | undefined;
   /** Whether it has lease(), which takes claim(). Default true; false: that it says so is what is tested. */
   readonly leases?: boolean | undefined;
+  /** Whether it has watchOnly(). Default true; false: that it has none is what is tested. */
+  readonly interest?: boolean | undefined;
   /**
    * Cuts the store off from whoever has it open; the result undoes that. Absent: a store that nothing can come between, and that
    * leases are kept through an outage is left out.
@@ -446,11 +449,13 @@ export function storeConformance(options: StoreConformance): StoreCase[] {
     );
   }
 
-  const { claims = true, leases = true } = options;
+  const { claims = true, leases = true, interest = true } = options;
   const given = { add, follow, shared, patienceMs, outage: options.outage };
   if (claims) claimCases(given);
   else unsupportedCases(given, ['claim', 'list']);
   if (leases) leaseCases(given);
   else unsupportedCases(given, ['lease']);
+  if (interest) interestCases(given);
+  else withoutInterestCases(given);
   return cases;
 }

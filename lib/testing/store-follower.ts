@@ -1,6 +1,7 @@
 /** Shared parts of the drivers' tests: names, and somebody who follows a store's changes. */
 import assert from 'node:assert/strict';
 import type { Change, Endpoint, OwnedStore, Query, Where } from '../store/contract.js';
+import type { Interest } from '../store/interest.js';
 
 export const BLUE: Where = { overlay: 'blue', vni: 42 };
 export const RED: Where = { overlay: 'red', vni: 43 };
@@ -46,21 +47,32 @@ export class Follower {
   last = -1n;
   wentBack = false;
 
-  /** @param known who has followed it before, and from where this one goes on */
-  constructor(store: OwnedStore, where: Where, patienceMs: number, known?: Follower) {
+  /** All that was told. */
+  readonly told: Change[] = [];
+
+  /** @param known who has followed it before, and from where this one goes on, or the addresses that are followed alone */
+  constructor(store: OwnedStore, where: Where, patienceMs: number, from?: Follower | Interest) {
     this.#patienceMs = patienceMs;
+    const known = from instanceof Follower ? from : undefined;
     if (known !== undefined) {
       for (const [ip, mac] of known.#arp) this.#arp.set(ip, mac);
       for (const [mac, vtep] of known.#fib) this.#fib.set(mac, vtep);
     }
-    this.#ended = this.#run(store, where, known?.last).catch((error) => {
+    const { signal } = this.#controller;
+    const changes =
+      from === undefined || from instanceof Follower
+        ? store.watch({ ...where, signal, from: known?.last })
+        : store.watchOnly?.(from, { ...where, signal });
+    assert.ok(changes !== undefined, 'the store has no watchOnly()');
+    this.#ended = this.#run(changes).catch((error) => {
       this.#error = error;
       this.#wake();
     });
   }
 
-  async #run(store: OwnedStore, where: Where, from: bigint | undefined): Promise<void> {
-    for await (const change of store.watch({ ...where, signal: this.#controller.signal, from })) {
+  async #run(changes: AsyncIterable<Change>): Promise<void> {
+    for await (const change of changes) {
+      this.told.push(change);
       this.first ??= change;
       if (change.kind !== 'reset' && change.index < this.last) this.wentBack = true;
       this.last = change.index;

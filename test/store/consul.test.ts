@@ -77,7 +77,7 @@ describeWith(['consul'], 'Consul', () => {
       return () => void process.kill(consul.pid, 'SIGCONT');
     };
     const fresh = (): string => `consul://${at()}/t${++prefixes}`;
-    const cases = storeConformance({ url: fresh, urlByVni: () => `${fresh()}/{vni}`, outage });
+    const cases = storeConformance({ url: fresh, urlByVni: () => `${fresh()}/{vni}`, outage, interest: false });
     // A session outlives who renews it by twice ten seconds.
     test.each(cases)('$name', ({ run }) => run(), 60_000);
   });

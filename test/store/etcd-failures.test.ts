@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, expect, test } from 'vitest';
 import type { Change, Endpoint, OwnedStore, Query } from '../../lib/store/contract.js';
 import { openStore } from '../../lib/store/index.js';
+import { Interest } from '../../lib/store/interest.js';
 import { onCleanup } from '../support/cleanup.js';
 import { Etcd } from '../support/etcd.js';
 import { manyHosts } from '../support/netns.js';
@@ -37,15 +38,19 @@ class Following {
   error: (Error & { hint?: string }) | undefined;
   readonly #controller = new AbortController();
 
-  constructor(store: OwnedStore, from?: bigint) {
+  /** @param what from where it goes on, or the addresses that it follows alone */
+  constructor(store: OwnedStore, what?: bigint | Interest) {
     onCleanup(() => this.#controller.abort());
-    void this.#run(store, from).catch((error) => {
+    const { signal } = this.#controller;
+    const changes =
+      what instanceof Interest ? store.watchOnly?.(what, { signal }) : store.watch({ signal, from: what });
+    void this.#run(changes as AsyncIterable<Change>).catch((error) => {
       this.error = error;
     });
   }
 
-  async #run(store: OwnedStore, from: bigint | undefined): Promise<void> {
-    for await (const change of store.watch({ signal: this.#controller.signal, from })) this.told.push(change);
+  async #run(changes: AsyncIterable<Change>): Promise<void> {
+    for await (const change of changes) this.told.push(change);
   }
 
   count(kind: Change['kind']): number {
@@ -253,6 +258,70 @@ describeWith(['etcd'], 'an etcd alone', () => {
     await etcd.restart();
     expect(await store.lookup(query)).toEqual({ mac: MAC, vtep: VTEP });
     await new Following(store).until(({ told }) => told.length === 1, 'the reset');
+  });
+
+  test('single addresses are followed on one stream, whatever the overlay; cut, they are read again', async () => {
+    const etcd = await Etcd.start();
+    const relay = await Relay.start(etcd.port);
+    const direct = await open(`etcd://${etcd.at}/{vni}`);
+    const [blue, red] = [
+      { overlay: 'blue', vni: 42 },
+      { overlay: 'red', vni: 43 },
+    ];
+    const endpoints = Array.from({ length: 20 }, (_, at) => numbered(at + 1));
+    for (const where of [blue, red]) for (const each of endpoints) await direct.publish(each, where);
+    const store = await open(`etcd://${relay.at}/{vni}`);
+    const known = new Map<string, string>();
+    const errors: unknown[] = [];
+    const controller = new AbortController();
+    onCleanup(() => controller.abort());
+    for (const where of [blue, red]) {
+      const interest = new Interest(endpoints.map(({ ip }) => ip));
+      const changes = store.watchOnly?.(interest, { ...where, signal: controller.signal }) as AsyncIterable<Change>;
+      void (async () => {
+        for await (const change of changes) {
+          const puts = change.kind === 'reset' ? [...change.endpoints] : change.kind === 'put' ? [change.endpoint] : [];
+          for (const { ips, vtep } of puts) for (const ip of ips) known.set(`${where.vni} ${ip}`, vtep);
+          if (change.kind === 'delete' && change.ip !== undefined) known.delete(`${where.vni} ${change.ip}`);
+        }
+      })().catch((error) => errors.push(error));
+    }
+    await until(() => known.size === 40, 'the endpoints of both');
+    const [moved, gone, coming] = [numbered(1), numbered(2), numbered(3)];
+    for (const mode of ['pass', 'refuse'] as const) {
+      const vtep = mode === 'pass' ? '10.0.0.98' : '10.0.0.99';
+      relay.mode = mode;
+      if (mode === 'refuse') relay.cut();
+      await direct.publish({ ...moved, vtep }, red);
+      if (mode === 'refuse') {
+        await direct.withdraw(gone, red);
+        // What was followed from is not to be had any more.
+        await etcd.compact();
+        relay.mode = 'pass';
+      }
+      await until(() => known.get(`43 ${moved.ip}`) === vtep, 'the move');
+    }
+    await until(() => !known.has(`43 ${gone.ip}`), 'the withdrawal');
+    await direct.publish({ ...coming, vtep: '10.0.0.97' }, blue);
+    await until(() => known.get(`42 ${coming.ip}`) === '10.0.0.97', 'a change behind it');
+    expect([errors, known.get(`42 ${moved.ip}`)]).toEqual([[], VTEP]);
+  });
+
+  test('half open or gone for good, single addresses fail within seconds as well', async () => {
+    const etcd = await Etcd.start();
+    const relay = await Relay.start(etcd.port);
+    const store = await open(`etcd://${relay.at}/demo`);
+    await store.publish(one);
+    for (const mode of ['hang', 'refuse'] as const) {
+      relay.mode = 'pass';
+      const following = new Following(store, new Interest([IP]));
+      await following.until(({ told }) => told.length === 1, 'the reset');
+      relay.mode = mode;
+      if (mode === 'refuse') relay.cut();
+      await until(() => following.error !== undefined, 'the failure');
+      expect(following.error).toMatchObject({ code: 'OVERNS_STORE' });
+      relay.cut();
+    }
   });
 
   test('half open: the watch fails within five seconds', async () => {

@@ -147,6 +147,23 @@ describeWith(['etcd'], 'etcd', () => {
     });
   });
 
+  test('more addresses than are to be mirrored end a watch, at its beginning and later', async () => {
+    const store = await open();
+    await store.publish(endpoint(MAC, VTEP, IP, '192.168.0.3'));
+    const many = async () => {
+      for await (const _ of store.watch({ max: 1 }));
+    };
+    expect(await failure(many())).toMatchObject({
+      code: 'OVERNS_TOO_LARGE',
+      message: expect.stringContaining('than 1 '),
+    });
+    const changes = store.watch({ max: 2 })[Symbol.asyncIterator]();
+    expect((await changes.next()).value).toMatchObject({ kind: 'reset' });
+    await store.publish(endpoint(MAC2, VTEP, '192.168.0.4'));
+    expect((await changes.next()).value).toMatchObject({ kind: 'put' });
+    expect(await failure(changes.next())).toMatchObject({ code: 'OVERNS_TOO_LARGE' });
+  });
+
   describe('lookup', () => {
     test('records that etcdctl wrote, with the MAC of the IP or another one', async () => {
       const store = await open();

@@ -19,6 +19,7 @@ const fresh = (): string => `file://${directory}/${++count}`;
 
 describe('a JSON file for each network', () => {
   const cases = storeConformance({
+    interest: false,
     url: () => `${fresh()}.json`,
     urlByVni: () => `${fresh()}/{vni}.json`,
     leases: false,

@@ -8,6 +8,8 @@ import { OvernsError } from '../../core/errors.js';
 import { leaseEnded } from '../conflict.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
 import type { DriverClaim, DriverLease, DriverStore, StoreNetwork } from '../driver.js';
+import type { Interest } from '../interest.js';
+import { InterestWatch } from '../interest-watch.js';
 import { ForeignKeys, goodRecords, PrefixRecords, type StoredPair, splitRecords } from '../prefix-records.js';
 import {
   type ClaimReader,
@@ -19,6 +21,7 @@ import {
 } from '../record-claims.js';
 import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
 import { EtcdHttp, type EtcdOptions } from './http.js';
+import { EtcdKeyWatches } from './key-watches.js';
 import { type Compare, EtcdKv, encode, type Op, TXN_OPS } from './kv.js';
 import { grantLease, isUnknownLease, leaseNumber } from './lease.js';
 import { EtcdWatch, type Progress } from './watch.js';
@@ -29,16 +32,21 @@ const CAS_ATTEMPTS = 5;
 const CLAIM_ATTEMPTS = 30;
 /** How often a record is read again because what was read of it has been compacted meanwhile. */
 const READ_ATTEMPTS = 5;
+/** Up to here following all costs little: a change some 20 us of each host's CPU, all of it once a second or two. */
+const MIRROR_MAX = 50_000;
 
 export class EtcdStore implements DriverStore {
   readonly #http: EtcdHttp;
   readonly #foreign: ForeignKeys;
   /** By prefix: what the last watch that broke off has told. The one that follows it need not read everything again. */
   readonly #broken = new Map<string, Progress>();
+  readonly #keys: EtcdKeyWatches;
+  readonly mirrorMax = MIRROR_MAX;
 
   constructor(options: EtcdOptions) {
     this.#http = new EtcdHttp(options);
     this.#foreign = new ForeignKeys(this.#http.name);
+    this.#keys = new EtcdKeyWatches(this.#http);
   }
 
   #kv(prefix: string): EtcdKv {
@@ -49,8 +57,9 @@ export class EtcdStore implements DriverStore {
     return new PrefixRecords(this.#kv(prefix));
   }
 
-  close(): Promise<void> {
-    return this.#http.close();
+  async close(): Promise<void> {
+    this.#keys.close();
+    await this.#http.close();
   }
 
   /**
@@ -181,9 +190,50 @@ export class EtcdStore implements DriverStore {
       yield* watch.changes();
     } catch (error) {
       const { progress } = watch;
-      if (progress !== undefined && !signal.aborted) this.#broken.set(prefix, progress);
+      const mirrored = !(OvernsError.is(error) && error.code === 'OVERNS_TOO_LARGE');
+      if (progress !== undefined && mirrored && !signal.aborted) this.#broken.set(prefix, progress);
       throw error;
     }
+  }
+
+  /** A watch for each key, all of them on one stream, whatever the overlay. */
+  watchOnly(
+    interest: Interest,
+    { prefix, signal, ref }: Parameters<NonNullable<DriverStore['watchOnly']>>[1],
+  ): AsyncGenerator<Change, void, undefined> {
+    const kv = this.#kv(prefix);
+    const cancels = new Map<string, () => void>();
+    const watch = new InterestWatch(interest, {
+      atOnce: TXN_OPS,
+      read: async (places, signal) => {
+        const keys = places.map(({ kind, key }) => kv.encoded(kind, key));
+        const { pairs, moment } = await kv.many(keys, `reading ${kv.prefix}/`, signal);
+        const values = places.map(({ kind, key }, at) => {
+          const pair = pairs[at];
+          const read = pair && readRecord(kind, key, pair.value);
+          return read !== undefined && 'value' in read ? read.value : undefined;
+        });
+        return { values, index: moment.revision };
+      },
+      follow: (place, after) => {
+        const key = kv.encoded(place.kind, place.key);
+        const cancel = this.#keys.follow({
+          key,
+          after,
+          home: kv.range.key,
+          changed: () => watch.changed(place),
+          lost: () => watch.lost(place),
+          fail: (error) => watch.fail(error),
+        });
+        cancels.set(key, cancel);
+      },
+      leave: (place) => {
+        const key = kv.encoded(place.kind, place.key);
+        cancels.get(key)?.();
+        cancels.delete(key);
+      },
+    });
+    return watch.changes(signal, ref);
   }
 }
 

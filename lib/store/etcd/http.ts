@@ -30,6 +30,12 @@ export interface EtcdRequest extends Pick<ServerRequest, 'signal' | 'doing' | 'w
   readonly watching?: boolean;
 }
 
+/** A request for a stream of watches. */
+export interface EtcdStream extends EtcdRequest {
+  /** Is told, for each attempt, how to ask for more on the same stream: one that has been cancelled is then told of. */
+  readonly sender?: ((send: (request: unknown) => void) => void) | undefined;
+}
+
 /** An object of an answer, of which nothing is known. */
 export type Json = { readonly [name: string]: unknown };
 
@@ -128,18 +134,23 @@ export class EtcdHttp {
    * Yields what is told on a stream of watches, which goes on until it fails: a watch that etcd ends is a failure, unless its beginning
    * has been compacted.
    */
-  async *stream(request: EtcdRequest): AsyncGenerator<Json, never, undefined> {
+  async *stream({ sender, ...request }: EtcdStream): AsyncGenerator<Json, never, undefined> {
     const beat = `${JSON.stringify({ progress_request: {} })}\n`;
     for (let renewed = false; ; renewed = true) {
       const token = await this.#token(request.signal);
       const headers = authorization(token);
       try {
-        const lines = this.#http.lines({ ...toServer(request), headers, beat });
+        const more = sender && ((send: (text: string) => void) => sender((one) => send(`${JSON.stringify(one)}\n`)));
+        const lines = this.#http.lines({ ...toServer(request), headers, beat, sender: more });
         for await (const line of lines) {
           const { result, error } = this.parse(request, line);
           if (isObject(error)) throw this.#ended(request, error);
           if (!isObject(result)) throw this.strange(request);
-          if (result.canceled === true && result.compact_revision === undefined) {
+          if (
+            result.canceled === true &&
+            result.compact_revision === undefined &&
+            (sender === undefined || result.cancel_reason !== undefined)
+          ) {
             throw this.refused(request, String(result.cancel_reason ?? 'etcd has ended the watch'));
           }
           yield result;

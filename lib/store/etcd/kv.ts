@@ -76,6 +76,17 @@ export class EtcdKv implements PrefixKeys {
     return { key: encode(Buffer.from(`${this.prefix}/`)), range_end: encode(Buffer.from(`${this.prefix}0`)) };
   }
 
+  /** As many IP addresses have a record. */
+  async count(signal: AbortSignal | undefined): Promise<number> {
+    const [first, behind] = [recordKey(this.prefix, 'arp', ''), `${recordKey(this.prefix, 'arp', '').slice(0, -1)}0`];
+    const doing = `counting ${first}`;
+    const range = { key: encode(Buffer.from(first)), range_end: encode(Buffer.from(behind)), count_only: true };
+    const answer = await this.#ask('kv/range', range, doing, signal, false);
+    this.moment(answer, doing);
+    if (answer.count !== undefined && !isNumber(answer.count)) throw this.#http.strange({ doing });
+    return Number(answer.count ?? 0);
+  }
+
   /** A record's value, checked; null when there is none. */
   async value(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<string | null> {
     const [pair] = await this.#range({ key: this.encoded(kind, key) }, this.#reading(kind, key), signal);

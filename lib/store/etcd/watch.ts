@@ -6,6 +6,7 @@ import type { DriverStore } from '../driver.js';
 import { EndpointTable, type GoodRecord, type RecordChange, type TableChange } from '../endpoint-table.js';
 import { type ForeignKeys, goodRecords, type StoredPair, splitRecords } from '../prefix-records.js';
 import { mayPass } from '../server-http.js';
+import { tooLarge } from '../too-large.js';
 import type { EtcdHttp, Json } from './http.js';
 import { type EtcdKv, isNotKept, type Moment, VALUE_MS } from './kv.js';
 
@@ -45,6 +46,7 @@ export class EtcdWatch {
   readonly #ref: boolean;
   readonly #doing: string;
   readonly #from: bigint | undefined;
+  readonly #max: number;
   #table: EndpointTable | undefined;
   #position: Moment = { cluster: '', revision: 0n };
   #mark: Mark | undefined;
@@ -55,7 +57,7 @@ export class EtcdWatch {
     http: EtcdHttp,
     kv: EtcdKv,
     foreign: ForeignKeys,
-    { signal, ref, from }: Pick<Parameters<DriverStore['watch']>[0], 'signal' | 'ref' | 'from'>,
+    { signal, ref, from, max }: Pick<Parameters<DriverStore['watch']>[0], 'signal' | 'ref' | 'from' | 'max'>,
     before: Progress | undefined,
   ) {
     this.#http = http;
@@ -64,6 +66,7 @@ export class EtcdWatch {
     this.#signal = signal;
     this.#ref = ref ?? true;
     this.#from = from;
+    this.#max = max ?? Number.POSITIVE_INFINITY;
     this.#doing = `reading ${kv.prefix}/`;
     if (before === undefined || before.index !== from) return;
     this.#table = before.table;
@@ -98,6 +101,7 @@ export class EtcdWatch {
     let lostAt: number | undefined;
     for (let attempt = 0; ; attempt++) {
       try {
+        if (list && Number.isFinite(this.#max)) this.#refuse(await this.#kv.count(this.#signal));
         if (list) yield* (await this.#resume()) ?? this.#list();
         list = false;
         for await (const answer of this.#http.stream(this.#request())) {
@@ -109,6 +113,7 @@ export class EtcdWatch {
           if (lostAt !== undefined) attempt = 0;
           lostAt = undefined;
           yield* this.#apply(answer);
+          this.#refuse((this.#table as EndpointTable).size);
         }
       } catch (error) {
         if (OvernsError.is(error) && error.code === 'OVERNS_CLOSED') return;
@@ -119,6 +124,10 @@ export class EtcdWatch {
         await sleep(Math.random() * pause, undefined, { signal: this.#signal, ref: this.#ref });
       }
     }
+  }
+
+  #refuse(size: number): void {
+    if (size > this.#max) throw tooLarge(this.#http.name, this.#max);
   }
 
   #request() {

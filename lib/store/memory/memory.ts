@@ -4,6 +4,10 @@ import { OvernsError } from '../../core/errors.js';
 import { conflict } from '../conflict.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
 import type { DriverClaim, DriverLease, DriverStore } from '../driver.js';
+import type { Interest } from '../interest.js';
+import { InterestWatch } from '../interest-watch.js';
+import type { RecordPlace } from '../record-claims.js';
+import { tooLarge } from '../too-large.js';
 
 /** Changes that a watcher may be behind before it gets everything anew. */
 const BACKLOG_MAX = 1024;
@@ -31,6 +35,7 @@ export class MemoryStore implements DriverStore {
   /** By MAC. */
   readonly #stations = new Map<string, Station>();
   readonly #feeds = new Set<Feed>();
+  readonly #interests = new Set<InterestWatch>();
   /** The last changes, for watches that resume. */
   readonly #log: Change[] = [];
   readonly #leases = new Set<string>();
@@ -109,9 +114,11 @@ export class MemoryStore implements DriverStore {
   async *watch({
     signal,
     from,
+    max,
   }: {
     readonly signal: AbortSignal;
     readonly from?: bigint | undefined;
+    readonly max?: number | undefined;
   }): AsyncGenerator<Change, void, undefined> {
     const missed = from === undefined ? undefined : this.#since(from);
     const feed: Feed = { backlog: missed ?? [], stale: missed === undefined, wake: undefined };
@@ -122,6 +129,7 @@ export class MemoryStore implements DriverStore {
       if (from !== undefined && !feed.stale) yield { kind: 'resume', index: from };
       while (!this.#closed) {
         throwIfAborted(signal);
+        if (max !== undefined && this.#owners.size > max) throw tooLarge(NAME, max);
         if (feed.stale) {
           feed.stale = false;
           feed.backlog.length = 0;
@@ -147,8 +155,30 @@ export class MemoryStore implements DriverStore {
     }
   }
 
+  async *watchOnly(
+    interest: Interest,
+    { signal }: { readonly signal: AbortSignal },
+  ): AsyncGenerator<Change, void, undefined> {
+    const watch = new InterestWatch(interest, {
+      atOnce: Number.MAX_SAFE_INTEGER,
+      read: async (places) => ({ values: places.map((place) => this.#record(place)), index: this.#index }),
+    });
+    this.#interests.add(watch);
+    try {
+      // There is always this process to wait for: like the watch above, it keeps nothing alive by itself.
+      yield* watch.changes(signal, false);
+    } finally {
+      this.#interests.delete(watch);
+    }
+  }
+
+  #record({ kind, key }: RecordPlace): string | undefined {
+    return kind === 'arp' ? this.#owners.get(key) : this.#stations.get(key)?.vtep;
+  }
+
   close(): void {
     this.#closed = true;
+    for (const watch of this.#interests) watch.fail(new OvernsError('OVERNS_CLOSED', `${NAME} the store is closed`));
     for (const feed of this.#feeds) feed.wake?.();
   }
 
@@ -215,6 +245,13 @@ export class MemoryStore implements DriverStore {
       if (feed.backlog.length < BACKLOG_MAX) feed.backlog.push(change);
       else feed.stale = true;
       feed.wake?.();
+    }
+    const { ips = [], mac } = change.kind === 'put' ? change.endpoint : { ips: [], mac: undefined };
+    const changed =
+      change.kind === 'delete' ? { ips: change.ip === undefined ? [] : [change.ip], mac: change.mac } : { ips, mac };
+    for (const watch of this.#interests) {
+      for (const key of changed.ips) watch.changed({ kind: 'arp', key });
+      if (changed.mac !== undefined) watch.changed({ kind: 'fib', key: changed.mac });
     }
   }
 }
