@@ -2,8 +2,9 @@
 import { throwIfAborted } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { listNetns } from '../netns/references.js';
+import { SilentResolver } from '../overlay/control.js';
 import { Overlay } from '../overlay/overlay.js';
-import { queryResolver, troubles } from '../resolver/remote.js';
+import { askResolver, troubles } from '../resolver/remote.js';
 import type { System } from '../system/system.js';
 import type { DoctorCheck } from './check.js';
 
@@ -33,23 +34,37 @@ export async function underlayFaults(
   return checks.filter((check) => check !== undefined);
 }
 
-/** How the overlays of this machine are served: one that is in trouble each. */
+/** How long a resolver may take to answer, milliseconds: a report that comes is worth more than one that is complete. */
+const PATIENCE_MS = 1500;
+
+/** How the overlays of this machine are served: one that is in trouble each, and each process that does not answer. */
 export async function overlays(system: System, signal: AbortSignal | undefined): Promise<DoctorCheck[]> {
   const base = { id: 'overlays', title: 'Overlays' } as const;
   const names = await listNetns(system).catch(() => []);
+  const answers = await Promise.all(
+    names.map((name) => askResolver(system, name, signal, PATIENCE_MS).catch((error: Error) => error)),
+  );
+  throwIfAborted(signal);
   const checks: DoctorCheck[] = [];
+  const silent = new Map<number | undefined, { readonly names: string[]; readonly error: SilentResolver }>();
   let served = 0;
-  // One after the other: each that is stuck costs its time, which the caller bounds.
-  for (const name of names) {
-    throwIfAborted(signal);
-    const resolver = await queryResolver(name, { signal, system }).catch((error: Error) => error);
+  let troubled = 0;
+  for (const [at, name] of names.entries()) {
+    const resolver = answers[at];
     const code = resolver instanceof OvernsError ? resolver.code : undefined;
     // Nobody serves it; it has gone meanwhile; or it is not for this user to see.
     if (resolver === undefined || code === 'ENOENT' || code === 'EPERM') continue;
     served++;
+    if (resolver instanceof SilentResolver) {
+      const { pid } = resolver;
+      silent.set(pid, { names: [...(silent.get(pid)?.names ?? []), name], error: resolver });
+      troubled++;
+      continue;
+    }
     const words = resolver instanceof OvernsError ? [resolver.message] : [];
     if (!(resolver instanceof Error)) words.push(...troubles(resolver.status));
     if (words.length === 0) continue;
+    troubled++;
     checks.push({
       id: `overlay-${name}`,
       title: `Overlay ${name}`,
@@ -61,7 +76,20 @@ export async function overlays(system: System, signal: AbortSignal | undefined):
           : `\`queryResolver('${name}')\` says how it stands`,
     });
   }
-  const value = served === 0 ? 'none is served' : `${served} served, ${checks.length} of them in trouble`;
+  for (const [pid, { names: its, error }] of silent) checks.push(silentAgent(pid, its, error));
+  const value = served === 0 ? 'none is served' : `${served} served, ${troubled} of them in trouble`;
   if (checks.length === 0) return [{ ...base, status: 'ok', value }];
   return [{ ...base, status: 'warn', value, remedy: 'each is named below, with what to do' }, ...checks];
+}
+
+function silentAgent(pid: number | undefined, names: readonly string[], { hint = '' }: SilentResolver): DoctorCheck {
+  const shown = names.slice(0, 5).join(', ');
+  const more = names.length > 5 ? ` and ${names.length - 5} more` : '';
+  return {
+    id: pid === undefined ? 'agent' : `agent-${pid}`,
+    title: pid === undefined ? 'Agent' : `Agent (pid ${pid})`,
+    status: 'warn',
+    value: `does not answer; it has ${shown}${more}`,
+    remedy: hint,
+  };
 }

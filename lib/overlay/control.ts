@@ -113,8 +113,9 @@ export async function askControl(
   path: string,
   request: ControlRequest,
   signal?: AbortSignal | undefined,
+  patienceMs = ANSWER_TIMEOUT_MS,
 ): Promise<ControlAnswer | undefined> {
-  const resolver = await reachControl(system, path);
+  const resolver = await reachControl(system, path, patienceMs);
   try {
     return await resolver?.ask(request, signal);
   } finally {
@@ -134,23 +135,32 @@ export interface ControlConnection {
  * @returns undefined when there is none
  * @throws OvernsError `EACCES`; NetlinkError
  */
-export async function reachControl(system: System, path: string): Promise<ControlConnection | undefined> {
+export async function reachControl(
+  system: System,
+  path: string,
+  patienceMs = ANSWER_TIMEOUT_MS,
+): Promise<ControlConnection | undefined> {
   const socket = await connect(system, path);
   if (!socket) return undefined;
   socket.on('error', () => {});
   return {
-    ask: (request, signal) => raceAbort(ask(path, socket, request), signal),
+    ask: (request, signal) => raceAbort(ask(path, socket, request, patienceMs), signal),
     close: () => void socket.destroy(),
   };
 }
 
-function ask(path: string, socket: UnixSocket, request: ControlRequest): Promise<ControlAnswer | undefined> {
+function ask(
+  path: string,
+  socket: UnixSocket,
+  request: ControlRequest,
+  patienceMs: number,
+): Promise<ControlAnswer | undefined> {
   return new Promise((resolve, reject) => {
     if (socket.closed) {
       resolve(undefined);
       return;
     }
-    const timer = setTimeout(() => reject(silent(path, socket)), ANSWER_TIMEOUT_MS);
+    const timer = setTimeout(() => reject(silent(path, socket)), patienceMs);
     const onLine = (line: string): void => {
       clearTimeout(timer);
       const answer = parseAnswer(line);
@@ -251,10 +261,22 @@ function who({ peer }: UnixSocket): string {
   return peer === undefined ? '' : ` (pid ${peer.pid})`;
 }
 
-function silent(path: string, socket: UnixSocket): OvernsError {
-  return new OvernsError('ETIMEDOUT', `the resolver of ${path}${who(socket)} does not answer`, {
-    hint: 'its process is stopped or blocked: end it, which releases the overlay',
-  });
+/** A resolver that has its overlay, and does not answer in time. */
+export class SilentResolver extends OvernsError {
+  /** Its process, where the kernel says. */
+  readonly pid: number | undefined;
+
+  constructor(path: string, pid: number | undefined) {
+    const process = pid === undefined ? '' : ` (pid ${pid})`;
+    super('ETIMEDOUT', `the resolver of ${path}${process} does not answer`, {
+      hint: 'its process is stopped or blocked: end it, which releases the overlay',
+    });
+    this.pid = pid;
+  }
+}
+
+function silent(path: string, { peer }: UnixSocket): OvernsError {
+  return new SilentResolver(path, peer?.pid);
 }
 
 function nonsense(path: string, socket: UnixSocket): OvernsError {

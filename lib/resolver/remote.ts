@@ -5,7 +5,7 @@ import { OvernsError } from '../core/errors.js';
 import { checkOptions } from '../core/options.js';
 import { netnsPath } from '../netns/references.js';
 import { askControl } from '../overlay/control.js';
-import { callOptions, machine, type OnSystem } from '../system/system.js';
+import { callOptions, machine, type OnSystem, type System } from '../system/system.js';
 import { noStats, type ResolverStats } from './counters.js';
 
 /**
@@ -65,8 +65,18 @@ export async function queryResolver(
   options: Cancel & OnSystem = {},
 ): Promise<RemoteResolver | undefined> {
   const { signal, system = machine } = checkOptions(options, callOptions);
+  return askResolver(system, overlay, signal);
+}
+
+/** As queryResolver(), with a patience of the caller's own. */
+export async function askResolver(
+  system: System,
+  overlay: string,
+  signal: AbortSignal | undefined,
+  patienceMs?: number,
+): Promise<RemoteResolver | undefined> {
   const path = await netnsPath(system, overlay, 'overlay');
-  const answer = await askControl(system, path, { op: 'stats' }, signal);
+  const answer = await askControl(system, path, { op: 'stats' }, signal, patienceMs);
   if (answer === undefined) return undefined;
   const { ok, error, pid, stats, status } = answer;
   if (!ok || !Number.isSafeInteger(pid) || typeof stats !== 'object' || stats === null) {

@@ -286,6 +286,45 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     expect(await running.stop()).toBe(0);
   });
 
+  test('a resolver thread that dies ends it with status 1 and one line that says why', async () => {
+    const { overlays, containers } = await pair();
+    const broken = fileURLToPath(new URL('../support/close-epoll.mjs', import.meta.url));
+    const running = start(`agent ${overlays[0]} --store ${url(prefix())}`, {
+      env: { NODE_OPTIONS: `--import=${broken}` },
+    });
+    await running.waitFor(/^agent ready$/m);
+    process.kill(running.pid, 'SIGUSR2');
+    await ping(containers[0], '192.168.0.77', { wait: 0.2 }); // the miss wakes the thread
+    expect(await running.exited).toBe(1);
+    expect(running.stderr).toMatch(/^overns: the resolver thread has ended: E[A-Z]+ \(epoll_wait\); .*$/m);
+    // It has let go of what it served.
+    const next = await agent(`${overlays[0]} --store ${url(prefix())}`);
+    expect(await next.stop()).toBe(0);
+  });
+
+  test('doctor names an agent that hangs once, and tells the rest', async () => {
+    const [host] = await twoHosts();
+    const names = [uniqueName(), uniqueName(), uniqueName()];
+    for (const [at, name] of names.entries()) await done(`create ${name} --vni ${80 + at} --host ${host.name}`);
+    const running = await agent(`${names.join(' ')} --store ${url(`${prefix()}/{vni}`)}`);
+    process.kill(running.pid, 'SIGSTOP');
+    onCleanup(() => void running.child.kill('SIGCONT'));
+    const { stdout } = await overns('doctor --json');
+    const { checks } = JSON.parse(stdout) as { checks: { id: string; value: string }[] };
+    expect(checks.filter(({ value }) => names.some((name) => value.includes(name)))).toEqual([
+      {
+        id: `agent-${running.pid}`,
+        title: `Agent (pid ${running.pid})`,
+        status: 'warn',
+        value: expect.stringMatching(/^does not answer; it has (ot\S+, ){2}ot\S+$/),
+        remedy: 'its process is stopped or blocked: end it, which releases the overlay',
+      },
+    ]);
+    expect(checks.map(({ id }) => id)).toEqual(expect.arrayContaining(['kernel', 'vxlan', 'overlays']));
+    process.kill(running.pid, 'SIGCONT');
+    expect(await running.stop()).toBe(0);
+  });
+
   test('--json: a line of its own says that the underlay has changed', async () => {
     const [host] = await twoHosts();
     const name = uniqueName();
