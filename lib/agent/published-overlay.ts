@@ -30,7 +30,7 @@ const COMPARE_SHARE = 100;
 /** How long nobody may have had what the store has at this host: another process may be about to attach it. */
 const STRAY_MS = 3000;
 /** How long an endpoint that is about to be attached is held for it, and one about to be detached is not claimed again. */
-const HOLD_MS = 10_000;
+const HOLD_MS = 5000;
 
 /** A store that a host's endpoints can be kept in. */
 export type PublishingStore = Store & Required<Pick<Store, 'claim' | 'withdraw' | 'lease' | 'list'>>;

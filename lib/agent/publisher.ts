@@ -8,6 +8,7 @@ import type { System } from '../system/system.js';
 import type { EndpointStatus, PublisherEvent } from './endpoint-status.js';
 import { HostLease } from './host-lease.js';
 import { PublishedOverlay, type Publishing, type PublishingStore } from './published-overlay.js';
+import { answerPublishing, publishingWords } from './publishing-requests.js';
 
 /** Whether endpoints can be kept in a store, as far as can be seen. */
 export function canPublish(store: Store): store is PublishingStore {
@@ -31,8 +32,9 @@ export class Publisher {
       const published = this.#overlays.get(overlay);
       if (published?.where.vni === vni) published.observe(change);
     },
-    control: () => undefined,
-    status: () => ({}),
+    control: ({ overlay }, request) => answerPublishing(request, () => this.overlay(overlay)),
+    status: ({ overlay }) =>
+      this.#off ? {} : { publishing: publishingWords(this.#overlays.get(overlay)?.status() ?? []) },
   };
 
   /** @param host the overlays' host, where it is not found */

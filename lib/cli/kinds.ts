@@ -1,14 +1,10 @@
 /** The arguments and flags that several verbs share. */
-import type { Cancel } from '../core/abort.js';
 import { checkOverlayName, formatCidr, interfaceAddress } from '../core/address.js';
 import { parseNetns } from '../netns/references.js';
 import { checkContainer, containerForms } from '../overlay/targets/container.js';
 import { parseDockerAddress } from '../overlay/targets/docker-address.js';
-import { queryResolver } from '../resolver/remote.js';
 import { parseStoreUrl, storeExample, storeForms } from '../store/index.js';
-import type { OnSystem } from '../system/system.js';
 import { option } from './flags.js';
-import { printable } from './output.js';
 import { usageError } from './usage.js';
 import type { Argument } from './verb.js';
 
@@ -57,18 +53,6 @@ export const STORE_HELP = `${storeForms()}; {vni} and {name} in it stand for the
 /** A store for examples: of one network, or by VNI. */
 export const STORE_EXAMPLE = storeExample();
 export const STORE_EXAMPLE_BY_VNI = storeExample().replace(/[^/:]+$/, '{vni}');
-
-/**
- * A word beside what was done without --store, where others answer from one: they go on with what it says.
- * @param undone `published`, `withdrawn`
- */
-export async function storeNote(overlay: string, undone: string, on: Cancel & OnSystem): Promise<string[]> {
-  const resolver = await queryResolver(overlay, on).catch(() => undefined);
-  const url = resolver?.status?.storeUrl;
-  return url === undefined
-    ? []
-    : [`  not ${undone}: pid ${resolver?.pid} answers from ${printable(url)}; --store names it`];
-}
 
 /** `192.168.0.2/24`, canonical. */
 export function cidr(text: string, name: string): string {

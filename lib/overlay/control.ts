@@ -16,8 +16,14 @@ const CLOSE_MS = 1000;
 /** Longest line that either side reads, bytes. */
 const LINE_MAX = 1 << 20;
 
-/** Requests that a resolver answers. */
-export type ControlRequest = { readonly op: 'stats' | 'release' | 'keep' | 'deleted' | 'misses' };
+/**
+ * Requests that a resolver answers. One that it does not know is answered with an error, so that those of another version are: `publish`
+ * and `withdraw` are for an agent that publishes, which says so in its answer to `stats`.
+ */
+export type ControlRequest = {
+  readonly op: 'stats' | 'release' | 'keep' | 'deleted' | 'misses' | 'publish' | 'withdraw';
+  readonly [key: string]: unknown;
+};
 export type ControlAnswer = { readonly ok: boolean; readonly error?: string; readonly [key: string]: unknown };
 
 /** The one who asked: for requests that are answered with a stream of lines, or hold as long as the connection does. */

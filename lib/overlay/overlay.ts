@@ -11,6 +11,7 @@ import type { NetnsRef } from '../netns/references.js';
 import { netnsIdentity, netnsReference } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Endpoint, Store, Where } from '../store/contract.js';
+import { isScoped, scope } from '../store/scope.js';
 import { callOptions, checkSystem, machine, type OnSystem, type System } from '../system/system.js';
 import { contentsOf, notAnOverlay } from './contents.js';
 import { createOverlay, ensureOverlay, type OverlayOptions } from './create.js';
@@ -31,7 +32,8 @@ import {
   hasGone,
   portQuery,
 } from './ports/options.js';
-import { askStore, publisherOf } from './ports/publish.js';
+import { askStore, type Publisher, publisherOf } from './ports/publish.js';
+import { publishingAgent } from './ports/publishing-agent.js';
 import { findHost, type OpenedOverlay, type OverlayInfo, openOverlay } from './state.js';
 import { refuseForbidden, surveyOverlays } from './survey.js';
 import { type ContainerRef, checkContainer, resolveContainer } from './targets/container.js';
@@ -305,9 +307,10 @@ export class Overlay implements AsyncDisposable {
         `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`,
       );
     }
-    const publisher = store === undefined ? undefined : publisherOf(store, this.#where, 'publish', { takeover });
+    const given = store === undefined ? undefined : publisherOf(store, this.#where, 'publish', { takeover });
     throwIfAborted(checked.signal);
     return this.#during(checked.signal, async (rtnl, signal) => {
+      const publisher = await this.#publisher(store, given, takeover, signal);
       const target = await resolveContainer(container, { signal, docker, system: this.system });
       if ((await netnsIdentity(this.system, target.path)) === this.#identity) {
         throw new OvernsError('EINVAL', `${target.description} is the overlay's own namespace, no container`, {
@@ -342,9 +345,10 @@ export class Overlay implements AsyncDisposable {
   ): Promise<Attachment | Endpoint> {
     this.#open();
     const { store, docker, signal: given } = checkOptions(options, detachOptions);
-    const publisher = store === undefined ? undefined : publisherOf(store, this.#where, 'withdraw');
+    const own = store === undefined ? undefined : publisherOf(store, this.#where, 'withdraw');
     throwIfAborted(given);
     return this.#during(given, async (rtnl, signal) => {
+      const publisher = await this.#publisher(store, own, false, signal);
       const [words, query] = await portQuery(target, { docker, signal, system: this.system }).catch(
         (error: unknown) => {
           throw hasGone(error, this.name);
@@ -359,9 +363,22 @@ export class Overlay implements AsyncDisposable {
           hint: `\`endpoints()\` of overlay "${this.name}" lists what is`,
         });
       }
-      await publisher?.withdraw(gone, { signal });
+      await own?.withdraw(gone, { signal });
       return gone;
     });
+  }
+
+  /** The agent of the overlay, where it publishes, and into no other store than the one that is given; else that one. */
+  async #publisher(
+    store: Store | undefined,
+    given: Publisher | undefined,
+    takeover: boolean | undefined,
+    signal: AbortSignal,
+  ): Promise<Publisher | undefined> {
+    const agent = await publishingAgent(this.system, this.netns, { signal });
+    if (agent === undefined) return given;
+    if (store !== undefined && (!isScoped(store) || store[scope](this.#where) !== agent.storeUrl)) return given;
+    return agent.publisher(takeover === true);
   }
 
   /** Looks up an address of this host in the store. */

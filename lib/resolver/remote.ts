@@ -23,6 +23,34 @@ export interface RemoteResolver {
   readonly stats: ResolverStats;
   /** How the overlay is served; undefined: it is of a version that does not say. */
   readonly status: RemoteStatus | undefined;
+  /** How this host's endpoints stand with the store; undefined: it does not publish them. */
+  readonly publishing: RemotePublishing | undefined;
+}
+
+/**
+ * The endpoints of this host in an overlay, as the agent that publishes them counts them by how they stand with the store, and those
+ * that are not well, 100 at most.
+ * @example
+ * ```ts
+ * import type { RemotePublishing } from 'overns';
+ *
+ * const publishing: RemotePublishing = { published: 12, pending: 0, conflict: 0, stray: 0, troubles: [] };
+ * console.log(publishing.published); // 12
+ * ```
+ */
+export interface RemotePublishing {
+  readonly published: number;
+  readonly pending: number;
+  readonly conflict: number;
+  readonly stray: number;
+  readonly troubles: readonly {
+    readonly ips: readonly string[];
+    readonly mac: string;
+    readonly state: 'pending' | 'conflict' | 'stray';
+    /** VTEP of the host that has it, with `conflict`. */
+    readonly holder?: string | undefined;
+    readonly error?: string | undefined;
+  }[];
 }
 
 /**
@@ -78,7 +106,7 @@ export async function askResolver(
   const path = await netnsPath(system, overlay, 'overlay');
   const answer = await askControl(system, path, { op: 'stats' }, signal, patienceMs);
   if (answer === undefined) return undefined;
-  const { ok, error, pid, stats, status } = answer;
+  const { ok, error, pid, stats, status, publishing } = answer;
   if (!ok || !Number.isSafeInteger(pid) || typeof stats !== 'object' || stats === null) {
     const words = typeof error === 'string' ? `: ${error.slice(0, 200)}` : '';
     throw new OvernsError('EPROTO', `the resolver of ${path} does not say how it is${words}`, {
@@ -86,7 +114,40 @@ export async function askResolver(
     });
   }
   const counted = Object.entries(stats).filter(([, value]) => typeof value === 'number' && Number.isFinite(value));
-  return { pid: pid as number, stats: { ...noStats(), ...Object.fromEntries(counted) }, status: readStatus(status) };
+  return {
+    pid: pid as number,
+    stats: { ...noStats(), ...Object.fromEntries(counted) },
+    status: readStatus(status),
+    publishing: readPublishing(publishing),
+  };
+}
+
+function readPublishing(given: unknown): RemotePublishing | undefined {
+  if (typeof given !== 'object' || given === null) return undefined;
+  const { troubles, ...rest } = given as Record<string, unknown>;
+  const count = (state: string): number => (Number.isSafeInteger(rest[state]) ? (rest[state] as number) : 0);
+  return {
+    published: count('published'),
+    pending: count('pending'),
+    conflict: count('conflict'),
+    stray: count('stray'),
+    troubles: (Array.isArray(troubles) ? troubles.slice(0, 100) : []).flatMap(readTrouble),
+  };
+}
+
+function readTrouble(given: unknown): RemotePublishing['troubles'][number][] {
+  const { ips, mac, state, holder, error } = (given ?? {}) as Record<string, unknown>;
+  if (!Array.isArray(ips) || !ips.every((ip) => typeof ip === 'string') || typeof mac !== 'string') return [];
+  if (state !== 'pending' && state !== 'conflict' && state !== 'stray') return [];
+  return [
+    {
+      ips,
+      mac,
+      state,
+      ...(typeof holder === 'string' && { holder: holder.slice(0, 100) }),
+      ...(typeof error === 'string' && { error: error.slice(0, 1000) }),
+    },
+  ];
 }
 
 function readStatus(given: unknown): RemoteStatus | undefined {

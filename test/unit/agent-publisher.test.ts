@@ -3,13 +3,17 @@ import { describe, expect, test } from 'vitest';
 import {
   Agent,
   type AgentEvent,
+  ConflictError,
   type Endpoint,
   Overlay,
   type OwnedStore,
   openStore,
+  queryResolver,
   type Store,
   type StoreLease,
 } from '../../lib/index.js';
+import { askControl } from '../../lib/overlay/control.js';
+import { publishingAgent } from '../../lib/overlay/ports/publishing-agent.js';
 import { FakeKernel } from '../../lib/testing/index.js';
 import { onCleanup } from '../support/cleanup.js';
 import '../support/fake-only.js';
@@ -254,6 +258,110 @@ describe('an address that two hosts have', () => {
     expect(agent.endpoints()).toEqual([]);
     expect(await store.list()).toMatchObject([{ vtep: RIVAL.vtep }]);
   });
+});
+
+describe('an attachment', () => {
+  test('is claimed by the agent before the container is touched, and withdrawn by it before it goes', async () => {
+    const made = await scene();
+    const { overlay, store, kernel } = made;
+    const { agent, events } = await start(made, store);
+    await attach(made);
+    // It has been claimed by the time that attach() fulfils, whatever the agent has heard of links by then.
+    expect(await store.list()).toMatchObject([{ ip: WEB.ip, lease: expect.any(String) }]);
+    expect(states(agent)).toEqual(['192.168.0.2 published']);
+    expect((await queryResolver('blue', { system: kernel.system }))?.publishing).toMatchObject({ published: 1 });
+    const withdrawn: number[] = [];
+    const watching = overlay.endpointEvents();
+    const gone = (async () => {
+      for await (const event of watching) if (event.kind === 'detached') return (await store.list()).length;
+      return undefined;
+    })();
+    await overlay.detach('netns:web');
+    withdrawn.push((await store.list()).length, (await gone) ?? -1);
+    expect(withdrawn).toEqual([0, 0]);
+    await until(() => agent.endpoints().length === 0);
+    expect(kinds(events).filter((kind) => kind === 'published')).toHaveLength(1);
+  });
+
+  test('of an address that another host has is refused with its name, and taken with takeover', async () => {
+    const made = await scene();
+    const { overlay, store, kernel } = made;
+    await store.publish(RIVAL);
+    const { events } = await start(made, store);
+    const before = kernel.state('web');
+    const refused = await attach(made).catch((error) => error);
+    expect(refused).toBeInstanceOf(ConflictError);
+    expect(refused).toMatchObject({
+      message: expect.stringContaining(RIVAL.vtep),
+      holder: { ip: WEB.ip, mac: RIVAL.mac, vtep: RIVAL.vtep, revision: 1n },
+    });
+    expect(kernel.state('web')).toEqual(before);
+    expect(await store.list()).toMatchObject([{ vtep: RIVAL.vtep }]);
+    await overlay.attach('netns:web', { address: '192.168.0.2/24', takeover: true });
+    expect(await store.list()).toMatchObject([{ vtep: WEB.vtep }]);
+    await until(() => events.some((event) => event.kind === 'conflict' && event.won));
+  });
+
+  test('that fails leaves nothing in the store, nor does one that dies behind its claim', async () => {
+    const made = await scene();
+    const { store, kernel, overlay } = made;
+    const { agent } = await start(made, store);
+    kernel.fail('RTM_NEWADDR', 'ENOMEM');
+    await expect(attach(made)).rejects.toMatchObject({ code: 'ENOMEM' });
+    expect(await store.list()).toEqual([]);
+    // As attach does, and no further.
+    const dying = await publishingAgent(kernel.system, overlay.netns, {});
+    await dying?.publisher(false).claim?.(WEB, {});
+    expect(await store.list()).toMatchObject([{ ip: WEB.ip }]);
+    await until(async () => (await store.list()).length === 0);
+    expect(agent.endpoints()).toEqual([]);
+  });
+
+  test('goes on while the store is down, and is published when it is back', async () => {
+    const made = await scene();
+    const { overlay, store } = made;
+    const broken = faulty(store);
+    const { agent } = await start(made, broken);
+    broken.down = new Error('out of order');
+    await attach(made);
+    expect(agent.endpoints()).toMatchObject([{ state: 'pending', error: { message: 'out of order' } }]);
+    broken.down = undefined;
+    await until(async () => (await store.list()).length === 1);
+    broken.down = new Error('out of order');
+    await overlay.detach('netns:web');
+    expect(await store.list()).toHaveLength(1);
+    broken.down = undefined;
+    await until(async () => (await store.list()).length === 0);
+  });
+
+  test('is left to the store that it names, where the agent has another one, and to none if nobody publishes', async () => {
+    const made = await scene();
+    const { overlay, store, kernel } = made;
+    await using other = await openStore('memory:');
+    const { agent } = await start(made, store);
+    await overlay.attach('netns:web', { address: '192.168.0.2/24', store: other });
+    expect(await other.list()).toMatchObject([{ ip: WEB.ip }]);
+    await until(async () => (await store.list()).length === 1);
+    await agent.close();
+    await using _silent = await Agent.start({ store, publish: false, system: kernel.system });
+    await attach(made, 'db', '192.168.0.3/24');
+    expect(await store.list()).toHaveLength(1);
+  });
+});
+
+test('what nobody may ask of an agent is answered with what is wrong with it', async () => {
+  const made = await scene();
+  const { overlay, store, kernel } = made;
+  await start(made, store);
+  const ask = (request: object) => askControl(kernel.system, overlay.netns, request as never);
+  for (const endpoint of [undefined, {}, { ips: [], mac: WEB.mac }, { ips: ['x'], mac: WEB.mac }, { ips: WEB.ips }]) {
+    expect(await ask({ op: 'publish', endpoint })).toMatchObject({
+      ok: false,
+      error: expect.stringContaining('endpoint.'),
+    });
+  }
+  expect(await ask({ op: 'later' })).toEqual({ ok: false, error: 'unknown request' });
+  expect(await store.list()).toEqual([]);
 });
 
 describe('records that point at this host, where nobody has them', () => {

@@ -17,15 +17,16 @@ import {
   refuseDuplicates,
   STORE_EXAMPLE,
   STORE_HELP,
-  storeNote,
   storeUrl,
 } from '../kinds.js';
+import { storeNote } from '../store-notes.js';
 import { defineVerb } from '../verb.js';
 
 export const verb = defineVerb({
   name: 'attach',
   summary: 'Give a container an interface on an overlay',
-  description: 'With --store its addresses are published, so that every host finds it.',
+  description:
+    'Its addresses are published, so that every host finds it: by the agent that serves the overlay, or with --store, where there is none, until they are withdrawn.',
   args: [overlayArgument, containerArgument],
   flags: {
     address: list('CIDR', "the container's address", cidr, { required: true }),
@@ -50,8 +51,8 @@ export const verb = defineVerb({
       'let frames of other MAC addresses leave the container, for one that runs a bridge or virtual machines',
     ),
     'any-address': toggle("take an address that br0's own speak against, such as one outside its network"),
-    store: option('URL', `publish it: ${STORE_HELP}`, storeUrl),
-    takeover: toggle('with --store: take its addresses from the host that has them there'),
+    store: option('URL', `publish it, where no agent does: ${STORE_HELP}`, storeUrl),
+    takeover: toggle('take its addresses from the host that has them in the store'),
     host: hostFlag,
     docker: dockerFlag,
     ensure: toggle('no error if it is attached already in the same way'),
@@ -94,15 +95,15 @@ export const verb = defineVerb({
       attached = false;
       return overlay.attach(container, { ...options, ensure: true });
     });
-    const published = store !== null;
-    if (json) await out.json({ overlay: name, ...endpoint, gateway, routes, attached, published });
+    const note = await storeNote(name, 'published', endpoint.mac, store !== null, { signal, system });
+    if (json) await out.json({ overlay: name, ...endpoint, gateway, routes, attached, published: note.done });
     else {
       await out.lines([
         `${attached ? `attached ${container} to` : `${container} is attached already to`} overlay ${name}: ` +
           `${ifname} ${address.join(' ')} ${endpoint.mac}, vtep ${endpoint.vtep}`,
         ...gateway.map((ip) => `  default via ${ip}`),
         ...routes.map(({ dst, via }) => `  ${dst}${via === undefined ? '' : ` via ${via}`}`),
-        ...(published ? ['  published in the store'] : await storeNote(name, 'published', { signal, system })),
+        ...note.lines,
       ]);
     }
     return undefined;

@@ -8,16 +8,17 @@ import {
   overlayArgument,
   STORE_EXAMPLE,
   STORE_HELP,
-  storeNote,
   storeUrl,
 } from '../kinds.js';
+import { storeNote } from '../store-notes.js';
 import { usageError } from '../usage.js';
 import { defineVerb } from '../verb.js';
 
 export const verb = defineVerb({
   name: 'detach',
   summary: "Take a container's interface on an overlay away",
-  description: 'With --store its addresses are withdrawn. --address also finds an endpoint whose container is gone.',
+  description:
+    'Its addresses are withdrawn by the agent that serves the overlay, or with --store. --address also finds an endpoint whose container is gone.',
   args: [overlayArgument, { ...containerArgument, optional: true }],
   flags: {
     // The variable is attach's as well, with a prefix length there.
@@ -46,12 +47,12 @@ export const verb = defineVerb({
     await using store = flags.store === undefined ? null : await openStore(flags.store, { signal });
     const target = container ?? { ip: address ?? '' };
     const endpoint = await overlay.detach(target, { signal, ...(store === null ? {} : { store }) });
-    const withdrawn = store !== null;
-    if (json) await out.json({ overlay: name, ...endpoint, detached: true, withdrawn });
+    const note = await storeNote(name, 'withdrawn', endpoint.mac, store !== null, { signal, system });
+    if (json) await out.json({ overlay: name, ...endpoint, detached: true, withdrawn: note.done });
     else {
       await out.lines([
         `detached ${container ?? address} from overlay ${name}: ${endpoint.ips.join(' ')} ${endpoint.mac}`,
-        ...(withdrawn ? ['  withdrawn from the store'] : await storeNote(name, 'withdrawn', { signal, system })),
+        ...note.lines,
       ]);
     }
     return undefined;

@@ -3,11 +3,12 @@ import { type Attachment, Overlay, type OverlayInfo, Rtnl, type System } from '.
 import { isNoOverlay } from '../../overlay/contents.js';
 import { givenAddresses } from '../../overlay/ports/container-network.js';
 import { refuseForbidden, surveyOverlays } from '../../overlay/survey.js';
-import { queryResolver, type RemoteResolver, troubles } from '../../resolver/remote.js';
+import { queryResolver, type RemotePublishing, type RemoteResolver, troubles } from '../../resolver/remote.js';
 import { DONE, REFUSED } from '../failure.js';
 import { toggle } from '../flags.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
 import { describe as describeError, errorWords, printable, table } from '../output.js';
+import { troubleWords } from '../store-notes.js';
 import { defineVerb } from '../verb.js';
 
 /** The vxlan device of every overlay. */
@@ -206,6 +207,16 @@ async function withResolver(name: string, error: Error, system: System): Promise
   );
 }
 
+function publishingWords(publishing: RemotePublishing | undefined): string[] {
+  if (publishing === undefined) return [];
+  const { troubles: named, ...counts } = publishing;
+  const counted = Object.entries(counts).filter(([state, count]) => count > 0 || state === 'published');
+  return [
+    `endpoints of this host: ${counted.map(([state, count]) => `${state} ${count}`).join(', ')}`,
+    ...named.map(troubleWords),
+  ];
+}
+
 function resolverWords(resolver: Details['resolver']): string[] {
   if (resolver === null) return ['none serves this overlay: `overns agent` does'];
   if (resolver instanceof Error) return [printable(resolver.message)];
@@ -215,5 +226,6 @@ function resolverWords(resolver: Details['resolver']): string[] {
     `pid ${resolver.pid}: ${counted.join(', ')}`,
     ...(storeUrl === undefined ? [] : [`store ${printable(storeUrl)}`]),
     ...troubles(resolver.status).map((each) => printable(each)),
+    ...publishingWords(resolver.publishing),
   ];
 }
