@@ -66,6 +66,13 @@ export type { RouteTable } from './rtnl/tables/routes.js';
 export type { RuleTable } from './rtnl/tables/rules.js';
 export type { BatchAnswer, Operation, Table } from './rtnl/tables/table.js';
 export type * from './rtnl/types.js';
+export type { AddressPool } from './store/address-pool.js';
+export {
+  AddressAllocator,
+  type AddressAllocatorOptions,
+  type AllocateOptions,
+  type Allocation,
+} from './store/allocation.js';
 export { ConflictError } from './store/conflict.js';
 export type {
   Answer,

@@ -8,6 +8,12 @@ import type { Subscription } from '../core/subscription.js';
 import type { EndpointEvent } from '../overlay/endpoint-events.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { publicEndpoint } from '../overlay/ports/attachment.js';
+import {
+  AddressAllocator,
+  type AddressAllocatorOptions,
+  type AllocateOptions,
+  type Allocation,
+} from '../store/allocation.js';
 import { ConflictError } from '../store/conflict.js';
 import type { Change, Endpoint, Store, StoredEndpoint, Where } from '../store/contract.js';
 import type { EndpointStatus, PublisherEvent } from './endpoint-status.js';
@@ -46,6 +52,14 @@ export interface Publishing {
 
 /** The outcome of what another process asked for: done, or to be done once the store answers. */
 export type Outcome = { readonly revision?: bigint | undefined; readonly pending?: Error | undefined };
+
+/** Addresses that another process asks for: not checked yet. */
+export interface AllocationRequest {
+  readonly pools?: unknown;
+  readonly mac?: unknown;
+  readonly except?: unknown;
+  readonly signal: AbortSignal;
+}
 
 interface Stray {
   stored: StoredEndpoint;
@@ -143,6 +157,23 @@ export class PublishedOverlay {
       return { pending: error as Error };
     }
     return { revision: station.revision };
+  }
+
+  /**
+   * Claims free addresses for an endpoint that is about to be attached, and holds it for some seconds.
+   * @throws OvernsError as `AddressAllocator.allocate()`; RangeError, TypeError for what is asked for
+   */
+  async allocate({ pools, mac, except, signal }: AllocationRequest): Promise<Allocation> {
+    const allocator = new AddressAllocator({
+      store: this.#shared.store,
+      ...this.where,
+      pools,
+    } as AddressAllocatorOptions);
+    const lease = await this.#shared.lease.get();
+    const request = { vtep: this.#vtep, mac, except, lease, signal } as AllocateOptions;
+    const given = await allocator.allocate(request);
+    await this.reserve(given.endpoint, false);
+    return given;
   }
 
   /** Withdraws an endpoint that is about to be detached, or is not attached after all. */

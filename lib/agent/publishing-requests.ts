@@ -12,12 +12,12 @@ const ANSWER_MS = 3500;
 /** Endpoints that are not well, of which others are told in detail. */
 const TROUBLES_MAX = 100;
 
-/** Answers `publish` and `withdraw`; undefined: it is another request. */
+/** Answers `publish`, `allocate` and `withdraw`; undefined: it is another request. */
 export function answerPublishing(
   request: ControlRequest,
   overlay: () => Promise<PublishedOverlay | undefined>,
 ): Promise<ControlAnswer> | undefined {
-  if (request.op !== 'publish' && request.op !== 'withdraw') return undefined;
+  if (request.op !== 'publish' && request.op !== 'allocate' && request.op !== 'withdraw') return undefined;
   return answer(request, overlay);
 }
 
@@ -26,9 +26,10 @@ async function answer(
   overlay: () => Promise<PublishedOverlay | undefined>,
 ): Promise<ControlAnswer> {
   try {
-    const endpoint = endpointOf(request.endpoint);
+    const endpoint = request.op === 'allocate' ? undefined : endpointOf(request.endpoint);
     const published = await overlay();
     if (published === undefined) return { ok: false, error: 'the overlay is not published' };
+    if (endpoint === undefined) return await allocate(request, published);
     const outcome =
       request.op === 'publish' ? published.reserve(endpoint, request.takeover === true) : published.release(endpoint);
     const { revision, pending } = await inTime(outcome);
@@ -48,6 +49,22 @@ async function answer(
       hint,
       holder: { ...error.holder, revision: String(error.holder.revision) },
     };
+  }
+}
+
+/** What is not done in time is given up, and taken back: nobody would learn of it. */
+async function allocate({ pools, mac, except }: ControlRequest, published: PublishedOverlay): Promise<ControlAnswer> {
+  const late = new AbortController();
+  const timer = setTimeout(() => late.abort(), ANSWER_MS);
+  try {
+    const given = await published.allocate({ pools, mac, except, signal: late.signal });
+    const { endpoint, addresses, revision } = given;
+    return { ok: true, pid: process.pid, endpoint, addresses, revision: String(revision) };
+  } catch (error) {
+    if (!late.signal.aborted) throw error;
+    return { ok: false, error: 'the store has not answered yet', hint: 'try again when it does' };
+  } finally {
+    clearTimeout(timer);
   }
 }
 

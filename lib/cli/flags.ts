@@ -77,16 +77,13 @@ export function needed<T>(value: string, help: string, read: Read<T>): Flag<T> {
 }
 
 /** A flag that may be given several times; one text may also hold several values, with commas between them. */
-export function list<T>(value: string, help: string, read: Read<T>, { required = false } = {}): Flag<readonly T[]> {
+export function list<T>(value: string, help: string, read: Read<T>): Flag<readonly T[]> {
   return {
     value,
     help,
     many: true,
-    required,
-    read: (texts, name) => {
-      if (required && texts.length === 0) throw usageError(`${name} ${value} is missing`);
-      return texts.flatMap((text) => text.split(',')).map((text) => read(text.trim(), name));
-    },
+    required: false,
+    read: (texts, name) => texts.flatMap((text) => text.split(',')).map((text) => read(text.trim(), name)),
   };
 }
 

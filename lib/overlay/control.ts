@@ -17,11 +17,11 @@ const CLOSE_MS = 1000;
 const LINE_MAX = 1 << 20;
 
 /**
- * Requests that a resolver answers. One that it does not know is answered with an error, so that those of another version are: `publish`
- * and `withdraw` are for an agent that publishes, which says so in its answer to `stats`.
+ * Requests that a resolver answers. One that it does not know is answered with an error, so that those of another version are: `publish`,
+ * `allocate` and `withdraw` are for an agent that publishes, which says so in its answer to `stats`.
  */
 export type ControlRequest = {
-  readonly op: 'stats' | 'release' | 'keep' | 'deleted' | 'misses' | 'publish' | 'withdraw';
+  readonly op: 'stats' | 'release' | 'keep' | 'deleted' | 'misses' | 'publish' | 'allocate' | 'withdraw';
   readonly [key: string]: unknown;
 };
 export type ControlAnswer = { readonly ok: boolean; readonly error?: string; readonly [key: string]: unknown };

@@ -277,9 +277,10 @@ export class Overlay implements AsyncDisposable {
   }
 
   /**
-   * Attaches a container: a veth into its namespace, its MAC and addresses, up, and published when a store is given.
-   * All of it, or nothing.
+   * Attaches a container: a veth into its namespace, its MAC and addresses, up, and published when a store is given; without
+   * addresses with the next free ones of br0's networks. All of it, or nothing.
    * @throws OvernsError `EEXIST` (the container or the address is attached already), `ENOENT` (no such container),
+   *   `OVERNS_POOL_FULL`, `EADDRNOTAVAIL` (br0 has no network to take an address from),
    *   `OVERNS_CONFLICT` (another host has one of its addresses in the store: nothing was touched), `OVERNS_NOT_RUNNING`,
    *   `OVERNS_STORE`; NetlinkError for what the kernel refuses
    * @example
@@ -292,20 +293,18 @@ export class Overlay implements AsyncDisposable {
    * console.log(endpoint.ips); // [ '192.168.0.2', 'fd00::2' ]
    * ```
    */
-  async attach(container: ContainerRef, options: AttachOptions): Promise<Attachment> {
+  async attach(container: ContainerRef, options: AttachOptions = {}): Promise<Attachment> {
     this.#open();
     const checked = checkOptions(options, attachOptions);
     const { address: addresses, mac, ifname = 'eth0', store, takeover, docker } = checked;
-    const [first] = addresses;
-    if (!first) throw invalidArgument('address', '[]', 'at least one address');
-    const network = containerNetwork(addresses, checked.gateway ?? [], checked.routes ?? []);
+    const { gateway: gateways = [], routes = [] } = checked;
+    if (addresses?.length === 0) throw invalidArgument('address', '[]', 'at least one address');
+    if (addresses !== undefined) containerNetwork(addresses, gateways, routes);
     checkContainer(container);
-    if (this.mtu < MTU_MIN[6] && addresses.some((address) => address.family === 6)) {
-      throw invalidArgument(
-        'address',
-        formatCidr(first),
-        `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`,
-      );
+    const six = this.mtu < MTU_MIN[6] ? addresses?.find(({ family }) => family === 6) : undefined;
+    if (six !== undefined) {
+      const why = `possible here: IPv6 needs an MTU of 1280, "${this.name}" has ${this.mtu}`;
+      throw invalidArgument('address', formatCidr(six), why);
     }
     const given = store === undefined ? undefined : publisherOf(store, this.#where, 'publish', { takeover });
     throwIfAborted(checked.signal);
@@ -318,7 +317,7 @@ export class Overlay implements AsyncDisposable {
         });
       }
       const { ensure = false, anyAddress = false, anyMac = false } = checked;
-      const request = { ...network, target, mac, ifname, ensure, anyAddress, anyMac, publisher };
+      const request = { addresses, gateways, routes, target, mac, ifname, ensure, anyAddress, anyMac, publisher };
       const { name, netns, vtep, mtu } = this;
       return await attach(rtnl, { name, netns, vtep, mtu, identity: this.#identity }, request, { signal });
     });

@@ -5,6 +5,7 @@ import { checkSignal, throwIfAborted } from '../core/abort.js';
 import { canonicalIp, canonicalMac, checkVni } from '../core/address.js';
 import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
 import { boolean, checkOptions, integer, type Shape, signalOf } from '../core/options.js';
+import { AllocatedAddresses } from './allocated.js';
 import type {
   Answer,
   Change,
@@ -25,7 +26,7 @@ import type { DriverStore, StoreNetwork } from './driver.js';
 import { Interest } from './interest.js';
 import { HeldLease } from './lease.js';
 import { checkEndpoint, type RecordStore } from './records.js';
-import { records, type ScopedStore, scope, sharedScope } from './scope.js';
+import { allocated, records, type ScopedStore, scope, sharedScope } from './scope.js';
 import { parseStoreUrl, prefixFor, type StoreUrl, textFor } from './url.js';
 
 export { checkKey, checkKind, checkValue, type RecordKind } from './records.js';
@@ -58,6 +59,12 @@ export interface OpenStoreOptions extends Cancel {
   readonly cert?: string | undefined;
   /** The private key of `cert`, likewise. */
   readonly key?: string | undefined;
+  /**
+   * How long an address that {@link AddressAllocator} has handed out is not handed out again once it was given back, milliseconds,
+   * 1000 to 86400000; a store may take more (Consul: 10 s at least, and up to twice the time). The same with all who hand out
+   * addresses of a network. Default 90000: an answer may be used for a minute without asking again.
+   */
+  readonly quarantineMs?: number | undefined;
 }
 
 /**
@@ -95,9 +102,9 @@ export interface OpenStoreOptions extends Cancel {
  */
 export async function openStore(url: string, options: OpenStoreOptions = {}): Promise<OwnedStore> {
   const parsed = parseStoreUrl(url, 'url');
-  const given = checkOptions(options, storeOptions);
+  const { quarantineMs = QUARANTINE_MS, ...given } = checkOptions(options, storeOptions);
   throwIfAborted(given.signal);
-  return new UrlStore(parsed, await parsed.driver.open(parsed, given));
+  return new UrlStore(parsed, await parsed.driver.open(parsed, given), quarantineMs);
 }
 
 const storeOptions = {
@@ -105,8 +112,10 @@ const storeOptions = {
   ca: checkPem,
   cert: checkPem,
   key: checkPem,
+  quarantineMs: integer(1000, 86_400_000),
   signal: checkSignal,
 } satisfies Shape;
+const QUARANTINE_MS = 90_000;
 
 function checkToken(value: unknown, name: string): NonNullable<OpenStoreOptions['token']> {
   if (typeof value !== 'string' && typeof value !== 'function')
@@ -177,6 +186,7 @@ class UrlStore implements OwnedStore, ScopedStore {
   readonly mirrorMax: number | undefined;
   readonly #url: StoreUrl;
   readonly #opened: DriverStore;
+  readonly #quarantineMs: number;
   /** Tells two that are each in a memory of their own apart. */
   readonly #id = ++count;
   /** By prefix: the network that it has been used for. */
@@ -184,11 +194,12 @@ class UrlStore implements OwnedStore, ScopedStore {
   readonly #leases = new Set<HeldLease>();
   #closing: Promise<void> | undefined;
 
-  constructor(url: StoreUrl, opened: DriverStore) {
+  constructor(url: StoreUrl, opened: DriverStore, quarantineMs: number) {
     this.#url = url;
     this.#opened = opened;
     this.mirrorMax = opened.mirrorMax;
     if (opened.watchOnly !== undefined) this.watchOnly = (...args) => this.#watchOnly(...args);
+    this.#quarantineMs = quarantineMs;
     if (url.driver.inProcess === true) {
       this.lookupMany = (queries, options) => Promise.all(queries.map((query) => this.lookup(query, options)));
     }
@@ -233,6 +244,8 @@ class UrlStore implements OwnedStore, ScopedStore {
     const checked = checkEndpoint(endpoint);
     throwIfAborted(signal);
     await this.#opened.withdraw(checked, { ...network, signal });
+    // It is done. Where an address cannot be put to rest now, whoever sees next that nobody has it does so.
+    await this.#rest(checked, network, signal).catch(() => {});
   }
 
   async claim(endpoint: Endpoint, options?: Partial<Where> & ClaimOptions): Promise<Claimed> {
@@ -298,6 +311,31 @@ class UrlStore implements OwnedStore, ScopedStore {
   [scope](where: Where): string {
     const text = textFor(this.#url, where);
     return this.#url.driver.inProcess === true ? `${text} ${this.#id}` : text;
+  }
+
+  [allocated](where: Partial<Where>): AllocatedAddresses | undefined {
+    return this.#allocated(this.#network(where, 'list'));
+  }
+
+  #allocated(network: StoreNetwork): AllocatedAddresses | undefined {
+    const { claim, list, lease } = this.#opened;
+    if (claim === undefined || list === undefined || lease === undefined) return undefined;
+    return new AllocatedAddresses(this.#opened as Required<DriverStore>, network, this.#quarantineMs);
+  }
+
+  /** Lets those of a withdrawn endpoint's addresses rest that were handed out, and are nobody else's by now. */
+  async #rest({ ips }: Endpoint, network: StoreNetwork, signal: AbortSignal | undefined): Promise<void> {
+    const memory = this.#allocated(network);
+    if (memory === undefined) return;
+    const found = await Promise.all(
+      ips.map(async (ip) => {
+        const record = await memory.find(ip, { signal });
+        if (record === undefined) return [];
+        const query: Query = { overlay: network.overlay ?? '', vni: network.vni ?? 1, kind: 'l3', ip };
+        return (await this.#opened.lookup(query, { ...network, signal })) === null ? [record] : [];
+      }),
+    );
+    await memory.rest(found.flat(), { signal });
   }
 
   [records](where: Partial<Where> = {}): RecordStore {

@@ -3,6 +3,7 @@
  * out raw. Keyed by symbols, since a consumer's own store has none of it.
  */
 import { OvernsError } from '../core/errors.js';
+import type { AllocatedAddresses } from './allocated.js';
 import type { Store, Where } from './contract.js';
 import type { RecordStore } from './records.js';
 
@@ -11,11 +12,14 @@ import type { RecordStore } from './records.js';
 export const scope: unique symbol = Symbol.for('overns.store.scope') as never;
 /** Method `(where?) => RecordStore`. */
 export const records: unique symbol = Symbol.for('overns.store.records') as never;
+/** Method `(where) => AllocatedAddresses | undefined`: undefined where the driver cannot remember them. */
+export const allocated: unique symbol = Symbol.for('overns.store.allocated') as never;
 
 /** A store that knows its scopes. */
 export interface ScopedStore extends Store {
   [scope](where: Where): string;
   [records](where?: Where): RecordStore;
+  [allocated](where: Where): AllocatedAddresses | undefined;
 }
 
 /** True for a store that says whose records an overlay's are, and keeps networks apart by itself. */
@@ -48,6 +52,11 @@ export function sharedScope(first: Where, second: Where): OvernsError {
     `overlays ${words(first)} and ${words(second)} would share one prefix of the store`,
     { hint: 'a prefix belongs to one network: write {vni} or {name} into the URL, or open a store for each' },
   );
+}
+
+/** The memory of which addresses were handed out; undefined for a store that has none. */
+export function allocatedIn(store: Store, where: Where): AllocatedAddresses | undefined {
+  return allocated in store ? (store as ScopedStore)[allocated](where) : undefined;
 }
 
 /** The store's records as they are stored. */

@@ -6,10 +6,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { onCleanup } from '../support/cleanup.js';
+import { Consul } from '../support/consul.js';
 import { createContainer, exec, type Host, PREFIX, twoHosts, uniqueName } from '../support/netns.js';
 import { until } from '../support/overlay.js';
 import { ping } from '../support/ping.js';
-import { describeWith } from '../support/requirements.js';
+import { describeWith, testWith } from '../support/requirements.js';
 import { document, done, environment, MAIN, overns, refused, refusedJson, start } from './cli.js';
 
 /** For setpriv: no capability at all. The user stays, who can read the checkout wherever it is. */
@@ -319,6 +320,33 @@ describeWith(['root', 'ip', 'ping'], 'attach and detach', () => {
     expect(gone.code).toBeLessThanOrEqual(1);
     expect(JSON.parse(await state(name)).links).toEqual(JSON.parse(before).links);
   });
+
+  testWith(
+    ['consul'],
+    'without an address the next free one of the network is taken, printed and published',
+    async () => {
+      const { a, name } = await host();
+      const [c, d] = [await createContainer(), await createContainer()];
+      await using consul = await Consul.start();
+      const url = `consul://${consul.address}:${consul.port}/demo`;
+      await done(`create ${name} --vni 42 --address 192.168.0.1/30,fd00::1/64 --host ${a.name}`);
+      expect(await done(`attach ${name} ${c.name} --store ${url} --gateway 192.168.0.1`)).toContain(
+        `overlay ${name}: eth0 192.168.0.2/30 fd00::2/64 02:42:c0:a8:00:02, vtep `,
+      );
+      expect(await c.ip('-o address show dev eth0')).toMatch(/192\.168\.0\.2\/30.*fd00::2\/64/s);
+      expect(await consul.get('demo/arp/fd00::2')).toBe('02:42:c0:a8:00:02');
+      const same = await document(`attach ${name} ${c.name} --store ${url} --gateway 192.168.0.1 --ensure`);
+      expect(same).toMatchObject({ attached: false, ips: ['192.168.0.2', 'fd00::2'], published: true });
+      expect(await refused(`attach ${name} ${d.name} --store ${url}`)).toMatch(
+        /^no address of 192\.168\.0\.0\/30 is free \(1 in all\); detach what is not needed/,
+      );
+      await done(`detach ${name} ${c.name} --store ${url}`);
+      expect(await consul.keys('demo/')).toEqual([]);
+      expect(await refused(`attach ${name} ${d.name} --store ${url}`)).toContain(
+        'given back a short while ago; wait until',
+      );
+    },
+  );
 
   test('a store that cannot be reached: nothing is left behind', async () => {
     const { a, name } = await host();

@@ -129,7 +129,6 @@ describe('mistakes in the verb and its flags', () => {
     ['create x y --vni 1', 'create: one word too many: "y"'],
     ['create x', '--vni N is missing'],
     ['attach x', 'attach: CONTAINER is missing'],
-    ['attach x y', '--address CIDR is missing'],
     ['show x y', 'one word too many'],
     ['doctor x', 'one word too many'],
     ['agent overns', '--store URL is missing'],

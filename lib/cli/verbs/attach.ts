@@ -29,7 +29,11 @@ export const verb = defineVerb({
     'Its addresses are published, so that every host finds it: by the agent that serves the overlay, or with --store, where there is none, until they are withdrawn.',
   args: [overlayArgument, containerArgument],
   flags: {
-    address: list('CIDR', "the container's address", cidr, { required: true }),
+    address: list(
+      'CIDR',
+      "the container's address; default: the next free one of br0's network, of each family that it has, which takes an agent or --store",
+      cidr,
+    ),
     mac: option('MAC', 'default 02:42: and the IPv4 address', (text, name) => unicastMac(text, name)),
     ifname: optionOr(
       'NAME',
@@ -59,6 +63,7 @@ export const verb = defineVerb({
   },
   examples: [
     ['overns attach overns demo --address 192.168.0.2/24', 'Docker\'s container or the namespace "demo"'],
+    [`overns attach overns demo --store ${STORE_EXAMPLE}`, 'with the next free address, published in a store'],
     [
       `overns attach overns docker:demo --address 192.168.0.2/24 --store ${STORE_EXAMPLE}`,
       'published in a store, under demo/',
@@ -67,6 +72,7 @@ export const verb = defineVerb({
   streams: false,
   check({ flags: { address, gateway, route } }) {
     refuseDuplicates(address, '--address');
+    if (address.length === 0) return;
     containerNetwork(
       checkAddresses(address, '--address'),
       checkGateways(gateway, '--gateway'),
@@ -78,7 +84,7 @@ export const verb = defineVerb({
     await using overlay = await Overlay.open(name, { signal, system, host });
     await using store = flags.store === undefined ? null : await openStore(flags.store, { signal });
     const options = {
-      address,
+      address: address.length === 0 ? undefined : address,
       ifname,
       mac,
       gateway,
@@ -100,7 +106,7 @@ export const verb = defineVerb({
     else {
       await out.lines([
         `${attached ? `attached ${container} to` : `${container} is attached already to`} overlay ${name}: ` +
-          `${ifname} ${address.join(' ')} ${endpoint.mac}, vtep ${endpoint.vtep}`,
+          `${ifname} ${endpoint.addresses.join(' ')} ${endpoint.mac}, vtep ${endpoint.vtep}`,
         ...gateway.map((ip) => `  default via ${ip}`),
         ...routes.map(({ dst, via }) => `  ${dst}${via === undefined ? '' : ` via ${via}`}`),
         ...note.lines,

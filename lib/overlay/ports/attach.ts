@@ -1,14 +1,23 @@
 /** Attaching a container to an overlay: the steps of a port, all of them, into the container's own namespace. */
 import type { Cancel } from '../../core/abort.js';
+import type { Cidr } from '../../core/address.js';
 import { OvernsError } from '../../core/errors.js';
 import { type Transaction, transaction } from '../../core/transaction.js';
 import { lockNamespace } from '../../netns/lock.js';
 import { Rtnl } from '../../rtnl/rtnl.js';
+import { undoAtStore } from '../../store/effect.js';
 import type { ContainerTarget } from '../targets/target.js';
-import type { Attachment } from './attachment.js';
-import type { ContainerNetwork } from './container-network.js';
+import { type Attachment, listAttached, refuseTaken } from './attachment.js';
+import {
+  bridgePools,
+  type ContainerNetwork,
+  type ContainerRoute,
+  checkAddresses,
+  containerNetwork,
+} from './container-network.js';
 import {
   announcePort,
+  bridgeAddresses,
   configurePort,
   lockPort,
   makePort,
@@ -19,10 +28,14 @@ import {
   removeLeftovers,
 } from './port.js';
 import { claimPort, type Publisher, publishPort } from './publish.js';
-import { findSame } from './same.js';
+import { findAttached, findSame } from './same.js';
 
 /** A container as it is to be attached. */
-export interface AttachRequest extends PortRequest, ContainerNetwork {
+export interface AttachRequest extends Omit<PortRequest, 'addresses'> {
+  /** Undefined: the publisher is asked for free ones of br0's networks. */
+  readonly addresses: readonly Cidr[] | undefined;
+  readonly gateways: readonly string[];
+  readonly routes: readonly ContainerRoute[];
   readonly target: ContainerTarget;
   readonly ifname: string;
   /** Lets frames of other MAC addresses leave the port. */
@@ -31,6 +44,9 @@ export interface AttachRequest extends PortRequest, ContainerNetwork {
   readonly ensure: boolean;
   readonly publisher: Publisher | undefined;
 }
+
+/** A container whose addresses are known. */
+type AddressedRequest = Omit<AttachRequest, 'routes'> & PortRequest & ContainerNetwork;
 
 /** The overlay that a container is attached to. */
 export interface AttachOverlay extends PortOverlay {
@@ -46,7 +62,7 @@ export function attach(
   { signal }: Cancel,
 ): Promise<Attachment> {
   return transaction(signal, async (t) => {
-    const { target, publisher, ensure } = request;
+    const { target, publisher, ensure, gateways, routes } = request;
     const inside = await t.step(
       'socket',
       () => Rtnl.open({ netns: { path: target.path }, system: rtnl.system }),
@@ -58,18 +74,23 @@ export function attach(
         () => lockNamespace(rtnl.system, overlay.netns, signal, overlay.identity),
         (release) => release(),
       );
-    const wanted = { ...request };
-    let claimed = false;
-    if (publisher?.claim) {
+    const found = await addressesFor(t, rtnl, inside, overlay, request, turn, signal);
+    let wanted: AddressedRequest = {
+      ...request,
+      ...containerNetwork(found.addresses, gateways, routes),
+      mac: found.mac,
+    };
+    let { claimed } = found;
+    if (publisher?.claim && !claimed) {
       // A store can take its time, in which others have their turn: what is planned now is looked at again behind it.
       const release = await turn();
-      const there = ensure ? await findSame(rtnl, inside, overlay, request) : undefined;
-      const port = there ?? (await preparePort(rtnl, inside, overlay, request));
+      const there = ensure ? await findSame(rtnl, inside, overlay, wanted) : undefined;
+      const port = there ?? (await preparePort(rtnl, inside, overlay, wanted));
       release();
-      const ips = request.addresses.map(({ ip }) => ip);
+      const ips = wanted.addresses.map(({ ip }) => ip);
       const endpoint = { ip: ips[0] as string, ips, mac: port.mac, vtep: overlay.vtep };
       claimed = await claimPort(t, publisher, endpoint, { fresh: !there, signal, overlay: overlay.name });
-      wanted.mac = port.mac;
+      wanted = { ...wanted, mac: port.mac };
     }
     const unlock = await turn();
     const same = ensure ? await findSame(rtnl, inside, overlay, wanted) : undefined;
@@ -83,25 +104,72 @@ export function attach(
   });
 }
 
-/** Plans the port, and clears its place of what an attach that died has left. */
-async function preparePort(rtnl: Rtnl, inside: Rtnl, overlay: PortOverlay, request: AttachRequest): Promise<Port> {
-  const { target, ifname } = request;
+/** Addresses for a container: those that were asked for, those that it has, or free ones, which are claimed then. */
+async function addressesFor(
+  t: Transaction,
+  rtnl: Rtnl,
+  inside: Rtnl,
+  overlay: PortOverlay,
+  request: AttachRequest,
+  turn: () => Promise<() => void>,
+  signal: AbortSignal | undefined,
+): Promise<{ addresses: readonly Cidr[]; mac: string | undefined; claimed: boolean }> {
+  const { addresses, mac, ensure, publisher } = request;
+  if (addresses !== undefined) return { addresses, mac, claimed: false };
+  const { name, vtep } = overlay;
+  const release = await turn();
+  const there = ensure ? await findAttached(rtnl, inside, vtep, request) : undefined;
+  if (there !== undefined) {
+    release();
+    return { addresses: checkAddresses(there.addresses, 'address'), mac: mac ?? there.mac, claimed: false };
+  }
+  if (publisher === undefined) throw noAddress(name, request.target);
+  const attached = await listAttached(rtnl, vtep);
+  if (mac !== undefined) refuseTaken(attached, name, [], mac);
+  await clearPlace(rtnl, inside, request);
+  const pools = bridgePools(name, await bridgeAddresses(rtnl));
+  release();
+  const except = attached.flatMap(({ attachment }) => attachment.ips);
+  const given = await t.step(
+    'allocate',
+    () => publisher.allocate(pools, { vtep, except, ...(mac !== undefined && { mac }), signal }),
+    ({ endpoint }) => undoAtStore((cancel) => publisher.withdraw(endpoint, cancel)),
+  );
+  return { addresses: checkAddresses(given.addresses, 'address'), mac: given.endpoint.mac, claimed: true };
+}
+
+function noAddress(overlay: string, { description }: ContainerTarget): OvernsError {
+  const message = `${description} is given no address, and neither an agent nor a store is there to take one of "${overlay}" from`;
+  return new OvernsError('EADDRNOTAVAIL', message, {
+    hint: 'give its `address`, or the `store` of the network, or start the agent, which has one',
+  });
+}
+
+/** Plans the port, and clears its place. */
+async function preparePort(rtnl: Rtnl, inside: Rtnl, overlay: PortOverlay, request: AddressedRequest): Promise<Port> {
   const port = await planPort(rtnl, overlay, request);
-  await removeLeftovers(rtnl, port.veth, { path: target.path, ifname });
+  await clearPlace(rtnl, inside, request, port.veth);
+  return port;
+}
+
+/** Clears the place of a port of what an attach that died has left. */
+async function clearPlace(rtnl: Rtnl, inside: Rtnl, { target, ifname }: Place, veth?: string): Promise<void> {
+  await removeLeftovers(rtnl, veth, { path: target.path, ifname });
   if ((await inside.links.list({ name: ifname })).length > 0) {
     throw new OvernsError('EEXIST', `${target.description} has an interface "${ifname}" already`, {
       hint: 'detach it first, or choose another name with `ifname`',
     });
   }
-  return port;
 }
+
+type Place = Pick<AttachRequest, 'target' | 'ifname'>;
 
 async function addPort(
   t: Transaction,
   rtnl: Rtnl,
   inside: Rtnl,
   overlay: PortOverlay,
-  request: AttachRequest,
+  request: AddressedRequest,
 ): Promise<Attachment> {
   const { target, ifname, routes } = request;
   const { path, description: container } = target;

@@ -16,6 +16,7 @@ import { invalidArgument, invalidType, OvernsError } from '../../core/errors.js'
 import { checkNames, checkObject } from '../../core/options.js';
 import type { Rtnl } from '../../rtnl/rtnl.js';
 import type { Route } from '../../rtnl/types.js';
+import type { AddressPool } from '../../store/address-pool.js';
 
 /**
  * A route that a container is given.
@@ -183,6 +184,27 @@ export function refuseOutside(overlay: string, bridge: readonly string[], addres
       hint: `choose an address of ${words}, or insist on this one with \`anyAddress\``,
     });
   }
+}
+
+/**
+ * The networks of br0 whose addresses containers are given: the first of each family, without br0's own addresses.
+ * @throws OvernsError `EADDRNOTAVAIL`: it has none
+ */
+export function bridgePools(overlay: string, bridge: readonly string[]): readonly AddressPool[] {
+  const networks = bridge.map(split).filter(({ ip }) => !isLinkLocal6(ip));
+  const except = networks.map(({ ip }) => ip);
+  const first = new Map<number, Cidr>();
+  for (const network of networks) if (!first.has(network.family)) first.set(network.family, network);
+  if (first.size === 0) {
+    throw new OvernsError(
+      'EADDRNOTAVAIL',
+      `br0 of overlay "${overlay}" has no address, so no network to take one from`,
+      {
+        hint: "give the container's `address`, or give br0 one: `ip -n NAME address add 192.168.0.1/24 dev br0`",
+      },
+    );
+  }
+  return Array.from(first.values(), (network) => ({ network: formatCidr(network), except }));
 }
 
 function split(cidr: string): Cidr {

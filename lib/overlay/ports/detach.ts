@@ -2,11 +2,11 @@
 import type { Cancel } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
 import type { Rtnl } from '../../rtnl/rtnl.js';
-import { hadNoEffect } from '../../store/effect.js';
+import { hadNoEffect, undoAtStore } from '../../store/effect.js';
 import type { ContainerTarget } from '../targets/target.js';
 import { type Attached, type Attachment, listAttached, publicEndpoint } from './attachment.js';
 import { type PortOverlay, removePort } from './port.js';
-import { type Publisher, undoAtStore } from './publish.js';
+import type { Publisher } from './publish.js';
 
 /** A port by its address, by the words that it was announced with, or by the namespace that its other end is in. */
 export type PortQuery =

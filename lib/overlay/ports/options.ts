@@ -23,8 +23,11 @@ import type { PortQuery } from './detach.js';
  * ```
  */
 export interface AttachOptions extends Cancel {
-  /** The container's addresses, with prefix lengths; at least one. */
-  readonly address: string | readonly string[];
+  /**
+   * The container's addresses, with prefix lengths. Default: the next free one of each family that br0 has a network of, by
+   * the agent that serves the overlay or from a `store` that can claim ({@link AddressAllocator}); with `ensure` those that it has.
+   */
+  readonly address?: string | readonly string[] | undefined;
   /** Default: `02:42:` and the IPv4 address (IPv6 only: and the first 4 bytes of the address's SHA-256). */
   readonly mac?: string | undefined;
   /** Name of the interface in the container. Default `eth0`. */
@@ -73,7 +76,7 @@ export interface AttachOptions extends Cancel {
 export type DetachTarget = ContainerRef | { readonly ip: string } | { readonly container: string };
 
 export const attachOptions = {
-  address: [checkAddresses],
+  address: checkAddresses,
   mac: unicastMac,
   ifname: checkInterfaceName,
   gateway: checkGateways,

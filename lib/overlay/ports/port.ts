@@ -85,7 +85,8 @@ export async function planPort(rtnl: Rtnl, overlay: PortOverlay, request: PortRe
   return { addresses, mac, veth: vethName(mac) };
 }
 
-async function bridgeAddresses(rtnl: Rtnl): Promise<string[]> {
+/** The addresses of br0, with prefix lengths. */
+export async function bridgeAddresses(rtnl: Rtnl): Promise<string[]> {
   try {
     return (await rtnl.addresses.list({ link: BRIDGE })).map(({ address }) => address);
   } catch (error) {
@@ -98,7 +99,11 @@ async function bridgeAddresses(rtnl: Rtnl): Promise<string[]> {
  * Removes what an attach that died has left: a veth without its alias, by this name or into this container. Nobody else
  * is at work while the caller has the overlay's lock.
  */
-export async function removeLeftovers(rtnl: Rtnl, veth: string, { path, transit = false }: PortPeer): Promise<void> {
+export async function removeLeftovers(
+  rtnl: Rtnl,
+  veth: string | undefined,
+  { path, transit = false }: PortPeer,
+): Promise<void> {
   const nameless = (await rtnl.links.list({ kind: 'veth' })).filter(
     ({ name, alias }) => alias === undefined && isVethName(name),
   );

@@ -3,12 +3,11 @@ import { inspect } from 'node:util';
 import { type Cancel, raceAbort, throwIfAborted } from '../../core/abort.js';
 import { invalidType, OvernsError } from '../../core/errors.js';
 import type { Transaction } from '../../core/transaction.js';
+import type { AddressPool } from '../../store/address-pool.js';
+import { AddressAllocator, type AllocateOptions, type Allocation } from '../../store/allocation.js';
 import type { Endpoint, Store, Where } from '../../store/contract.js';
-import { hadNoEffect } from '../../store/effect.js';
+import { undoAtStore, wroteNothing } from '../../store/effect.js';
 import { publicEndpoint } from './attachment.js';
-
-/** How long a store that has just failed is given to undo what it may have done, milliseconds. */
-const UNDO_MS = 2000;
 
 /** A store that is told which overlay it is about. */
 export interface Publisher {
@@ -19,6 +18,11 @@ export interface Publisher {
    * @throws OvernsError `OVERNS_CONFLICT`, `OVERNS_STORE_UNSUPPORTED` (it cannot either)
    */
   claim?: ((endpoint: Endpoint, cancel: Cancel) => Promise<void>) | undefined;
+  /**
+   * Claims an endpoint with an address of each pool that nobody has.
+   * @throws OvernsError `OVERNS_POOL_FULL`, `OVERNS_CONFLICT`, `OVERNS_STORE_UNSUPPORTED`
+   */
+  allocate(pools: readonly AddressPool[], options: AllocateOptions): Promise<Allocation>;
 }
 
 /**
@@ -45,10 +49,15 @@ export function publisherOf(
       store.claim?.(publicEndpoint(endpoint), { ...where, takeover, ...(signal && { signal }) }),
     );
   };
+  const allocate: Publisher['allocate'] = (pools, options) => {
+    const allocator = new AddressAllocator({ store, ...where, pools });
+    return askStore('claim', options.signal, () => allocator.allocate(options));
+  };
   return {
     publish: writer('publish'),
     withdraw: writer('withdraw'),
     claim: typeof store.claim === 'function' ? claim : undefined,
+    allocate,
   };
 }
 
@@ -80,18 +89,6 @@ export async function askStore<T>(
   } catch (error) {
     throwIfAborted(signal);
     throw storeError(error, method);
-  }
-}
-
-/** Undoes something at a store that has just failed, may be stuck, and whose answer helps nobody any more. */
-export async function undoAtStore(write: (cancel: Cancel) => Promise<void>): Promise<void> {
-  const late = new AbortController();
-  // It keeps the process alive, unlike AbortSignal.timeout().
-  const timer = setTimeout(() => late.abort(), UNDO_MS);
-  try {
-    await write({ signal: late.signal });
-  } finally {
-    clearTimeout(timer);
   }
 }
 
@@ -165,10 +162,4 @@ async function writeStep(
     },
     () => (fresh ? takeBack() : undefined),
   );
-}
-
-/** True for an error after which there is nothing to take back, and what is there was there before. */
-function wroteNothing(error: unknown): boolean {
-  const refused = OvernsError.is(error) && ['OVERNS_CONFLICT', 'OVERNS_STORE_UNSUPPORTED'].includes(error.code);
-  return refused || hadNoEffect(error);
 }

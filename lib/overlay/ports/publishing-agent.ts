@@ -3,9 +3,12 @@
  * host under its lease. It is told before a container is touched, and takes back by itself what is not attached soon.
  */
 import { type Cancel, firstAborted, throwIfAborted } from '../../core/abort.js';
+import { interfaceAddress } from '../../core/address.js';
 import { OvernsError } from '../../core/errors.js';
+import type { Allocation } from '../../store/allocation.js';
 import { ConflictError } from '../../store/conflict.js';
 import type { Endpoint, Holder } from '../../store/contract.js';
+import { checkEndpoint } from '../../store/records.js';
 import type { System } from '../../system/system.js';
 import { askControl, type ControlAnswer, type ControlRequest } from '../control.js';
 import { publicEndpoint } from './attachment.js';
@@ -57,6 +60,14 @@ export async function publishingAgent(
           if ((await publish(endpoint, cancel)) !== undefined) return;
           throw new OvernsError('OVERNS_STORE_UNSUPPORTED', 'the agent of the overlay has ended meanwhile');
         },
+        allocate: async (pools, { mac, except, signal }) => {
+          const answer = await ask({ op: 'allocate', pools, mac, except }, { signal });
+          const given = allocationOf(answer);
+          if (given !== undefined) return given;
+          throw new OvernsError('OVERNS_STORE_UNSUPPORTED', 'the agent of the overlay has ended meanwhile', {
+            hint: 'start it again, or give the container an `address`',
+          });
+        },
         // The next agent sees for itself what is attached, and what is not.
         publish: async (endpoint, cancel) => void (await publish(endpoint, cancel)),
         withdraw: async (endpoint, cancel) =>
@@ -66,12 +77,25 @@ export async function publishingAgent(
   };
 }
 
+/** @throws RangeError, TypeError for what no agent answers */
+function allocationOf(answer: ControlAnswer | undefined): Allocation | undefined {
+  if (answer === undefined) return undefined;
+  const { endpoint, addresses, revision } = answer;
+  if (!Array.isArray(addresses) || typeof revision !== 'string' || !/^\d{1,20}$/.test(revision))
+    throw new OvernsError('EPROTO', 'what answers as the agent of the overlay makes no sense', {
+      hint: 'it is no overns, or one of another version: end it, or use the same version',
+    });
+  for (const [at, address] of addresses.entries()) interfaceAddress(address, `addresses[${at}]`);
+  return { endpoint: checkEndpoint(endpoint), addresses: addresses as string[], revision: BigInt(revision) };
+}
+
 /** The error that an agent has answered with. */
 function refusalOf({ code, error, hint, holder }: ControlAnswer): OvernsError {
   const words = typeof error === 'string' ? error.slice(0, 1000) : 'no reason was given';
   const remedy = typeof hint === 'string' ? hint.slice(0, 1000) : 'see what the agent says';
   const read = holderOf(holder);
   if (code === 'OVERNS_CONFLICT' && read !== undefined) return new ConflictError(words, read, remedy);
+  if (code === 'OVERNS_POOL_FULL') return new OvernsError('OVERNS_POOL_FULL', words, { hint: remedy });
   return new OvernsError('OVERNS_STORE', `the agent of the overlay: ${words}`, { hint: remedy });
 }
 

@@ -15,6 +15,21 @@ export interface SameRequest extends ContainerNetwork {
   readonly mac: string | undefined;
 }
 
+/** Finds the attachment that an interface of a container belongs to. */
+export async function findAttached(
+  rtnl: Rtnl,
+  inside: Rtnl,
+  vtep: string,
+  { target, ifname }: Pick<SameRequest, 'target' | 'ifname'>,
+): Promise<Attachment | undefined> {
+  const [own] = await inside.links.list({ name: ifname });
+  const nsid = await rtnl.nsid({ path: target.path });
+  const found = (await listAttached(rtnl, vtep)).find(
+    ({ link, attachment }) => link.linkNetnsid === nsid && attachment.mac === own?.mac,
+  );
+  return found?.attachment;
+}
+
 /**
  * Finds the attachment that is wanted, if it is there already; undefined when it has to be made. The rest of one that died
  * is removed.

@@ -1,6 +1,6 @@
 /** `memory:`, empty whenever it is opened. */
 import type { StoreDriver } from '../driver.js';
-import { MemoryStore } from './memory.js';
+import { MemoryStore } from './store.js';
 
 export const memory: StoreDriver = {
   title: 'the store',

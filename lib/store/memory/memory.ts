@@ -1,9 +1,9 @@
-/** The store within this process: for tests, demonstrations, and processes that know all endpoints themselves. */
+/** A network within this process: for tests, demonstrations, and processes that know all endpoints themselves. */
 import { onAbort, throwIfAborted } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
 import { conflict } from '../conflict.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
-import type { DriverClaim, DriverLease, DriverStore } from '../driver.js';
+import type { DriverClaim } from '../driver.js';
 import type { Interest } from '../interest.js';
 import { InterestWatch } from '../interest-watch.js';
 import type { RecordPlace } from '../record-claims.js';
@@ -11,7 +11,7 @@ import { tooLarge } from '../too-large.js';
 
 /** Changes that a watcher may be behind before it gets everything anew. */
 const BACKLOG_MAX = 1024;
-const NAME = 'memory:';
+export const NAME = 'memory:';
 
 interface Station {
   vtep: string;
@@ -29,7 +29,7 @@ interface Feed {
 }
 
 /** One network in memory, whatever the overlay. */
-export class MemoryStore implements DriverStore {
+export class MemoryNetwork {
   /** IP to MAC. */
   readonly #owners = new Map<string, string>();
   /** By MAC. */
@@ -38,8 +38,6 @@ export class MemoryStore implements DriverStore {
   readonly #interests = new Set<InterestWatch>();
   /** The last changes, for watches that resume. */
   readonly #log: Change[] = [];
-  readonly #leases = new Set<string>();
-  #leaseCount = 0;
   #index = 0n;
   #closed = false;
 
@@ -59,9 +57,6 @@ export class MemoryStore implements DriverStore {
   }
 
   async claim(endpoint: Endpoint, { lease, takeover, expect }: DriverClaim): Promise<Claimed> {
-    if (lease !== undefined && !this.#leases.has(lease)) {
-      throw new OvernsError('OVERNS_LEASE', `${NAME} lease ${lease} has ended`, { hint: 'make another one' });
-    }
     const { mac, vtep, ips } = endpoint;
     const before = this.#stations.get(mac);
     const own = (station: Station): boolean =>
@@ -95,20 +90,10 @@ export class MemoryStore implements DriverStore {
     }));
   }
 
-  /** Ends when it is revoked: only this process itself could leave it without a word. */
-  async lease({ ttlMs }: { readonly ttlMs: number }): Promise<DriverLease> {
-    const id = `${++this.#leaseCount}`;
-    this.#leases.add(id);
-    return {
-      id,
-      ttlMs,
-      renew: async () => this.#leases.has(id),
-      revoke: async () => {
-        this.#leases.delete(id);
-        const held = [...this.#stations].filter(([, { lease }]) => lease === id);
-        for (const [mac, { ips }] of held) this.#remove(mac, [...ips]);
-      },
-    };
+  /** Removes what is under a lease. */
+  end(lease: string): void {
+    const held = [...this.#stations].filter(([, station]) => station.lease === lease);
+    for (const [mac, { ips }] of held) this.#remove(mac, [...ips]);
   }
 
   async *watch({
