@@ -302,6 +302,30 @@ describe('an attachment', () => {
     await until(() => events.some((event) => event.kind === 'conflict' && event.won));
   });
 
+  test('without an address is given the next free one by the agent, under its lease, or is told why not', async () => {
+    const made = await scene();
+    const { overlay, store } = made;
+    await store.publish(RIVAL);
+    const { agent } = await start(made, store);
+    const web = await overlay.attach('netns:web');
+    expect(web.addresses).toEqual(['192.168.0.3/24']);
+    expect(states(agent)).toEqual(['192.168.0.3 published']);
+    expect(await store.list()).toMatchObject([{ vtep: RIVAL.vtep }, { ip: '192.168.0.3', lease: expect.any(String) }]);
+    await overlay.detach('netns:web');
+    expect((await overlay.attach('netns:db', { mac: '02:00:00:00:00:07' })).ip).toBe('192.168.0.4');
+    const taken = await overlay.attach('netns:web', { mac: RIVAL.mac }).catch((error) => error);
+    expect(taken).toMatchObject({ code: 'OVERNS_CONFLICT', holder: { mac: RIVAL.mac, vtep: RIVAL.vtep } });
+    for (let at = 5; at < 255; at++) {
+      const [ip, mac] = [`192.168.0.${at}`, `02:00:00:00:01:${at.toString(16).padStart(2, '0')}`];
+      await store.publish({ ip, ips: [ip], mac, vtep: RIVAL.vtep });
+    }
+    await expect(overlay.attach('netns:web')).rejects.toMatchObject({
+      code: 'OVERNS_POOL_FULL',
+      message: 'no address of 192.168.0.0/24 is free (253 in all, 1 of them given back a short while ago)',
+    });
+    expect((await overlay.endpoints()).map(({ ip }) => ip)).toEqual(['192.168.0.4']);
+  });
+
   test('that fails leaves nothing in the store, nor does one that dies behind its claim', async () => {
     const made = await scene();
     const { store, kernel, overlay } = made;
