@@ -12,6 +12,7 @@ const MOST = {
   record: 10,
   notHere: 10,
   rejected: 10,
+  contradicted: 10,
   overrun: 1,
   overflow: 1,
   state: 20,
@@ -73,6 +74,13 @@ export class AgentLog implements Disposable {
       case 'unreadable':
         this.#say('rejected', 'records could not be used', 'warn', () =>
           warn(`records of ${this.#source} that cannot be read are left out (${event.count}): ${event.error.message}`),
+        );
+        break;
+      case 'contradicted':
+        this.#say('contradicted', 'frames came from where their sender is not', 'warn', () =>
+          warn(
+            `a frame from ${event.learned} had the MAC address ${event.mac}, which is at ${event.vtep}: it leads there again`,
+          ),
         );
         break;
       case 'overrun':

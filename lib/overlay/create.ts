@@ -17,7 +17,7 @@ import {
   vtepIp,
 } from '../core/address.js';
 import { invalidArgument, OvernsError } from '../core/errors.js';
-import { checkOptions, type Shape, type Values } from '../core/options.js';
+import { boolean, checkOptions, type Shape, type Values } from '../core/options.js';
 import { type Transaction, transaction } from '../core/transaction.js';
 import { lockNamespace } from '../netns/lock.js';
 import type { NetnsRef } from '../netns/references.js';
@@ -59,6 +59,12 @@ export interface OverlayOptions extends Cancel, OnSystem {
   readonly address?: string | readonly string[] | undefined;
   /** UDP port, 1 to 65535. Default 4789 (IANA). */
   readonly port?: number | undefined;
+  /**
+   * Let vxlan1 learn from frames where MAC addresses are, for a network that hosts of other makes share whose containers are
+   * in no store. Whoever can send packets to this host can then say where a container is, until the store is asked. Default
+   * false: where MAC addresses are the store says alone.
+   */
+  readonly learning?: boolean | undefined;
   /** Bytes. Default `auto`: the underlay's less the VXLAN overhead (50; 70 over IPv6). */
   readonly mtu?: number | 'auto' | undefined;
   /** The host's underlay address. Default: that of the route out of the host, else its only global one. */
@@ -72,6 +78,7 @@ const createOptions = {
   vni: [checkVni],
   address: checkAddresses,
   port: checkPort,
+  learning: boolean,
   mtu: (value, name) => (value === 'auto' ? value : checkMtu(value, name)),
   vtep: vtepIp,
   host: netnsReference,
@@ -100,7 +107,7 @@ export async function ensureOverlay(options: OverlayOptions): Promise<OpenedOver
 }
 
 async function make(wanted: Creation, ensure: boolean): Promise<OpenedOverlay> {
-  const { signal, system = machine, name, vni, port = VXLAN_PORT } = wanted;
+  const { signal, system = machine, name, vni, port = VXLAN_PORT, learning = false } = wanted;
   throwIfAborted(signal);
   const hostPath = await netnsPath(system, wanted.host, 'host');
   const host = await Rtnl.open({ netns: wanted.host, signal, system });
@@ -137,7 +144,7 @@ async function make(wanted: Creation, ensure: boolean): Promise<OpenedOverlay> {
               local: vtep,
               device: vrf,
               proxy: true,
-              learning: true,
+              learning,
               l2miss: true,
               l3miss: true,
             })
@@ -243,7 +250,7 @@ async function findOverlay(
   wanted: Creation,
   ensure: boolean,
 ): Promise<OverlayState | undefined> {
-  const { name, vni, port = VXLAN_PORT, address: addresses, mtu = 'auto', vtep } = wanted;
+  const { name, vni, port = VXLAN_PORT, learning, address: addresses, mtu = 'auto', vtep } = wanted;
   const links = await rtnl.links.list();
   const contents = contentsOf(links);
   if (contents === 'empty') return undefined;
@@ -251,7 +258,7 @@ async function findOverlay(
   disown();
   if (!ensure) throw await nameTaken(name, rtnl);
   if (contents === 'overlay') {
-    await refuseDifferences(rtnl, links, { name, vni, port, addresses, mtu, vtep, host: hostPath });
+    await refuseDifferences(rtnl, links, { name, vni, port, learning, addresses, mtu, vtep, host: hostPath });
     return await readState(name, path, rtnl, wanted.host);
   }
   if (contents === 'other') throw await nameTaken(name, rtnl);

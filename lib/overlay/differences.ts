@@ -10,6 +10,7 @@ export interface WantedOverlay {
   readonly name: string;
   readonly vni: number;
   readonly port: number;
+  readonly learning: boolean | undefined;
   readonly addresses: readonly Cidr[] | undefined;
   readonly mtu: number | 'auto';
   readonly vtep: string | undefined;
@@ -30,6 +31,7 @@ export async function refuseDifferences(rtnl: Rtnl, links: readonly Link[], want
   };
   compare('vni', vxlan.vni, wanted.vni);
   compare('port', vxlan.port, wanted.port);
+  compare('learning', vxlan.learning, wanted.learning);
   compare('vtep', vxlan.local, wanted.vtep);
   compare('mtu', vxlan.mtu, wanted.mtu === 'auto' ? undefined : wanted.mtu);
   if ((await rtnl.nsid({ path: wanted.host })) !== vxlan.linkNetnsid) differences.push('it belongs to another host');

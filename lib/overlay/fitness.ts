@@ -46,12 +46,6 @@ export function fitness(overlay: string, links: readonly Link[]): Fitness {
       remake(overlay),
     );
   }
-  if (vxlan.learning === false) {
-    warn(
-      'vxlan1 does not learn: a container that moves is found again only through the store',
-      `${ip} vxlan1 type vxlan learning`,
-    );
-  }
   if (vxlan.mtu < IPV6_MTU) {
     warn(`the MTU of vxlan1 is ${vxlan.mtu}: there is no IPv6 below ${IPV6_MTU}`, `${ip} vxlan1 mtu ${IPV6_MTU}`);
   }
@@ -76,5 +70,5 @@ export function neverAsks(vxlan: Link): string | undefined {
 
 /** How to make a vxlan device that can ask in the place of one that cannot. */
 export function remake(overlay: string): string {
-  return `these cannot be changed: remove it with \`ip netns del ${overlay}\` and make it with \`Overlay.create()\`, or vxlan1 with \`ip link add vxlan1 type vxlan id VNI dstport 4789 local VTEP proxy learning l2miss l3miss\``;
+  return `these cannot be changed: remove it with \`ip netns del ${overlay}\` and make it with \`Overlay.create()\`, or vxlan1 with \`ip link add vxlan1 type vxlan id VNI dstport 4789 local VTEP proxy nolearning l2miss l3miss\``;
 }

@@ -55,6 +55,8 @@ export const counters = {
   unreadable: counter('records_unreadable', "Addresses that the store's watch gave in records that cannot be read"),
   notHere: counter('not_here', 'Misses of addresses whose record names this host, where nobody has them'),
   lookupsAbandoned: counter('lookups_abandoned', 'Lookups that this process did not answer in time'),
+  announced: counter('announced', 'Addresses whose MAC has changed that the containers here were told of'),
+  contradicted: counter('contradicted', 'Times the kernel had learned another VTEP of a frame than the store says'),
 } as const satisfies Readonly<Record<string, Counter>>;
 
 /**

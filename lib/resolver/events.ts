@@ -46,6 +46,11 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
      * the error's. Told once a second at most.
      */
     | { readonly kind: 'unreadable'; readonly count: number; readonly error: Error }
+    /**
+     * A frame came from `learned` that says `mac` is there, and vxlan1, which learns, believed it; `vtep` is where the store, or
+     * this host, has it, and where it leads again. Told once a second at most: `contradicted` of the counters has all.
+     */
+    | { readonly kind: 'contradicted'; readonly mac: string; readonly vtep: string; readonly learned: string }
     /** The kernel dropped misses. */
     | { readonly kind: 'overrun'; readonly dropped: number }
     /** This consumer was slow. */

@@ -14,6 +14,7 @@ const KINDS = [
   'unresolved',
   'rejected',
   'unreadable',
+  'contradicted',
   'overrun',
   'overflow',
   'store-down',

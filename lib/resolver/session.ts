@@ -328,6 +328,10 @@ export class OverlaySession implements ReactorClient {
     if (kind === 'overrun') return { ...about, kind, dropped: event.dropped ?? 0 };
     if (kind === 'overlay-lost') return { ...about, kind, cause: 'removed' };
     if (kind === 'overlay-back') return { ...about, kind };
+    if (kind === 'contradicted') {
+      const { mac = '', vtep = '', learned = '' } = event;
+      return { ...about, kind, mac, vtep, learned };
+    }
     if (kind === 'punt-off' || kind === 'punt-on') {
       this.#puntTold = true;
       return kind === 'punt-on' ? { ...about, kind } : { ...about, kind, reason: reasonOf(event) };

@@ -110,6 +110,8 @@ export const EVENT_KINDS = [
   /** Packets for a MAC that the kernel has no VTEP for are caught no longer, or again. */
   'punt-off',
   'punt-on',
+  /** The kernel had learned of a frame that a MAC is at another VTEP than the store says. */
+  'contradicted',
 ] as const;
 export type NativeEventKind = (typeof EVENT_KINDS)[number];
 
@@ -129,6 +131,8 @@ export interface NativeEvent {
   readonly token?: number;
   readonly mac?: string;
   readonly vtep?: string;
+  /** The VTEP that the frame came from. */
+  readonly learned?: string;
   /** As the store gave it; absent: it gave none. */
   readonly ttlMs?: number;
   readonly by?: 'table' | 'store';
@@ -150,8 +154,9 @@ export const EVENT_FIELDS: Readonly<
   queriedMac: ABOUT_MISS,
   missAtNs: ABOUT_MISS,
   token: ABOUT_MISS,
-  mac: ['resolved', 'rejected'],
-  vtep: ['resolved', 'rejected'],
+  mac: ['resolved', 'rejected', 'contradicted'],
+  vtep: ['resolved', 'rejected', 'contradicted'],
+  learned: ['contradicted'],
   ttlMs: ['resolved'],
   by: ['resolved'],
   tookUs: ['resolved'],
@@ -321,6 +326,8 @@ export interface Native {
   readProcNet(netns: string, name: 'udp' | 'udp6'): Promise<string>;
   /** Sets a sysctl below net/ in a namespace, such as `ipv6/conf/eth0/disable_ipv6`. */
   writeSysctl(netns: string, name: string, value: string): Promise<void>;
+  /** Tells everybody on a link, from that link of a namespace, which MAC addresses have: gratuitous ARP, unsolicited NA. */
+  announce(netns: string, link: string, mac: string, ips: readonly string[]): Promise<void>;
   /** `failure`: an errno, 0 = none: the thread has ended by itself, and serves nobody any more. */
   Reactor: new (
     onBatch: (events: NativeEvent[], lookups: NativeLookup[], overflow: number, failure?: number) => void,

@@ -21,7 +21,7 @@ export const NUD = {
   noarp: 0x40,
   permanent: 0x80,
 } as const;
-export const NTF = { use: 0x01, self: 0x02, master: 0x04, proxy: 0x08 } as const;
+export const NTF = { use: 0x01, self: 0x02, master: 0x04, proxy: 0x08, extLearned: 0x10 } as const;
 
 export interface Entry {
   readonly verb: Verb;

@@ -327,6 +327,13 @@ export function fakeNative(machine: Machine, handles: Handles): Native {
         }
         netns.sysctls.set(name, value);
       }),
+    // A container of the fake kernel asks anew each time.
+    announce: (path, link) =>
+      call(() => {
+        const netns = machine.find(path);
+        machine.request('socket', netns, {});
+        if (netns.link(link) === undefined) throw new Refusal('ENODEV', 'SIOCGIFINDEX', { on: link });
+      }),
     async ping(path, ip, { count = 1, timeoutMs = 1000 }) {
       const netns = machine.find(path);
       const echoes: NativeEcho[] = [];

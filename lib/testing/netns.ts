@@ -75,6 +75,10 @@ export class FakeNetns implements LinkHome {
     return this.#addresses.items;
   }
 
+  get fdb(): readonly FakeFdbEntry[] {
+    return this.#fdb.items;
+  }
+
   get neighbors(): readonly FakeNeighbor[] {
     return this.#neighbors.items;
   }

@@ -20,6 +20,7 @@ Napi::Object initialize(Napi::Env env, Napi::Object exports) {
   exports.Set("deleteNetns", Napi::Function::New<delete_netns>(env, "deleteNetns"));
   exports.Set("readProcNet", Napi::Function::New<read_proc_net_text>(env, "readProcNet"));
   exports.Set("writeSysctl", Napi::Function::New<write_sysctl_value>(env, "writeSysctl"));
+  exports.Set("announce", Napi::Function::New<announce_endpoint>(env, "announce"));
   exports.Set("openUnixSocket", Napi::Function::New<open_unix_socket>(env, "openUnixSocket"));
   exports.Set("peerOf", Napi::Function::New<peer_of>(env, "peerOf"));
   exports.Set("openIpSocket", Napi::Function::New<open_ip_socket_fd>(env, "openIpSocket"));

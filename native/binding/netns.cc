@@ -10,6 +10,7 @@
 #include "netns/namespace.h"
 #include "netns/proc_files.h"
 #include "netns/unix_socket.h"
+#include "resolver/announce.h"
 
 namespace overns {
 namespace {
@@ -59,6 +60,23 @@ Napi::Value read_proc_net_text(const Napi::CallbackInfo& info) {
   return PromiseWorker<std::string>::run(
       info.Env(), [ipv6, path = text_of(info[0])] { return read_proc_net(path, ipv6 ? "udp6" : "udp", kMost); },
       [](Napi::Env env, std::string& text) -> Napi::Value { return Napi::String::New(env, text); });
+}
+
+Napi::Value announce_endpoint(const Napi::CallbackInfo& info) {
+  std::vector<Ip> ips;
+  if (info[3].IsArray()) {
+    const auto list = info[3].As<Napi::Array>();
+    for (std::uint32_t i = 0; i < list.Length(); ++i) {
+      if (const auto ip = Ip::parse(text_of(list.Get(i)))) ips.push_back(*ip);
+    }
+  }
+  const Mac mac = Mac::parse(text_of(info[2])).value_or(Mac{});
+  return PromiseWorker<Unit>::run(
+      info.Env(),
+      [ips = std::move(ips), mac, netns = text_of(info[0]), link = text_of(info[1])] {
+        return announce(netns, link, ips, mac);
+      },
+      to_undefined);
 }
 
 Napi::Value open_unix_socket(const Napi::CallbackInfo& info) {

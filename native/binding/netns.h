@@ -11,6 +11,8 @@ Napi::Value delete_netns(const Napi::CallbackInfo& info);
 Napi::Value write_sysctl_value(const Napi::CallbackInfo& info);
 // readProcNet(netns, 'udp' | 'udp6'): Promise<string>
 Napi::Value read_proc_net_text(const Napi::CallbackInfo& info);
+// announce(netns, link, mac, ips): Promise<void>
+Napi::Value announce_endpoint(const Napi::CallbackInfo& info);
 // openUnixSocket(netns, name, 'listen' | 'connect'): Promise<fd>
 Napi::Value open_unix_socket(const Napi::CallbackInfo& info);
 // peerOf(fd): { pid, uid } of the process that made the other end of a unix socket, or that listened there; undefined

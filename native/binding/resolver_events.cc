@@ -29,10 +29,12 @@ constexpr EventField kFields[] = {
     {"missAtNs", kAboutMiss,
      [](Napi::Env env, const EngineEvent& event) -> Napi::Value { return Napi::BigInt::New(env, event.miss_at); }},
     {"token", kAboutMiss, [](Napi::Env env, const EngineEvent& event) { return number(env, event.token); }},
-    {"mac", of(kResolved, kRejected),
+    {"mac", of(kResolved, kRejected, EventKind::kContradicted),
      [](Napi::Env env, const EngineEvent& event) { return text(env, event.mac.to_string()); }},
-    {"vtep", of(kResolved, kRejected),
+    {"vtep", of(kResolved, kRejected, EventKind::kContradicted),
      [](Napi::Env env, const EngineEvent& event) { return text(env, event.vtep.to_string()); }},
+    {"learned", of(EventKind::kContradicted),
+     [](Napi::Env env, const EngineEvent& event) { return text(env, event.learned.to_string()); }},
     {"ttlMs", of(kResolved),
      [](Napi::Env env, const EngineEvent& event) {
        return event.ttl_ms == 0 ? env.Undefined() : number(env, event.ttl_ms);

@@ -1,15 +1,28 @@
 // Takes in what the store's watch says, and what is on this host.
 #include "engine/miss_engine.h"
 
+#include <type_traits>
+
 namespace overns {
 
 void MissEngine::count_endpoints() { counters_.endpoints.store(table_.size(), std::memory_order_relaxed); }
 
 void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, bool watched,
                        Nanoseconds now) {
-  if (!store_down_) table_.forget_stale(clock(now));
+  if (!store_down_) table_.forget_stale(clock(now), [&](const Mac& idle) { withdrawals_.add(AskKey::of(idle)); });
+  bool told = false;
+  bool changed = false;
+  if (const IpSlot* before = ip.empty() ? nullptr : table_.find(ip); before != nullptr && (before->flags & kTold) != 0) {
+    told = true;
+    changed = before->mac != mac;
+  } else if (const Mac last = ip.empty() ? Mac{} : told_.take(ip); !last.is_zero()) {
+    told = true;
+    changed = last != mac;
+  }
   const std::uint32_t ttl = ttl_ms != 0 ? ttl_ms : options_.answer_ttl_ms;
   table_.put(ip, mac, vtep, watched || ttl == 0 ? 0 : clock(now) + (ttl + 99) / 100, watched);
+  if (told) table_.find(ip)->flags |= kTold;
+  if (changed) announcements_.add(ip);
   count_endpoints();
 }
 
@@ -83,6 +96,9 @@ void MissEngine::forget_address(const Address& address) {
   const auto* slot = table_.find(address);
   if (slot == nullptr) return;
   if (is_programmed(slot)) withdrawals_.add(key);
+  if constexpr (std::is_same_v<Address, Ip>) {
+    if ((slot->flags & kTold) != 0) told_.keep(address, slot->mac);
+  }
   table_.erase(address);
   unanswer(key);
   count_endpoints();
@@ -106,7 +122,34 @@ void MissEngine::claim(const Address& address) {
   unanswer(AskKey::of(address));
 }
 
+// Containers here talked to it with its own MAC. Its record may have come before, from where it is now.
+void MissEngine::leave_here(const LocalAddresses::Link& link) {
+  for (const Ip& ip : link.ips) {
+    if (local_.contains(AskKey::of(ip))) continue;
+    IpSlot* slot = table_.find(ip);
+    if (slot == nullptr) {
+      told_.keep(ip, link.mac);
+    } else {
+      slot->flags |= kTold;
+      if (slot->mac != link.mac) announcements_.add(ip);
+    }
+  }
+}
+
+// Nothing is said of what is on this host: who attaches it does that.
+void MissEngine::announce(const Ip& ip) {
+  const IpSlot* slot = table_.find(ip);
+  if (slot == nullptr || local_.contains(AskKey::of(ip)) || table_.vtep(slot->vtep).ip == options_.vtep) return;
+  count(counters_.announced);
+  output_.announce(ip, slot->mac);
+}
+
 void MissEngine::set_local(std::int32_t link, const std::vector<Ip>& ips, const Mac& mac) {
+  const LocalAddresses::Link before = local_.link(LocalAddresses::Owner::kEndpoint, link);
+  if (ips.empty() || before.mac != mac || before.ips != ips) {
+    (void)local_.set_link(LocalAddresses::Owner::kEndpoint, link, {}, Mac{});
+    leave_here(before);
+  }
   if (!local_.set_link(LocalAddresses::Owner::kEndpoint, link, ips, ips.empty() ? Mac{} : mac)) return;
   claim(mac);
   for (const Ip& ip : ips) claim(ip);
@@ -126,6 +169,60 @@ void MissEngine::set_host(std::set<Ip> addresses, std::set<Ip> reserved) {
     // Entries that lead to it would loop back, or go to all: who still asks is told that it is refused.
     if (usable_before && remote.fault != nullptr) output_.withdraw_vtep(remote.ip);
   });
+}
+
+void MissEngine::adopt(const Mac& mac, const Ip& vtep, bool learned, Nanoseconds now) {
+  if (table_.find(mac) != nullptr) return;
+  if (local_.mac_fault(mac) != nullptr || local_.vtep_fault(vtep) != nullptr || vtep == options_.vtep) {
+    withdrawals_.add(AskKey::of(mac));
+    return;
+  }
+  table_.put_programmed(mac, vtep, learned, clock(now));
+}
+
+bool MissEngine::contradicts(const Mac& mac, const Ip& vtep) {
+  if (local_.contains(AskKey::of(mac))) return true;
+  const MacSlot* slot = table_.find(mac);
+  return slot != nullptr && slot->vtep != 0 && (slot->flags & kLearned) == 0 && table_.vtep(slot->vtep).ip != vtep;
+}
+
+void MissEngine::on_learned(const Mac& mac, const Ip& vtep, Nanoseconds now) {
+  if (!mac.is_unicast() || !vtep.is_unicast()) return;
+  const AskKey key = AskKey::of(mac);
+  if (!contradicts(mac, vtep)) {
+    MacSlot* slot = table_.find(mac);
+    if (slot == nullptr || slot->vtep == 0 || (slot->flags & kLearned) != 0) {
+      table_.put_programmed(mac, vtep, true, clock(now));
+    } else {
+      slot->flags |= kProgrammed;
+    }
+    return;
+  }
+  count(counters_.contradicted);
+  EngineEvent event;
+  event.kind = EventKind::kContradicted;
+  event.mac = mac;
+  event.learned = vtep;
+  event.at = now;
+  if (local_.contains(key)) {
+    withdrawals_.add(key);
+    event.vtep = options_.vtep;
+  } else {
+    MacSlot* slot = table_.find(mac);
+    slot->flags |= kProgrammed;
+    event.vtep = table_.vtep(slot->vtep).ip;
+    Ask* ask = ask_for(key);
+    if (ask == nullptr) return;
+    const bool known = (slot->flags & kWatched) != 0 || slot->expires == 0 || slot->expires > clock(now) || store_down_;
+    if (known) {
+      make_ready(*ask);
+    } else if (!ask->ready && !ask->waits()) {
+      request_lookup(*ask, now);  // it may have moved since the store was asked
+    }
+  }
+  if (contradicted_at_ != 0 && now - contradicted_at_ < kSecond) return;
+  contradicted_at_ = now;
+  output_.emit(event);
 }
 
 void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {

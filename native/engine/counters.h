@@ -13,6 +13,7 @@ struct EngineCounters {
   Value misses{0}, answers{0}, coalesced{0}, negative{0}, rejected{0}, overruns{0}, dropped{0};
   Value lookups{0}, lookups_abandoned{0}, local{0}, replayed{0}, shed{0}, endpoints{0};
   Value forwarded{0}, packets_dropped{0}, flood_dropped{0}, withdrawals_refused{0}, unreadable{0}, not_here{0};
+  Value announced{0}, contradicted{0};
 };
 
 // A counter only grows, from 0; a gauge is what there is now.
@@ -44,6 +45,8 @@ inline constexpr std::array kCounterRows{
     CounterRow{"unreadable", CounterType::kCounter, &EngineCounters::unreadable},
     CounterRow{"lookupsAbandoned", CounterType::kCounter, &EngineCounters::lookups_abandoned},
     CounterRow{"notHere", CounterType::kCounter, &EngineCounters::not_here},
+    CounterRow{"announced", CounterType::kCounter, &EngineCounters::announced},
+    CounterRow{"contradicted", CounterType::kCounter, &EngineCounters::contradicted},
 };
 static_assert(kCounterRows.size() * sizeof(EngineCounters::Value) == sizeof(EngineCounters), "a counter has no row");
 

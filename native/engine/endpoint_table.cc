@@ -3,12 +3,6 @@
 #include <algorithm>
 
 namespace overns {
-namespace {
-
-// How long an endpoint is known beyond its TTL, for when the store fails.
-constexpr Deciseconds kStaleKept = 6000;
-
-}  // namespace
 
 void EndpointTable::put(const Ip& ip, const Mac& mac, const Ip& vtep, Deciseconds expires, bool watched) {
   const std::uint32_t number = vteps_.number_of(vtep);
@@ -16,7 +10,7 @@ void EndpointTable::put(const Ip& ip, const Mac& mac, const Ip& vtep, Decisecond
   const auto fill = [&](auto& slot) {
     vteps_.point(slot.vtep, number);
     slot.expires = expires;
-    slot.flags = static_cast<std::uint8_t>((slot.flags & kProgrammed) | flags);
+    slot.flags = static_cast<std::uint8_t>((slot.flags & (kProgrammed | kTold | kLearned)) | flags);
   };
   if (!ip.empty()) {
     IpSlot& slot = *ips_.insert(ip).first;
@@ -30,10 +24,19 @@ void EndpointTable::put(const Ip& ip, const Mac& mac, const Ip& vtep, Decisecond
   fill(slot);
 }
 
+void EndpointTable::put_programmed(const Mac& mac, const Ip& vtep, bool learned, Deciseconds expires) {
+  MacSlot& slot = *macs_.insert(mac).first;
+  vteps_.point(slot.vtep, vteps_.number_of(vtep));
+  slot.flags = static_cast<std::uint8_t>(kProgrammed | (learned ? kLearned : 0));
+  slot.expires = expires;
+}
+
 void EndpointTable::put_programmed(const Ip& ip, const Mac& mac, Deciseconds expires) {
+  const MacSlot* where = macs_.find(mac);
   IpSlot& slot = *ips_.insert(ip).first;
   slot.mac = mac;
-  slot.flags = kProgrammed;
+  vteps_.point(slot.vtep, where == nullptr ? 0 : where->vtep);
+  slot.flags = kProgrammed | kTold;
   slot.expires = expires;
 }
 
@@ -49,17 +52,6 @@ void EndpointTable::begin_reset(std::size_t count) {
   ips_.begin_walk();
   macs_.begin_walk();
   reset_has_walked_ips_ = false;
-}
-
-void EndpointTable::forget_stale(Deciseconds now) {
-  constexpr std::size_t kSlots = 8;
-  const auto stale = [&](auto& slot, bool in_kernel) {
-    if (slot.expires == 0 || slot.expires + kStaleKept > now || in_kernel) return false;
-    vteps_.point(slot.vtep, 0);
-    return true;
-  };
-  ips_.sweep(swept_ips_, kSlots, [&](IpSlot& slot) { return stale(slot, is_programmed(&slot)); });
-  macs_.sweep(swept_macs_, kSlots, [&](MacSlot& slot) { return stale(slot, false); });
 }
 
 void EndpointTable::look_again(const Ip& ip, Deciseconds at) {

@@ -34,6 +34,8 @@ enum SlotFlag : std::uint8_t {
   kProgrammed = 1,  // the kernel has an entry made from it
   kWatched = 2,     // from the store's watch: good until the watch says otherwise
   kMarked = 4,      // put since the last reset began, when it equals the reset's own mark
+  kTold = 8,        // containers here have been told of its MAC, and may hold on to it
+  kLearned = 16,    // the kernel has learned its entry from a frame
 };
 
 template <class Slot>
@@ -43,7 +45,7 @@ bool is_programmed(const Slot* slot) {
 template <class Slot>
 void set_programmed(Slot* slot, bool on) {
   if (slot == nullptr) return;
-  slot->flags = static_cast<std::uint8_t>((slot->flags & ~kProgrammed) | (on ? kProgrammed : 0));
+  slot->flags = static_cast<std::uint8_t>((slot->flags & ~(kProgrammed | kLearned)) | (on ? kProgrammed : 0));
 }
 
 class EndpointTable {
@@ -56,7 +58,9 @@ class EndpointTable {
 
   // Adds or replaces; an empty IP adds the MAC alone. `watched`: the watch has given it.
   void put(const Ip& ip, const Mac& mac, const Ip& vtep, Deciseconds expires, bool watched);
-  // Adds an address of which the kernel has a neighbour, and nothing else is known.
+  // Adds what the kernel has an entry of and the store has not said yet: a MAC with its VTEP, `learned` from a frame or
+  // not, and an address, whose VTEP is its MAC's where that is known.
+  void put_programmed(const Mac& mac, const Ip& vtep, bool learned, Deciseconds expires);
   void put_programmed(const Ip& ip, const Mac& mac, Deciseconds expires);
   template <class Key>
   void erase(const Key& key) {
@@ -90,8 +94,23 @@ class EndpointTable {
   }
 
   // Looks at a few slots and forgets those that expired long ago: done with each put, the table is cleaned as fast as
-  // it can grow.
-  void forget_stale(Deciseconds now);
+  // it can grow. `in_kernel` is called with the MACs among them whose entry, which is not one that the kernel learned, is
+  // still there.
+  template <class InKernel>
+  void forget_stale(Deciseconds now, InKernel in_kernel) {
+    const auto stale = [&](const auto& slot) { return slot.expires != 0 && slot.expires + kStaleKept <= now; };
+    ips_.sweep(swept_ips_, kSwept, [&](IpSlot& slot) {
+      if (!stale(slot) || is_programmed(&slot)) return false;
+      vteps_.point(slot.vtep, 0);
+      return true;
+    });
+    macs_.sweep(swept_macs_, kSwept, [&](MacSlot& slot) {
+      if (!stale(slot)) return false;
+      if ((slot.flags & (kProgrammed | kLearned)) == kProgrammed) in_kernel(slot.key);
+      vteps_.point(slot.vtep, 0);
+      return true;
+    });
+  }
 
   // Has take_due() return the address's slot when that time has come.
   void look_again(const Ip& ip, Deciseconds at);
@@ -109,6 +128,9 @@ class EndpointTable {
     bool operator<(const Due& other) const { return at > other.at; }  // a heap with the earliest on top
   };
   static constexpr std::size_t kWalkSlots = 1024;  // in a piece of a reset's end
+  static constexpr std::size_t kSwept = 8;         // slots that forget_stale() looks at
+  // How long an endpoint is known beyond its TTL, for when the store fails.
+  static constexpr Deciseconds kStaleKept = 6000;
 
   FlatMap<IpSlot>& map_of(const IpSlot*) { return ips_; }
   FlatMap<MacSlot>& map_of(const MacSlot*) { return macs_; }

@@ -11,6 +11,7 @@
 namespace overns {
 
 // kMiss: an L2 miss that came as a punted packet, of which the kernel notifies nobody.
+// kContradicted: the kernel had learned of a frame that a MAC is at another VTEP than the store says; told once a second.
 // kPuntOff, kPuntOn: packets for MACs that the kernel has no VTEP for are caught no longer, or again.
 enum class EventKind : std::uint8_t {
   kResolved,
@@ -21,14 +22,15 @@ enum class EventKind : std::uint8_t {
   kOverlayBack,
   kMiss,
   kPuntOff,
-  kPuntOn
+  kPuntOn,
+  kContradicted
 };
 // kNotHere: its record names this host, where nobody has it.
 enum class Cause : std::uint8_t { kAbsent, kTimeout, kStoreError, kNotHere };
 
 // Their names in JavaScript, by number.
 inline constexpr std::array kEventKindNames{"resolved",     "unresolved", "rejected", "overrun", "overlay-lost",
-                                            "overlay-back", "miss",       "punt-off", "punt-on"};
+                                            "overlay-back", "miss",       "punt-off", "punt-on", "contradicted"};
 inline constexpr std::array kCauseNames{"absent", "timeout", "store-error", "not-here"};
 
 struct EngineEvent {
@@ -40,6 +42,7 @@ struct EngineEvent {
   AskKey key;
   Mac mac;
   Ip vtep;
+  Ip learned;               // of a contradiction: where the frame came from
   std::uint32_t token = 0;  // of the lookup, 0 = none was made
   std::uint32_t ttl_ms = 0;
   std::uint32_t dropped = 0;

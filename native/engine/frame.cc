@@ -4,6 +4,9 @@
 #include <linux/if_ether.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <initializer_list>
+
 namespace overns {
 namespace {
 
@@ -15,6 +18,22 @@ constexpr std::uint8_t kSolicitationType = 135;
 
 std::uint16_t be16(Bytes bytes, std::size_t offset) {
   return static_cast<std::uint16_t>(bytes[offset] << 8 | bytes[offset + 1]);
+}
+
+// Writes bytes one behind the other.
+struct Pen {
+  std::uint8_t* at;
+  void put(Bytes bytes) { at = std::copy(bytes.begin(), bytes.end(), at); }
+  void put(std::initializer_list<std::uint8_t> bytes) { at = std::copy(bytes.begin(), bytes.end(), at); }
+};
+
+// RFC 4443 section 2.3: over the message and a pseudo-header, which its IPv6 header has all fields of.
+void write_icmpv6_checksum(std::span<std::uint8_t> packet) {
+  std::uint32_t sum = kIcmpv6 + static_cast<std::uint32_t>(packet.size() - kIpv6Header);
+  for (std::size_t i = 8; i + 1 < packet.size(); i += 2) sum += be16(packet, i);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+  packet[kIpv6Header + 2] = static_cast<std::uint8_t>(~sum >> 8);
+  packet[kIpv6Header + 3] = static_cast<std::uint8_t>(~sum);
 }
 
 }  // namespace
@@ -47,6 +66,38 @@ std::optional<SwallowedRequest> parse_neighbor_solicitation(Bytes frame) {
   if (!request.target.is_unicast()) return std::nullopt;
   request.frame = frame.first(ETH_HLEN + kIpv6Header + payload);
   return request;
+}
+
+Announcement::Announcement(const Ip& ip, const Mac& mac) {
+  constexpr std::array<std::uint8_t, 6> kEverybody{0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+  constexpr std::array<std::uint8_t, 6> kAllNodesMac{0x33, 0x33, 0, 0, 0, 1};
+  constexpr std::array<std::uint8_t, 16> kAllNodes{0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1};
+  constexpr std::uint8_t kAdvertisementType = 136;
+  constexpr std::uint8_t kOverride = 0x20;
+  constexpr std::uint8_t kTargetLinkLayerAddress = 2;
+  constexpr std::uint8_t kAdvertisement = kSolicitation + 8;  // with that option
+  Pen pen{bytes_.data()};
+  if (ip.is_v4()) {
+    pen.put(kEverybody);
+    pen.put(mac.bytes);
+    pen.put({ETH_P_ARP >> 8, ETH_P_ARP & 0xff, 0, ARPHRD_ETHER, ETH_P_IP >> 8, ETH_P_IP & 0xff, 6, 4, 0, ARPOP_REPLY});
+    for (int i = 0; i < 2; ++i) {
+      pen.put(mac.bytes);
+      pen.put(ip.raw());
+    }
+  } else {
+    pen.put(kAllNodesMac);
+    pen.put(mac.bytes);
+    pen.put({ETH_P_IPV6 >> 8, ETH_P_IPV6 & 0xff, 0x60, 0, 0, 0, 0, kAdvertisement, kIcmpv6, 255});
+    pen.put(ip.raw());
+    pen.put(kAllNodes);
+    pen.put({kAdvertisementType, 0, 0, 0, kOverride, 0, 0, 0});
+    pen.put(ip.raw());
+    pen.put({kTargetLinkLayerAddress, 1});
+    pen.put(mac.bytes);
+    write_icmpv6_checksum({bytes_.data() + ETH_HLEN, static_cast<std::size_t>(pen.at - bytes_.data()) - ETH_HLEN});
+  }
+  size_ = static_cast<std::size_t>(pen.at - bytes_.data());
 }
 
 }  // namespace overns

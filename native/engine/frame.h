@@ -1,7 +1,8 @@
 // The requests that a vxlan device with `proxy` swallows when it has no answer: ARP (RFC 826) and neighbour
-// solicitations (RFC 4861), as a packet socket on the bridge sees them.
+// solicitations (RFC 4861), as a packet socket on the bridge sees them; and what tells of a MAC without being asked.
 #pragma once
 
+#include <array>
 #include <optional>
 
 #include "base/address.h"
@@ -17,5 +18,18 @@ struct SwallowedRequest {
 // Ethernet frames of any content; nothing when it is not a well-formed request for a unicast address.
 std::optional<SwallowedRequest> parse_arp_request(Bytes frame);
 std::optional<SwallowedRequest> parse_neighbor_solicitation(Bytes frame);
+
+// A frame that tells everybody on a link which MAC an address has.
+class Announcement {
+ public:
+  // IPv4: a gratuitous ARP reply (RFC 5227 section 4), since a request would be a miss to a vxlan device with `proxy`.
+  // IPv6: an unsolicited neighbour advertisement with the override flag (RFC 4861 section 7.2.6).
+  Announcement(const Ip& ip, const Mac& mac);
+  Bytes bytes() const { return {bytes_.data(), size_}; }
+
+ private:
+  std::array<std::uint8_t, 86> bytes_{};
+  std::size_t size_ = 0;
+};
 
 }  // namespace overns

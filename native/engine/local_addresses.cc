@@ -51,6 +51,11 @@ bool LocalAddresses::set_link(Owner owner, std::int32_t link, const std::vector<
   return true;
 }
 
+LocalAddresses::Link LocalAddresses::link(Owner owner, std::int32_t link) const {
+  const auto found = links_.find({owner, link});
+  return found == links_.end() ? Link{} : found->second;
+}
+
 bool LocalAddresses::set_host(std::set<Ip> addresses, std::set<Ip> reserved) {
   if (addresses == host_addresses_ && reserved == reserved_) return false;
   host_addresses_ = std::move(addresses);

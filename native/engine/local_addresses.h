@@ -30,16 +30,17 @@ class LocalAddresses {
   enum class Owner : std::uint8_t { kEndpoint, kOverlay };
   // Replaces what is known of a link; a zero MAC removes it. True when it has now what it had not before.
   bool set_link(Owner owner, std::int32_t link, const std::vector<Ip>& ips, const Mac& mac);
+  struct Link {
+    std::vector<Ip> ips;
+    Mac mac;
+  };
+  // What is known of a link; without addresses when nothing is.
+  Link link(Owner owner, std::int32_t link) const;
   // The host's addresses, and those of its networks that are no host's: broadcast and network addresses. False when
   // they are as before.
   bool set_host(std::set<Ip> addresses, std::set<Ip> reserved);
 
  private:
-  struct Link {
-    std::vector<Ip> ips;
-    Mac mac;
-  };
-
   const Ip vtep_;
   std::map<std::pair<Owner, std::int32_t>, Link> links_;
   // Several links may have the same: one that is being replaced goes some time after the new one has come.

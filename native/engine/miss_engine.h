@@ -13,6 +13,7 @@
 
 #include "base/address.h"
 #include "engine/ask_key.h"
+#include "engine/announcements.h"
 #include "engine/asks.h"
 #include "engine/counters.h"
 #include "engine/endpoint_table.h"
@@ -25,6 +26,7 @@
 #include "engine/ring.h"
 #include "engine/tapped_frames.h"
 #include "engine/time.h"
+#include "engine/told_macs.h"
 #include "engine/withdrawals.h"
 
 namespace overns {
@@ -69,8 +71,13 @@ class MissEngine {
   // names one of them as VTEP is refused.
   void set_host(std::set<Ip> addresses, std::set<Ip> reserved);
 
-  // Entries that the kernel already has when the engine starts: they get a TTL like any other.
+  // Entries that the kernel already has when the engine starts, FDB entries first: they get a TTL like any other.
+  void adopt(const Mac& mac, const Ip& vtep, bool learned, Nanoseconds now);
   void adopt(const Ip& ip, const Mac& mac, Nanoseconds now);
+  // The kernel has learned an FDB entry of a frame. The store wins: what contradicts it is replaced.
+  void on_learned(const Mac& mac, const Ip& vtep, Nanoseconds now);
+  // That would replace it: then it had better be what the kernel has now.
+  bool contradicts(const Mac& mac, const Ip& vtep);
   // The vxlan device is a new one: nothing is programmed any more.
   void forget_programmed();
 
@@ -114,6 +121,8 @@ class MissEngine {
   // Changes.
   void learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, bool watched, Nanoseconds now);
   void come_here(const Ip& ip, const Mac& mac, bool programmed, bool mac_moved);
+  void leave_here(const LocalAddresses::Link& link);
+  void announce(const Ip& ip);
   template <class Address>
   void forget_address(const Address& address);
   template <class Address>
@@ -144,6 +153,8 @@ class MissEngine {
   TappedFrames frames_;
   HeldPackets packets_;
   Withdrawals withdrawals_;
+  ToldMacs told_;
+  Announcements announcements_;
   std::vector<AskKey> ready_;
   Ring<AskKey> unhurried_;  // to be programmed when there is time, since nobody waits for it
   // Entries being programmed, and for which asks; empty when its outcome has been looked at.
@@ -151,6 +162,7 @@ class MissEngine {
   std::vector<AskKey> entry_keys_;
   std::vector<int> errors_;
   bool store_down_ = false;
+  Nanoseconds contradicted_at_ = 0;  // when that was told last
   Nanoseconds suspect_until_ = 0;  // misses were dropped: a tapped request stands in for its miss until then
   const Nanoseconds origin_;
 };

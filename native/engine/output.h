@@ -33,6 +33,8 @@ class EngineOutput {
   // Whether br0 knows the MAC behind one of its ports other than vxlan1.
   virtual bool is_behind_bridge(const Mac& mac) = 0;
   virtual void replay(Bytes frame) = 0;
+  // Tells the containers of this host that the address has this MAC now.
+  virtual void announce(const Ip& ip, const Mac& mac) = 0;
   // Sends a punted packet on to a VTEP, at the latest when `send_forwarded` is called; until then its bytes stay.
   virtual void forward(Bytes packet, const Ip& vtep) = 0;
   virtual void send_forwarded() = 0;

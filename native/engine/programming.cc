@@ -37,6 +37,8 @@ void MissEngine::flush() {
   program();
   confirm();
   count(counters_.withdrawals_refused, withdrawals_.carry_out(output_, kPiece));
+  // Once the new entries are in place.
+  announcements_.carry_out(output_.now(), [&](const Ip& ip) { announce(ip); });
 }
 
 // Returns what the kernel is to have for an ask. Without a VTEP: nothing, and `fault` says why where that is to be
@@ -154,6 +156,7 @@ void MissEngine::on_refused(const KernelEntry& entry, Ask* ask, int error, Nanos
 void MissEngine::on_programmed(const KernelEntry& entry, Ask* ask, Nanoseconds now) {
   if (IpSlot* slot = entry.ip.empty() ? nullptr : table_.find(entry.ip)) {
     set_programmed(slot, true);
+    slot->flags |= kTold;
     // Given although its TTL is over: nothing else would look at it again.
     if (slot->expires != 0 && slot->expires <= clock(now)) table_.look_again(slot->key, clock(now) + kStoreDownRetry);
   }
@@ -232,6 +235,7 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
   };
   sooner(lookups_.next_due(now));
   sooner(withdrawals_.next_retry());
+  sooner(announcements_.next_due());
   sooner(asks_.next_due());
   if (table_.next_due() != 0) sooner(origin_ + Nanoseconds{table_.next_due()} * 100 * kMillisecond);
   return next;

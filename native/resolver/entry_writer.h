@@ -18,6 +18,8 @@ class EntryWriter {
   explicit EntryWriter(CommandSocket& command) : command_(command) {}
 
   void set_device(std::int32_t index) { vxlan_ = index; }
+  // Whether the device learns where MACs are.
+  void set_learning(bool on) { learning_ = on; }
 
   // As EngineOutput has them.
   void program(std::span<const KernelEntry> entries, std::span<int> errors);
@@ -30,6 +32,7 @@ class EntryWriter {
 
   CommandSocket& command_;
   std::int32_t vxlan_ = 0;
+  bool learning_ = true;
   RequestBatch batch_;
   std::vector<std::optional<Failure>> answers_;
   std::span<const KernelEntry> submitted_;  // whose answers have not been read yet

@@ -121,6 +121,7 @@ void OverlayPort::apply_link(const Link& link, bool gone) {
       const auto* number = std::get_if<std::uint64_t>(&value.value);
       if (number != nullptr && value.policy->type == IFLA_VXLAN_ID) vni_ = static_cast<std::uint32_t>(*number);
       if (number != nullptr && value.policy->type == IFLA_VXLAN_PORT) vxlan_port_ = static_cast<std::uint16_t>(*number);
+      if (number != nullptr && value.policy->type == IFLA_VXLAN_LEARNING) writer_.set_learning(*number != 0);
       if (number != nullptr && value.policy->type == IFLA_VXLAN_LINK)
         vxlan_device_ = static_cast<std::uint32_t>(*number);
     }

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "netlink/socket.h"
+#include "resolver/announce.h"
 #include "resolver/tap.h"
 #include "rtnl/address.h"
 #include "rtnl/miss_filter.h"
@@ -57,7 +58,7 @@ Status OverlayPort::start() {
   if (!link_events) return link_events.failure();
   link_events_ = std::move(*link_events);
   const std::uint32_t neigh_group[] = {RTNLGRP_NEIGH};
-  auto miss = open_event_socket(options_.netns, {neigh_group, options_.receive_buffer, miss_and_decay_filter()});
+  auto miss = open_event_socket(options_.netns, {neigh_group, options_.receive_buffer, miss_and_change_filter()});
   if (!miss) return miss.failure();
   miss_ = std::move(*miss);
   auto arp = open_arp_tap(options_.netns, bridge_);
@@ -70,6 +71,7 @@ Status OverlayPort::start() {
   const Status host = watch_host();
   if (Status status = read_addresses(); !status) return status;
   if (Status status = read_links(); !status) return status;
+  if (Status status = adopt_fdb(); !status) return status;
   if (Status status = adopt_neighbors(); !status) return status;
   if (!options_.punt) {
     no_punt_ = "switched off";
@@ -202,6 +204,44 @@ std::vector<std::pair<int, OverlayPort::Source>> OverlayPort::descriptors() cons
   return open;
 }
 
+namespace {
+
+// An entry of a remote endpoint that may be replaced: no static one, which is a hand's, and no punt.
+bool is_remote(const NeighborEntry& entry, std::int32_t vxlan) {
+  return entry.family == AF_BRIDGE && entry.index == vxlan && (entry.flags & NTF_SELF) != 0 && entry.mac &&
+         entry.mac->is_unicast() && !entry.ip.empty() && !entry.port && entry.nexthop == 0 &&
+         (entry.state & (NUD_PERMANENT | NUD_NOARP)) == 0;
+}
+
+}  // namespace
+
+Status OverlayPort::adopt_fdb() {
+  RequestBatch batch;
+  encode_get_neighbors(batch, AF_BRIDGE, vxlan_, 0);
+  auto dump = command_.dump(batch);
+  if (!dump) return dump.failure();
+  MessageReader reader(dump->bytes);
+  while (const auto message = reader.next()) {
+    const auto entry = decode_neighbor(*message);
+    if (entry && is_remote(*entry, vxlan_))
+      engine_->adopt(*entry->mac, entry->ip, (entry->flags & NTF_EXT_LEARNED) == 0, monotonic_now());
+  }
+  return done();
+}
+
+// A notification may be of before the entry was replaced: what contradicts the store is looked at once more.
+void OverlayPort::apply_learned(const NeighborEntry& entry) {
+  if (!is_remote(entry, vxlan_)) return;
+  Ip vtep = entry.ip;
+  if (engine_->contradicts(*entry.mac, vtep)) {
+    engine_->confirm();  // one conversation at a time
+    const auto now = find_fdb_entry(command_, vxlan_, *entry.mac);
+    if (!now || !is_remote(*now, vxlan_)) return;
+    vtep = now->ip;
+  }
+  engine_->on_learned(*entry.mac, vtep, monotonic_now());
+}
+
 Status OverlayPort::adopt_neighbors() {
   std::vector<AskKey> decayed;
   for (const std::uint8_t family : {AF_INET, AF_INET6}) {
@@ -326,6 +366,7 @@ int OverlayPort::read_misses(DatagramBatch& buffer) {
       }
       if (message->header.nlmsg_type == RTM_NEWNEIGH) {
         const auto entry = decode_neighbor(*message);
+        if (entry && !lost_) apply_learned(*entry);
         if (entry && entry->index == vxlan_ && !lost_ && has_decayed(*entry)) {
           const AskKey key = AskKey::of(entry->ip);
           remove_decayed({&key, 1});
@@ -380,6 +421,8 @@ void OverlayPort::replay(Bytes frame) {
   (void)sendto(arp_tap_.get(), frame.data(), frame.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&address),
                sizeof address);
 }
+
+void OverlayPort::announce(const Ip& ip, const Mac& mac) { overns::announce(arp_tap_.get(), bridge_, ip, mac); }
 
 void OverlayPort::forward(Bytes packet, const Ip& vtep) {
   if (punt_) punt_->forward(packet, vtep);

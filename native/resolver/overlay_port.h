@@ -19,6 +19,7 @@
 #include "resolver/host_addresses.h"
 #include "resolver/punt.h"
 #include "rtnl/link.h"
+#include "rtnl/neighbor.h"
 
 namespace overns {
 
@@ -92,6 +93,7 @@ class OverlayPort final : public EngineOutput {
   void withdraw_vtep(const Ip& vtep) override { writer_.withdraw_vtep(vtep); }
   bool is_behind_bridge(const Mac& mac) override;
   void replay(Bytes frame) override;
+  void announce(const Ip& ip, const Mac& mac) override;
   void forward(Bytes packet, const Ip& vtep) override;
   void send_forwarded() override;
   void look_up(const AskKey& key, std::uint32_t token, Nanoseconds miss_at) override;
@@ -113,7 +115,9 @@ class OverlayPort final : public EngineOutput {
   void update_own(std::int32_t link);
   Status watch_host();
   Status read_host_addresses();
+  Status adopt_fdb();
   Status adopt_neighbors();
+  void apply_learned(const NeighborEntry& entry);
   void remove_decayed(std::span<const AskKey> keys);
   Status open_punt();
   void place_punt();

@@ -48,21 +48,25 @@ constexpr sock_filter kFilter[] = {
 constexpr std::uint32_t kState = NLMSG_HDRLEN + offsetof(ndmsg, ndm_state) + (std::endian::native == std::endian::big);
 constexpr std::uint32_t kDecayed = NUD_STALE | NUD_DELAY | NUD_PROBE;
 
-constexpr sock_filter kDecayedFirst[] = {
+constexpr sock_filter kChangesFirst[] = {
     BPF_STMT(BPF_LD | BPF_H | BPF_ABS, offsetof(nlmsghdr, nlmsg_type)),
-    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, wire(RTM_NEWNEIGH), 0, 6),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, wire(RTM_NEWNEIGH), 0, 9),
     BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NLMSG_HDRLEN + offsetof(ndmsg, ndm_family)),
     BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, AF_BRIDGE, 2, 0),
     BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kState),
-    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kDecayed, 1, 0),
-    BPF_STMT(BPF_RET | BPF_K, 0),
+    BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, kDecayed, 3, 4),
+    // Of br0 without NTF_SELF; written by the resolver with NTF_EXT_LEARNED, where vxlan does not learn.
+    BPF_STMT(BPF_LD | BPF_B | BPF_ABS, NLMSG_HDRLEN + offsetof(ndmsg, ndm_flags)),
+    BPF_STMT(BPF_ALU | BPF_AND | BPF_K, NTF_SELF | NTF_EXT_LEARNED),
+    BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, NTF_SELF, 0, 1),
     BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+    BPF_STMT(BPF_RET | BPF_K, 0),
 };
 
-constexpr auto kWithDecayed = [] {
-  std::array<sock_filter, std::size(kDecayedFirst) + std::size(kFilter)> both{};
+constexpr auto kWithChanges = [] {
+  std::array<sock_filter, std::size(kChangesFirst) + std::size(kFilter)> both{};
   std::copy(std::begin(kFilter), std::end(kFilter),
-            std::copy(std::begin(kDecayedFirst), std::end(kDecayedFirst), both.begin()));
+            std::copy(std::begin(kChangesFirst), std::end(kChangesFirst), both.begin()));
   return both;
 }();
 
@@ -70,7 +74,7 @@ constexpr auto kWithDecayed = [] {
 
 std::span<const sock_filter> miss_filter() { return kFilter; }
 
-std::span<const sock_filter> miss_and_decay_filter() { return kWithDecayed; }
+std::span<const sock_filter> miss_and_change_filter() { return kWithChanges; }
 
 bool has_decayed(const NeighborEntry& entry) {
   return entry.family != AF_BRIDGE && (entry.flags & NTF_PROXY) == 0 && (entry.state & (kDecayed | NUD_FAILED)) != 0;

@@ -14,6 +14,7 @@ import {
   type Miss,
   type Neighbor,
   Overlay,
+  openStore,
   type Query,
   Resolver,
   type ResolverEvent,
@@ -127,7 +128,7 @@ interface Network {
 }
 
 /** Two hosts with an overlay and a container each, and records of both. */
-async function network(stage: Stage): Promise<Network> {
+async function network(stage: Stage, learning = false): Promise<Network> {
   const hosts = await stage.hosts();
   const records = new Records();
   const parts = await Promise.all(
@@ -137,6 +138,7 @@ async function network(stage: Stage): Promise<Network> {
         vni: 42,
         address: '192.168.0.1/24',
         host,
+        learning,
         system: stage.system,
       });
       onCleanup(() => overlay.close());
@@ -1097,7 +1099,7 @@ function scenarios(stage: () => Stage): void {
   });
 
   test('a resolver answers, and packets cross', async () => {
-    const { overlays, containers, endpoints, records } = await network(stage());
+    const { overlays, containers, endpoints, records } = await network(stage(), true);
     const [, events] = await serve({ overlays: [...overlays], store: records });
     expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
     const resolved = await until(() => events.find((event) => event.kind === 'resolved'), 'an answer');
@@ -1132,6 +1134,33 @@ function scenarios(stage: () => Stage): void {
     await a.fdb.delete({ link: 'vxlan1', mac: endpoints[1].mac });
     expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
     await until(() => events.some((event) => event.kind === 'resolved' && event.miss.kind === 'l2'), 'an L2 answer');
+  });
+
+  test('what contradicts the store is replaced, and told; what a hand has nailed down stays', async () => {
+    const { overlays, containers, endpoints } = await network(stage());
+    const store = await openStore('memory:');
+    onCleanup(() => store.close());
+    for (const endpoint of endpoints) await store.publish(endpoint);
+    const [a, mac] = [await openRtnl(overlays[0].name, stage()), endpoints[1].mac];
+    const write = (state: 'dynamic' | 'static', dst = '10.0.0.99') =>
+      a.fdb.replace({ link: 'vxlan1', mac, dst, state });
+    const places = async () => (await a.fdb.list({ link: 'vxlan1' })).filter((row) => row.mac === mac && row.dst);
+    await write('dynamic', '10.0.0.98'); // of an earlier agent, as far as can be told
+    const [, events] = await serve({ overlays: [...overlays], store });
+    await until(async () => (await places()).every(({ dst }) => dst === '10.0.0.11'), "the store's place");
+    expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
+    await a.fdb.delete({ link: 'vxlan1', mac });
+    expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
+    await until(async () => (await places()).length === 1, 'an entry of its own');
+    expect(await places()).toMatchObject([{ state: 'dynamic', flags: ['self', 'extern_learn'] }]);
+    await write('dynamic');
+    const said = await until(() => events.find(({ kind }) => kind === 'contradicted'), 'the contradiction');
+    expect(said).toMatchObject({ mac, vtep: '10.0.0.11', learned: '10.0.0.99' });
+    await until(async () => (await places())[0]?.dst === '10.0.0.11', "the store's place again");
+    expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
+    await write('static');
+    await store.publish({ ...endpoints[1], ip: '192.168.0.33', ips: ['192.168.0.33'] });
+    expect(await places()).toMatchObject([{ dst: '10.0.0.99', state: 'static' }]);
   });
 
   test('absent: told once, then remembered for a while', async () => {

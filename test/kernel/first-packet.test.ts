@@ -191,7 +191,7 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
     let asker: Station;
     let cold: Cold;
     beforeAll(async () => {
-      [a, b] = await twoSites();
+      [a, b] = await twoSites({ overlay: { learning: true } }); // B has no resolver
       const { netns: container } = await a.attach('192.168.0.4/24');
       prober = await Rtnl.open({ netns: container.name });
       const opened = prober;
@@ -356,7 +356,7 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
     let stations: Station[];
     let cold: Cold;
     beforeAll(async () => {
-      [a, b] = await twoSites();
+      [a, b] = await twoSites({ overlay: { learning: true } }); // B has no resolver
       await a.attach('192.168.0.4/24');
       await a.attach('192.168.0.5/24');
       for (const { netns } of [...a.containers, ...b.containers])

@@ -33,8 +33,6 @@ async function known(a: Site, b: Site): Promise<Endpoint> {
   await here.netns.ip(`neigh replace ${there.ip} lladdr ${there.endpoint.mac} dev eth0 nud permanent`);
   await there.netns.ip(`neigh replace ${here.ip} lladdr ${here.endpoint.mac} dev eth0 nud permanent`);
   await b.netns.bridge(`fdb replace ${here.endpoint.mac} dev vxlan1 dst ${a.overlay.vtep} self`);
-  // Nor does the kernel learn it from what the other side says by itself.
-  await a.netns.ip('link set vxlan1 type vxlan nolearning');
   await a.netns.bridge(`fdb del ${there.endpoint.mac} dev vxlan1 self`).catch(() => undefined);
   return there.endpoint;
 }

@@ -7,6 +7,7 @@ import {
   counters,
   type Endpoint,
   Overlay,
+  type OverlayOptions,
   openStore,
   type Query,
   queryResolver,
@@ -647,7 +648,7 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
     /** Further addresses of B's container. */
     const spare = Array.from({ length: 50 }, (_, at) => `192.168.0.${100 + at}`);
     beforeAll(async () => {
-      [a, b] = await twoSites();
+      [a, b] = await twoSites({ overlay: { learning: true } }); // B has no resolver
       stations = [await Station.in(a.container.netns), await Station.in(b.container.netns)];
       for (const { container } of [a, b]) await container.netns.sysctl('net/ipv6/conf/eth0/disable_ipv6', 1);
       for (const ip of spare) await b.container.netns.ip(`address add ${ip}/24 dev eth0`);
@@ -999,9 +1000,9 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
   });
 
   describe('follows an endpoint that moves', () => {
-    async function three() {
+    async function three(options: Partial<OverlayOptions> = {}) {
       const hosts = await manyHosts(3);
-      const sites = (await Promise.all(hosts.map((host) => Site.create(host)))) as [Site, Site, Site];
+      const sites = (await Promise.all(hosts.map((host) => Site.create(host, options)))) as [Site, Site, Site];
       await sites[0].attach('192.168.0.2/24');
       const moving = await createNetns();
       await sites[1].attach('192.168.0.3/24', {}, moving);
@@ -1030,18 +1031,28 @@ describeWith(['root', 'ip', 'ping'], 'the resolver', () => {
       }
     });
 
-    test('by its own packets, before the store knows', async () => {
-      const { sites, moving, stations } = await three();
+    test.each([false, true])('not by a packet that bears its MAC address, vxlan1 learning: %s', async (learning) => {
+      const { sites, stations } = await three({ learning });
       const [a, b, c] = sites;
       const store = await memoryOf(a.container.endpoint, b.container.endpoint);
-      await startResolver({ overlays: sites.map(({ overlay }) => overlay), store });
+      const resolver = await startResolver({ overlays: [a.overlay, b.overlay, c.overlay], store });
+      const events = record(resolver, ({ kind }) => kind === 'contradicted');
       expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(PROMPT_MS);
-      await b.overlay.detach({ path: moving.path });
-      await c.attach('192.168.0.3/24', {}, moving);
-      // It speaks first: what it says reaches A, and A's answer finds it. A permanent entry would black-hole both.
-      expect((await stations[1].ask('192.168.0.2')).ms).toBeLessThan(PROMPT_MS);
+      const forged = `import socket
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind(('vxlan1', 0))
+of = lambda mac: bytes.fromhex(mac.replace(':', ''))
+s.send(of('02:42:c0:a8:00:02') + of('02:42:c0:a8:00:03') + b'\\x88\\xb5' + bytes(46))`;
+      await c.netns.bridge(`fdb replace 02:42:c0:a8:00:02 dev vxlan1 dst ${a.host.ip4} self`);
+      await c.netns.exec('python3', ['-c', forged]);
+      if (learning) await until(() => resolver.stats().contradicted > 0, 'the contradiction');
+      await until(
+        async () => (await vtepsOf(a, '02:42:c0:a8:00:03'))[0] === b.host.ip4,
+        'the place that the store says',
+      );
       expect((await stations[0].ask('192.168.0.3')).ms).toBeLessThan(PROMPT_MS);
-      expect(await vtepsOf(a, '02:42:c0:a8:00:03')).toEqual([c.host.ip4]);
+      await until(() => events.length === (learning ? 1 : 0), 'the news');
+      const told = { kind: 'contradicted', mac: '02:42:c0:a8:00:03', vtep: b.host.ip4, learned: c.host.ip4 };
+      expect(events).toMatchObject(learning ? [told] : []);
     });
 
     test('and takes back what was programmed when it is withdrawn', async () => {

@@ -183,7 +183,7 @@ TEST_CASE("a remote VTEP goes with the endpoints that a reset or their age takes
   for (std::uint32_t i = 1; i <= kCount; ++i)
     table.put(address(i + 1), hardware(i + 1), address(0x0a000000U + i % 50), 10, false);
   CHECK(table.vteps().size() == 51);
-  for (std::uint32_t i = 0; i < kCount; ++i) table.forget_stale(1'000'000);
+  for (std::uint32_t i = 0; i < kCount; ++i) table.forget_stale(1'000'000, [](const Mac&) {});
   CHECK(table.size() == 1);
   CHECK(table.vteps().size() == 1);
   CHECK(table.vtep(table.find(address(1))->vtep).users == 2);

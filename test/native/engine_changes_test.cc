@@ -500,3 +500,235 @@ TEST_CASE("engine: an address that becomes this host's takes what leads to it al
   world.turn();
   CHECK(world.fdb.contains(kMac));
 }
+
+// --- moves -------------------------------------------------------------------------------------------------------
+
+namespace {
+
+const Mac kOther = mac("02:00:00:00:00:07");
+using Announced = std::vector<std::pair<Ip, Mac>>;
+
+}  // namespace
+
+TEST_CASE("engine: containers that hold a MAC are told of another one, whatever became of the address meanwhile") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  SUBCASE("put over put") {}
+  SUBCASE("withdrawn between") {
+    world.engine.forget(kTarget);
+    world.engine.forget(kMac);
+    world.turn();
+    world.advance(600'000 * kMs);
+  }
+  SUBCASE("expired") {
+    world.engine.adopt(kTarget, kMac, world.clock);
+    world.advance(100'000 * kMs);
+  }
+  world.put(kTarget, kOther, kElsewhere);
+  world.turn();
+  CHECK(world.announced == Announced{{kTarget, kOther}});
+  CHECK(world.engine.counters().announced == 1);
+  world.put(kTarget, kOther, kThere);  // the same MAC from another host is nobody's news
+  world.turn();
+  CHECK(world.announced.size() == 1);
+  // Back again, and they still hold the other one.
+  world.engine.forget(kTarget);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.announced.back() == std::pair(kTarget, kMac));
+}
+
+TEST_CASE("engine: nobody is told of an address that nobody here asked for, or that is here") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.put(kTarget, kOther, kThere);
+  world.engine.forget(kTarget);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.announced.empty());
+  world.miss(kTarget);
+  world.turn();
+  world.engine.set_local(9, {kTarget}, kOther);  // whoever attaches it says so
+  world.put(kTarget, kOther, kHere);
+  world.turn();
+  CHECK(world.announced.empty());
+}
+
+TEST_CASE("engine: containers beside one that has left are told of its new MAC") {
+  World world;
+  world.engine.set_local(9, {kTarget}, kMac);
+  SUBCASE("published after it has left") {
+    world.engine.set_local(9, {}, Mac{});
+    world.put(kTarget, kOther, kThere);
+  }
+  SUBCASE("published before, as by a takeover") {
+    world.put(kTarget, kOther, kThere);
+    world.engine.set_local(9, {}, Mac{});
+  }
+  world.turn();
+  CHECK(world.announced == Announced{{kTarget, kOther}});
+}
+
+TEST_CASE("engine: of two changes at once the last is told, and announcements come at a bounded rate") {
+  World world;
+  constexpr std::uint32_t kCount = 500;
+  for (std::uint32_t i = 1; i <= kCount; ++i) {
+    world.put(numbered_ip(i), numbered_mac(i), kThere);
+    world.miss(numbered_ip(i));
+  }
+  world.turn();
+  for (std::uint32_t i = 1; i <= kCount; ++i) world.put(numbered_ip(i), numbered_mac(i + 10'000), kThere);
+  world.put(numbered_ip(kCount), numbered_mac(99'999), kElsewhere);
+  world.turn();
+  CHECK(world.announced.size() == Announcements::kBurst);
+  REQUIRE(world.wake != 0);
+  for (int i = 0; i < 3000 && world.wake != 0 && world.announced.size() <= kCount; ++i) world.advance(kMs);
+  CHECK(world.announced.size() == kCount + 1);
+  CHECK(world.announced.back() == std::pair(numbered_ip(kCount), numbered_mac(99'999)));
+  CHECK(world.clock - 5'000'000 * kMs >= (kCount - Announcements::kBurst) * kMs * 1000 / Announcements::kPerSecond);
+}
+
+TEST_CASE("engine: what was taken over is known as soon as it has left") {
+  World world;
+  world.engine.set_local(9, {kTarget}, kMac);
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  CHECK(world.neighbors.empty());
+  world.engine.set_local(9, {}, Mac{});
+  world.miss(kTarget);
+  world.packet(kMac, 1);
+  world.turn();
+  CHECK(world.neighbors[kTarget] == kMac);
+  CHECK(world.fdb[kMac] == kThere);
+  CHECK(world.take_forwarded() == Serials{1});
+  CHECK(world.lookups.empty());
+}
+
+TEST_CASE("engine: an entry of an earlier agent is replaced by what the store says") {
+  World world;
+  world.fdb[kMac] = kThere;
+  world.engine.adopt(kMac, kThere, false, world.clock);
+  SUBCASE("with its neighbour") {
+    world.neighbors[kTarget] = kMac;
+    world.engine.adopt(kTarget, kMac, world.clock);
+  }
+  SUBCASE("alone") {}
+  SUBCASE("learned") { world.engine.on_learned(kMac, kThere, world.clock); }
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.programs.empty());
+  world.put(kTarget, kMac, kElsewhere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+  world.engine.forget(kTarget);
+  world.engine.forget(kMac);
+  world.turn();
+  CHECK(world.fdb.empty());
+  CHECK(world.neighbors.empty());
+}
+
+TEST_CASE("engine: an entry that is found, and is here or leads nowhere, is withdrawn") {
+  World world;
+  world.engine.set_local(9, {kTarget}, kMac);
+  world.turn();
+  for (const auto& [found, vtep] : {std::pair(kMac, kThere), std::pair(kOther, kHere), {numbered_mac(1), ip("127.0.0.1")}}) {
+    world.fdb[found] = vtep;
+    world.engine.adopt(found, vtep, false, world.clock);
+  }
+  world.turn();
+  CHECK(world.fdb.empty());
+}
+
+TEST_CASE("engine: what an earlier agent left answers while the store is down") {
+  World world;
+  world.engine.adopt(kMac, kThere, false, world.clock);
+  world.engine.adopt(kTarget, kMac, world.clock);
+  world.advance(1000 * kMs);
+  world.engine.set_store_down(true);
+  world.miss(kTarget);
+  world.packet(kMac, 1);
+  world.turn();
+  CHECK(world.neighbors[kTarget] == kMac);
+  CHECK(world.fdb[kMac] == kThere);
+  CHECK(world.take_forwarded() == Serials{1});
+}
+
+TEST_CASE("engine: the store wins over what the kernel learned") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  for (int i = 0; i < 5; ++i) {
+    world.fdb[kMac] = kElsewhere;
+    world.engine.on_learned(kMac, kElsewhere, world.clock);
+    world.turn();
+    CHECK(world.fdb[kMac] == kThere);
+    world.advance(10 * kMs);
+  }
+  REQUIRE(world.count(EventKind::kContradicted) == 1);  // told once a second
+  const EngineEvent& told = *std::ranges::find(world.events, EventKind::kContradicted, &EngineEvent::kind);
+  CHECK(told.mac == kMac);
+  CHECK(told.vtep == kThere);
+  CHECK(told.learned == kElsewhere);
+  CHECK(world.engine.counters().contradicted == 5);
+  world.advance(1000 * kMs);
+  world.engine.on_learned(kMac, kElsewhere, world.clock);
+  CHECK(world.count(EventKind::kContradicted) == 2);
+  // The same as the store's is as good as programmed.
+  world.engine.on_learned(kMac, kThere, world.clock);
+  CHECK(world.engine.counters().contradicted == 6);
+}
+
+TEST_CASE("engine: a MAC of this host that the kernel learned elsewhere is withdrawn, and told") {
+  World world;
+  world.engine.set_local(9, {kTarget}, kMac);
+  world.fdb[kMac] = kElsewhere;
+  world.engine.on_learned(kMac, kElsewhere, world.clock);
+  world.turn();
+  CHECK(world.fdb.empty());
+  CHECK(world.count(EventKind::kContradicted) == 1);
+}
+
+TEST_CASE("engine: what was learned of a MAC before the store knew of it gives way") {
+  World world;
+  world.fdb[kMac] = kElsewhere;
+  world.engine.on_learned(kMac, kElsewhere, world.clock);
+  world.engine.on_learned(kMac, kElsewhere, world.clock);
+  world.turn();
+  CHECK(world.engine.counters().contradicted == 0);
+  world.put(kTarget, kMac, kThere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+  CHECK(world.neighbors.empty());
+}
+
+TEST_CASE("engine: what contradicts an answer whose time is over asks the store again") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 1000);
+  world.turn();
+  world.advance(2000 * kMs);
+  world.fdb[kMac] = kElsewhere;
+  world.engine.on_learned(kMac, kElsewhere, world.clock);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+  world.found(world.last_lookup(kMac), Mac{}, kElsewhere, 1000);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+}
+
+TEST_CASE("engine: an FDB entry goes long after the last answer about it, and one that the kernel learned is its own to age") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere, 1000);
+  world.fdb[kOther] = kThere;
+  world.engine.on_learned(kOther, kThere, world.clock);
+  world.advance(3600'000 * kMs);
+  for (std::uint32_t i = 1; i <= 100; ++i) world.put(numbered_ip(i), numbered_mac(i), kThere);
+  world.turn();
+  CHECK_FALSE(world.fdb.contains(kMac));
+  CHECK(world.fdb.contains(kOther));
+}

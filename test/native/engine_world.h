@@ -69,6 +69,7 @@ class World final : public overns::EngineOutput {
   void replay(overns::Bytes frame) override;
   void forward(overns::Bytes packet, const overns::Ip& vtep) override;
   void send_forwarded() override {}
+  void announce(const overns::Ip& ip, const overns::Mac& mac) override { announced.emplace_back(ip, mac); }
   void look_up(const overns::AskKey& key, std::uint32_t token, overns::Nanoseconds) override {
     lookups.push_back({key, token});
   }
@@ -90,6 +91,7 @@ class World final : public overns::EngineOutput {
   std::vector<std::vector<overns::KernelEntry>> programs;
   std::vector<std::uint32_t> replayed;
   std::vector<std::pair<std::uint32_t, overns::Ip>> forwarded;
+  std::vector<std::pair<overns::Ip, overns::Mac>> announced;
   std::vector<Lookup> lookups;
   std::vector<overns::EngineEvent> events;
   std::size_t withdrawals = 0;

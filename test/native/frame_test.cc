@@ -140,3 +140,18 @@ TEST_CASE("frames of random bytes") {
     }
   }
 }
+
+TEST_CASE("an announcement is what the kernel sends of itself") {
+  const Mac announced = mac("02:42:c0:a8:00:09");
+  const auto bytes = [](const Announcement& frame) { return ByteVector(frame.bytes().begin(), frame.bytes().end()); };
+  // Captured from Linux 6.18 with ndisc_notify.
+  CHECK(bytes(Announcement(ip("fe80::42:c0ff:fea8:9"), announced)) ==
+        from_hex("3333000000010242c0a8000986dd6000000000203afffe800000000000000042c0fffea80009"
+                 "ff020000000000000000000000000001880016c320000000fe800000000000000042c0fffea80009"
+                 "02010242c0a80009"));
+  CHECK(bytes(Announcement(ip("192.168.0.9"), announced)) ==
+        from_hex("ffffffffffff0242c0a80009080600010800060400020242c0a80009c0a800090242c0a80009c0a80009"));
+  // Nobody takes it for a request, which a vxlan device would swallow with a miss.
+  CHECK_FALSE(arp(bytes(Announcement(ip("192.168.0.9"), announced))));
+  CHECK_FALSE(nd(bytes(Announcement(ip("fd00::9"), announced))));
+}

@@ -127,6 +127,7 @@ export function record(resolver: Resolver, wanted: (event: ResolverEvent) => boo
     'punt-on',
     'overlay-lost',
     'overlay-back',
+    'contradicted',
   ] as const;
   for (const kind of kinds) resolver.on(kind, (event) => void (wanted(event) && seen.push(event)));
   return seen;

@@ -94,7 +94,7 @@ describe('lifecycle', () => {
         await rtnl.links.set({ name: 'vxlan1', up: true });
       },
       /without proxy and l3miss/,
-      /proxy learning l2miss l3miss/,
+      /proxy nolearning l2miss l3miss/,
     ],
   ];
   test.each(unfit)('an overlay whose vxlan1 is %s is refused, with what it lacks', async (_, spoil, message, hint) => {

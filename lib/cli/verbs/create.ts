@@ -23,6 +23,7 @@ export const verb = defineVerb({
     vtep: option('IP', "this host's underlay address; default that of the route out of the host", (text, name) =>
       vtepIp(text, name),
     ),
+    learning: toggle('let vxlan1 learn where MAC addresses are, for hosts of other makes that use no store'),
     host: hostFlag,
     ensure: toggle('no error if it exists already and is the same'),
   },
@@ -42,7 +43,7 @@ export const verb = defineVerb({
     if (mtu !== 'auto' && address.some((each) => each.includes(':'))) checkMtu(mtu, '--mtu', 6);
   },
   async run({ args: [name = ''], flags }, { signal, system, out, json }) {
-    const { vni, port, mtu, vtep, host, address: addresses } = flags;
+    const { vni, port, mtu, vtep, host, learning, address: addresses } = flags;
     const options = {
       name,
       vni,
@@ -50,6 +51,7 @@ export const verb = defineVerb({
       mtu,
       vtep,
       host,
+      ...(learning && { learning }),
       signal,
       system,
       address: addresses,

@@ -19,6 +19,7 @@ import {
   announcePort,
   bridgeAddresses,
   configurePort,
+  greetPort,
   lockPort,
   makePort,
   type Port,
@@ -177,6 +178,8 @@ async function addPort(
   await makePort(t, rtnl, overlay, port, { path, ifname });
   if (!request.anyMac) await lockPort(t, rtnl, port);
   const attachment = await announcePort(t, rtnl, overlay, port, { container, ifname });
-  await configurePort(t, rtnl, inside, port, { path, container, ifname, routes });
+  const configuration = { path, container, ifname, routes };
+  await configurePort(t, rtnl, inside, port, configuration);
+  await greetPort(t, rtnl, port, configuration);
   return attachment;
 }

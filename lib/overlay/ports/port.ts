@@ -7,6 +7,7 @@
  *     lockPort       nothing but its own MAC address may leave it, and br0 knows it there
  *     announcePort   the alias that says whose it is: what is local, to the resolver and to whoever lists endpoints
  *     configurePort  the container's end: addresses, up, routes, sysctls; a runtime that moves the interface does this
+ *     greetPort      its neighbours on br0 told which MAC address it has
  *     publishPort    the store (publish.ts), unless claimPort has reserved the endpoint there before makePort
  *
  * `attach` does all of them in this order, holding the overlay's lock up to the last (attach.ts). A runtime's plugin may
@@ -238,6 +239,22 @@ export async function configurePort(
   if (routes.length > 0) await t.step('routes', () => addRoutes(inside, ifname, routes, container));
   // A burst to an address that is being resolved waits in the container, all of it.
   await t.step('queue', () => widenNeighborQueue(inside, ifname));
+}
+
+/**
+ * Tells the containers on this host which MAC address it has: they may know it with another one, and a bridge that is not told
+ * where it is (by {@link lockPort}) may look for it behind vxlan1.
+ */
+export async function greetPort(
+  t: Transaction,
+  rtnl: Rtnl,
+  { mac, addresses }: Port,
+  { path, container, ifname }: PortConfiguration,
+): Promise<void> {
+  const ips = addresses.map(({ ip }) => ip);
+  await t.step('greeting', () =>
+    kernel({ what: `announce ${ifname}`, netns: container }, rtnl.system.native.announce(path, ifname, mac, ips)),
+  );
 }
 
 /** Lets a burst to one address wait in the container while it is resolved. */

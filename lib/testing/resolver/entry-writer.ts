@@ -18,11 +18,13 @@ export class EntryWriter {
 
   /** Writes how a MAC is reached, and before it, where one is given, whose MAC it is. */
   program(ip: string | undefined, mac: string, vtep: string): Refusal | undefined {
+    const learning = this.#links.vxlan?.info.learning === true;
+    const flags = NTF.self | (learning ? 0 : NTF.extLearned);
     return (
       (ip === undefined
         ? undefined
         : this.write('neighbor', { verb: 'replace', ip, mac, state: NUD.permanent, flags: 0 })) ??
-      this.write('fdb', { verb: 'replace', mac, ip: vtep, state: NUD.reachable, flags: NTF.self })
+      this.write('fdb', { verb: 'replace', mac, ip: vtep, state: NUD.reachable, flags })
     );
   }
 

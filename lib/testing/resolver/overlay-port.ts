@@ -11,7 +11,7 @@ import {
   type TableName,
 } from '../../system/native.js';
 import { soon } from '../clock.js';
-import { NUD } from '../entries.js';
+import { NTF, NUD } from '../entries.js';
 import type { Machine } from '../machine.js';
 import type { FakeNetns } from '../netns.js';
 import type { FakeFdbEntry, FakeLink, MissKey, Observer, Outcome, Row } from '../tables/table.js';
@@ -21,6 +21,8 @@ import { LO_DOWN, Punt } from './punt.js';
 
 /** Requests for a neighbour in such a state are dropped without a miss. */
 const DECAYED = NUD.stale | NUD.delay | NUD.probe;
+/** Of entries that a hand wrote: they stay. */
+const STATIC = NUD.permanent | NUD.noarp;
 const SECOND = 1_000_000_000n;
 const MILLISECOND = 1_000_000n;
 const ANSWER_TTL_MS = 60_000;
@@ -43,6 +45,7 @@ interface Location {
   readonly ttlMs: number | undefined;
 }
 
+/** What a table knows of an address or a MAC. */
 interface Slot {
   readonly mac: string;
   readonly vtep: string;
@@ -51,6 +54,8 @@ interface Slot {
   readonly watched: boolean;
   marked: boolean;
   programmed: boolean;
+  /** The kernel has learned its entry from a frame. */
+  readonly learned?: boolean;
 }
 
 interface Ask {
@@ -96,6 +101,8 @@ export class OverlayPort implements Observer {
     unreadable: 0,
     notHere: 0,
     lookupsAbandoned: 0,
+    announced: 0,
+    contradicted: 0,
   };
   /** Why packets were not caught when it was added. */
   readonly noPunt: string | undefined;
@@ -108,6 +115,9 @@ export class OverlayPort implements Observer {
   readonly #out: Out;
   readonly #ips = new Map<string, Slot>();
   readonly #macs = new Map<string, Slot>();
+  /** By address: the MAC that containers here were told of last. */
+  readonly #told = new Map<string, string>();
+  #contradictedAt: bigint | undefined;
   readonly #asks = new Map<string, Ask>();
   readonly #queue: string[] = [];
   readonly #alarm: { set(at: bigint | undefined): void };
@@ -132,6 +142,13 @@ export class OverlayPort implements Observer {
     this.#netns.observers.add(this);
     machine.hold(this.#netns);
     for (const link of this.#netns.links) this.#readAlias(link, false);
+    for (const { link, master, mac, dst, port, state, flags } of [...this.#netns.fdb]) {
+      if (link !== this.#links.vxlan || master || dst === undefined || port !== undefined) continue;
+      if (whyNotUnicastMac(mac) !== undefined || (state & STATIC) !== 0) continue;
+      if (vtep === dst || this.#links.macFault(mac) !== undefined || this.#links.vtepFault(dst) !== undefined)
+        this.#withdraw(undefined, mac);
+      else this.#adoptMac(mac, dst, (flags & NTF.extLearned) === 0);
+    }
     for (const each of [...this.#netns.neighbors]) {
       if (each.link === this.#links.vxlan && (each.state & (DECAYED | NUD.failed)) !== 0)
         this.#withdraw(each.ip, undefined);
@@ -142,7 +159,9 @@ export class OverlayPort implements Observer {
         continue;
       }
       const expires = this.#now() + BigInt(ANSWER_TTL_MS) * MILLISECOND;
-      this.#ips.set(each.ip, { mac: each.mac, vtep: '', expires, watched: false, marked: false, programmed: true });
+      const at = this.#macs.get(each.mac)?.vtep ?? '';
+      this.#ips.set(each.ip, { mac: each.mac, vtep: at, expires, watched: false, marked: false, programmed: true });
+      this.#told.set(each.ip, each.mac);
     }
     if (punt === false) {
       this.noPunt = 'switched off';
@@ -188,9 +207,47 @@ export class OverlayPort implements Observer {
 
   /** Removes a neighbour that others wrote and that has decayed, which keeps the kernel from asking. */
   onNews(kind: TableName, action: 'new' | 'delete', row: Row): void {
+    if (kind === 'fdb' && action === 'new' && row.link === VXLAN) this.#onEntry(row.mac as string);
     if (kind !== 'neighbor' || action === 'delete' || row.link !== VXLAN) return;
     const entry = this.#links.vxlan && this.#netns.neighbor(this.#links.vxlan, row.ip as string);
     if (entry !== undefined && (entry.state & DECAYED) !== 0) this.#withdraw(entry.ip, undefined);
+  }
+
+  #adoptMac(mac: string, vtep: string, learned: boolean): void {
+    const expires = this.#now();
+    this.#macs.set(mac, { mac, vtep, expires, watched: false, marked: false, programmed: true, learned });
+  }
+
+  /** Looks at an entry that may have been learned from a frame: the store wins. */
+  #onEntry(mac: string): void {
+    const [entry] = this.#links.vxlan === undefined ? [] : this.#netns.forwarding(this.#links.vxlan, mac);
+    const { dst: learned, port, state = 0, flags = 0 } = entry ?? {};
+    if (learned === undefined || port !== undefined || (state & STATIC) !== 0 || (flags & NTF.extLearned) !== 0) return;
+    if (whyNotUnicastMac(mac) !== undefined) return;
+    const slot = this.#macs.get(mac);
+    const here = this.#links.isLocal(mac);
+    if (!here && (slot === undefined || slot.vtep === '' || slot.learned === true)) {
+      this.#adoptMac(mac, learned, true);
+      return;
+    }
+    if (!here && slot?.vtep === learned) {
+      slot.programmed = true;
+      return;
+    }
+    this.#count('contradicted');
+    const now = this.#now();
+    if (this.#contradictedAt === undefined || now - this.#contradictedAt >= SECOND) {
+      this.#contradictedAt = now;
+      this.#emit({ kind: 'contradicted', mac, learned, vtep: here ? this.#options.vtep : (slot?.vtep ?? '') });
+    }
+    // Not within the change that is being told.
+    soon(() => {
+      if (this.#closed) return;
+      if (here) this.#withdraw(undefined, mac);
+      else if (slot?.watched === true || slot?.expires === undefined || slot.expires > now || this.storeDown)
+        this.#program(mac, this.#askFor(mac), 'table');
+      else this.#lookUp(mac, this.#askFor(mac));
+    });
   }
 
   onUnreadable(addresses: number): void {
@@ -400,6 +457,11 @@ export class OverlayPort implements Observer {
   // --- the table ---
 
   #learn(ip: string | undefined, slot: Slot): void {
+    const told = ip === undefined ? undefined : this.#told.get(ip);
+    if (ip !== undefined && told !== undefined && told !== slot.mac) {
+      this.#told.set(ip, slot.mac);
+      if (!this.#links.isLocal(ip) && slot.vtep !== this.#options.vtep) this.#count('announced');
+    }
     if (ip !== undefined) this.#ips.set(ip, { ...slot, programmed: this.#ips.get(ip)?.programmed === true });
     const before = this.#macs.get(slot.mac);
     if (before?.watched === true && !slot.watched && before.vtep === slot.vtep) return;
@@ -480,6 +542,7 @@ export class OverlayPort implements Observer {
       return;
     }
     slot.programmed = true;
+    if (ip !== undefined) this.#told.set(ip, mac);
     const home = this.#macs.get(mac);
     if (home) home.programmed = true;
     this.#arm();

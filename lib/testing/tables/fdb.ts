@@ -94,7 +94,10 @@ export class Fdb extends Table<FakeFdbEntry> {
       return;
     }
     const to = tunnel ? { dst, vni, port } : { dst: undefined, vni: undefined, port: undefined };
-    const added: FakeFdbEntry = { link, mac: address, master, ...to, state, flags };
+    // What was learned by others leaves an entry that somebody has written what it is (vxlan_fdb_update_existing).
+    const kept = tunnel && verb === 'replace' && (flags & NTF.extLearned) !== 0 ? there[0] : undefined;
+    const as = kept === undefined ? { state, flags } : { state: kept.state, flags: kept.flags };
+    const added: FakeFdbEntry = { link, mac: address, master, ...to, ...as };
     const same = there.some((each) => each.dst === dst && each.port === port && each.vni === vni);
     if (verb === 'append' && there.length > 0) for (const each of there) Object.assign(each, { state, flags });
     if (verb === 'append' && there.length > 0 && (!many || same)) return;
