@@ -2,7 +2,7 @@
 import { type Cancel, checkSignal, throwIfAborted } from '../core/abort.js';
 import type { BoundedQueue } from '../core/bounded-queue.js';
 import { OvernsError } from '../core/errors.js';
-import { boolean, checkOptions, type Shape, unchecked } from '../core/options.js';
+import { boolean, checkOptions, integer, type Shape, unchecked } from '../core/options.js';
 import type { QueueOptions, Subscription } from '../core/subscription.js';
 import { createSubscription } from '../core/subscription.js';
 import type { NetnsRef } from '../netns/references.js';
@@ -60,6 +60,11 @@ export interface AgentOptions
    * true, where the store has `claim()`, `lease()`, `list()` and `withdraw()`.
    */
   readonly publish?: boolean | undefined;
+  /**
+   * How long what is published outlives an agent that renews it no more, milliseconds, 1000 to 86400000. A store may take more.
+   * Default 15000.
+   */
+  readonly leaseTtlMs?: number | undefined;
 }
 
 const { lookupTimeoutMs, negativeTtlMs, maxLookups, realtime } = resolverOptions;
@@ -69,6 +74,7 @@ const agentOptions = {
   takeover: boolean,
   host: unchecked<NetnsRef>(),
   publish: boolean,
+  leaseTtlMs: integer(1000, 86_400_000),
   signal: checkSignal,
   system: checkSystem,
   lookupTimeoutMs,
@@ -109,11 +115,16 @@ export class Agent implements AsyncDisposable {
   #follower: OverlayFollower | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(resolver: Resolver, host: NetnsRef | undefined, store: Store | undefined) {
+  private constructor(
+    resolver: Resolver,
+    host: NetnsRef | undefined,
+    publishing: { readonly store: Store; readonly leaseTtlMs: number | undefined } | undefined,
+  ) {
     this.#resolver = resolver;
     this.#host = host;
-    if (store !== undefined && canPublish(store)) {
-      this.#publisher = new Publisher(store, resolver.system, host, (event) => this.#tell(event));
+    if (publishing !== undefined && canPublish(publishing.store)) {
+      const { store, leaseTtlMs } = publishing;
+      this.#publisher = new Publisher(store, resolver.system, { host, leaseTtlMs }, (event) => this.#tell(event));
       this.#publishFor(this.#publisher);
     }
     this.closed = resolver.closed;
@@ -140,14 +151,15 @@ export class Agent implements AsyncDisposable {
    */
   static async start(options: AgentOptions): Promise<Agent> {
     const checked = checkOptions(options, agentOptions);
-    const { overlays: names, takeover = false, host, publish = true, signal, system = machine, ...serving } = checked;
+    const { overlays: names, takeover = false, host, publish = true, leaseTtlMs, ...rest } = checked;
+    const { signal, system = machine, ...serving } = rest;
     throwIfAborted(signal);
     const overlays: Overlay[] = [];
     let started: Agent | undefined;
     try {
       for (const name of names ?? []) overlays.push(await Overlay.open(name, { signal, host, system }));
       const resolver = await Resolver.start({ ...serving, overlays, takeover, signal, system });
-      const agent = new Agent(resolver, host, publish ? serving.store : undefined);
+      const agent = new Agent(resolver, host, publish ? { store: serving.store, leaseTtlMs } : undefined);
       started = agent;
       agent.#follower = await OverlayFollower.start({
         resolver: agent.#resolver,

@@ -4,14 +4,19 @@ import type { LeaseOptions, StoreLease } from '../store/contract.js';
 
 export class HostLease {
   readonly #make: (options: LeaseOptions) => Promise<StoreLease>;
+  readonly #ttlMs: number | undefined;
   readonly #lost: () => void;
   #held: StoreLease | undefined;
   #making: Promise<StoreLease> | undefined;
   #left = false;
 
-  /** @param lost called when what was claimed under it is to be claimed again, under another one */
-  constructor(make: (options: LeaseOptions) => Promise<StoreLease>, lost: () => void) {
+  /**
+   * @param ttlMs its time; undefined: the store's own
+   * @param lost called when what was claimed under it is to be claimed again, under another one
+   */
+  constructor(make: (options: LeaseOptions) => Promise<StoreLease>, ttlMs: number | undefined, lost: () => void) {
     this.#make = make;
+    this.#ttlMs = ttlMs;
     this.#lost = lost;
   }
 
@@ -36,7 +41,7 @@ export class HostLease {
   }
 
   async #take(): Promise<StoreLease> {
-    const lease = await this.#make({ name: leaseName() });
+    const lease = await this.#make({ name: leaseName(), ttlMs: this.#ttlMs });
     if (this.#left) lease.leave();
     this.#held = lease;
     lease.lost.addEventListener('abort', () => this.#end(lease), { once: true });

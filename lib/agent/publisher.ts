@@ -41,13 +41,14 @@ export class Publisher {
   constructor(
     store: PublishingStore,
     system: System,
-    host: NetnsRef | undefined,
+    { host, leaseTtlMs }: { readonly host: NetnsRef | undefined; readonly leaseTtlMs: number | undefined },
     tell: (event: PublisherEvent) => void,
   ) {
     this.#system = system;
     this.#host = host;
     this.#lease = new HostLease(
       (options) => store.lease(options),
+      leaseTtlMs,
       () => this.#recoverAll(),
     );
     this.#shared = { store, lease: this.#lease, tell, unsupported: () => this.close() };

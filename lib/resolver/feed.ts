@@ -5,6 +5,7 @@ import { canonicalIp, canonicalMac } from '../core/address.js';
 import { invalidType, OvernsError } from '../core/errors.js';
 import type { Change, Endpoint, Store, WatchOptions, Where } from '../store/contract.js';
 import { isScoped } from '../store/index.js';
+import type { Leftovers } from './leftovers.js';
 import { asError, type SessionContext } from './lookups.js';
 
 /** For so long, milliseconds, changes that are there at once are taken in before anything else gets its turn. */
@@ -18,6 +19,8 @@ export interface FeedOwner {
   otherNetwork(): Where | undefined;
   /** As many addresses were left out, the first of them for this reason. */
   unreadable(count: number, error: Error): void;
+  /** Entries whose records have gone with their lease. */
+  readonly leftovers: Leftovers;
 }
 
 export class WatchFeed {
@@ -106,6 +109,7 @@ export class WatchFeed {
           throw wrong(`gave a reset whose endpoints are ${shown(endpoints)}`, 'endpoints is an iterable of endpoints');
         for (const endpoint of endpoints) flat.add(endpoint);
         const done = thread.reset(id, flat.list, flat.unreadable);
+        this.#found(flat);
         this.#leaveOut(flat);
         await done;
         break;
@@ -115,6 +119,7 @@ export class WatchFeed {
       case 'put':
         flat.add(change.endpoint);
         thread.put(id, flat.list, flat.unreadable);
+        this.#found(flat);
         this.#leaveOut(flat);
         break;
       case 'delete':
@@ -124,7 +129,11 @@ export class WatchFeed {
         ] as const) {
           if (key === undefined) continue;
           try {
-            thread.forget(id, canonical(key));
+            const expired = change.expired === true;
+            const address = canonical(key);
+            thread.forget(id, address, expired);
+            if (expired) this.#owner.leftovers.add(address);
+            else this.#owner.leftovers.delete(address);
           } catch (error) {
             this.#note(1, error as Error);
           }
@@ -135,6 +144,15 @@ export class WatchFeed {
           `gave a change of kind ${shown((change as { kind: unknown }).kind)}`,
           'it is reset, resume, put or delete',
         );
+    }
+  }
+
+  #found({ list }: Flat): void {
+    const { leftovers } = this.#owner;
+    if (leftovers.size === 0) return;
+    for (let at = 0; at < list.length; at += 3) {
+      leftovers.delete(list[at] as string);
+      leftovers.delete(list[at + 1] as string);
     }
   }
 

@@ -22,6 +22,7 @@ import { claimOverlay } from './claim.js';
 import { noStats } from './counters.js';
 import type { OverlayStatus, ResolverEvent } from './events.js';
 import { WatchFeed } from './feed.js';
+import { Leftovers } from './leftovers.js';
 import { Lookups, type SessionContext, type Timing } from './lookups.js';
 import type { ReactorClient, ReactorLease } from './reactor.js';
 import { OverlayStates } from './states.js';
@@ -57,6 +58,7 @@ export class OverlaySession implements ReactorClient {
   readonly #owner: SessionOwner;
   readonly #stop = new AbortController();
   readonly #lookups: Lookups;
+  readonly #leftovers: Leftovers;
   readonly #feed: WatchFeed;
   /** The thread's number of the overlay, from before it is added: its events may come before add() has settled. */
   readonly #id: number;
@@ -97,9 +99,13 @@ export class OverlaySession implements ReactorClient {
       health: { up: () => this.#up(), down: (error) => this.#down(error) },
     };
     this.#lookups = new Lookups(context);
+    this.#leftovers = new Leftovers(overlay, (key) => {
+      if (this.#added) lease.thread.forget(this.#id, key);
+    });
     this.#feed = new WatchFeed(context, {
       otherNetwork: () => owner.otherNetwork(),
       unreadable: (count, error) => this.#emit({ kind: 'unreadable', count, error }),
+      leftovers: this.#leftovers,
     });
   }
 
@@ -218,6 +224,7 @@ export class OverlaySession implements ReactorClient {
       const reason = abortError(AbortSignal.abort('the resolver stopped serving'));
       this.#stop.abort(reason);
       this.#lookups.abandon(reason);
+      this.#leftovers.close();
       // An overlay that is just being opened can be closed once it is open.
       await this.#started?.catch(() => {});
       await Promise.all([this.#control?.close(this.#taker), this.#leave(), this.#watching]);

@@ -105,6 +105,11 @@ export type Change =
       readonly kind: 'delete';
       readonly ip?: string | undefined;
       readonly mac?: string | undefined;
+      /**
+       * True: its lease has ended, and nobody has withdrawn it. It may be there still, so that entries in the kernel stay as long
+       * as they are used; but it is not found any more.
+       */
+      readonly expired?: boolean | undefined;
       readonly index: bigint;
     };
 

@@ -4,18 +4,23 @@ import type { RecordKind } from './records.js';
 
 type WithoutIndex<C> = C extends unknown ? Omit<C, 'index'> : never;
 
-/** A change behind a `reset`, but for its index. */
-export type TableChange = WithoutIndex<Exclude<Change, { kind: 'reset' | 'resume' }>>;
+/** A change behind a `reset`, but for its index. A deletion bears the lease that the endpoint went with until then. */
+export type TableChange = WithoutIndex<Exclude<Change, { kind: 'reset' | 'resume' }>> & Leased;
+
+/** A part of a change or of a record: the lease that it goes with. */
+export interface Leased {
+  readonly lease?: string | undefined;
+}
 
 /** A record that can be used. */
-export interface GoodRecord {
+export interface GoodRecord extends Leased {
   readonly kind: RecordKind;
   readonly key: string;
   readonly value: string;
 }
 
 /** New state of a record. Undefined: it is gone, or can be used no more. */
-export interface RecordChange {
+export interface RecordChange extends Leased {
   readonly kind: RecordKind;
   readonly key: string;
   readonly value: string | undefined;
@@ -25,6 +30,8 @@ export interface RecordChange {
 export class EndpointTable {
   /** MAC to VTEP, of all `fib` records. */
   readonly #vteps = new Map<string, string>();
+  /** MAC to lease, of the `fib` records that go with one. */
+  readonly #leases = new Map<string, string>();
   /** IP to MAC, of all `arp` records. */
   readonly #owners = new Map<string, string>();
   /** MAC to IPs, of all `arp` records. */
@@ -53,6 +60,7 @@ export class EndpointTable {
     for (const record of records) {
       kept[record.kind].add(record.key);
       if (before[record.kind].get(record.key) !== record.value) changes.push(record);
+      else if (record.kind === 'fib') this.#lease(record);
     }
     for (const kind of ['arp', 'fib'] as const) {
       for (const key of before[kind].keys()) if (!kept[kind].has(key)) changes.push({ kind, key, value: undefined });
@@ -70,7 +78,12 @@ export class EndpointTable {
       if (kind === 'fib') macs.add(key);
       else for (const mac of [this.#owners.get(key), value]) if (mac !== undefined) macs.add(mac);
     }
-    const before = Array.from(macs, (mac) => ({ mac, vtep: this.#vteps.get(mac), ips: this.#addressesOf(mac) }));
+    const before = Array.from(macs, (mac) => ({
+      mac,
+      vtep: this.#vteps.get(mac),
+      ips: this.#addressesOf(mac),
+      lease: this.#leases.get(mac),
+    }));
     for (const change of changes) this.#set(change);
     const found: TableChange[] = [];
     for (const { mac, vtep, ips } of before) {
@@ -78,21 +91,24 @@ export class EndpointTable {
       const same = vtep === this.#vteps.get(mac) && now.every((ip) => ips.includes(ip));
       if (now.length > 0 && !same) found.push({ kind: 'put', endpoint: this.#endpoint(mac) });
     }
-    for (const { mac, vtep, ips } of before) {
+    for (const { mac, vtep, ips, lease } of before) {
+      const leased = lease === undefined ? {} : { lease };
       const gone = ips.filter((ip) => !this.#isComplete(ip));
       const macGone = vtep !== undefined && !this.#vteps.has(mac);
       for (const [at, ip] of gone.entries()) {
-        found.push({ kind: 'delete', ip, ...(macGone && at === gone.length - 1 && { mac }) });
+        found.push({ kind: 'delete', ip, ...(macGone && at === gone.length - 1 && { mac }), ...leased });
       }
-      if (macGone && gone.length === 0) found.push({ kind: 'delete', mac });
+      if (macGone && gone.length === 0) found.push({ kind: 'delete', mac, ...leased });
     }
     return found;
   }
 
-  #set({ kind, key, value }: RecordChange): void {
+  #set(record: RecordChange): void {
+    const { kind, key, value } = record;
     if (kind === 'fib') {
       if (value === undefined) this.#vteps.delete(key);
       else this.#vteps.set(key, value);
+      this.#lease(record);
       return;
     }
     const owner = this.#owners.get(key);
@@ -110,6 +126,11 @@ export class EndpointTable {
     const ips = this.#addresses.get(value);
     if (ips === undefined) this.#addresses.set(value, new Set([key]));
     else ips.add(key);
+  }
+
+  #lease({ key, value, lease }: RecordChange): void {
+    if (value === undefined || lease === undefined) this.#leases.delete(key);
+    else this.#leases.set(key, lease);
   }
 
   /** The addresses of an endpoint that whoever follows knows. */

@@ -219,8 +219,11 @@ export interface NativeReactor {
   reset(id: number, endpoints: readonly string[], unreadable: number[]): Promise<void>;
   /** Adds or replaces: ip, mac, vtep, ip, mac, vtep, ...; `unreadable` as in reset(). */
   put(id: number, endpoints: readonly string[], unreadable: number[]): void;
-  /** Forgets an IP or a MAC and withdraws what was programmed for it. */
-  forget(id: number, key: string): void;
+  /**
+   * Forgets an IP or a MAC and withdraws what was programmed for it; with `keep` that stays in the kernel, and answers no miss any
+   * more, until it is forgotten without.
+   */
+  forget(id: number, key: string, keep?: boolean): void;
   answer(id: number, token: number, key: string, result: 'absent' | 'timeout' | 'error'): void;
   /** False, and nothing done, where the MAC or the VTEP is no address: it is yet to be answered. */
   answer(

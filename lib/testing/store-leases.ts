@@ -32,6 +32,27 @@ export function leaseCases({ add, follow, shared, patienceMs, outage }: CaseCont
     await other.close();
   });
 
+  add('a watch tells what has gone with its lease from what was withdrawn', async (store) => {
+    const [ending, living] = [await store.lease({ name: 'host-1' }), await store.lease({ name: 'host-2' })];
+    await store.claim(endpoint(M1, V1, A), { ...BLUE, lease: ending });
+    const following = follow(store);
+    await following.until(() => following.known === 1);
+    // Also of what comes under its lease later, and of what comes under another one.
+    await store.claim(endpoint(M2, V1, B), { ...BLUE, lease: ending });
+    await store.claim(endpoint(M3, V1, C6), { ...BLUE, lease: ending });
+    await store.claim(endpoint(M3, V1, C6), { ...BLUE, lease: living });
+    await following.until(() => following.known === 3);
+    await ending.close();
+    await following.until(() => following.known === 1);
+    await store.withdraw(endpoint(M3, V1, C6), BLUE);
+    await following.until(() => following.known === 0);
+    await following.stop();
+    const gone = following.told.flatMap((change) => (change.kind === 'delete' ? [change] : []));
+    for (const ip of [A, B]) assert.equal(gone.find((change) => change.ip === ip)?.expired, true, `of ${ip}`);
+    assert.notEqual(gone.find((change) => change.ip === C6)?.expired, true);
+    await living.close();
+  });
+
   add("a conflict names the holder's lease", async (store) => {
     await using lease = await store.lease({ name: 'host-1' });
     await store.claim(endpoint(M1, V1, A), { ...BLUE, lease });

@@ -279,11 +279,12 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
   void forget(const Napi::CallbackInfo& info) {
     const auto key = parse_key(text_of(info[1]));
     if (!key) return;
-    post(info, [key = *key](OverlayPort& served) {
+    const bool keep = info[2].IsBoolean() && info[2].As<Napi::Boolean>().Value();
+    post(info, [key = *key, keep](OverlayPort& served) {
       if (key.is_l3()) {
-        served.engine().forget(key.ip());
+        served.engine().forget(key.ip(), keep);
       } else {
-        served.engine().forget(key.mac());
+        served.engine().forget(key.mac(), keep);
       }
     });
   }

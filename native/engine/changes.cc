@@ -86,16 +86,22 @@ void MissEngine::come_here(const Ip& ip, const Mac& mac, bool programmed, bool m
 }
 
 template <class Address>
-void MissEngine::forget_address(const Address& address) {
+void MissEngine::forget_address(const Address& address, bool keep) {
   const AskKey key = AskKey::of(address);
   if (Ask* ask = asks_.find(key); ask != nullptr) {
     // The store's answer to a lookup that is under way may be from before.
     if (ask->state == AskState::kLooking) ask->lookup_outdated = true;
     ask->here = Mac{};
   }
-  const auto* slot = table_.find(address);
+  auto* slot = table_.find(address);
   if (slot == nullptr) return;
-  if (is_programmed(slot)) withdrawals_.add(key);
+  if (is_programmed(slot)) {
+    if (keep) {
+      EndpointTable::outdate(*slot);
+      return;
+    }
+    withdrawals_.add(key);
+  }
   if constexpr (std::is_same_v<Address, Ip>) {
     if ((slot->flags & kTold) != 0) told_.keep(address, slot->mac);
   }
@@ -104,8 +110,8 @@ void MissEngine::forget_address(const Address& address) {
   count_endpoints();
 }
 
-void MissEngine::forget(const Ip& ip) { forget_address(ip); }
-void MissEngine::forget(const Mac& mac) { forget_address(mac); }
+void MissEngine::forget(const Ip& ip, bool keep) { forget_address(ip, keep); }
+void MissEngine::forget(const Mac& mac, bool keep) { forget_address(mac, keep); }
 
 bool MissEngine::end_reset() {
   return table_.end_reset_piece([&](const auto& key) { forget(key); });

@@ -36,6 +36,7 @@ enum SlotFlag : std::uint8_t {
   kMarked = 4,      // put since the last reset began, when it equals the reset's own mark
   kTold = 8,        // containers here have been told of its MAC, and may hold on to it
   kLearned = 16,    // the kernel has learned its entry from a frame
+  kOutdated = 32,   // holds no longer, but the kernel keeps its entry until that is withdrawn or replaced
 };
 
 template <class Slot>
@@ -68,6 +69,12 @@ class EndpointTable {
     if (slot == nullptr) return;
     vteps_.point(slot->vtep, 0);
     map_of(slot).erase(key);
+  }
+  // What the slot says holds no longer, but the kernel's entry stays: it is no part of the watch's, and its time is over.
+  template <class Slot>
+  static void outdate(Slot& slot) {
+    slot.flags = static_cast<std::uint8_t>((slot.flags & ~kWatched) | kOutdated);
+    slot.expires = 1;
   }
   // Nothing is programmed any more.
   void clear_programmed();

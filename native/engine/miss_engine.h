@@ -56,8 +56,9 @@ class MissEngine {
 
   // Changes pushed by the store's watch.
   void put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now);
-  void forget(const Ip& ip);
-  void forget(const Mac& mac);
+  // `keep`: an entry that the kernel has stays there, but answers no miss any more.
+  void forget(const Ip& ip, bool keep = false);
+  void forget(const Mac& mac, bool keep = false);
   // `count`: how many will be put. The end is in pieces: it goes on while it returns true.
   void begin_reset(std::size_t count) { table_.begin_reset(count); }
   bool end_reset();
@@ -124,7 +125,7 @@ class MissEngine {
   void leave_here(const LocalAddresses::Link& link);
   void announce(const Ip& ip);
   template <class Address>
-  void forget_address(const Address& address);
+  void forget_address(const Address& address, bool keep);
   template <class Address>
   void claim(const Address& address);
   void count_endpoints();

@@ -218,7 +218,8 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
   const Deciseconds clock_now = clock(now);
   for (; left > 0 && table_.is_due(clock_now); --left) {
     IpSlot* slot = table_.take_due();
-    if (!is_programmed(slot) || slot->expires == 0 || slot->expires > clock_now) continue;
+    if (!is_programmed(slot) || (slot->flags & kOutdated) != 0) continue;
+    if (slot->expires == 0 || slot->expires > clock_now) continue;
     const Ip ip = slot->key;
     if (store_down_) {
       table_.look_again(ip, clock_now + kStoreDownRetry);

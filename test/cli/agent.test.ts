@@ -545,4 +545,48 @@ describeWith(['root', 'ip', 'ping', 'etcd'], 'with etcd', () => {
     expect(await etcd.keys('demo/')).toEqual(['demo/arp/192.168.0.2', 'demo/fib/02:42:c0:a8:00:02']);
     for (const each of agents) expect(await each.stop()).toBe(0);
   });
+
+  test('an agent that is killed, and whose lease is over: a flow loses nothing, nobody new finds it, the next one publishes', async () => {
+    const etcd = await Etcd.start();
+    const { overlays, containers } = await pair();
+    const store = `--store etcd://${etcd.at}/demo`;
+    const publishing = `${store} --lease-ttl 2`;
+    const agents = [await agent(`${overlays[0]} ${publishing}`), await agent(`${overlays[1]} ${publishing}`)] as const;
+    await vi.waitFor(async () => expect(await etcd.keys('demo/')).toHaveLength(4), 30_000);
+    await patient(...containers);
+    expect((await ping(containers[0], '192.168.0.3', { count: 2, interval: 0.2, wait: 10 })).lost).toBe(0);
+    process.kill(agents[1].pid, 'SIGKILL');
+    const flow = containers[0].spawn('ping', ['-n', '-i', '0.05', '192.168.0.3']);
+    await vi.waitFor(async () => expect(await etcd.keys('demo/')).toHaveLength(2), 30_000);
+    await flow.waitFor(/icmp_seq=40 /, 'stdout');
+    // Kept, and told by nobody any more.
+    expect(await done(`show ${overlays[0]}`)).toMatch(/192\.168\.0\.3 +02:42:c0:a8:00:03 +permanent/);
+    const next = await agent(`${overlays[1]} ${publishing}`);
+    await vi.waitFor(async () => expect(await etcd.keys('demo/')).toHaveLength(4), 30_000);
+    await flow.stop('SIGINT');
+    expect(flow.stdout).toContain(' 0% packet loss');
+    expect(await done(`show ${overlays[1]}`)).toContain('endpoints of this host: published 1');
+    for (const each of [agents[0], next]) expect(await each.stop()).toBe(0);
+  });
+
+  test('what is attached and detached without a store is what the agent publishes; another host is refused the address', async () => {
+    const etcd = await Etcd.start();
+    const { overlays, containers } = await pair();
+    const store = `--store etcd://${etcd.at}/demo`;
+    const agents = [await agent(`${overlays[0]} ${store}`), await agent(`${overlays[1]} ${store}`)] as const;
+    await vi.waitFor(async () => expect(await etcd.keys('demo/')).toHaveLength(4), 30_000);
+    expect(await done(`detach ${overlays[1]} ${containers[1].name}`)).toContain(
+      'withdrawn from the store by its agent',
+    );
+    expect(await etcd.keys('demo/')).toHaveLength(2);
+    const same = `attach ${overlays[1]} ${containers[1].name} --address 192.168.0.2/24`;
+    expect(await refused(same)).toMatch(/192\.168\.0\.2 is held by .* at 10\.0\.0\.10/);
+    expect(await done(`${same} --takeover`)).toContain('published in the store by its agent');
+    await agents[0].waitFor(logged(/192\.168\.0\.2 \(.*\) is not published: the host at 10\.0\.0\.11 has .*/, 'warn'));
+    await agents[1].waitFor(logged(/192\.168\.0\.2 \(.*\) was taken from the host at 10\.0\.0\.10, .*/, 'warn'));
+    await done(`delete ${overlays[1]}`);
+    await agents[0].waitFor(logged(/192\.168\.0\.2 \(.*\) is in conflict no more/));
+    await vi.waitFor(async () => expect(await etcd.get('demo/fib/02:42:c0:a8:00:02')).toBe('10.0.0.10'), 30_000);
+    for (const each of agents) expect(await each.stop()).toBe(0);
+  });
 });

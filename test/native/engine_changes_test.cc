@@ -85,6 +85,43 @@ TEST_CASE("engine: what the watch gave stays until the watch says otherwise") {
   CHECK(world.lookups.size() == 1);
 }
 
+TEST_CASE("engine: an entry that is kept answers nobody any more, stays through TTLs and resets, and follows a move") {
+  World world;
+  world.miss(kTarget);
+  world.found(world.last_lookup(kTarget), kMac, kThere);  // with a TTL, which ends later
+  world.turn();
+  world.put(kTarget, kMac, kThere);
+  world.engine.forget(kTarget, true);
+  world.engine.forget(kMac, true);
+  world.advance(100'000'000 * kMs);
+  world.engine.begin_reset(0);
+  while (world.engine.end_reset()) continue;
+  world.turn();
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.fdb.contains(kMac));
+  const std::size_t before = world.lookups.size();
+  world.miss(kTarget);  // somebody has flushed the neighbours
+  CHECK(world.lookups.size() == before + 1);
+  world.put(kTarget, kMac, kElsewhere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
+  world.engine.forget(kTarget);
+  world.engine.forget(kMac);
+  world.turn();
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+  CHECK_FALSE(world.fdb.contains(kMac));
+}
+
+TEST_CASE("engine: keeping is for what the kernel has") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.engine.forget(kTarget, true);
+  world.engine.forget(kMac, true);
+  CHECK(world.engine.counters().endpoints == 0);
+  world.miss(kTarget);
+  CHECK(world.lookups.size() == 1);
+}
+
 // --- changes -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("engine: a put while a lookup is under way answers it") {

@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import { Agent, openStore } from '../../index.js';
 import { parseStoreUrl } from '../../store/index.js';
 import { AgentLog } from '../agent-log.js';
-import { needed, toggle } from '../flags.js';
+import { needed, option, seconds, toggle } from '../flags.js';
 import { hostFlag, overlayArgument, STORE_EXAMPLE, STORE_EXAMPLE_BY_VNI, STORE_HELP, storeUrl } from '../kinds.js';
 import { usageError } from '../usage.js';
 import { defineVerb } from '../verb.js';
@@ -24,6 +24,11 @@ export const verb = defineVerb({
     ),
     'no-publish': toggle(
       "do not keep this host's endpoints in the store (default: what is attached is published, what is detached withdrawn)",
+    ),
+    'lease-ttl': option(
+      'SECONDS',
+      "how long what is published outlives the agent and its host; default 15, at least 1 and what the store's own least is",
+      leaseTtl,
     ),
     'no-realtime': toggle('leave the resolver thread at ordinary priority (default: SCHED_FIFO where permitted)'),
     host: hostFlag,
@@ -57,6 +62,7 @@ export const verb = defineVerb({
         ...(all ? {} : { overlays: args }),
         takeover: flags.takeover,
         publish: !flags['no-publish'],
+        leaseTtlMs: flags['lease-ttl'],
         realtime: !flags['no-realtime'],
         host,
         signal,
@@ -85,3 +91,9 @@ export const verb = defineVerb({
     return undefined;
   },
 });
+
+function leaseTtl(text: string, name: string): number {
+  const ms = seconds(text, name);
+  if (ms < 1000) throw usageError(`${name}: ${text} is less than a second`, 'give it some seconds');
+  return Math.round(ms);
+}

@@ -12,7 +12,8 @@ import { OvernsError } from '../../core/errors.js';
 import { leaseEnded } from '../conflict.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
 import type { DriverClaim, DriverLease, DriverStore, StoreNetwork } from '../driver.js';
-import { EndpointTable } from '../endpoint-table.js';
+import { EndpointTable, type Leased } from '../endpoint-table.js';
+import { tellExpired } from '../expiry.js';
 import { ForeignKeys, goodRecords, PrefixRecords, type StoredPair, splitRecords } from '../prefix-records.js';
 import {
   type ClaimReader,
@@ -26,7 +27,7 @@ import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordErro
 import { mayPass } from '../server-http.js';
 import { type ConsulAnswer, ConsulHttp, type ConsulOptions } from './http.js';
 import { ConsulKv, TXN_OPS, type TxnOp } from './kv.js';
-import { makeSession } from './session.js';
+import { isSessionAlive, makeSession } from './session.js';
 
 const SECOND = 1000;
 /** How often a withdrawal is tried because the records changed under it. */
@@ -178,7 +179,15 @@ export class ConsulStore implements DriverStore {
    *
    * Throws once Consul cannot be asked (several attempts were made); watching again begins with a `reset`.
    */
-  async *watch({ prefix, signal, ref }: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change, void, undefined> {
+  watch(options: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change, void, undefined> {
+    return tellExpired(this.#follow(options), (lease) => isSessionAlive(this.#http, lease, options.signal));
+  }
+
+  async *#follow({
+    prefix,
+    signal,
+    ref,
+  }: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change & Leased, void, undefined> {
     const kv = this.#kv(prefix);
     const timer = { signal, ref: ref ?? true };
     let table: EndpointTable | undefined;

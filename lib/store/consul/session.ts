@@ -63,6 +63,19 @@ export async function makeSession(
   };
 }
 
+/** Whether Consul has a session. */
+export async function isSessionAlive(http: ConsulHttp, id: string, signal: AbortSignal): Promise<boolean> {
+  const answer = await http.request({
+    method: 'GET',
+    path: `/v1/session/info/${encodeURIComponent(id)}`,
+    maxBytes: ANSWER_BYTES,
+    timeoutMs: ANSWER_MS,
+    doing: `looking at session ${id}`,
+    signal,
+  });
+  return /"ID"/.test(answer.body.toString('utf8'));
+}
+
 function sessionId(body: Buffer): string | undefined {
   try {
     const { ID } = (JSON.parse(body.toString('utf8')) ?? {}) as { ID?: unknown };

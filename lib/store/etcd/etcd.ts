@@ -8,6 +8,7 @@ import { OvernsError } from '../../core/errors.js';
 import { leaseEnded } from '../conflict.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
 import type { DriverClaim, DriverLease, DriverStore, StoreNetwork } from '../driver.js';
+import { tellExpired } from '../expiry.js';
 import type { Interest } from '../interest.js';
 import { InterestWatch } from '../interest-watch.js';
 import { ForeignKeys, goodRecords, PrefixRecords, type StoredPair, splitRecords } from '../prefix-records.js';
@@ -23,7 +24,7 @@ import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordErro
 import { EtcdHttp, type EtcdOptions } from './http.js';
 import { EtcdKeyWatches } from './key-watches.js';
 import { type Compare, EtcdKv, encode, type Op, TXN_OPS } from './kv.js';
-import { grantLease, isUnknownLease, leaseNumber } from './lease.js';
+import { grantLease, isLeaseAlive, isUnknownLease, leaseNumber } from './lease.js';
 import { EtcdWatch, type Progress } from './watch.js';
 
 /** How often a withdrawal is tried because the records changed under it. */
@@ -187,7 +188,7 @@ export class EtcdStore implements DriverStore {
     this.#broken.delete(prefix);
     const watch = new EtcdWatch(this.#http, this.#kv(prefix), this.#foreign, options, before);
     try {
-      yield* watch.changes();
+      yield* tellExpired(watch.changes(), (lease) => isLeaseAlive(this.#http, lease, signal));
     } catch (error) {
       const { progress } = watch;
       const mirrored = !(OvernsError.is(error) && error.code === 'OVERNS_TOO_LARGE');

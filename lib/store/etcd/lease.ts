@@ -59,6 +59,22 @@ export async function grantLease(
   };
 }
 
+/** Whether etcd has a lease. */
+export async function isLeaseAlive(http: EtcdHttp, id: string, signal: AbortSignal): Promise<boolean> {
+  const doing = `looking at lease ${id}`;
+  const answer = await http.ask({
+    path: 'lease/timetolive',
+    body: { ID: leaseNumber(id) },
+    maxBytes: ANSWER_BYTES,
+    timeoutMs: ANSWER_MS,
+    writes: false,
+    doing,
+    signal,
+  });
+  // One that it does not know lives for -1 s.
+  return typeof answer.TTL === 'string' && /^[1-9]\d{0,9}$/.test(answer.TTL);
+}
+
 /** True for the refusal of what would be done with a lease that has ended. */
 export function isUnknownLease(error: unknown): boolean {
   return refusalOf(error)?.words.includes('requested lease not found') ?? false;

@@ -239,7 +239,7 @@ export class EtcdWatch {
     if (deleted) return records.map(({ kind, key }) => ({ kind, key, value: undefined }));
     this.#foreign.tell(this.#kv.prefix, foreign);
     const [good] = goodRecords(records);
-    return records.map(({ kind, key }) => ({ kind, key, value: good?.value }));
+    return records.map(({ kind, key, lease }) => ({ kind, key, value: good?.value, lease }));
   }
 }
 

@@ -93,7 +93,7 @@ export class MemoryNetwork {
   /** Removes what is under a lease. */
   end(lease: string): void {
     const held = [...this.#stations].filter(([, station]) => station.lease === lease);
-    for (const [mac, { ips }] of held) this.#remove(mac, [...ips]);
+    for (const [mac, { ips }] of held) this.#remove(mac, [...ips], true);
   }
 
   async *watch({
@@ -194,7 +194,7 @@ export class MemoryNetwork {
   }
 
   /** Takes addresses from an endpoint, and the endpoint with its last. */
-  #remove(mac: string, ips: readonly string[]): void {
+  #remove(mac: string, ips: readonly string[], expired = false): void {
     const gone: string[] = [];
     for (const ip of ips) {
       if (this.#owners.get(ip) !== mac) continue;
@@ -204,7 +204,7 @@ export class MemoryNetwork {
     }
     for (const [at, ip] of gone.entries()) {
       const last = at === gone.length - 1 && !this.#stations.has(mac);
-      this.#emit({ kind: 'delete', ip, ...(last && { mac }) });
+      this.#emit({ kind: 'delete', ip, ...(last && { mac }), ...(expired && { expired }) });
     }
   }
 

@@ -503,12 +503,16 @@ export class OverlayPort implements Observer {
     }
   }
 
-  forget(key: string): void {
+  forget(key: string, keep = false): void {
     const ask = this.#asks.get(key);
     if (ask?.state === 'looking') ask.outdated = true;
     if (ask) ask.here = undefined;
     const slot = this.#slot(key);
     if (!slot) return;
+    if (slot.programmed && keep) {
+      (isMac(key) ? this.#macs : this.#ips).set(key, { ...slot, watched: false, expires: 0n });
+      return;
+    }
     if (slot.programmed) this.#withdraw(isMac(key) ? undefined : key, isMac(key) ? key : undefined);
     (isMac(key) ? this.#macs : this.#ips).delete(key);
   }

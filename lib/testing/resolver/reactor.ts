@@ -73,8 +73,8 @@ export class FakeReactor implements NativeReactor {
       for (const each of all) port.put(each);
     });
   }
-  forget(id: number, key: string): void {
-    this.#later(id, (port) => port.forget(key));
+  forget(id: number, key: string, keep?: boolean): void {
+    this.#later(id, (port) => port.forget(key, keep));
   }
   answer(id: number, token: number, key: string, result: Exclude<LookupResult, 'found'>): void;
   answer(id: number, token: number, key: string, result: 'found', mac: string, vtep: string, ttlMs?: number): boolean;
