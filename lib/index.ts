@@ -28,6 +28,7 @@ export type {
 } from './netns/sockets.js';
 export type { NetnsChange, NetnsEvent } from './netns/watch.js';
 export type { OverlayOptions } from './overlay/create.js';
+export type { DeviceEvent } from './overlay/device-keeper.js';
 export type { EndpointEvent } from './overlay/endpoint-events.js';
 export type { Miss } from './overlay/miss.js';
 export { Overlay } from './overlay/overlay.js';

@@ -6,6 +6,7 @@ import { boolean, checkOptions, integer, type Shape, unchecked } from '../core/o
 import type { QueueOptions, Subscription } from '../core/subscription.js';
 import { createSubscription } from '../core/subscription.js';
 import type { NetnsRef } from '../netns/references.js';
+import { type DeviceEvent, DeviceKeeper } from '../overlay/device-keeper.js';
 import { Overlay } from '../overlay/overlay.js';
 import { type UnderlayChange, UnderlayWatch } from '../overlay/underlay-watch.js';
 import type { ResolverStats } from '../resolver/counters.js';
@@ -20,8 +21,8 @@ import { checkNames, type FollowerEvent, OverlayFollower } from './overlay-follo
 import { canPublish, Publisher } from './publisher.js';
 
 /**
- * Events of an agent: what its resolver does, which overlays it serves, how their underlays are, and what becomes of this host's
- * endpoints in the store. `serving`, `elsewhere`, `refused`, `pending`, `conflict`, `stray` and `underlay` with a fault hold until they are
+ * Events of an agent: what its resolver does, which overlays it serves, how their underlays and devices are, and what becomes of this host's
+ * endpoints in the store. `serving`, `elsewhere`, `refused`, `pending`, `conflict`, `stray`, `damaged` and `underlay` with a fault hold until they are
  * taken back, as some of the resolver's do: who listens from then on is told of them first.
  * @example
  * ```ts
@@ -31,7 +32,7 @@ import { canPublish, Publisher } from './publisher.js';
  * console.log(line({ overlay: 'blue', kind: 'serving' })); // blue: serving
  * ```
  */
-export type AgentEvent = ResolverEvent | FollowerEvent | UnderlayChange | PublisherEvent;
+export type AgentEvent = ResolverEvent | FollowerEvent | UnderlayChange | DeviceEvent | PublisherEvent;
 
 /**
  * Options of an agent: what it serves, and from where.
@@ -103,11 +104,13 @@ export class Agent implements AsyncDisposable {
   readonly #resolver: Resolver;
   readonly #host: NetnsRef | undefined;
   readonly #underlays: UnderlayWatch;
+  readonly #devices: DeviceKeeper;
   readonly #queues = new Set<BoundedQueue<AgentEvent>>();
   /** By overlay: what holds of it. */
   readonly #following = new Map<string, FollowerEvent>();
   readonly #faults = new Map<string, UnderlayChange>();
-  /** By overlay: that its underlay begins to be watched, one after the other. */
+  readonly #damages = new Map<string, DeviceEvent>();
+  /** By overlay: that its underlay and its devices begin to be watched, one after the other. */
   readonly #watching = new Map<string, Promise<void>>();
   readonly #publisher: Publisher | undefined;
   /** Of the resolver's events. */
@@ -129,6 +132,7 @@ export class Agent implements AsyncDisposable {
     }
     this.closed = resolver.closed;
     this.#underlays = new UnderlayWatch(resolver.system, (change) => this.#underlayChanged(change));
+    this.#devices = new DeviceKeeper(resolver.system, (event) => this.#devicesChanged(event));
     // Ended by itself: its streams have ended, and nothing is to be followed.
     resolver.closed.catch(() => void this.close());
   }
@@ -200,7 +204,7 @@ export class Agent implements AsyncDisposable {
       options,
       (queue) => {
         const published = this.#publisher?.holding() ?? [];
-        queue.pushAll([...this.#following.values(), ...this.#faults.values(), ...published]);
+        queue.pushAll([...this.#following.values(), ...this.#faults.values(), ...this.#damages.values(), ...published]);
         const { maxQueue } = options;
         const resolved = this.#resolver.events(maxQueue === undefined ? {} : { maxQueue });
         this.#queues.add(queue);
@@ -296,6 +300,7 @@ export class Agent implements AsyncDisposable {
       this.#publisher?.close();
       await this.#follower?.[Symbol.asyncDispose]();
       await this.#underlays[Symbol.asyncDispose]();
+      await this.#devices[Symbol.asyncDispose]();
       await this.#resolver.close();
     })();
     return this.#closing;
@@ -319,13 +324,14 @@ export class Agent implements AsyncDisposable {
     if (kind === 'gone') this.#following.delete(overlay);
     else this.#following.set(overlay, event);
     if (kind === 'gone' || kind === 'elsewhere') {
-      this.#underlays.remove(overlay);
+      this.#unwatch(overlay);
       this.#faults.delete(overlay);
+      this.#damages.delete(overlay);
     }
     if (kind === 'elsewhere') this.#publisher?.leave(overlay);
     if (kind === 'serving') {
       this.#publisher?.add(overlay);
-      this.#watchUnderlay(event);
+      this.#watch(event);
     }
     this.#tell(event);
   }
@@ -347,24 +353,37 @@ export class Agent implements AsyncDisposable {
     this.#tell(change);
   }
 
-  #watchUnderlay(event: FollowerEvent): void {
+  #devicesChanged(event: DeviceEvent): void {
+    if (event.kind === 'repaired') this.#damages.delete(event.overlay);
+    else this.#damages.set(event.overlay, event);
+    this.#tell(event);
+  }
+
+  #unwatch(overlay: string): void {
+    this.#underlays.remove(overlay);
+    void this.#devices.remove(overlay);
+  }
+
+  #watch(event: FollowerEvent): void {
     const { overlay } = event;
     const holds = (): boolean => this.#following.get(overlay) === event;
     const work = (this.#watching.get(overlay) ?? Promise.resolve())
-      .then(() => (holds() ? this.#openUnderlay(overlay) : undefined))
+      .then(() => (holds() ? this.#beginWatch(overlay) : undefined))
       .then(() => {
-        if (!holds() && this.#following.get(overlay)?.kind !== 'serving') this.#underlays.remove(overlay);
+        if (!holds() && this.#following.get(overlay)?.kind !== 'serving') this.#unwatch(overlay);
         if (this.#watching.get(overlay) === work) this.#watching.delete(overlay);
       });
     this.#watching.set(overlay, work);
   }
 
   /** One that has gone meanwhile, or whose host cannot be found, is not watched. */
-  async #openUnderlay(overlay: string): Promise<void> {
+  async #beginWatch(overlay: string): Promise<void> {
     try {
       await using opened = await Overlay.open(overlay, { host: this.#host, system: this.#resolver.system });
-      const { name, vni, vtep, port, mtu } = opened;
-      await this.#underlays.add({ name, vni, vtep, port, mtu, host: await opened.host() });
+      const { name, vni, vtep, port, mtu, netns } = opened;
+      const host = await opened.host();
+      await this.#devices.add({ overlay, vni, netns, host });
+      await this.#underlays.add({ name, vni, vtep, port, mtu, host });
     } catch (error) {
       if (!OvernsError.is(error)) throw error;
     }

@@ -16,6 +16,8 @@ const MOST = {
   overrun: 1,
   overflow: 1,
   state: 20,
+  repaired: 20,
+  damaged: 20,
   pending: 5,
   conflict: 20,
 };
@@ -163,6 +165,18 @@ export class AgentLog implements Disposable {
         this.#say('conflict', 'records point at this host', 'warn', () =>
           warn(
             `a record of ${this.#source} points at this host (${event.endpoint.vtep}), where nobody has that address: ${endpointWords(event.endpoint)}`,
+          ),
+        );
+        break;
+      case 'repaired':
+        this.#say('repaired', 'repairs were made', 'warn', () =>
+          this.#log.warn(`overlay ${event.overlay}: ${event.fault}, and has been put right`),
+        );
+        break;
+      case 'damaged':
+        this.#say('damaged', 'repairs failed', 'warn', () =>
+          this.#log.warn(
+            `overlay ${event.overlay}: ${event.fault}, and cannot be put right: ${errorWords(event.error)}`,
           ),
         );
         break;

@@ -14,7 +14,7 @@ export const verb = defineVerb({
   name: 'agent',
   summary: 'Answer the misses of overlays from a store, until it is told to stop',
   description:
-    'One agent serves an overlay. It says `agent ready` on stderr once it serves; SIGTERM and SIGINT end it, SIGHUP only if it uses a terminal (with nohup, which redirects, it does not). The entries that it made stay. An overlay that is removed and made again is served again, and so is one that another agent has taken over, once that one has ended; with --all a new one is, too, and one that cannot be served is named once and tried again.',
+    'One agent serves an overlay. It says `agent ready` on stderr once it serves; SIGTERM and SIGINT end it, SIGHUP only if it uses a terminal (with nohup, which redirects, it does not). The entries that it made stay. Devices of an overlay that are deleted, set down or taken out of br0 while it is served are put back. An overlay that is removed and made again is served again, and so is one that another agent has taken over, once that one has ended; with --all a new one is, too, and one that cannot be served is named once and tried again.',
   args: [{ ...overlayArgument, help: 'the overlays to serve', optional: true, many: true }],
   flags: {
     store: needed('URL', `where endpoints are looked up: ${STORE_HELP}`, storeUrl),
