@@ -5,9 +5,12 @@
 import { raceAbort } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import type { Subscription } from '../core/subscription.js';
+import { isPort } from '../overlay/contents.js';
+import { BRIDGE } from '../overlay/devices.js';
 import type { EndpointEvent } from '../overlay/endpoint-events.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { publicEndpoint } from '../overlay/ports/attachment.js';
+import { Rtnl } from '../rtnl/rtnl.js';
 import {
   AddressAllocator,
   type AddressAllocatorOptions,
@@ -285,14 +288,17 @@ export class PublishedOverlay {
   }
 
   #remember({ mac, ips }: Endpoint): void {
-    for (const ip of ips) this.#macs.set(ip, mac);
+    for (const ip of ips) {
+      this.#macs.set(ip, mac);
+      this.#station(mac).ips.add(ip);
+    }
     this.#strays.delete(mac);
   }
 
   #forget(station: Station): void {
     if (!station.idle || this.#stations.get(station.mac) !== station) return;
     this.#stations.delete(station.mac);
-    for (const [ip, mac] of this.#macs) if (mac === station.mac) this.#macs.delete(ip);
+    for (const ip of station.ips) if (this.#macs.get(ip) === station.mac) this.#macs.delete(ip);
   }
 
   /** The station that has an address, or is to have it. */
@@ -433,6 +439,21 @@ export class PublishedOverlay {
     }
     for (const station of lost) station.dirty = true;
     for (const mac of this.#strays.keys()) if (!strays.has(mac)) this.#strays.delete(mac);
+    await this.#tellStrays();
+  }
+
+  /** Tells of records whose address nobody here has: not while a port may be that of a container that was attached by hand. */
+  async #tellStrays(): Promise<void> {
+    const old = performance.now() - STRAY_MS;
+    const untold = [...this.#strays.values()].filter(({ told, since }) => !told && since <= old);
+    if (untold.length === 0) return;
+    const known = await isAllKnown(this.#overlay, this.#stop.signal);
+    for (const stray of untold) {
+      const { mac } = stray.stored;
+      if (!known.all || known.macs.has(mac) || this.#strays.get(mac) !== stray) continue;
+      stray.told = true;
+      this.#tell(publicEndpoint(stray.stored), { kind: 'stray' });
+    }
   }
 
   /** A record without a lease is somebody's to look after; one with a lease is of an agent of this host that was killed. */
@@ -445,16 +466,11 @@ export class PublishedOverlay {
       return;
     }
     stray.stored = stored;
-    if (performance.now() - stray.since < STRAY_MS || stray.told) return;
-    if (stored.lease === undefined) {
-      stray.told = true;
-      this.#tell(publicEndpoint(stored), { kind: 'stray' });
-    } else {
-      this.#strays.delete(stored.mac);
-      const station = this.#station(stored.mac);
-      station.held = publicEndpoint(stored);
-      station.dirty = true;
-    }
+    if (performance.now() - stray.since < STRAY_MS || stored.lease === undefined) return;
+    this.#strays.delete(stored.mac);
+    const station = this.#station(stored.mac);
+    station.held = publicEndpoint(stored);
+    station.dirty = true;
   }
 
   /** Tells the store of one station what the kernel has. Rejects where the store gives no answer. */
@@ -559,6 +575,19 @@ export class PublishedOverlay {
     if (this.#left) return;
     this.#shared.tell({ ...this.where, atNs: process.hrtime.bigint(), endpoint, ...event } as PublisherEvent);
   }
+}
+
+/** The MAC addresses of the overlay's own links, and whether all ports of br0 are known: those of overns' own making. */
+async function isAllKnown(
+  { netns: path, system }: Overlay,
+  signal: AbortSignal,
+): Promise<{ readonly all: boolean; readonly macs: ReadonlySet<string> }> {
+  await using rtnl = await Rtnl.open({ netns: { path }, system, signal });
+  const links = await rtnl.links.list();
+  return {
+    all: links.every((link) => link.master !== BRIDGE || link.kind === 'vxlan' || isPort(link)),
+    macs: new Set(links.flatMap(({ mac }) => (mac === undefined ? [] : [mac]))),
+  };
 }
 
 /** Runs for each, several at once; the first failure ends it once what is under way has ended. */

@@ -4,6 +4,8 @@ import type { Endpoint } from '../store/contract.js';
 
 export class Station {
   readonly mac: string;
+  /** All IP addresses that it has had. */
+  readonly ips = new Set<string>();
   /** The endpoint as it is attached. */
   attached: Endpoint | undefined;
   /** As the store may have it by this host. */

@@ -377,7 +377,7 @@ export class Overlay implements AsyncDisposable {
     const agent = await publishingAgent(this.system, this.netns, { signal });
     if (agent === undefined) return given;
     if (store !== undefined && (!isScoped(store) || store[scope](this.#where) !== agent.storeUrl)) return given;
-    return agent.publisher(takeover === true);
+    return agent.publisher(takeover === true, given);
   }
 
   /** Looks up an address of this host in the store. */

@@ -9,10 +9,12 @@ import {
   type OwnedStore,
   openStore,
   queryResolver,
+  Rtnl,
   type Store,
   type StoreLease,
 } from '../../lib/index.js';
 import { askControl } from '../../lib/overlay/control.js';
+import { publisherOf } from '../../lib/overlay/ports/publish.js';
 import { publishingAgent } from '../../lib/overlay/ports/publishing-agent.js';
 import { FakeKernel } from '../../lib/testing/index.js';
 import { onCleanup } from '../support/cleanup.js';
@@ -405,4 +407,61 @@ describe('records that point at this host, where nobody has them', () => {
     await store.withdraw(plain);
     await until(() => agent.endpoints().length === 0);
   });
+
+  test('are not spoken of while a port of the bridge may be that of a container attached by hand', async () => {
+    const made = await scene();
+    const { store, kernel } = made;
+    await using rtnl = await Rtnl.open({ netns: 'blue', system: kernel.system });
+    const peer = { name: 'eth0', netns: 'web' };
+    await rtnl.links.add({ kind: 'veth', name: 'by-hand', master: 'br0', up: true, peer });
+    await store.publish(WEB);
+    const counted = faulty(store);
+    const { agent, events } = await start(made, counted);
+    const lists = () => counted.calls.filter((call) => call === 'list').length;
+    // Once at the start, and once when it has been there for long enough to be told of.
+    await until(() => lists() >= 2);
+    await kernel.idle();
+    expect([agent.endpoints(), kinds(events)]).toEqual([[], []]);
+  });
+});
+
+test('a thousand endpoints are claimed again at a restart, and go with their overlay', async () => {
+  const made = await scene();
+  const { overlay, store, kernel } = made;
+  await using rtnl = await Rtnl.open({ netns: 'blue', system: kernel.system });
+  const count = 1000;
+  for (let n = 0; n < count; n++) {
+    const name = `ov${n}`;
+    const [high, low] = [n >> 8, n & 255];
+    await rtnl.links.add({ kind: 'veth', name, master: 'br0', up: true, peer: { name: `p${n}`, netns: 'web' } });
+    const mac = `02:42:0a:00:${high.toString(16).padStart(2, '0')}:${low.toString(16).padStart(2, '0')}`;
+    await rtnl.links.set({ name, alias: `overns ${mac} 10.0.${high}.${low}/16 eth0 netns:web` });
+  }
+  const all = async (lease?: string) =>
+    (await store.list()).filter((each) => each.lease !== undefined && each.lease !== lease).length === count;
+  const first = await start(made, store);
+  await until(() => all());
+  const [{ lease } = {}] = await store.list();
+  await first.agent.close();
+  const second = await start(made, store);
+  await until(() => all(lease));
+  expect(second.agent.endpoints().every(({ state }) => state === 'published')).toBe(true);
+  await overlay.delete();
+  await until(async () => (await store.list()).length === 0);
+});
+
+test('an agent that may not write has the caller do so, where that one has the same store', async () => {
+  const made = await scene();
+  const { overlay, store, kernel } = made;
+  const broken = faulty(store);
+  broken.down = new Error('permission denied');
+  await start(made, broken);
+  const own = publisherOf(store, WHERE, 'publish');
+  const agent = await publishingAgent(kernel.system, overlay.netns, {});
+  await agent?.publisher(false, own).claim?.(WEB, {});
+  expect(await store.list()).toMatchObject([{ ip: WEB.ip }]);
+  await agent?.publisher(false, own).withdraw(WEB, {});
+  expect(await store.list()).toEqual([]);
+  await store.publish(RIVAL);
+  await expect(agent?.publisher(false, own).claim?.(WEB, {})).rejects.toBeInstanceOf(ConflictError);
 });

@@ -22,8 +22,11 @@ const NO_AGENT = new Set(['EPROTO', 'ETIMEDOUT', 'EACCES']);
 export interface PublishingAgent {
   /** URL of the overlay's records; undefined for a store of a program's own. */
   readonly storeUrl: string | undefined;
-  /** @param takeover takes what another host has */
-  publisher(takeover: boolean): Publisher;
+  /**
+   * @param takeover takes what another host has
+   * @param own the same store as the caller has it: asked where the agent's own asking fails, as the caller may do more there
+   */
+  publisher(takeover: boolean, own?: Publisher): Publisher;
 }
 
 /** Finds the agent that serves the overlay in the namespace at `path`; undefined where none publishes what is attached. */
@@ -52,13 +55,15 @@ export async function publishingAgent(
   };
   return {
     storeUrl: typeof storeUrl === 'string' ? storeUrl : undefined,
-    publisher: (takeover) => {
+    publisher: (takeover, own) => {
       const publish = (endpoint: Endpoint, cancel: Cancel) =>
         ask({ op: 'publish', endpoint: publicEndpoint(endpoint), takeover }, cancel);
       return {
         claim: async (endpoint, cancel) => {
-          if ((await publish(endpoint, cancel)) !== undefined) return;
-          throw new OvernsError('OVERNS_STORE_UNSUPPORTED', 'the agent of the overlay has ended meanwhile');
+          const answer = await publish(endpoint, cancel);
+          if (answer === undefined)
+            throw new OvernsError('OVERNS_STORE_UNSUPPORTED', 'the agent of the overlay has ended meanwhile');
+          if (answer.pending !== undefined) await insist(() => own?.claim?.(endpoint, cancel));
         },
         allocate: async (pools, { mac, except, signal }) => {
           const answer = await ask({ op: 'allocate', pools, mac, except }, { signal });
@@ -70,11 +75,22 @@ export async function publishingAgent(
         },
         // The next agent sees for itself what is attached, and what is not.
         publish: async (endpoint, cancel) => void (await publish(endpoint, cancel)),
-        withdraw: async (endpoint, cancel) =>
-          void (await ask({ op: 'withdraw', endpoint: publicEndpoint(endpoint) }, cancel)),
+        withdraw: async (endpoint, cancel) => {
+          const answer = await ask({ op: 'withdraw', endpoint: publicEndpoint(endpoint) }, cancel);
+          if (answer?.pending !== undefined) await insist(() => own?.withdraw(endpoint, cancel));
+        },
       };
     },
   };
+}
+
+/** What fails here too the agent tries again; a conflict is one. */
+async function insist(ask: () => Promise<void> | undefined): Promise<void> {
+  try {
+    await ask();
+  } catch (error) {
+    if (!OvernsError.is(error) || error.code === 'OVERNS_CONFLICT') throw error;
+  }
 }
 
 /** @throws RangeError, TypeError for what no agent answers */
