@@ -47,7 +47,7 @@ export type AgentEvent = ResolverEvent | FollowerEvent | UnderlayChange | Device
 export interface AgentOptions
   extends Cancel,
     OnSystem,
-    Pick<ResolverOptions, 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups' | 'realtime'> {
+    Pick<ResolverOptions, 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups' | 'sync' | 'idleMs' | 'realtime'> {
   /** Where endpoints are looked up. It stays open when the agent is closed. */
   readonly store: Store;
   /** Names of overlays that are there now, served whenever they are. Default: all of this machine, now and later. */
@@ -68,7 +68,7 @@ export interface AgentOptions
   readonly leaseTtlMs?: number | undefined;
 }
 
-const { lookupTimeoutMs, negativeTtlMs, maxLookups, realtime } = resolverOptions;
+const { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, idleMs, realtime } = resolverOptions;
 const agentOptions = {
   store: [checkStore],
   overlays: checkNames,
@@ -81,6 +81,8 @@ const agentOptions = {
   lookupTimeoutMs,
   negativeTtlMs,
   maxLookups,
+  sync,
+  idleMs,
   realtime,
 } satisfies Shape;
 

@@ -126,6 +126,15 @@ export class AgentLog implements Disposable {
           info(`overlay ${event.overlay} is back, and served again`),
         );
         break;
+      case 'sync':
+        this.#say('state', 'overlays changed their state', 'warn', () => {
+          if (event.error === undefined) info('the whole network is followed in the store again');
+          else if (event.sync === 'used')
+            info(`only addresses in use are followed from now on: ${event.error.message}`);
+          else
+            warn(`changes of the network are not followed, each answer holds for its TTL: ${errorWords(event.error)}`);
+        });
+        break;
       case 'serving':
         this.#log.info(`serving overlay ${event.overlay}`);
         break;

@@ -4,7 +4,7 @@ import type { Answer, Where } from '../store/contract.js';
 import type { ResolverStats } from './counters.js';
 
 /**
- * Events of a resolver. `store-down`, `punt-off` and `overlay-lost` hold until they are taken back: who listens from then
+ * Events of a resolver. `store-down`, `punt-off`, `overlay-lost` and `sync` with an error hold until they are taken back: who listens from then
  * on is told of them first, with the time when it happened.
  * @example
  * ```ts
@@ -66,6 +66,11 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
     | { readonly kind: 'overlay-lost'; readonly cause: 'removed' | 'taken'; readonly pid?: number }
     /** There is a vxlan1 again, or who took the overlay over could not serve it and gave it back. */
     | { readonly kind: 'overlay-back' }
+    /**
+     * Another part of the network is followed in the store from now on, for the reason that `error` gives: there is more of it
+     * than may be mirrored. Without `error`: as much as was asked for again.
+     */
+    | { readonly kind: 'sync'; readonly sync: 'all' | 'used' | 'lookup'; readonly error?: Error }
   );
 
 /**
@@ -96,5 +101,7 @@ export interface OverlayStatus extends Where {
   readonly lost: boolean;
   /** Since when it is. */
   readonly lostSince?: Date;
+  /** How much of the network is followed in the store: all, the addresses that are used, or none. */
+  readonly sync: 'all' | 'used' | 'lookup';
   readonly stats: ResolverStats;
 }

@@ -4,9 +4,12 @@ import { onAbort, untilAborted } from '../core/abort.js';
 import { canonicalIp, canonicalMac } from '../core/address.js';
 import { invalidType, OvernsError } from '../core/errors.js';
 import type { Change, Endpoint, Store, WatchOptions, Where } from '../store/contract.js';
-import { isScoped } from '../store/index.js';
+import { isScoped, scope } from '../store/scope.js';
+import { tooLarge } from '../store/too-large.js';
 import type { Leftovers } from './leftovers.js';
 import { asError, type SessionContext } from './lookups.js';
+import type { Sync } from './options.js';
+import type { Usage } from './usage.js';
 
 /** For so long, milliseconds, changes that are there at once are taken in before anything else gets its turn. */
 const TURN_MS = 5;
@@ -21,20 +24,53 @@ export interface FeedOwner {
   unreadable(count: number, error: Error): void;
   /** Entries whose records have gone with their lease. */
   readonly leftovers: Leftovers;
+  /** Another part of the network is followed from now on. */
+  follows(what: Followed, error: Error | undefined): void;
 }
+
+/** How much of a network is followed: all of it, the addresses that are used, none. */
+export type Followed = 'all' | 'used' | 'lookup';
+
+/** A store's `mirrorMax` where it has none. */
+const MIRROR_MAX = 10_000;
+/** After so many changes it is counted whether there is more than may be mirrored. */
+const COUNT_EVERY = 256;
+/** How long a network that is too large to mirror is left alone before it is tried again, milliseconds. */
+const LARGE_MS = 300_000;
 
 export class WatchFeed {
   readonly #context: SessionContext;
+  readonly #usage: Usage;
   readonly #owner: FeedOwner;
+  /** As many addresses at most are mirrored; undefined: as many as the store gives. */
+  readonly #max: number | undefined;
+  /** How much is followed as long as there is not too much of it. */
+  readonly #wanted: Followed;
+  #followed: Followed;
+  #changes = 0;
+  /** When the watch was opened, as performance.now(). */
+  #openedAt = 0;
   /** Records left out that are yet to be told of. */
   #leftOut: { count: number; error: Error } | undefined;
   #telling: NodeJS.Timeout | undefined;
   /** The index of the last change that the thread was given: a watch that follows a broken one goes on from there. */
   #index: bigint | undefined;
 
-  constructor(context: SessionContext, owner: FeedOwner) {
+  constructor(context: SessionContext, usage: Usage, owner: FeedOwner) {
     this.#context = context;
+    this.#usage = usage;
     this.#owner = owner;
+    const { store, timing } = context;
+    this.#wanted = followedAtFirst(store, timing.sync);
+    this.#followed = this.#wanted;
+    // Where there is nothing else to do, all is mirrored for as long as it goes.
+    const less = timing.sync === 'auto' && store.watchOnly !== undefined;
+    this.#max = less ? mirrorMax(store) : undefined;
+  }
+
+  /** How much is followed now. */
+  get followed(): Followed {
+    return this.#followed;
   }
 
   /** Feeds the native table from the store's watch, for as long as the overlay is served. */
@@ -44,14 +80,15 @@ export class WatchFeed {
     let turn = performance.now();
     while (!signal.aborted) {
       try {
-        const watch = this.#context.store.watch as NonNullable<Store['watch']>;
-        const { options, looked } = watchOptions(this.#context.where, signal, this.#index);
-        const changes = watch.call(this.#context.store, options);
+        if (this.#followed === 'used') await this.#usage.begin();
+        this.#openedAt = performance.now();
+        const { changes, looked } = this.#watch(signal);
         if (typeof changes?.[Symbol.asyncIterator] !== 'function')
           throw wrong(`gave ${shown(changes)}`, 'it gives an async iterable of changes');
         for await (const change of untilAborted(changes, signal)) {
           if (!looked()) this.#refuseShared();
           await this.#apply(change);
+          if (this.#followed === 'lookup') this.#follow('all', undefined);
           if (typeof change.index === 'bigint') this.#index = change.index;
           this.#context.observe(change);
           this.#context.health.up();
@@ -66,7 +103,13 @@ export class WatchFeed {
         throw new OvernsError('OVERNS_STORE', 'the watch of the store ended');
       } catch (error) {
         if (signal.aborted) break;
-        this.#context.health.down(asError(error));
+        if (isTooLarge(error) && this.#followed !== 'used') {
+          await this.#follow(this.#max === undefined ? 'lookup' : 'used', asError(error));
+          if (this.#max !== undefined) continue;
+          pause = LARGE_MS;
+        } else {
+          this.#context.health.down(asError(error));
+        }
         ready(); // it serves, from what it knows
       }
       await new Promise<void>((resolve) => {
@@ -84,6 +127,35 @@ export class WatchFeed {
     ready();
     clearTimeout(this.#telling);
     this.#tellLeftOut();
+  }
+
+  #watch(signal: AbortSignal): { changes: AsyncIterable<Change>; looked(): boolean } {
+    const { store, where } = this.#context;
+    const { options, looked } = watchOptions(where, signal, this.#followed === 'used' ? undefined : this.#index);
+    if (this.#followed === 'used') {
+      const watchOnly = store.watchOnly as NonNullable<Store['watchOnly']>;
+      return { changes: watchOnly.call(store, this.#usage.interest, options), looked };
+    }
+    const watch = store.watch as NonNullable<Store['watch']>;
+    const limited = this.#max === undefined ? options : Object.assign(options, { max: this.#max });
+    return { changes: watch.call(store, limited), looked };
+  }
+
+  /** Goes over to another part of the network. */
+  async #follow(what: Followed, error: Error | undefined): Promise<void> {
+    if (what === this.#followed) return;
+    const { thread, id } = this.#context;
+    this.#followed = what;
+    this.#index = undefined;
+    // Nobody would tell of what the table has from the watch: who still uses it asks anew.
+    if (what === 'lookup') await thread.reset(id, [], []);
+    this.#owner.follows(what, error);
+  }
+
+  #refuseLarge(count: number): void {
+    const { store, where } = this.#context;
+    if (this.#followed === 'used' || this.#max === undefined || count <= this.#max) return;
+    throw tooLarge(isScoped(store) ? store[scope](where) : `the store of overlay "${where.overlay}"`, this.#max);
   }
 
   /** A store that was not told apart whose changes are wanted cannot know which network they are of. */
@@ -107,17 +179,25 @@ export class WatchFeed {
         const { endpoints } = change;
         if (typeof endpoints?.[Symbol.iterator] !== 'function' || typeof endpoints === 'string')
           throw wrong(`gave a reset whose endpoints are ${shown(endpoints)}`, 'endpoints is an iterable of endpoints');
-        for (const endpoint of endpoints) flat.add(endpoint);
+        const told = new Set<string>();
+        for (const endpoint of endpoints) {
+          this.#take(endpoint, flat);
+          if (this.#followed === 'used') for (const each of addressesOf(endpoint)) told.add(each);
+        }
+        this.#refuseLarge(flat.list.length / 3);
         const done = thread.reset(id, flat.list, flat.unreadable);
         this.#found(flat);
         this.#leaveOut(flat);
+        if (this.#followed === 'used')
+          for (const address of this.#usage.unknown(told, this.#openedAt)) this.#forget(address);
         await done;
         break;
       }
       case 'resume':
         break;
       case 'put':
-        flat.add(change.endpoint);
+        this.#take(change.endpoint, flat);
+        if (++this.#changes % COUNT_EVERY === 0) this.#refuseLarge(thread.stats(id).endpoints ?? 0);
         thread.put(id, flat.list, flat.unreadable);
         this.#found(flat);
         this.#leaveOut(flat);
@@ -129,11 +209,7 @@ export class WatchFeed {
         ] as const) {
           if (key === undefined) continue;
           try {
-            const expired = change.expired === true;
-            const address = canonical(key);
-            thread.forget(id, address, expired);
-            if (expired) this.#owner.leftovers.add(address);
-            else this.#owner.leftovers.delete(address);
+            this.#forget(canonical(key), change.expired === true);
           } catch (error) {
             this.#note(1, error as Error);
           }
@@ -154,6 +230,25 @@ export class WatchFeed {
       leftovers.delete(list[at] as string);
       leftovers.delete(list[at + 1] as string);
     }
+  }
+
+  #forget(address: string, expired = false): void {
+    const { leftovers } = this.#owner;
+    this.#context.thread.forget(this.#context.id, address, expired);
+    if (expired) {
+      leftovers.add(address);
+    } else {
+      leftovers.delete(address);
+      this.#usage.gone(address);
+    }
+  }
+
+  #take(endpoint: Endpoint, flat: Flat): void {
+    flat.add(endpoint);
+    if (this.#followed !== 'used' || !Array.isArray(endpoint?.ips)) return;
+    const { ips, mac, vtep } = endpoint;
+    for (const ip of ips) this.#usage.moved(ip, mac, vtep);
+    if (ips.length === 0) this.#usage.station(mac, vtep);
   }
 
   #leaveOut(flat: Flat): void {
@@ -238,6 +333,31 @@ function wrong(what: string, hint = 'see Change for what it may give'): OvernsEr
 /** A value of somebody's own, short and in one line. */
 function shown(value: unknown): string {
   return inspect(value, { depth: 0, breakLength: Number.POSITIVE_INFINITY, maxStringLength: 80 });
+}
+
+/** The addresses of an endpoint, which may be anything; those that make no sense stand for nothing in use. */
+function addressesOf(endpoint: Endpoint): readonly string[] {
+  if (!Array.isArray(endpoint?.ips)) return [];
+  try {
+    return [...endpoint.ips.map((ip) => canonicalIp(ip)), canonicalMac(endpoint.mac)];
+  } catch {
+    return [];
+  }
+}
+
+/** Whether a store has ended a watch because there is too much, be it a consumer's own. */
+function isTooLarge(error: unknown): boolean {
+  return (error as { code?: unknown } | null)?.code === 'OVERNS_TOO_LARGE';
+}
+
+function followedAtFirst({ watch, watchOnly }: Store, sync: Sync): Followed {
+  if (sync === 'lookup') return 'lookup';
+  if (sync === 'used') return watchOnly === undefined ? 'lookup' : 'used';
+  return watch === undefined ? 'lookup' : 'all';
+}
+
+function mirrorMax({ mirrorMax }: Store): number {
+  return typeof mirrorMax === 'number' && mirrorMax > 0 ? mirrorMax : MIRROR_MAX;
 }
 
 /** Makes the argument of a watch, which notes whether the store has looked at which overlay it is about. */

@@ -23,6 +23,7 @@ const KINDS = [
   'punt-on',
   'overlay-lost',
   'overlay-back',
+  'sync',
 ] as const satisfies readonly ResolverEvent['kind'][];
 
 export const ALL_KINDS: ReadonlySet<Kind> = new Set(KINDS);

@@ -5,6 +5,7 @@ import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
 import { unknownName } from '../core/options.js';
 import type { Answer, Change, Query, Store, Where } from '../store/contract.js';
 import type { NativeLookup, NativeReactor } from '../system/native.js';
+import type { Sync } from './options.js';
 
 /** As long as a TTL can be, milliseconds: some 24 days. */
 const TTL_MAX = 0x7fff_ffff;
@@ -24,6 +25,8 @@ export interface SessionContext {
   /** The thread's number of the overlay. */
   readonly id: number;
   readonly health: StoreHealth;
+  /** Hears where an address is that was looked up. */
+  readonly found: (address: string, mac: string, vtep: string) => void;
   /** Hears of each change of the watch that has been taken in. */
   readonly observe: (change: Change) => void;
   /** Aborted when the overlay is served no more. */
@@ -34,6 +37,8 @@ export interface Timing {
   readonly lookupTimeoutMs: number;
   readonly negativeTtlMs: number;
   readonly maxLookups: number;
+  readonly sync: Sync;
+  readonly idleMs: number;
 }
 
 export class Lookups {
@@ -160,7 +165,10 @@ export class Lookups {
     }
     if (verdict.outcome === 'found') {
       const { mac, vtep, ttlMs } = verdict;
-      if (thread.answer(id, token, key, 'found', mac, vtep, ttlMs)) return;
+      if (thread.answer(id, token, key, 'found', mac, vtep, ttlMs)) {
+        this.#context.found(key, mac, vtep);
+        return;
+      }
       verdict = unreadable(mac, vtep);
     }
     if (verdict.error && this.#keepErrors) this.#errors.set(token, verdict.error);

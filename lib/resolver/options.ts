@@ -1,10 +1,25 @@
 /** The options of a resolver. */
 import { type Cancel, checkSignal } from '../core/abort.js';
 import { invalidType } from '../core/errors.js';
-import { boolean, checkNames, integer, type Shape, type Values } from '../core/options.js';
+import { boolean, checkNames, integer, oneOf, type Shape, type Values } from '../core/options.js';
 import type { Overlay } from '../overlay/overlay.js';
 import type { Store } from '../store/contract.js';
 import { checkSystem, type System } from '../system/system.js';
+
+/**
+ * How much of a network is followed in a store that watches: all of it; the addresses that this host uses, where the store has
+ * `watchOnly()`; none, so that an answer holds for its TTL. `auto` follows all until there is more than the store is fit to
+ * have mirrored (its `mirrorMax`), and from then on what is used.
+ * @example
+ * ```ts
+ * import type { Sync } from 'overns';
+ *
+ * const sync: Sync = 'used';
+ * console.log(sync); // used
+ * ```
+ */
+export type Sync = (typeof SYNCS)[number];
+export const SYNCS = ['all', 'used', 'lookup', 'auto'] as const;
 
 /**
  * Options of a resolver: what it serves, and how.
@@ -26,6 +41,13 @@ export interface ResolverOptions extends Cancel {
   readonly negativeTtlMs?: number | undefined;
   /** Lookups under way at once, for one overlay, 1 to 65536. Default 256. */
   readonly maxLookups?: number | undefined;
+  /** How much of a network is followed in its store. Default `auto`. */
+  readonly sync?: Sync | undefined;
+  /**
+   * With `used`: how long an address is followed that nothing is programmed for any more, milliseconds, 1000 to 3600000. Default
+   * 60000.
+   */
+  readonly idleMs?: number | undefined;
   /** Run the resolver thread under SCHED_FIFO, where permitted. Default false. */
   readonly realtime?: boolean | undefined;
   /** Take an overlay from the resolver that serves it now. Default false: `EBUSY`. */
@@ -39,7 +61,7 @@ export function checkStore(value: unknown, name: string): Store {
     throw invalidType(name, value, 'a store, which has lookup()');
   }
   const store = value as Store;
-  for (const method of ['lookupMany', 'watch', 'publish', 'withdraw', 'claim', 'lease', 'list'] as const) {
+  for (const method of ['lookupMany', 'watch', 'watchOnly', 'publish', 'withdraw', 'claim', 'lease', 'list'] as const) {
     if (store[method] !== undefined && typeof store[method] !== 'function')
       throw invalidType(`${name}.${method}`, store[method], 'a function');
   }
@@ -52,6 +74,8 @@ export const resolverOptions = {
   lookupTimeoutMs: integer(1, 600_000),
   negativeTtlMs: integer(0, 3_600_000),
   maxLookups: integer(1, 65_536),
+  sync: oneOf(...SYNCS),
+  idleMs: integer(1000, 3_600_000),
   realtime: boolean,
   takeover: boolean,
   signal: checkSignal,

@@ -72,8 +72,8 @@ export class Resolver implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   private constructor(options: CheckedOptions) {
-    const { lookupTimeoutMs = 2000, negativeTtlMs = 1000, maxLookups = 256 } = options;
-    this.#timing = { lookupTimeoutMs, negativeTtlMs, maxLookups };
+    const { lookupTimeoutMs = 2000, negativeTtlMs = 1000, maxLookups = 256, sync = 'auto', idleMs = 60_000 } = options;
+    this.#timing = { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, idleMs };
     this.#takeover = options.takeover === true;
     this.#store = options.store;
     const [first] = options.overlays ?? [];

@@ -1,6 +1,7 @@
 /** One overlay while it is served: its place as the only resolver, its part of the native thread, its events. */
 import { channel } from 'node:diagnostics_channel';
 import { abortError, throwIfAborted } from '../core/abort.js';
+import { canonicalIp, canonicalMac } from '../core/address.js';
 import { OvernsError } from '../core/errors.js';
 import { contentsOf } from '../overlay/contents.js';
 import type {
@@ -21,11 +22,12 @@ import { EVENT_BITS, type NativeEvent, type NativeLookup } from '../system/nativ
 import { claimOverlay } from './claim.js';
 import { noStats } from './counters.js';
 import type { OverlayStatus, ResolverEvent } from './events.js';
-import { WatchFeed } from './feed.js';
+import { type Followed, WatchFeed } from './feed.js';
 import { Leftovers } from './leftovers.js';
 import { Lookups, type SessionContext, type Timing } from './lookups.js';
 import type { ReactorClient, ReactorLease } from './reactor.js';
 import { OverlayStates } from './states.js';
+import { Usage } from './usage.js';
 
 /** Channel of faults of overlays that are served all the same: `{ overlay, error }`. */
 export const overlayWarnings = channel('overns:overlay:warning');
@@ -60,6 +62,7 @@ export class OverlaySession implements ReactorClient {
   readonly #lookups: Lookups;
   readonly #leftovers: Leftovers;
   readonly #feed: WatchFeed;
+  readonly #usage: Usage;
   /** The thread's number of the overlay, from before it is added: its events may come before add() has settled. */
   readonly #id: number;
   #added = false;
@@ -95,6 +98,9 @@ export class OverlaySession implements ReactorClient {
       thread: lease.thread,
       id: this.#id,
       stopped: this.#stop.signal,
+      found: (address, mac, vtep) => {
+        if (this.#feed.followed === 'used') this.#usage.asked(address, canonicalMac(mac), canonicalIp(vtep));
+      },
       observe: (change) => owner.observe(change),
       health: { up: () => this.#up(), down: (error) => this.#down(error) },
     };
@@ -102,7 +108,15 @@ export class OverlaySession implements ReactorClient {
     this.#leftovers = new Leftovers(overlay, (key) => {
       if (this.#added) lease.thread.forget(this.#id, key);
     });
-    this.#feed = new WatchFeed(context, {
+    this.#usage = new Usage({
+      thread: lease.thread,
+      id: this.#id,
+      idleMs: timing.idleMs,
+      stopped: this.#stop.signal,
+      enter: () => this.#enter(),
+    });
+    this.#feed = new WatchFeed(context, this.#usage, {
+      follows: (sync, error) => this.#emit({ kind: 'sync', sync, ...(error && { error }) }),
       otherNetwork: () => owner.otherNetwork(),
       unreadable: (count, error) => this.#emit({ kind: 'unreadable', count, error }),
       leftovers: this.#leftovers,
@@ -153,7 +167,7 @@ export class OverlaySession implements ReactorClient {
       throw failedToServe(error, this.where.overlay);
     }
     throwIfAborted(this.#stop.signal);
-    if (this.store.watch) {
+    if (this.#feed.followed !== 'lookup') {
       await new Promise<void>((ready) => {
         const { lookupTimeoutMs } = this.#timing;
         // It serves, from what it knows; whether the store is of any use is not known.
@@ -249,7 +263,12 @@ export class OverlaySession implements ReactorClient {
   }
 
   status(): OverlayStatus {
-    return { ...this.where, ...this.states.status(), stats: { ...noStats(), ...this.stats() } };
+    return {
+      ...this.where,
+      ...this.states.status(),
+      sync: this.#feed.followed,
+      stats: { ...noStats(), ...this.stats() },
+    };
   }
 
   /** The status as other processes are given it. */
@@ -258,7 +277,12 @@ export class OverlaySession implements ReactorClient {
     const url = isScoped(this.store) ? this.store[scope](this.where) : '';
     // One in the memory of this process means nothing to others: it is told apart by a number behind a blank.
     const storeUrl = url === '' || url.includes(' ') ? undefined : url;
-    return { ...status, ...(error && { error: error.message }), ...(storeUrl !== undefined && { storeUrl }) };
+    return {
+      ...status,
+      sync: this.#feed.followed,
+      ...(error && { error: error.message }),
+      ...(storeUrl !== undefined && { storeUrl }),
+    };
   }
 
   stats(): Record<string, number> {
@@ -325,7 +349,8 @@ export class OverlaySession implements ReactorClient {
       | { kind: 'overflow'; dropped: number }
       | { kind: 'store-down' | 'store-up'; error?: Error }
       | { kind: 'punt-off'; reason: string }
-      | { kind: 'unreadable'; count: number; error: Error },
+      | { kind: 'unreadable'; count: number; error: Error }
+      | { kind: 'sync'; sync: Followed; error?: Error },
   ): void {
     this.#tell([{ ...this.where, atNs: process.hrtime.bigint(), ...event }]);
   }

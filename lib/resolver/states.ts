@@ -30,6 +30,11 @@ export class OverlayStates {
   note(event: ResolverEvent): void {
     const ended = ENDS[event.kind];
     if (ended !== undefined) this.#states.delete(ended);
+    if (event.kind === 'sync') {
+      // As it is from the start, unless there is more to tell.
+      if (event.error === undefined) this.#states.delete(event.kind);
+      else this.#states.set(event.kind, { event, since: new Date() });
+    }
     if (event.kind === 'store-up') this.#up = new Date();
     if ((BEGINS as readonly Kind[]).includes(event.kind)) this.#states.set(event.kind, { event, since: new Date() });
   }
@@ -43,7 +48,7 @@ export class OverlayStates {
     return Array.from(this.#states.values(), ({ event }) => event);
   }
 
-  status(): Omit<OverlayStatus, 'overlay' | 'vni' | 'stats'> {
+  status(): Omit<OverlayStatus, 'overlay' | 'vni' | 'stats' | 'sync'> {
     const down = this.#states.get('store-down');
     const off = this.#states.get('punt-off')?.event;
     const lost = this.#states.get('overlay-lost');

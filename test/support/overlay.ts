@@ -128,6 +128,7 @@ export function record(resolver: Resolver, wanted: (event: ResolverEvent) => boo
     'overlay-lost',
     'overlay-back',
     'contradicted',
+    'sync',
   ] as const;
   for (const kind of kinds) resolver.on(kind, (event) => void (wanted(event) && seen.push(event)));
   return seen;

@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel';
 import { Agent, openStore } from '../../index.js';
 import { parseStoreUrl } from '../../store/index.js';
 import { AgentLog } from '../agent-log.js';
-import { needed, option, seconds, toggle } from '../flags.js';
+import { needed, oneOf, option, optionOr, seconds, toggle } from '../flags.js';
 import { hostFlag, overlayArgument, STORE_EXAMPLE, STORE_EXAMPLE_BY_VNI, STORE_HELP, storeUrl } from '../kinds.js';
 import { usageError } from '../usage.js';
 import { defineVerb } from '../verb.js';
@@ -29,6 +29,12 @@ export const verb = defineVerb({
       'SECONDS',
       "how long what is published outlives the agent and its host; default 15, at least 1 and what the store's own least is",
       leaseTtl,
+    ),
+    sync: optionOr(
+      'all|used|lookup|auto',
+      'what is followed in the store: the whole network, the addresses that this host uses, or nothing, so that an answer holds for its TTL; auto (the default): all until that is too much, then what is used',
+      oneOf('all', 'used', 'lookup', 'auto'),
+      'auto',
     ),
     'no-realtime': toggle('leave the resolver thread at ordinary priority (default: SCHED_FIFO where permitted)'),
     host: hostFlag,
@@ -61,6 +67,7 @@ export const verb = defineVerb({
         store,
         ...(all ? {} : { overlays: args }),
         takeover: flags.takeover,
+        sync: flags.sync,
         publish: !flags['no-publish'],
         leaseTtlMs: flags['lease-ttl'],
         realtime: !flags['no-realtime'],

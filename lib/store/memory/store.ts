@@ -7,6 +7,8 @@ import type { Interest } from '../interest.js';
 import { MemoryNetwork, NAME } from './memory.js';
 
 export class MemoryStore implements DriverStore {
+  /** All of it is in this process anyway. */
+  readonly mirrorMax = Number.MAX_SAFE_INTEGER;
   /** By prefix. */
   readonly #networks = new Map<string, MemoryNetwork>();
   /** What ends each of them. */

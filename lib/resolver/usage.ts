@@ -1,0 +1,139 @@
+/** The addresses that an overlay uses: those that were asked for, and those that the kernel has entries of. Only these are watched with `sync: 'used'`. */
+import { onAbort } from '../core/abort.js';
+import type { Rtnl } from '../rtnl/rtnl.js';
+import { Interest, isMac } from '../store/interest.js';
+import type { NativeReactor } from '../system/native.js';
+
+/** The overlay that uses them. */
+export interface UsageContext {
+  readonly thread: NativeReactor;
+  readonly id: number;
+  /** How long an address that nothing is programmed for counts as used, milliseconds. */
+  readonly idleMs: number;
+  readonly stopped: AbortSignal;
+  /** Opens the kernel's tables of the overlay. */
+  enter(): Promise<Rtnl>;
+}
+
+/** Where an address was last known to be. */
+interface Place {
+  readonly mac: string;
+  readonly vtep: string;
+  /** When it was asked for last, as performance.now(). */
+  readonly askedAt: number;
+  /** The kernel has its row from before: the thread does not know of it. */
+  readonly adopted?: boolean;
+}
+
+export class Usage {
+  readonly interest = new Interest();
+  readonly #context: UsageContext;
+  readonly #places = new Map<string, Place>();
+  #sweeping: NodeJS.Timeout | undefined;
+
+  constructor(context: UsageContext) {
+    this.#context = context;
+  }
+
+  /** Begins with what the kernel has entries of, and looks from then on what it still has. */
+  async begin(): Promise<void> {
+    if (this.#sweeping !== undefined) return;
+    this.#sweeping = setInterval(() => void this.sweep(), this.#context.idleMs);
+    this.#sweeping.unref();
+    onAbort(this.#context.stopped, () => clearInterval(this.#sweeping));
+    const { neighbors, rows } = await this.#programmed();
+    for (const [ip, mac] of neighbors) this.asked(ip, mac, rows.get(mac) ?? '');
+    const known = new Set(neighbors.values());
+    for (const [mac, vtep] of rows) if (!known.has(mac)) this.asked(mac, mac, vtep, true);
+  }
+
+  /** An address was asked for, and is there. */
+  asked(address: string, mac: string, vtep: string, adopted = false): void {
+    this.#places.set(address, { mac, vtep, askedAt: performance.now(), adopted });
+    this.interest.add(address);
+  }
+
+  /** What the store says of an IP address. */
+  moved(ip: string, mac: string, vtep: string): void {
+    const place = this.#places.get(ip);
+    if (place !== undefined) this.#places.set(ip, { ...place, mac, vtep });
+  }
+
+  /**
+   * What the store says of a MAC address that is used alone. One that is elsewhere is forgotten: the next packet for it is
+   * held, and asks anew.
+   */
+  station(mac: string, vtep: string): void {
+    const place = this.#places.get(mac);
+    if (place === undefined || place.vtep === vtep) return;
+    this.#places.set(mac, { ...place, vtep, adopted: false });
+    this.#context.thread.forget(this.#context.id, mac);
+    if (place.adopted === true) void this.#removeRow(mac, place.vtep);
+  }
+
+  /** An address is nowhere any more: what is known of it has been forgotten. */
+  gone(address: string): void {
+    const place = this.#places.get(address);
+    if (place?.adopted !== true) return;
+    this.#places.set(address, { ...place, vtep: '', adopted: false });
+    void this.#removeRow(address, place.vtep);
+  }
+
+  /** The addresses, in use before some moment, that the store was asked for and has not told of: they are nowhere. */
+  unknown(told: ReadonlySet<string>, before: number): string[] {
+    const isOld = (address: string): boolean => (this.#places.get(address)?.askedAt ?? 0) < before;
+    return [...this.interest].filter((address) => !told.has(address) && isOld(address));
+  }
+
+  /** Removes a row, unless the kernel has learned another place meanwhile. */
+  async #removeRow(mac: string, dst: string): Promise<void> {
+    try {
+      await using rtnl = await this.#context.enter();
+      await rtnl.fdb.delete({ link: 'vxlan1', mac, dst });
+    } catch {
+      // It is gone, or the overlay is.
+    }
+  }
+
+  /** Lets go of what nobody has used for a while: the kernel ages out FDB rows of MAC addresses that nothing comes from. */
+  async sweep(): Promise<void> {
+    const { thread, id, idleMs } = this.#context;
+    const before = performance.now() - idleMs;
+    const old = [...this.#places].filter(([, { askedAt }]) => askedAt < before);
+    if (old.length === 0 || this.#context.stopped.aborted) return;
+    let rows: ReadonlyMap<string, string>;
+    try {
+      ({ rows } = await this.#programmed());
+    } catch {
+      return; // the overlay may be going; the next look tells
+    }
+    const idle = old.filter(([address, { mac }]) => !rows.has(mac) && this.interest.has(address));
+    for (const [address] of idle) {
+      this.#places.delete(address);
+      this.interest.delete(address);
+      thread.forget(id, address);
+    }
+    const used = new Set(Array.from(this.#places.values(), ({ mac }) => mac));
+    for (const [address, { mac }] of idle) if (!isMac(address) && !used.has(mac)) thread.forget(id, mac);
+  }
+
+  /** The entries of vxlan1: the MAC address of each IP address, the VTEP of each MAC address. */
+  async #programmed(): Promise<{ neighbors: Map<string, string>; rows: Map<string, string> }> {
+    await using rtnl = await this.#context.enter();
+    const [neighbors, rows] = await Promise.all([
+      rtnl.neighbors.list({ link: 'vxlan1' }),
+      rtnl.fdb.list({ link: 'vxlan1' }),
+    ]);
+    return {
+      neighbors: new Map(
+        neighbors.flatMap(({ ip, mac, state }) => (mac !== undefined && state === 'permanent' ? [[ip, mac]] : [])),
+      ),
+      // The bridge has rows of its own for that port; the all-zero one is the punt's.
+      rows: new Map(
+        rows.flatMap(({ mac, dst, master }) =>
+          dst !== undefined && master === undefined && mac !== '00:00:00:00:00:00' ? [[mac, dst]] : [],
+        ),
+      ),
+    };
+  }
+}
