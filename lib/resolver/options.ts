@@ -44,8 +44,8 @@ export interface ResolverOptions extends Cancel {
   /** How much of a network is followed in its store. Default `auto`. */
   readonly sync?: Sync | undefined;
   /**
-   * With `used`: how long an address is followed that nothing is programmed for any more, milliseconds, 1000 to 3600000. Default
-   * 60000.
+   * With `used`: how long an address is followed that nothing is programmed for any more, milliseconds, 100 to 3600000. After five
+   * times as long it is tried whether one is used that is programmed. Default 60000.
    */
   readonly idleMs?: number | undefined;
   /** Run the resolver thread under SCHED_FIFO, where permitted. Default false. */
@@ -75,7 +75,7 @@ export const resolverOptions = {
   negativeTtlMs: integer(0, 3_600_000),
   maxLookups: integer(1, 65_536),
   sync: oneOf(...SYNCS),
-  idleMs: integer(1000, 3_600_000),
+  idleMs: integer(100, 3_600_000),
   realtime: boolean,
   takeover: boolean,
   signal: checkSignal,

@@ -15,6 +15,9 @@ export interface UsageContext {
   enter(): Promise<Rtnl>;
 }
 
+/** After so many times `idleMs` it is tried whether an address is used whose row does not age: as the kernel's ageing has it, 300 s. */
+const TRIED_AFTER = 5;
+
 /** Where an address was last known to be. */
 interface Place {
   readonly mac: string;
@@ -29,6 +32,8 @@ export class Usage {
   readonly interest = new Interest();
   readonly #context: UsageContext;
   readonly #places = new Map<string, Place>();
+  /** MAC addresses whose rows were taken away at the last look. */
+  #tried: ReadonlySet<string> = new Set();
   #sweeping: NodeJS.Timeout | undefined;
 
   constructor(context: UsageContext) {
@@ -41,7 +46,8 @@ export class Usage {
     this.#sweeping = setInterval(() => void this.sweep(), this.#context.idleMs);
     this.#sweeping.unref();
     onAbort(this.#context.stopped, () => clearInterval(this.#sweeping));
-    const { neighbors, rows } = await this.#programmed();
+    await using rtnl = await this.#context.enter();
+    const { neighbors, rows } = await programmed(rtnl);
     for (const [ip, mac] of neighbors) this.asked(ip, mac, rows.get(mac) ?? '');
     const known = new Set(neighbors.values());
     for (const [mac, vtep] of rows) if (!known.has(mac)) this.asked(mac, mac, vtep, true);
@@ -95,45 +101,57 @@ export class Usage {
     }
   }
 
-  /** Lets go of what nobody has used for a while: the kernel ages out FDB rows of MAC addresses that nothing comes from. */
+  /**
+   * Lets go of what nobody has used for a while. Where the kernel ages its rows out it has done so; else a row is taken away, and is
+   * back at the next look where it is used: the packet that misses it is caught and the thread puts it back, without asking.
+   */
   async sweep(): Promise<void> {
-    const { thread, id, idleMs } = this.#context;
-    const before = performance.now() - idleMs;
-    const old = [...this.#places].filter(([, { askedAt }]) => askedAt < before);
-    if (old.length === 0 || this.#context.stopped.aborted) return;
-    let rows: ReadonlyMap<string, string>;
+    const { thread, id, idleMs, stopped } = this.#context;
+    const now = performance.now();
+    const old = [...this.#places].filter(([, { askedAt }]) => askedAt < now - idleMs);
+    if (old.length === 0 || stopped.aborted) return;
     try {
-      ({ rows } = await this.#programmed());
+      await using rtnl = await this.#context.enter();
+      const { rows } = await programmed(rtnl);
+      const tried = new Set<string>();
+      for (const [address, place] of old) {
+        const { mac, askedAt } = place;
+        const dst = rows.get(mac);
+        if (dst === undefined) {
+          this.#places.delete(address);
+          this.interest.delete(address);
+          thread.forget(id, address);
+        } else if (this.#tried.has(mac)) {
+          this.#places.set(address, { ...place, askedAt: now });
+        } else if (askedAt < now - TRIED_AFTER * idleMs && !tried.has(mac)) {
+          tried.add(mac);
+          await rtnl.fdb.delete({ link: 'vxlan1', mac, dst });
+        }
+      }
+      this.#tried = tried;
+      const used = new Set(Array.from(this.#places.values(), ({ mac }) => mac));
+      for (const [address, { mac }] of old) if (!isMac(address) && !used.has(mac)) thread.forget(id, mac);
     } catch {
-      return; // the overlay may be going; the next look tells
+      // A row went by itself, or the overlay goes: the next look tells.
     }
-    const idle = old.filter(([address, { mac }]) => !rows.has(mac) && this.interest.has(address));
-    for (const [address] of idle) {
-      this.#places.delete(address);
-      this.interest.delete(address);
-      thread.forget(id, address);
-    }
-    const used = new Set(Array.from(this.#places.values(), ({ mac }) => mac));
-    for (const [address, { mac }] of idle) if (!isMac(address) && !used.has(mac)) thread.forget(id, mac);
   }
+}
 
-  /** The entries of vxlan1: the MAC address of each IP address, the VTEP of each MAC address. */
-  async #programmed(): Promise<{ neighbors: Map<string, string>; rows: Map<string, string> }> {
-    await using rtnl = await this.#context.enter();
-    const [neighbors, rows] = await Promise.all([
-      rtnl.neighbors.list({ link: 'vxlan1' }),
-      rtnl.fdb.list({ link: 'vxlan1' }),
-    ]);
-    return {
-      neighbors: new Map(
-        neighbors.flatMap(({ ip, mac, state }) => (mac !== undefined && state === 'permanent' ? [[ip, mac]] : [])),
+/** The entries of vxlan1: the MAC address of each IP address, the VTEP of each MAC address. */
+async function programmed(rtnl: Rtnl): Promise<{ neighbors: Map<string, string>; rows: Map<string, string> }> {
+  const [neighbors, rows] = await Promise.all([
+    rtnl.neighbors.list({ link: 'vxlan1' }),
+    rtnl.fdb.list({ link: 'vxlan1' }),
+  ]);
+  return {
+    neighbors: new Map(
+      neighbors.flatMap(({ ip, mac, state }) => (mac !== undefined && state === 'permanent' ? [[ip, mac]] : [])),
+    ),
+    // The bridge has rows of its own for that port; the all-zero one is the punt's.
+    rows: new Map(
+      rows.flatMap(({ mac, dst, master }) =>
+        dst !== undefined && master === undefined && mac !== '00:00:00:00:00:00' ? [[mac, dst]] : [],
       ),
-      // The bridge has rows of its own for that port; the all-zero one is the punt's.
-      rows: new Map(
-        rows.flatMap(({ mac, dst, master }) =>
-          dst !== undefined && master === undefined && mac !== '00:00:00:00:00:00' ? [[mac, dst]] : [],
-        ),
-      ),
-    };
-  }
+    ),
+  };
 }

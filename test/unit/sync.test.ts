@@ -135,6 +135,26 @@ describe('used', () => {
     await until(() => seen.interest?.size === 2, 'both again');
   });
 
+  test('a row that does not age is taken away: whoever uses it has it back at once, else its address falls out', async () => {
+    const { store, memory, lookups, ...seen } = await shown();
+    const [used, idle] = [numbered(3), numbered(4)];
+    for (const each of [used, idle]) await memory.publish(each);
+    const { kernel, resolver } = await scene(store, { sync: 'used', idleMs: 200 });
+    await using _resolver = resolver;
+    for (const { ip } of [used, idle]) await kernel.miss('blue', { ip });
+    const asked = lookups.length;
+    // A packet in flight for one of them all the time.
+    const sending = setInterval(() => void kernel.miss('blue', { mac: used.mac }), 10);
+    try {
+      await until(() => kernel.state('blue').neighbors.every(({ ip }) => ip !== idle.ip), 'the idle one to fall out');
+      await until(() => kernel.state('blue').fdb.some(({ mac }) => mac === used.mac), 'the row of the other');
+    } finally {
+      clearInterval(sending);
+    }
+    expect([kernel.state('blue').neighbors.map(({ ip }) => ip), lookups.length - asked]).toEqual([[used.ip], 0]);
+    expect(seen.watches).toEqual(['used']);
+  });
+
   test('a store that cannot watch addresses is served by lookups and their TTL', async () => {
     const { store, memory, lookups, watches } = await shown({ watchOnly: undefined } as never);
     await memory.publish(numbered(3));
