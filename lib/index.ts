@@ -1,6 +1,6 @@
 /** overns: VXLAN overlay networks for containers, resolved on demand. */
 
-export { Agent, type AgentEvent, type AgentOptions } from './agent/agent.js';
+export { Agent, type AgentEvent, type AgentOptions, type RenumberedEvent } from './agent/agent.js';
 export type { EndpointStatus, PublisherEvent } from './agent/endpoint-status.js';
 export { type FollowerEvent, type FollowerOptions, OverlayFollower } from './agent/overlay-follower.js';
 export type { Cancel } from './core/abort.js';

@@ -8,13 +8,14 @@ import { createSubscription } from '../core/subscription.js';
 import type { NetnsRef } from '../netns/references.js';
 import { type DeviceEvent, DeviceKeeper } from '../overlay/device-keeper.js';
 import { Overlay } from '../overlay/overlay.js';
+import { renumberOverlay } from '../overlay/renumber.js';
 import { type UnderlayChange, UnderlayWatch } from '../overlay/underlay-watch.js';
 import type { ResolverStats } from '../resolver/counters.js';
 import type { OverlayStatus, ResolverEvent } from '../resolver/events.js';
 import { extension } from '../resolver/extension.js';
 import { checkStore, type ResolverOptions, resolverOptions } from '../resolver/options.js';
 import { Resolver } from '../resolver/resolver.js';
-import type { Store } from '../store/contract.js';
+import type { Store, Where } from '../store/contract.js';
 import { checkSystem, machine, type OnSystem } from '../system/system.js';
 import type { EndpointStatus, PublisherEvent } from './endpoint-status.js';
 import { checkNames, type FollowerEvent, OverlayFollower } from './overlay-follower.js';
@@ -32,7 +33,30 @@ import { canPublish, Publisher } from './publisher.js';
  * console.log(line({ overlay: 'blue', kind: 'serving' })); // blue: serving
  * ```
  */
-export type AgentEvent = ResolverEvent | FollowerEvent | UnderlayChange | DeviceEvent | PublisherEvent;
+export type AgentEvent =
+  | ResolverEvent
+  | FollowerEvent
+  | UnderlayChange
+  | DeviceEvent
+  | PublisherEvent
+  | RenumberedEvent;
+
+/**
+ * The host has lost the VTEP of an overlay and has another address in its place: vxlan1 sends from there now, and this host's
+ * endpoints are published with it.
+ * @example
+ * ```ts
+ * import type { RenumberedEvent } from 'overns';
+ *
+ * const line = ({ overlay, from, to }: RenumberedEvent): string => `${overlay}: ${from} is ${to} now`;
+ * console.log(line({ kind: 'renumbered', overlay: 'blue', vni: 42, from: '10.0.0.10', to: '10.0.0.77' })); // blue: 10.0.0.10 is 10.0.0.77 now
+ * ```
+ */
+export interface RenumberedEvent extends Where {
+  readonly kind: 'renumbered';
+  readonly from: string;
+  readonly to: string;
+}
 
 /**
  * Options of an agent: what it serves, and from where.
@@ -350,6 +374,26 @@ export class Agent implements AsyncDisposable {
   }
 
   #underlayChanged(change: UnderlayChange): void {
+    if (change.successor !== undefined) void this.#renumber(change, change.successor);
+    else this.#tellUnderlay(change);
+  }
+
+  /** Moves an overlay, and what is published of it, to the address that the host has in the place of its VTEP. */
+  async #renumber(change: UnderlayChange, to: string): Promise<void> {
+    const { overlay, vni } = change;
+    try {
+      const from = await renumberOverlay(this.#resolver.system, overlay, to, this.#host);
+      this.#publisher?.leave(overlay);
+      await this.#follower?.reopen(overlay);
+      this.#faults.delete(overlay);
+      this.#tell({ kind: 'renumbered', overlay, vni, from, to });
+    } catch (error) {
+      if (!OvernsError.is(error)) throw error;
+      this.#tellUnderlay(change);
+    }
+  }
+
+  #tellUnderlay(change: UnderlayChange): void {
     if (change.fault === undefined) this.#faults.delete(change.overlay);
     else this.#faults.set(change.overlay, change);
     this.#tell(change);

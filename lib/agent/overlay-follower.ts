@@ -274,6 +274,33 @@ export class OverlayFollower implements AsyncDisposable {
     }
   }
 
+  /**
+   * Opens an overlay anew that is followed, as it is by now, and serves it so: it may have another VTEP. What the kernel has stays.
+   * @example
+   * ```ts
+   * import { Overlay, OverlayFollower, Resolver } from 'overns';
+   *
+   * await using overlay = await Overlay.create({ name: 'blue', vni: 42 });
+   * await using resolver = await Resolver.start({ store: { lookup: () => null } });
+   * await using follower = await OverlayFollower.start({ resolver });
+   * await follower.reopen('blue');
+   * console.log(resolver.overlays().map(({ overlay }) => overlay)); // [ 'blue' ]
+   * ```
+   */
+  async reopen(name: string): Promise<void> {
+    const before = this.#work.get(name) ?? Promise.resolve();
+    const letGo = before.then(async () => {
+      const followed = this.#followed.get(name);
+      if (followed === undefined || this.#closed) return;
+      this.#followed.delete(name);
+      await this.#resolver.remove(name);
+      await followed.overlay.close();
+    });
+    this.#work.set(name, letGo);
+    await letGo;
+    await this.#enqueue(name);
+  }
+
   #refuse(name: string, error: Error): void {
     const before = this.#refused.get(name);
     this.#refused.set(name, error.message);

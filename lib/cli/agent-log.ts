@@ -189,6 +189,9 @@ export class AgentLog implements Disposable {
           ),
         );
         break;
+      case 'renumbered':
+        this.#log.info(`overlay ${event.overlay}: this host's vtep ${event.from} has gone, it is ${event.to} now`);
+        break;
       case 'underlay':
         if (event.fault === undefined)
           this.#log.info(`overlay ${event.overlay}: its underlay is what it was made for again`);

@@ -9,7 +9,7 @@ import { Rtnl } from '../rtnl/rtnl.js';
 import type { Where } from '../store/contract.js';
 import type { NativeMonitor } from '../system/native.js';
 import type { System } from '../system/system.js';
-import { findUnderlay, type Underlay } from './underlay.js';
+import { findSuccessor, findUnderlay, type Underlay } from './underlay.js';
 
 /**
  * The underlay of an overlay stopped to do, or does again ({@link Overlay.underlayChanges}).
@@ -25,6 +25,8 @@ export interface UnderlayChange extends Where {
   readonly kind: 'underlay';
   /** The fault, its `code` as {@link Overlay.underlayFault} has it; absent: nothing any more. */
   readonly fault?: OvernsError;
+  /** The address that the host has in the place of the VTEP, where one can be told. */
+  readonly successor?: string;
 }
 
 /** The part of the underlay that an overlay relies on. */
@@ -207,9 +209,19 @@ export class UnderlayWatch implements AsyncDisposable {
       const underlay = await looked.catch(() => undefined);
       if (underlay === undefined || this.#closed || overlays.get(each) !== state) continue;
       const fault = faultOf(overlay, underlay);
-      if (fault?.message === state.reported) continue;
-      state.reported = fault?.message;
-      this.#tell({ kind: 'underlay', overlay: overlay.name, vni: overlay.vni, ...(fault && { fault }) });
+      const gone = OvernsError.is(underlay) && underlay.code === 'EADDRNOTAVAIL';
+      const successor = gone ? await findSuccessor(rtnl, overlay.vtep, overlay.port).catch(() => undefined) : undefined;
+      if (this.#closed || overlays.get(each) !== state) continue;
+      const said = fault && `${fault.message} ${successor ?? ''}`;
+      if (said === state.reported) continue;
+      state.reported = said;
+      this.#tell({
+        kind: 'underlay',
+        overlay: overlay.name,
+        vni: overlay.vni,
+        ...(fault && { fault }),
+        ...(successor !== undefined && { successor }),
+      });
     }
   }
 

@@ -88,6 +88,25 @@ export async function findSource(host: Rtnl, question: UnderlayQuestion): Promis
   return (await choose(host, own, question)).ip;
 }
 
+/**
+ * Finds the address that a host has in the place of a VTEP which is no address of it any more: the only one in the same network,
+ * else the one that it would choose now; undefined where that cannot be told.
+ */
+export async function findSuccessor(host: Rtnl, vtep: string, port: number): Promise<string | undefined> {
+  const own = (await host.addresses.list()).map(ownAddress);
+  const family = ipFamily(vtep);
+  const near = own.filter(
+    (each) => each.family === family && each.global && unfit(each) === undefined && within(each, vtep),
+  );
+  if (near.length === 1) return near[0]?.ip;
+  try {
+    return (await choose(host, own, { port, family })).ip;
+  } catch (error) {
+    if (OvernsError.is(error) && error.code === 'EADDRNOTAVAIL') return undefined;
+    throw error;
+  }
+}
+
 /** An address of the host. */
 interface OwnAddress {
   readonly ip: string;
