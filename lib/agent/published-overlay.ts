@@ -99,6 +99,9 @@ export class PublishedOverlay {
   #timer: NodeJS.Timeout | undefined;
   #again: NodeJS.Timeout | undefined;
   #comparing: NodeJS.Timeout | undefined;
+  #compareDue: NodeJS.Timeout | undefined;
+  /** How long it is waited after a comparison that failed. */
+  #comparePause = PAUSE_MAX_MS;
 
   /** @param overlay open, and closed with this */
   constructor(overlay: Overlay, shared: Publishing) {
@@ -121,7 +124,7 @@ export class PublishedOverlay {
   leave(): void {
     if (this.#left) return;
     this.#stop.abort();
-    for (const timer of [this.#timer, this.#again, this.#comparing]) clearTimeout(timer);
+    for (const timer of [this.#timer, this.#again, this.#comparing, this.#compareDue]) clearTimeout(timer);
     for (const station of this.#stations.values()) station.release();
     void this.#events?.return?.();
     void this.#overlay.close();
@@ -132,6 +135,7 @@ export class PublishedOverlay {
   recover(): void {
     this.#compare = true;
     this.#compareFrom = 0;
+    this.#comparePause = PAUSE_MAX_MS;
     this.#pause = PAUSE_MS;
     this.#kick(true);
   }
@@ -351,6 +355,12 @@ export class PublishedOverlay {
     this.#comparing.unref();
   }
 
+  #compareIn(ms: number): void {
+    clearTimeout(this.#compareDue);
+    this.#compareDue = setTimeout(() => this.#kick(), Math.max(ms, 1));
+    this.#compareDue.unref();
+  }
+
   /** Goes on with what is to be told, unless a pause is on. */
   #kick(anyhow = false): void {
     if (this.#left || !this.#known) return;
@@ -368,15 +378,15 @@ export class PublishedOverlay {
     try {
       for (;;) {
         if (this.#left) return;
-        if (this.#compare && performance.now() >= this.#compareFrom && !this.#gone) await this.#compareAll();
         const dirty = [...this.#stations.values()].filter((station) => station.dirty);
-        if (dirty.length === 0) break;
-        await each(dirty, (station) => this.#settle(station));
+        if (dirty.length > 0) await each(dirty, (station) => this.#settle(station));
+        else if (this.#compare && performance.now() >= this.#compareFrom && !this.#gone) await this.#compareAll();
+        else break;
       }
       this.#running = false;
       this.#pause = PAUSE_MS;
       if (this.#gone) this.leave();
-      else if (this.#compare) this.#runIn(this.#compareFrom - performance.now());
+      else if (this.#compare) this.#compareIn(this.#compareFrom - performance.now());
     } catch (error) {
       this.#running = false;
       this.#failed(error as Error);
@@ -417,9 +427,15 @@ export class PublishedOverlay {
     try {
       listed = await this.#ask((signal) => this.#shared.store.list({ ...this.where, signal }));
     } catch (error) {
+      // A network that is too large to be read is no reason not to publish: each is claimed anew instead.
+      if ((error as NodeJS.ErrnoException).code === 'OVERNS_CLOSED') throw error;
       this.#compare = true;
-      throw error;
+      this.#compareFrom = performance.now() + this.#comparePause;
+      this.#comparePause = Math.min(2 * this.#comparePause, COMPARE_MS);
+      for (const station of this.#stations.values()) if (station.wanted !== undefined) station.dirty = true;
+      return;
     }
+    this.#comparePause = PAUSE_MAX_MS;
     const ended = performance.now();
     this.#compareFrom = ended + Math.max((ended - started) * COMPARE_SHARE, 1000);
     const lease = this.#shared.lease.id;

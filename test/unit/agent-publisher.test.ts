@@ -6,6 +6,7 @@ import {
   ConflictError,
   type Endpoint,
   Overlay,
+  OvernsError,
   type OwnedStore,
   openStore,
   queryResolver,
@@ -167,6 +168,22 @@ describe('a store that fails', () => {
     await until(() => states(agent).includes('192.168.0.3 pending'));
     broken.down = undefined;
     await until(async () => (await store.list()).map(({ ip }) => ip).join() === '192.168.0.3');
+  });
+
+  test('that cannot list what there is, as a network may be too large, is told what is attached and detached all the same', async () => {
+    const made = await scene();
+    const { overlay, store } = made;
+    const large: Store = {
+      ...faulty(store),
+      list: async () => {
+        throw new OvernsError('OVERNS_STORE', 'the answer is too long');
+      },
+    };
+    await attach(made);
+    const { agent } = await start(made, large);
+    await until(() => states(agent).includes('192.168.0.2 published'));
+    await overlay.detach('netns:web');
+    expect(await store.list()).toEqual([]);
   });
 
   test('whose lease has ended gets another one, and all is claimed again', async () => {
