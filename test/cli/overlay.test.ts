@@ -343,7 +343,7 @@ describeWith(['root', 'ip', 'ping'], 'attach and detach', () => {
       await done(`detach ${name} ${c.name} --store ${url}`);
       expect(await consul.keys('demo/')).toEqual([]);
       expect(await refused(`attach ${name} ${d.name} --store ${url}`)).toContain(
-        'given back a short while ago; wait until',
+        'given back a short while ago); wait until',
       );
     },
   );
