@@ -31,7 +31,7 @@ import { parseStoreUrl, prefixFor, type StoreUrl, textFor } from './url.js';
 
 export { checkKey, checkKind, checkValue, type RecordKind } from './records.js';
 export { inProcessUrl, registerStore, storeExample, storeForms } from './registry.js';
-export { isScoped, recordsOf, scopeOf, sharedScope } from './scope.js';
+export { recordsOf, scopeOf, sharedScope } from './scope.js';
 export { expandStoreUrl, parseStoreUrl } from './url.js';
 
 /**
