@@ -33,6 +33,7 @@ export class Interest implements Iterable<string> {
     for (const address of addresses) this.add(address);
   }
 
+  /** How many addresses are in it. */
   get size(): number {
     return this.#addresses.size;
   }

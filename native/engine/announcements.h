@@ -1,5 +1,5 @@
-// Addresses whose MAC has changed, which the containers here are to be told: by a gratuitous ARP reply or an unsolicited
-// neighbour advertisement each, at a bounded rate.
+// Addresses whose MAC has changed, which the containers here are to be told: by a gratuitous ARP reply or an
+// unsolicited neighbour advertisement each, at a bounded rate.
 #pragma once
 
 #include <cstdint>

@@ -12,7 +12,8 @@ void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32
   if (!store_down_) table_.forget_stale(clock(now), [&](const Mac& idle) { withdrawals_.add(AskKey::of(idle)); });
   bool told = false;
   bool changed = false;
-  if (const IpSlot* before = ip.empty() ? nullptr : table_.find(ip); before != nullptr && (before->flags & kTold) != 0) {
+  if (const IpSlot* before = ip.empty() ? nullptr : table_.find(ip);
+      before != nullptr && (before->flags & kTold) != 0) {
     told = true;
     changed = before->mac != mac;
   } else if (const Mac last = ip.empty() ? Mac{} : told_.take(ip); !last.is_zero()) {

@@ -70,7 +70,8 @@ class EndpointTable {
     vteps_.point(slot->vtep, 0);
     map_of(slot).erase(key);
   }
-  // What the slot says holds no longer, but the kernel's entry stays: it is no part of the watch's, and its time is over.
+  // What the slot says holds no longer, but the kernel's entry stays: it is no part of the watch's, and its time is
+  // over.
   template <class Slot>
   static void outdate(Slot& slot) {
     slot.flags = static_cast<std::uint8_t>((slot.flags & ~kWatched) | kOutdated);
@@ -101,8 +102,8 @@ class EndpointTable {
   }
 
   // Looks at a few slots and forgets those that expired long ago: done with each put, the table is cleaned as fast as
-  // it can grow. `in_kernel` is called with the MACs among them whose entry, which is not one that the kernel learned, is
-  // still there.
+  // it can grow. `in_kernel` is called with the MACs among them whose entry, which is not one that the kernel learned,
+  // is still there.
   template <class InKernel>
   void forget_stale(Deciseconds now, InKernel in_kernel) {
     const auto stale = [&](const auto& slot) { return slot.expires != 0 && slot.expires + kStaleKept <= now; };

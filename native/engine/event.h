@@ -11,8 +11,8 @@
 namespace overns {
 
 // kMiss: an L2 miss that came as a punted packet, of which the kernel notifies nobody.
-// kContradicted: the kernel had learned of a frame that a MAC is at another VTEP than the store says; told once a second.
-// kPuntOff, kPuntOn: packets for MACs that the kernel has no VTEP for are caught no longer, or again.
+// kContradicted: the kernel had learned of a frame that a MAC is at another VTEP than the store says; told once a
+// second. kPuntOff, kPuntOn: packets for MACs that the kernel has no VTEP for are caught no longer, or again.
 enum class EventKind : std::uint8_t {
   kResolved,
   kUnresolved,

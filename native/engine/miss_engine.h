@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "base/address.h"
-#include "engine/ask_key.h"
 #include "engine/announcements.h"
+#include "engine/ask_key.h"
 #include "engine/asks.h"
 #include "engine/counters.h"
 #include "engine/endpoint_table.h"
@@ -164,7 +164,7 @@ class MissEngine {
   std::vector<int> errors_;
   bool store_down_ = false;
   Nanoseconds contradicted_at_ = 0;  // when that was told last
-  Nanoseconds suspect_until_ = 0;  // misses were dropped: a tapped request stands in for its miss until then
+  Nanoseconds suspect_until_ = 0;    // misses were dropped: a tapped request stands in for its miss until then
   const Nanoseconds origin_;
 };
 

@@ -1,5 +1,5 @@
-// The MAC addresses that containers here were last told of for addresses that are in no table any more: they may hold on
-// to one for long after its record has gone, and have to hear of it when the address comes back with another.
+// The MAC addresses that containers here were last told of for addresses that are in no table any more: they may hold
+// on to one for long after its record has gone, and have to hear of it when the address comes back with another.
 #pragma once
 
 #include "base/address.h"

@@ -33,9 +33,9 @@ void EntryWriter::submit(std::span<const KernelEntry> items, std::span<int> erro
       entry.mac = item.mac;
       encode_neighbor(batch_, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, entry);
     }
-    // REACHABLE (`dynamic`): a PERMANENT one would black-hole frames of a MAC that has moved. Where the kernel learns it
-    // may learn a move, and ages out what it receives nothing from; else nothing would keep an entry that is in use, so
-    // it does not age (`extern_learn`).
+    // REACHABLE (`dynamic`): a PERMANENT one would black-hole frames of a MAC that has moved. Where the kernel learns
+    // it may learn a move, and ages out what it receives nothing from; else nothing would keep an entry that is in use,
+    // so it does not age (`extern_learn`).
     entry.family = AF_BRIDGE;
     entry.state = NUD_REACHABLE;
     entry.flags = static_cast<std::uint8_t>(NTF_SELF | (learning_ ? 0 : NTF_EXT_LEARNED));

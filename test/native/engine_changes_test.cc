@@ -671,7 +671,8 @@ TEST_CASE("engine: an entry that is found, and is here or leads nowhere, is with
   World world;
   world.engine.set_local(9, {kTarget}, kMac);
   world.turn();
-  for (const auto& [found, vtep] : {std::pair(kMac, kThere), std::pair(kOther, kHere), {numbered_mac(1), ip("127.0.0.1")}}) {
+  for (const auto& [found, vtep] :
+       {std::pair(kMac, kThere), std::pair(kOther, kHere), {numbered_mac(1), ip("127.0.0.1")}}) {
     world.fdb[found] = vtep;
     world.engine.adopt(found, vtep, false, world.clock);
   }
@@ -757,7 +758,9 @@ TEST_CASE("engine: what contradicts an answer whose time is over asks the store 
   CHECK(world.fdb[kMac] == kElsewhere);
 }
 
-TEST_CASE("engine: an FDB entry goes long after the last answer about it, and one that the kernel learned is its own to age") {
+TEST_CASE(
+    "engine: an FDB entry goes long after the last answer about it, and one that the kernel learned is its own to "
+    "age") {
   World world;
   world.miss(kTarget);
   world.found(world.last_lookup(kTarget), kMac, kThere, 1000);
