@@ -3,12 +3,17 @@ import { abortError, onAbort, throwIfAborted } from '../core/abort.js';
 import { defaultMac } from '../core/address.js';
 import { OvernsError } from '../core/errors.js';
 import type { Change, Endpoint } from './contract.js';
-import type { TableChange } from './endpoint-table.js';
+import type { Leased, TableChange } from './endpoint-table.js';
 import { type Interest, isMac } from './interest.js';
 import type { RecordPlace } from './record-claims.js';
 
 /** How often an address is read again because its records change all the time; then it is read in the next round. */
 const READ_ATTEMPTS = 5;
+
+/** The value of a record, and the lease that it goes with. */
+export interface LeasedValue extends Leased {
+  readonly value: string;
+}
 
 /** The store, as far as single addresses are followed. */
 export interface InterestSource {
@@ -18,14 +23,14 @@ export interface InterestSource {
   read(
     places: readonly RecordPlace[],
     signal: AbortSignal,
-  ): Promise<{ readonly values: readonly (string | undefined)[]; readonly index: bigint }>;
+  ): Promise<{ readonly values: readonly (LeasedValue | undefined)[]; readonly index: bigint }>;
   /** Has changed() or lost() called for whatever happens at a place behind a revision, until it is left. */
   follow?(place: RecordPlace, after: bigint): void;
   leave?(place: RecordPlace): void;
 }
 
-/** State of an address, as far as it is known. */
-interface Known {
+/** State of an address, as far as it is known; the lease is that of its `fib` record. */
+interface Known extends Leased {
   /** The MAC address that an IP address belongs to, be it without a VTEP. */
   readonly mac: string | undefined;
   readonly vtep: string | undefined;
@@ -86,7 +91,7 @@ export class InterestWatch {
   }
 
   /** Ends with the AbortError of the signal, or what fail() was called with; without an error once the store is closed. */
-  async *changes(signal: AbortSignal, ref = true): AsyncGenerator<Change, void, undefined> {
+  async *changes(signal: AbortSignal, ref = true): AsyncGenerator<Change & Leased, void, undefined> {
     throwIfAborted(signal);
     const ignoreInterest = this.#interest.onChange((address, wanted) => {
       if (!wanted) return this.#drop(address);
@@ -176,11 +181,11 @@ export class InterestWatch {
       if (earliest === undefined || index < earliest) earliest = index;
       asked = asked.flatMap(({ address, mac }, at) => {
         const [own, station] = [values[2 * at], values[2 * at + 1]];
-        if (isMac(address)) found.set(address, { mac: address, vtep: own });
+        if (isMac(address)) found.set(address, { mac: address, vtep: own?.value, lease: own?.lease });
         else if (own === undefined) found.set(address, NOTHING);
-        else if (own === mac) found.set(address, { mac, vtep: station });
+        else if (own.value === mac) found.set(address, { mac, vtep: station?.value, lease: station?.lease });
         // Both at one moment: it is read with the MAC address that it has.
-        else if (attempt < READ_ATTEMPTS) return [{ address, mac: own }];
+        else if (attempt < READ_ATTEMPTS) return [{ address, mac: own.value }];
         else this.#dirty.add(address);
         return [];
       });
@@ -240,15 +245,15 @@ export class InterestWatch {
   /** Tells first what came or changed, then what is gone, so that who follows is never without an answer for what moves. */
   #compare(before: ReadonlyMap<string, Known | undefined>): TableChange[] {
     const puts = new Map<string, Endpoint & { readonly ips: string[] }>();
-    const gone: string[] = [];
-    const macs = new Set<string>();
+    const gone = new Map<string, Leased>();
+    const macs = new Map<string, Leased>();
     for (const [address, was] of before) {
       const { mac, vtep } = this.#known.get(address) as Known;
       if (was?.mac !== undefined && was.vtep !== undefined && (was.mac !== mac || vtep === undefined))
-        macs.add(was.mac);
+        macs.set(was.mac, leaseOf(was));
       if (mac === undefined || vtep === undefined) {
         // Of an address that has just been added as well: it may be programmed.
-        if (was === undefined || was.vtep !== undefined) gone.push(address);
+        if (was === undefined || was.vtep !== undefined) gone.set(address, leaseOf(was));
       } else if (mac !== was?.mac || vtep !== was.vtep) {
         const put = puts.get(mac) ?? { ip: '', ips: [], mac, vtep };
         if (!isMac(address)) put.ips.push(address);
@@ -256,11 +261,13 @@ export class InterestWatch {
       }
     }
     // A MAC address that no address in use belongs to any more is not followed from now on.
-    const macsGone = [...macs].filter((mac) => !this.#isThere(mac) && !gone.includes(mac));
+    const macsGone = [...macs].filter(([mac]) => !this.#isThere(mac) && !gone.has(mac));
     return [
       ...Array.from(puts.values(), (put): TableChange => ({ kind: 'put', endpoint: { ...put, ip: put.ips[0] ?? '' } })),
-      ...gone.map((key): TableChange => ({ kind: 'delete', ...(isMac(key) ? { mac: key } : { ip: key }) })),
-      ...macsGone.map((mac): TableChange => ({ kind: 'delete', mac })),
+      ...Array.from(gone, ([key, lease]): TableChange => {
+        return { kind: 'delete', ...(isMac(key) ? { mac: key } : { ip: key }), ...lease };
+      }),
+      ...macsGone.map(([mac, lease]): TableChange => ({ kind: 'delete', mac, ...lease })),
     ];
   }
 
@@ -279,6 +286,10 @@ export class InterestWatch {
     }
     return Array.from(found, ([mac, { ips, vtep }]) => ({ ip: ips[0] ?? '', ips, mac, vtep }));
   }
+}
+
+function leaseOf(known: Known | undefined): Leased {
+  return known?.lease === undefined ? {} : { lease: known.lease };
 }
 
 /** The MAC address that the record of an address is read with before it is known. */

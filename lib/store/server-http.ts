@@ -102,6 +102,8 @@ export const BEAT_MS = 1000;
 export const BEAT_ANSWER_MS = 2500;
 /** A timer that is so late, milliseconds, says that this process was busy, not that the server is silent. */
 export const BEAT_LATE_MS = 500;
+/** Errors of answers that are too long. */
+const tooLong = new WeakSet<Error>();
 const WORDS_MAX = 300;
 const ENDED = 'the server ended the connection';
 const POLICY: RetryPolicy = { attempts: 4, baseMs: 50, capMs: 1000 };
@@ -449,7 +451,9 @@ export class ServerHttp {
 
   #tooLong(server: Server, request: ServerRequest): OvernsError {
     const hint = 'delete what does not belong there, or spread the network over several prefixes';
-    return this.error(request, `the answer has more than ${request.maxBytes} bytes`, { hint }, server.name);
+    const error = this.error(request, `the answer has more than ${request.maxBytes} bytes`, { hint }, server.name);
+    tooLong.add(error);
+    return error;
   }
 
   #networkError(server: Server, request: ServerRequest, cause: Error): OvernsError {
@@ -500,6 +504,11 @@ export class ServerHttp {
     }
     return [words, `set ${variables.ca} to the authority that signed the certificate of the server`];
   }
+}
+
+/** Whether a request has failed because its answer is longer than `maxBytes`. */
+export function isTooLong(error: unknown): boolean {
+  return error instanceof Error && tooLong.has(error);
 }
 
 /** The words for a server of which nothing is heard. */

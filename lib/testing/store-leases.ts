@@ -1,8 +1,9 @@
 /** The duties of every driver that has lease(). */
 import assert from 'node:assert/strict';
 import { openStore } from '../store/index.js';
+import { Interest } from '../store/interest.js';
 import { byMac, type CaseContext, conflictWith } from './store-claims.js';
-import { A, B, BLUE, C6, code, endpoint, l2, l3, M1, M2, M3, V1, V2 } from './store-follower.js';
+import { A, B, BLUE, C6, code, endpoint, Follower, l2, l3, M1, M2, M3, V1, V2 } from './store-follower.js';
 
 export function leaseCases({ add, follow, shared, patienceMs, outage }: CaseContext): void {
   add('a lease takes with it what was claimed under it, and nothing else', async (store) => {
@@ -50,6 +51,24 @@ export function leaseCases({ add, follow, shared, patienceMs, outage }: CaseCont
     const gone = following.told.flatMap((change) => (change.kind === 'delete' ? [change] : []));
     for (const ip of [A, B]) assert.equal(gone.find((change) => change.ip === ip)?.expired, true, `of ${ip}`);
     assert.notEqual(gone.find((change) => change.ip === C6)?.expired, true);
+    await living.close();
+  });
+
+  add('single addresses whose lease ends are told to have expired, those that are withdrawn are not', async (store) => {
+    if (store.watchOnly === undefined) return;
+    const [ending, living] = [await store.lease({ name: 'host-1' }), await store.lease({ name: 'host-2' })];
+    await store.claim(endpoint(M1, V1, A), { ...BLUE, lease: ending });
+    await store.claim(endpoint(M2, V1, B), { ...BLUE, lease: living });
+    const following = new Follower(store, BLUE, patienceMs, new Interest([A, B]));
+    await following.until(() => following.known === 2);
+    await ending.close();
+    await following.until(() => following.answer(A) === null);
+    await store.withdraw(endpoint(M2, V1, B), BLUE);
+    await following.until(() => following.answer(B) === null);
+    await following.stop();
+    const gone = (ip: string) => following.told.find((change) => change.kind === 'delete' && change.ip === ip);
+    const expired = [A, B].map((ip) => (gone(ip) as { expired?: boolean } | undefined)?.expired === true);
+    assert.deepEqual(expired, [true, false]);
     await living.close();
   });
 

@@ -237,6 +237,23 @@ describe('nonsense', () => {
     expect(sent).toBeLessThan(2 ** 24);
   });
 
+  test('a prefix that is too large to be listed ends a watch, with what to do', async () => {
+    let closed: Promise<void> | undefined;
+    const { store } = await serve((_, response) => {
+      closed = new Promise((resolve) => response.on('close', resolve));
+      response.writeHead(200, CONSUL);
+      const chunk = Buffer.alloc(2 ** 20, 'a');
+      const more = () => {
+        while (!response.destroyed && response.write(chunk));
+      };
+      response.on('drain', more);
+      more();
+    });
+    const error = await failure(store.watch()[Symbol.asyncIterator]().next());
+    expect(error).toMatchObject({ code: 'OVERNS_TOO_LARGE', hint: expect.stringContaining("sync: 'used'") });
+    await closed;
+  });
+
   test('an error page without end is not read to its end', async () => {
     const { store } = await serve((_, response) => {
       response.writeHead(403);

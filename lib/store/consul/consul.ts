@@ -24,7 +24,8 @@ import {
   storedEndpoints,
 } from '../record-claims.js';
 import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
-import { mayPass } from '../server-http.js';
+import { isTooLong, mayPass } from '../server-http.js';
+import { tooLarge } from '../too-large.js';
 import { type ConsulAnswer, ConsulHttp, type ConsulOptions } from './http.js';
 import { ConsulKv, TXN_OPS, type TxnOp } from './kv.js';
 import { isSessionAlive, makeSession } from './session.js';
@@ -187,6 +188,7 @@ export class ConsulStore implements DriverStore {
     prefix,
     signal,
     ref,
+    max,
   }: Parameters<DriverStore['watch']>[0]): AsyncGenerator<Change & Leased, void, undefined> {
     const kv = this.#kv(prefix);
     const timer = { signal, ref: ref ?? true };
@@ -201,6 +203,7 @@ export class ConsulStore implements DriverStore {
         listed = await kv.list(signal, { after: wait ? index : undefined, ref: ref ?? true });
       } catch (error) {
         if (OvernsError.is(error) && error.code === 'OVERNS_CLOSED') return;
+        if (isTooLong(error)) throw tooLarge(this.#http.name);
         if (!wait || !mayPass(error)) throw error;
         // Look before waiting again: to a server that lost its data the index means nothing, and it would be silent
         // until it gets there. Everyone's wait has ended just now, so they do not all come at once.
@@ -217,7 +220,9 @@ export class ConsulStore implements DriverStore {
         pause = SECOND - (performance.now() - asked);
         wait = pause <= 0;
       } else {
-        const records = this.#records(kv, pairs);
+        const records = [...this.#records(kv, pairs)];
+        const size = records.filter(({ kind }) => kind === 'arp').length;
+        if (max !== undefined && size > max) throw tooLarge(this.#http.name, max);
         if (table === undefined || next < index) {
           // Backwards: Consul lost its data or got other ones, and what happened between is not known.
           table = new EndpointTable(records);

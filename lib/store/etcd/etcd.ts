@@ -212,7 +212,7 @@ export class EtcdStore implements DriverStore {
         const values = places.map(({ kind, key }, at) => {
           const pair = pairs[at];
           const read = pair && readRecord(kind, key, pair.value);
-          return read !== undefined && 'value' in read ? read.value : undefined;
+          return read !== undefined && 'value' in read ? { value: read.value, lease: pair?.lease } : undefined;
         });
         return { values, index: moment.revision };
       },
@@ -234,7 +234,7 @@ export class EtcdStore implements DriverStore {
         cancels.delete(key);
       },
     });
-    return watch.changes(signal, ref);
+    return tellExpired(watch.changes(signal, ref), (lease) => isLeaseAlive(this.#http, lease, signal));
   }
 }
 

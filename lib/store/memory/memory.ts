@@ -4,8 +4,9 @@ import { OvernsError } from '../../core/errors.js';
 import { conflict } from '../conflict.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
 import type { DriverClaim } from '../driver.js';
+import type { Leased } from '../endpoint-table.js';
 import type { Interest } from '../interest.js';
-import { InterestWatch } from '../interest-watch.js';
+import { InterestWatch, type LeasedValue } from '../interest-watch.js';
 import type { RecordPlace } from '../record-claims.js';
 import { tooLarge } from '../too-large.js';
 
@@ -143,7 +144,7 @@ export class MemoryNetwork {
   async *watchOnly(
     interest: Interest,
     { signal }: { readonly signal: AbortSignal },
-  ): AsyncGenerator<Change, void, undefined> {
+  ): AsyncGenerator<Change & Leased, void, undefined> {
     const watch = new InterestWatch(interest, {
       atOnce: Number.MAX_SAFE_INTEGER,
       read: async (places) => ({ values: places.map((place) => this.#record(place)), index: this.#index }),
@@ -157,8 +158,11 @@ export class MemoryNetwork {
     }
   }
 
-  #record({ kind, key }: RecordPlace): string | undefined {
-    return kind === 'arp' ? this.#owners.get(key) : this.#stations.get(key)?.vtep;
+  #record({ kind, key }: RecordPlace): LeasedValue | undefined {
+    const station = this.#stations.get(key);
+    if (kind === 'fib') return station && { value: station.vtep, lease: station.lease };
+    const value = this.#owners.get(key);
+    return value === undefined ? undefined : { value };
   }
 
   close(): void {

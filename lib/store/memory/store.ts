@@ -3,6 +3,7 @@ import type { Cancel } from '../../core/abort.js';
 import { leaseEnded } from '../conflict.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
 import type { DriverClaim, DriverLease, DriverStore, StoreNetwork } from '../driver.js';
+import { tellExpired } from '../expiry.js';
 import type { Interest } from '../interest.js';
 import { MemoryNetwork, NAME } from './memory.js';
 
@@ -50,7 +51,7 @@ export class MemoryStore implements DriverStore {
     interest: Interest,
     options: StoreNetwork & { readonly signal: AbortSignal },
   ): AsyncGenerator<Change, void, undefined> {
-    return this.#network(options).watchOnly(interest, options);
+    return tellExpired(this.#network(options).watchOnly(interest, options), async (lease) => this.#leases.has(lease));
   }
 
   async lease({ ttlMs }: { readonly ttlMs: number }): Promise<DriverLease> {
