@@ -89,7 +89,8 @@ class Asks {
   Ask* take_due(Ring<Due>& ring);
 
   FlatMap<Ask> asks_;
-  // Two queues, each with one period, are in order by themselves.
+  // Two queues, each with one period, are in order by themselves. What is kept on for its frame is due before those in
+  // front of it, and looked at with them.
   Ring<Due> due_soon_;      // after kRecent
   Ring<Due> due_negative_;  // after negative_ttl_ms
 };

@@ -27,6 +27,18 @@ void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32
   count_endpoints();
 }
 
+// Null where there is no room: the entry of before goes then, and who still talks asks again.
+Ask* MissEngine::ask_for_change(const AskKey& key) {
+  if (!asks_.full() || asks_.find(key) != nullptr || asks_.evict_absent()) return asks_.insert(key);
+  withdrawals_.add(key);
+  if (key.is_l3()) {
+    set_programmed(table_.find(key.ip()), false);
+  } else {
+    set_programmed(table_.find(key.mac()), false);
+  }
+  return nullptr;
+}
+
 void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds now) {
   const char* fault = ip.is_unicast() ? nullptr : "the address is not a unicast one";
   if (fault == nullptr && !mac.is_unicast()) fault = local_.mac_fault(mac);
@@ -49,7 +61,7 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
     return;
   }
   if (local_.contains(AskKey::of(ip))) return;
-  Ask* ask = moved ? asks_.insert(AskKey::of(ip)) : asks_.find(AskKey::of(ip));
+  Ask* ask = moved ? ask_for_change(AskKey::of(ip)) : asks_.find(AskKey::of(ip));
   if (ask != nullptr) {
     const bool waiting = ask->waits();
     const bool owed = frames_.fresh_until(ask->last_frame, now) != 0;
@@ -61,7 +73,7 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
     }
     if (ask->state == AskState::kAbsent) asks_.settle(*ask, AskState::kTapped, now + kRecent);
   }
-  ask = mac_moved && !moved ? asks_.insert(AskKey::of(mac)) : asks_.find(AskKey::of(mac));
+  ask = mac_moved && !moved ? ask_for_change(AskKey::of(mac)) : asks_.find(AskKey::of(mac));
   if (ask != nullptr) {
     if (ask->waits()) {
       asks_.settle(*ask, AskState::kTapped, now + kRecent);
@@ -174,7 +186,8 @@ void MissEngine::set_host(std::set<Ip> addresses, std::set<Ip> reserved) {
     const bool usable_before = remote.fault == nullptr;
     remote.fault = local_.vtep_fault(remote.ip);
     // Entries that lead to it would loop back, or go to all: who still asks is told that it is refused.
-    if (usable_before && remote.fault != nullptr) output_.withdraw_vtep(remote.ip);
+    if (usable_before && remote.fault != nullptr && output_.withdraw_vtep(remote.ip) != 0)
+      table_.for_each_mac_at(remote.ip, [&](const Mac& mac) { withdrawals_.add(AskKey::of(mac)); });
   });
 }
 

@@ -77,6 +77,13 @@ class EndpointTable {
     slot.flags = static_cast<std::uint8_t>((slot.flags & ~kWatched) | kOutdated);
     slot.expires = 1;
   }
+  // The MACs of which the kernel has an entry that leads to the VTEP.
+  template <class Visit>
+  void for_each_mac_at(const Ip& vtep, Visit visit) {
+    macs_.for_each([&](const MacSlot& slot) {
+      if (is_programmed(&slot) && vteps_[slot.vtep].ip == vtep) visit(slot.key);
+    });
+  }
   // Nothing is programmed any more.
   void clear_programmed();
 

@@ -106,6 +106,7 @@ class MissEngine {
   // Asking.
   void ask(const AskKey& key, Nanoseconds now);
   Ask* ask_for(const AskKey& key);
+  Ask* ask_for_change(const AskKey& key);
   bool answer_from_table(Ask& ask, Nanoseconds now, bool stale);
   void request_lookup(Ask& ask, Nanoseconds now);
   void queue_lookup(const Mac& asker, const AskKey& key, Nanoseconds now);

@@ -28,8 +28,8 @@ class EngineOutput {
   // Removes the neighbour entry of each IP, the FDB entry of each MAC. Absence is no error; errors[i] is 0 or a
   // positive errno.
   virtual void withdraw(std::span<const AskKey> keys, std::span<int> errors) = 0;
-  // Removes the FDB entries that lead to a VTEP.
-  virtual void withdraw_vtep(const Ip& vtep) = 0;
+  // Removes the FDB entries that lead to a VTEP, all at once. 0, or a positive errno: a kernel may not know how.
+  virtual int withdraw_vtep(const Ip& vtep) = 0;
   // Whether br0 knows the MAC behind one of its ports other than vxlan1.
   virtual bool is_behind_bridge(const Mac& mac) = 0;
   virtual void replay(Bytes frame) = 0;

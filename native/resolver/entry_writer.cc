@@ -91,7 +91,7 @@ void EntryWriter::withdraw(std::span<const AskKey> keys, std::span<int> errors) 
   }
 }
 
-void EntryWriter::withdraw_vtep(const Ip& vtep) {
+int EntryWriter::withdraw_vtep(const Ip& vtep) {
   confirm();
   batch_.clear();
   FdbFlush flush;
@@ -100,7 +100,9 @@ void EntryWriter::withdraw_vtep(const Ip& vtep) {
   flush.match.flags = NTF_SELF;
   flush.match.ip = vtep;
   encode_flush_fdb(batch_, flush);
-  (void)command_.execute(batch_, answers_);
+  const Status status = command_.execute(batch_, answers_);
+  const int error = !status ? status.failure().error : answers_[0] ? answers_[0]->error : 0;
+  return error == ENOENT || error == ENODEV ? 0 : error;
 }
 
 }  // namespace overns

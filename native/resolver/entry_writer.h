@@ -25,7 +25,7 @@ class EntryWriter {
   void program(std::span<const KernelEntry> entries, std::span<int> errors);
   void confirm();
   void withdraw(std::span<const AskKey> keys, std::span<int> errors);
-  void withdraw_vtep(const Ip& vtep);
+  int withdraw_vtep(const Ip& vtep);
 
  private:
   void submit(std::span<const KernelEntry> entries, std::span<int> errors);

@@ -73,25 +73,25 @@ void OverlayPort::update_own(std::int32_t link) {
 }
 
 void OverlayPort::read_link_events(DatagramBatch& buffer) {
-  bool incomplete = false;
-  for (;;) {
+  // What is left stays readable: other overlays get their turn.
+  for (int round = 0; round < kMaxRounds; ++round) {
     const int got = buffer.receive(link_events_.get());
     if (got < 0 && errno == ENOBUFS) {
-      incomplete = true;
+      links_incomplete_ = true;
       continue;
     }
     if (got <= 0) {
-      if (!incomplete) return;
+      if (!links_incomplete_) return;
       // Only now: until its queue is empty a socket that overflowed is given nothing, without another error
       // (NETLINK_S_CONGESTED), and what is queued is older than a dump.
-      incomplete = false;
+      links_incomplete_ = false;
       (void)read_addresses();
       (void)read_links();  // a failure leaves what is known; the next event tells more
       continue;
     }
     for (int i = 0; i < got; ++i) {
       if (!buffer.from_kernel(i)) continue;
-      incomplete = incomplete || buffer.truncated(i);
+      links_incomplete_ = links_incomplete_ || buffer.truncated(i);
       MessageReader reader(buffer.datagram(i));
       while (const auto message = reader.next()) {
         const std::uint16_t type = message->header.nlmsg_type;
@@ -136,6 +136,7 @@ void OverlayPort::apply_link(const Link& link, bool gone) {
   } else if (back) {
     lost_ = false;
     punt_row_ = false;
+    if (punt_) punt_->set_vxlan_port(vxlan_port_);
     if (punt_ && lo_up_) place_punt();
     EngineEvent event;
     event.kind = EventKind::kOverlayBack;

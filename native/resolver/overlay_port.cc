@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <system_error>
 
 #include "netlink/socket.h"
 #include "resolver/announce.h"
@@ -21,9 +22,12 @@ namespace {
 
 constexpr Nanoseconds kPuntRetry = 1'000'000'000;
 constexpr const char* kLoDown = "the host's lo is down";
-constexpr int kMaxRounds = 16;  // of reading packets, before other overlays get their turn
 
-std::string text_of(const Failure& failure) { return failure.message.empty() ? failure.call : failure.message; }
+// What was asked, on what or why not, and what the kernel says.
+std::string text_of(const Failure& failure) {
+  const std::string about = failure.message.empty() ? failure.call : failure.call + ": " + failure.message;
+  return about + ": " + std::generic_category().message(failure.error);
+}
 
 }  // namespace
 
@@ -311,26 +315,25 @@ bool OverlayPort::is_punt_row(const Message& message) const {
 }
 
 void OverlayPort::read_host_events(DatagramBatch& buffer) {
-  bool incomplete = false;
   bool changed = false;
-  for (;;) {
+  for (int round = 0; round < kMaxRounds; ++round) {
     const int got = buffer.receive(host_events_.get());
     if (got < 0 && errno == ENOBUFS) {
-      incomplete = true;
+      host_incomplete_ = true;
       continue;
     }
     if (got <= 0) {
-      if (incomplete) {
+      if (host_incomplete_) {
+        host_incomplete_ = false;
         (void)read_host_addresses();
         if (punt_) apply_lo(is_lo_up());
-      } else if (changed) {
-        engine_->set_host(host_addresses_.all(), host_addresses_.reserved());
+        return;
       }
-      return;
+      break;
     }
     for (int i = 0; i < got; ++i) {
       if (!buffer.from_kernel(i)) continue;
-      incomplete = incomplete || buffer.truncated(i);
+      host_incomplete_ = host_incomplete_ || buffer.truncated(i);
       MessageReader reader(buffer.datagram(i));
       while (const auto message = reader.next()) {
         if (message->header.nlmsg_type == RTM_NEWADDR || message->header.nlmsg_type == RTM_DELADDR) {
@@ -344,6 +347,7 @@ void OverlayPort::read_host_events(DatagramBatch& buffer) {
       }
     }
   }
+  if (changed) engine_->set_host(host_addresses_.all(), host_addresses_.reserved());
 }
 
 int OverlayPort::read_misses(DatagramBatch& buffer) {

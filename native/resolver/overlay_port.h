@@ -90,7 +90,7 @@ class OverlayPort final : public EngineOutput {
   }
   void confirm() override { writer_.confirm(); }
   void withdraw(std::span<const AskKey> keys, std::span<int> errors) override { writer_.withdraw(keys, errors); }
-  void withdraw_vtep(const Ip& vtep) override { writer_.withdraw_vtep(vtep); }
+  int withdraw_vtep(const Ip& vtep) override { return writer_.withdraw_vtep(vtep); }
   bool is_behind_bridge(const Mac& mac) override;
   void replay(Bytes frame) override;
   void announce(const Ip& ip, const Mac& mac) override;
@@ -101,6 +101,8 @@ class OverlayPort final : public EngineOutput {
   Nanoseconds now() override { return monotonic_now(); }
 
  private:
+  static constexpr int kMaxRounds = 16;  // of reading from one source, before other overlays get their turn
+
   OverlayPort(std::uint32_t id, OverlayPortOptions options, CommandSocket command)
       : id_(id), options_(std::move(options)), command_(std::move(command)) {}
 
@@ -161,6 +163,8 @@ class OverlayPort final : public EngineOutput {
   std::map<std::int32_t, Mac> own_links_;               // br0, vxlan1 and the ports of br0
   std::map<std::int32_t, std::set<Ip>> own_addresses_;  // by link
   bool lost_ = false;
+  bool links_incomplete_ = false;  // events of links have been lost, and are yet to be made good by a listing
+  bool host_incomplete_ = false;   // those of the host
   std::uint32_t drops_ = 0;  // of misses, by the kernel
   bool congested_ = false;   // it has dropped some, and may still do so
   Turn* turn_ = nullptr;

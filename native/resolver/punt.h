@@ -45,6 +45,9 @@ class PuntSocket {
   std::uint16_t port() const { return port_; }
   std::uint32_t secret() const { return secret_; }  // in the place of the VNI
 
+  // The port of the vxlan device, where it is another one now.
+  void set_vxlan_port(std::uint16_t port) { vxlan_port_ = port; }
+
   // Queues a packet for `vtep`; its bytes must stay until `send`. Sends what is queued when there is no more room.
   void forward(Bytes packet, const Ip& vtep);
   void send();

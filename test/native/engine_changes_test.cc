@@ -772,3 +772,38 @@ TEST_CASE(
   CHECK_FALSE(world.fdb.contains(kMac));
   CHECK(world.fdb.contains(kOther));
 }
+
+TEST_CASE("engine: where the kernel cannot delete the entries of a VTEP at once, they go one by one") {
+  World world;
+  world.refuse_flush = EOPNOTSUPP;
+  for (std::uint32_t i = 1; i <= 100; ++i) {
+    world.put(numbered_ip(i), numbered_mac(i), i % 2 == 0 ? kThere : kElsewhere);
+    world.miss(numbered_ip(i));
+  }
+  world.turn();
+  REQUIRE(world.fdb.size() == 100);
+  world.engine.set_host({kThere}, {});
+  world.turn();
+  CHECK(world.fdb.size() == 50);
+  for (const auto& [mac, vtep] : world.fdb) CHECK(vtep == kElsewhere);
+}
+
+TEST_CASE("engine: what moves while a flood has taken all room is withdrawn, and room is not gone beyond") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.miss(kTarget);
+  world.turn();
+  REQUIRE(world.neighbors.contains(kTarget));
+  world.advance(2500 * kMs);  // the question is forgotten, the entry stays
+  for (std::uint32_t i = 0; i < Asks::kMost + 10; ++i) world.tap(numbered_ip(i), 1 + i % 60, i);
+  SUBCASE("with its address") {
+    world.put(kTarget, kMac, kElsewhere);
+    world.turn();
+    CHECK_FALSE(world.neighbors.contains(kTarget));
+  }
+  SUBCASE("as the MAC of another address") {
+    world.put(ip("192.168.0.4"), kMac, kElsewhere);
+    world.turn();
+    CHECK_FALSE(world.fdb.contains(kMac));
+  }
+}

@@ -121,8 +121,10 @@ void World::withdraw(std::span<const AskKey> keys, std::span<int> errors) {
   }
 }
 
-void World::withdraw_vtep(const Ip& vtep) {
+int World::withdraw_vtep(const Ip& vtep) {
+  if (refuse_flush != 0) return refuse_flush;
   std::erase_if(fdb, [&](const auto& entry) { return entry.second == vtep; });
+  return 0;
 }
 
 void World::replay(Bytes frame) { replayed.push_back(serial_of(frame)); }

@@ -64,7 +64,7 @@ class World final : public overns::EngineOutput {
   // overns::EngineOutput
   void program(std::span<const overns::KernelEntry> items, std::span<int> errors) override;
   void withdraw(std::span<const overns::AskKey> keys, std::span<int> errors) override;
-  void withdraw_vtep(const overns::Ip& vtep) override;
+  int withdraw_vtep(const overns::Ip& vtep) override;
   bool is_behind_bridge(const overns::Mac& mac) override { return behind_bridge.contains(mac); }
   void replay(overns::Bytes frame) override;
   void forward(overns::Bytes packet, const overns::Ip& vtep) override;
@@ -85,6 +85,7 @@ class World final : public overns::EngineOutput {
   // Which errno the kernel has for an item; none: 0.
   std::function<int(const overns::KernelEntry&)> refuse;
   std::function<void()> on_program;
+  int refuse_flush = 0;  // for the entries of a VTEP all at once
   // The same for what is to be deleted.
   std::function<int(const overns::AskKey&)> refuse_withdrawal;
 
