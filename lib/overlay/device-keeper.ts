@@ -117,7 +117,7 @@ class Keeping {
   readonly #tell: (event: DeviceEvent) => void;
   readonly #stop = new AbortController();
   #monitor: { close(): void } | undefined;
-  /** As they were when nothing was wrong with them. */
+  /** As they were in br0. */
   #vxlan: Link | undefined;
   #ports = new Map<string, Link>();
   /** When repairs were made, milliseconds. */
@@ -188,17 +188,27 @@ class Keeping {
     if (this.#stop.signal.aborted) return;
     const began = performance.now();
     const links = await this.#rtnl.links.list();
+    this.#remember(links);
     const found = this.#faultsOf(links);
     if (found.length > 0) await this.#repair(found);
-    else this.#note(links);
+    else this.#allIsWell();
     const ended = performance.now();
     this.#restUntil = ended + SHARE * (ended - began);
   }
 
-  /** All is as it has to be. */
-  #note(links: readonly Link[]): void {
-    this.#vxlan = links.find(isVxlan);
-    this.#ports = new Map(links.filter(isContainers).map((link) => [link.name, link]));
+  /** Keeps what stands in br0 as it is there, whatever else is wrong. */
+  #remember(links: readonly Link[]): void {
+    const vxlan = links.find(isVxlan);
+    if (vxlan !== undefined && (vxlan.master === BRIDGE || this.#vxlan === undefined)) this.#vxlan = vxlan;
+    const before = this.#ports;
+    this.#ports = new Map(
+      links
+        .filter(isContainers)
+        .map((link) => [link.name, link.master === BRIDGE ? link : (before.get(link.name) ?? link)]),
+    );
+  }
+
+  #allIsWell(): void {
     const told = this.#damage;
     this.#damage = undefined;
     if (told !== undefined) this.#report({ kind: 'repaired', fault: told.fault });
