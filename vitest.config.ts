@@ -1,10 +1,13 @@
 import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
-const { OVERNS_TEST_SANITIZED: sanitized } = process.env;
+const { OVERNS_TEST_SANITIZED: sanitized, OVERNS_SOAK: soak } = process.env;
 
 /** These compare times: nothing else runs beside them. */
 const TIMED = ['blocked', 'cold', 'speed'].map((name) => `test/kernel/${name}.test.ts`);
+
+/** `npm run soak`. */
+const SOAK = 'test/soak/soak.test.ts';
 
 /** The longest, most of it waiting: begun last, one of them alone would hold up the end. */
 const LONG = [
@@ -45,12 +48,13 @@ export default defineConfig({
         test: {
           name: 'all',
           include: ['test/**/*.test.ts'],
-          exclude: TIMED,
+          exclude: [...TIMED, SOAK],
           // Two for each CPU, of two: they wait about half of their time, for the kernel and for processes to start.
           maxWorkers: 4,
           sequence: { groupOrder: 0 },
         },
       },
+      ...(soak === undefined ? [] : [{ extends: true as const, test: { name: 'soak', include: [SOAK] } }]),
       { extends: true, test: { name: 'timed', include: TIMED, maxWorkers: 1, sequence: { groupOrder: 1 } } },
     ],
   },

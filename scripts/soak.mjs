@@ -1,0 +1,46 @@
+#!/usr/bin/env node
+/**
+ * npm run soak -- [--minutes N] [--seed S] [--hosts N] [--containers N]: hours of an overlay network's life in minutes, on real
+ * stores (test/soak). Containers are for each host. Prints its seed; the same one makes the same steps.
+ */
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { build } from './build.mjs';
+import { install } from './lib/install.mjs';
+import { gypEnv, root, run, Stop, script } from './lib/process.mjs';
+import { provide, toolEnv } from './lib/tools.mjs';
+
+await script(async () => {
+  const number = (name, text, max) => {
+    const value = Number(text);
+    if (!(value > 0 && value <= max)) throw new Stop(`soak: --${name}: "${text}" is not a number up to ${max}`);
+    return value;
+  };
+  const { values } = parseArgs({
+    options: {
+      minutes: { type: 'string', default: '1' },
+      seed: { type: 'string', default: String(1 + Math.floor(Math.random() * 1e6)) },
+      hosts: { type: 'string', default: '4' },
+      containers: { type: 'string', default: '10' },
+    },
+  });
+  const soak = {
+    minutes: number('minutes', values.minutes, 10_000),
+    seed: number('seed', values.seed, 2 ** 32),
+    hosts: number('hosts', values.hosts, 50),
+    containers: number('containers', values.containers, 60),
+  };
+  await install();
+  await build();
+  const tools = await provide();
+  const env = {
+    ...toolEnv(gypEnv()),
+    OVERNS_TEST_TOOLS: JSON.stringify(tools),
+    OVERNS_SOAK: JSON.stringify(soak),
+    // A ping that waits keeps one of them.
+    UV_THREADPOOL_SIZE: '64',
+  };
+  process.stderr.write(`soak: seed ${soak.seed}\n`);
+  const vitest = join(root, 'node_modules/vitest/vitest.mjs');
+  return run(process.execPath, [vitest, 'run', '--project', 'soak'], { env, stdio: ['ignore', 1, 2] });
+});
