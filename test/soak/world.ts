@@ -8,8 +8,8 @@ import { Consul } from '../support/consul.js';
 import { Etcd } from '../support/etcd.js';
 import { createContainer, type Host, manyHosts, type Netns, type Running, uniqueName } from '../support/netns.js';
 
-/** How long what has changed may take to be so everywhere, milliseconds: of a machine that does other things as well. */
-const SETTLE_MS = 20_000;
+/** How long what has changed may take to be so everywhere, milliseconds: no claim, but what is not so by then never will be. */
+const SETTLE_MS = 60_000;
 /** How late a reply may come and not be lost, milliseconds. */
 const LATE_MS = 3000;
 /** After so long an agent has all that it needs, milliseconds. */
