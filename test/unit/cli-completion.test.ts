@@ -89,6 +89,8 @@ describeWith(['root', 'ip'], 'bash completes names of this machine', () => {
     await exec(process.execPath, [MAIN, 'create', name, '--vni', '42', '--host', host.name]);
     const command = join(folder, 'overns');
     await writeFile(command, `#!/bin/sh\nexec '${process.execPath}' '${MAIN}' "$@"\n`, { mode: 0o755 });
+    // On a busy machine a command takes longer than a shell waits for it.
+    await writeFile(join(folder, 'timeout'), '#!/bin/sh\nshift\nexec "$@"\n', { mode: 0o755 });
     const offers = (line: string) =>
       offered(line, { OVERNS_NETNS_DIR: '/run/netns', PATH: `${folder}:${process.env.PATH}` });
     const overlays = await offers('overns delete ');
