@@ -71,7 +71,10 @@ export interface RenumberedEvent extends Where {
 export interface AgentOptions
   extends Cancel,
     OnSystem,
-    Pick<ResolverOptions, 'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups' | 'sync' | 'idleMs' | 'realtime'> {
+    Pick<
+      ResolverOptions,
+      'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups' | 'sync' | 'idleMs' | 'graceMs' | 'realtime'
+    > {
   /** Where endpoints are looked up. It stays open when the agent is closed. */
   readonly store: Store;
   /** Names of overlays that are there now, served whenever they are. Default: all of this machine, now and later. */
@@ -92,7 +95,7 @@ export interface AgentOptions
   readonly leaseTtlMs?: number | undefined;
 }
 
-const { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, idleMs, realtime } = resolverOptions;
+const { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, idleMs, graceMs, realtime } = resolverOptions;
 const agentOptions = {
   store: [checkStore],
   overlays: checkNames,
@@ -107,6 +110,7 @@ const agentOptions = {
   maxLookups,
   sync,
   idleMs,
+  graceMs,
   realtime,
 } satisfies Shape;
 

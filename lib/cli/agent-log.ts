@@ -101,6 +101,22 @@ export class AgentLog implements Disposable {
       case 'store-up':
         this.#outage.up(event.overlay);
         break;
+      case 'grace':
+        this.#say('state', 'overlays changed their state', 'warn', () =>
+          warn(
+            `${this.#source} lists ${event.listed} of ${event.listed + event.missing} addresses: nothing is withdrawn for ${event.graceMs / 1000} s, in which hosts that live publish again`,
+          ),
+        );
+        break;
+      case 'grace-over':
+        this.#say('state', 'overlays changed their state', 'info', () =>
+          info(
+            event.withdrawn === 0
+              ? `${this.#source} has all addresses again, and nothing was withdrawn`
+              : `${event.withdrawn} addresses that ${this.#source} still lacks are withdrawn`,
+          ),
+        );
+        break;
       case 'punt-off':
         this.#say('state', 'overlays changed their state', 'warn', () =>
           warn(`packets to a MAC address that is not known yet are lost until it is: ${event.reason}`),

@@ -29,7 +29,7 @@ function counter(metric: string, help: string): Counter {
  * import { counters } from 'overns';
  *
  * const gauges = Object.entries(counters).filter(([, { type }]) => type === 'gauge');
- * console.log(gauges.map(([key]) => key)); // [ 'endpoints' ]
+ * console.log(gauges.map(([key]) => key)); // [ 'endpoints', 'missing' ]
  * ```
  */
 export const counters = {
@@ -45,6 +45,11 @@ export const counters = {
   shed: counter('shed', 'Misses and swallowed requests let go of because too many waited'),
   dropped: counter('dropped', 'Misses that the kernel dropped in those overruns'),
   endpoints: { type: 'gauge', metric: 'overns_endpoints', help: 'Addresses in the endpoint table' },
+  missing: {
+    type: 'gauge',
+    metric: 'overns_missing',
+    help: "Addresses that the store's last listing lacked, kept until it has been confirmed",
+  },
   forwarded: counter('packets_forwarded', 'Caught packets sent on to their VTEP'),
   packetsDropped: counter('packets_dropped', 'Caught packets dropped for want of an answer or of room'),
   floodDropped: counter('flood_dropped', 'Broadcast and multicast packets, which do not leave the host'),

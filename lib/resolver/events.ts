@@ -4,7 +4,7 @@ import type { Answer, Where } from '../store/contract.js';
 import type { ResolverStats } from './counters.js';
 
 /**
- * Events of a resolver. `store-down`, `punt-off`, `overlay-lost` and `sync` with an error hold until they are taken back: who listens from then
+ * Events of a resolver. `store-down`, `grace`, `punt-off`, `overlay-lost` and `sync` with an error hold until they are taken back: who listens from then
  * on is told of them first, with the time when it happened.
  * @example
  * ```ts
@@ -58,6 +58,13 @@ export type ResolverEvent = Where & { readonly atNs: bigint } & (
     /** The store cannot be used; what is known is served on. */
     | { readonly kind: 'store-down'; readonly error?: Error }
     | { readonly kind: 'store-up'; readonly error?: Error }
+    /**
+     * The store's watch lists `listed` addresses, and lacks `missing` that were known: more than it lists, or it is older than
+     * what was seen. Nothing is withdrawn before `graceMs` are over, from when the store was last heard of.
+     */
+    | { readonly kind: 'grace'; readonly listed: number; readonly missing: number; readonly graceMs: number }
+    /** They are over, and what was still missing is withdrawn: as many addresses. */
+    | { readonly kind: 'grace-over'; readonly withdrawn: number }
     /** Packets for a MAC that the kernel has no VTEP for are lost until they are answered, since nothing catches them. */
     | { readonly kind: 'punt-off'; readonly reason: string }
     /** They are caught again: what kept them from it is over, as the host's `lo` that was down. */

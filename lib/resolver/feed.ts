@@ -6,6 +6,7 @@ import { invalidType, OvernsError } from '../core/errors.js';
 import type { Change, Endpoint, Store, WatchOptions, Where } from '../store/contract.js';
 import { isScoped, scope } from '../store/scope.js';
 import { tooLarge } from '../store/too-large.js';
+import { Grace, type GraceOwner } from './grace.js';
 import type { Leftovers } from './leftovers.js';
 import { asError, type SessionContext } from './lookups.js';
 import type { Sync } from './options.js';
@@ -17,7 +18,7 @@ const TURN_MS = 5;
 const UNREADABLE_MS = 1000;
 
 /** Whom the feed asks and tells. */
-export interface FeedOwner {
+export interface FeedOwner extends GraceOwner {
   /** An overlay of another network that is served from the same store. */
   otherNetwork(): Where | undefined;
   /** As many addresses were left out, the first of them for this reason. */
@@ -55,11 +56,15 @@ export class WatchFeed {
   #telling: NodeJS.Timeout | undefined;
   /** The index of the last change that the thread was given: a watch that follows a broken one goes on from there. */
   #index: bigint | undefined;
+  readonly #grace: Grace;
+  /** Another part of the network is followed than before: its first listing lacks what is followed no more. */
+  #other = false;
 
   constructor(context: SessionContext, usage: Usage, owner: FeedOwner) {
     this.#context = context;
     this.#usage = usage;
     this.#owner = owner;
+    this.#grace = new Grace(context.thread, context.id, context.timing.graceMs, owner);
     const { store, timing } = context;
     this.#wanted = followedAtFirst(store, timing.sync);
     this.#followed = this.#wanted;
@@ -103,6 +108,7 @@ export class WatchFeed {
         throw new OvernsError('OVERNS_STORE', 'the watch of the store ended');
       } catch (error) {
         if (signal.aborted) break;
+        this.#grace.pause();
         if (isTooLarge(error) && this.#followed !== 'used') {
           await this.#follow(this.#max === undefined ? 'lookup' : 'used', asError(error));
           if (this.#max !== undefined) continue;
@@ -125,6 +131,7 @@ export class WatchFeed {
       pause = Math.min(pause * 2, 5000);
     }
     ready();
+    this.#grace.pause();
     clearTimeout(this.#telling);
     this.#tellLeftOut();
   }
@@ -147,8 +154,12 @@ export class WatchFeed {
     const { thread, id } = this.#context;
     this.#followed = what;
     this.#index = undefined;
+    this.#other = true;
     // Nobody would tell of what the table has from the watch: who still uses it asks anew.
-    if (what === 'lookup') await thread.reset(id, [], []);
+    if (what === 'lookup') {
+      await thread.reset(id, [], []);
+      await thread.sweep(id);
+    }
     this.#owner.follows(what, error);
   }
 
@@ -184,16 +195,21 @@ export class WatchFeed {
           this.#take(endpoint, flat);
           if (this.#followed === 'used') for (const each of addressesOf(endpoint)) told.add(each);
         }
-        this.#refuseLarge(flat.list.length / 3);
-        const done = thread.reset(id, flat.list, flat.unreadable);
+        const listed = flat.list.length / 3;
+        this.#refuseLarge(listed);
+        const taken = thread.reset(id, flat.list, flat.unreadable);
         this.#found(flat);
         this.#leaveOut(flat);
-        if (this.#followed === 'used')
+        const older = this.#index !== undefined && change.index < this.#index;
+        const believed = this.#other;
+        this.#other = false;
+        const doubted = await this.#grace.judge({ listed, missing: await taken, older, believed });
+        if (this.#followed === 'used' && !doubted)
           for (const address of this.#usage.unknown(told, this.#openedAt)) this.#forget(address);
-        await done;
         break;
       }
       case 'resume':
+        this.#grace.goOn();
         break;
       case 'put':
         this.#take(change.endpoint, flat);

@@ -19,6 +19,8 @@ const KINDS = [
   'overflow',
   'store-down',
   'store-up',
+  'grace',
+  'grace-over',
   'punt-off',
   'punt-on',
   'overlay-lost',

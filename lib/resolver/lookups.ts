@@ -39,6 +39,7 @@ export interface Timing {
   readonly maxLookups: number;
   readonly sync: Sync;
   readonly idleMs: number;
+  readonly graceMs: number;
 }
 
 export class Lookups {

@@ -48,6 +48,12 @@ export interface ResolverOptions extends Cancel {
    * times as long it is tried whether one is used that is programmed. Default 60000.
    */
   readonly idleMs?: number | undefined;
+  /**
+   * How long a listing of the store's watch is doubted that lacks more than it has of what was known, or is older than what was
+   * seen, milliseconds, 0 to 86400000: what it lacks is served on until then. 0: it is believed at once. Default 60000, which
+   * is longer than hosts take to notice that their leases are gone, and to publish again.
+   */
+  readonly graceMs?: number | undefined;
   /** Run the resolver thread under SCHED_FIFO, where permitted. Default false. */
   readonly realtime?: boolean | undefined;
   /** Take an overlay from the resolver that serves it now. Default false: `EBUSY`. */
@@ -76,6 +82,7 @@ export const resolverOptions = {
   maxLookups: integer(1, 65_536),
   sync: oneOf(...SYNCS),
   idleMs: integer(100, 3_600_000),
+  graceMs: integer(0, 86_400_000),
   realtime: boolean,
   takeover: boolean,
   signal: checkSignal,

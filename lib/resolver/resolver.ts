@@ -72,8 +72,9 @@ export class Resolver implements AsyncDisposable {
   #closing: Promise<void> | undefined;
 
   private constructor(options: CheckedOptions) {
-    const { lookupTimeoutMs = 2000, negativeTtlMs = 1000, maxLookups = 256, sync = 'auto', idleMs = 60_000 } = options;
-    this.#timing = { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, idleMs };
+    const { lookupTimeoutMs = 2000, negativeTtlMs = 1000, maxLookups = 256 } = options;
+    const { sync = 'auto', idleMs = 60_000, graceMs = 60_000 } = options;
+    this.#timing = { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, idleMs, graceMs };
     this.#takeover = options.takeover === true;
     this.#store = options.store;
     const [first] = options.overlays ?? [];

@@ -23,6 +23,7 @@ import { claimOverlay } from './claim.js';
 import { noStats } from './counters.js';
 import type { OverlayStatus, ResolverEvent } from './events.js';
 import { type Followed, WatchFeed } from './feed.js';
+import type { Doubt } from './grace.js';
 import { Leftovers } from './leftovers.js';
 import { Lookups, type SessionContext, type Timing } from './lookups.js';
 import type { ReactorClient, ReactorLease } from './reactor.js';
@@ -120,6 +121,8 @@ export class OverlaySession implements ReactorClient {
       otherNetwork: () => owner.otherNetwork(),
       unreadable: (count, error) => this.#emit({ kind: 'unreadable', count, error }),
       leftovers: this.#leftovers,
+      doubted: (doubt) => this.#emit({ kind: 'grace', ...doubt }),
+      settled: (withdrawn) => this.#emit({ kind: 'grace-over', withdrawn }),
     });
   }
 
@@ -348,6 +351,8 @@ export class OverlaySession implements ReactorClient {
     event:
       | { kind: 'overflow'; dropped: number }
       | { kind: 'store-down' | 'store-up'; error?: Error }
+      | ({ kind: 'grace' } & Doubt)
+      | { kind: 'grace-over'; withdrawn: number }
       | { kind: 'punt-off'; reason: string }
       | { kind: 'unreadable'; count: number; error: Error }
       | { kind: 'sync'; sync: Followed; error?: Error },

@@ -4,12 +4,13 @@ import type { OverlayStatus, ResolverEvent } from './events.js';
 type Kind = ResolverEvent['kind'];
 
 /** Each begins a state. */
-const BEGINS = ['store-down', 'punt-off', 'overlay-lost'] as const satisfies readonly Kind[];
+const BEGINS = ['store-down', 'grace', 'punt-off', 'overlay-lost'] as const satisfies readonly Kind[];
 type Begin = (typeof BEGINS)[number];
 
 /** Kind of the event that ends it. */
 const ENDS: Partial<Record<Kind, Begin>> = {
   'store-up': 'store-down',
+  'grace-over': 'grace',
   'punt-on': 'punt-off',
   'overlay-back': 'overlay-lost',
 };

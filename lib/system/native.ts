@@ -212,11 +212,14 @@ export interface NativeReactor {
    */
   remove(id: number): Promise<Record<string, number>>;
   /**
-   * Replaces what the watch has given so far (ip, mac, vtep, ip, ...); entries programmed from what is gone are withdrawn.
-   * Fulfils when that is done; what is put or forgotten before then may come first.
+   * Puts all that the watch gives (ip, mac, vtep, ip, ...). What it has given before, or the kernel had at the start, and is not
+   * among them counts as missing: it stays, and answers, until it is put, forgotten or swept. Fulfils with how many addresses that
+   * are; what is put or forgotten before then may come first.
    * @param unreadable the numbers of those that are left out, since one of their three cannot be read, are added to it
    */
-  reset(id: number, endpoints: readonly string[], unreadable: number[]): Promise<void>;
+  reset(id: number, endpoints: readonly string[], unreadable: number[]): Promise<number>;
+  /** Forgets what is missing and withdraws it. A reset that begins meanwhile ends it. Fulfils with how many are missing still. */
+  sweep(id: number): Promise<number>;
   /** Adds or replaces: ip, mac, vtep, ip, mac, vtep, ...; `unreadable` as in reset(). */
   put(id: number, endpoints: readonly string[], unreadable: number[]): void;
   /**

@@ -26,16 +26,16 @@ struct Core {
 
   // Every one of an overlay's; what has ended before is told in the order of the calls.
   void end_resets(Napi::Env env, std::uint32_t id) {
-    for (const napi_deferred reset : resets[id]) napi_resolve_deferred(env, reset, env.Undefined());
+    for (const napi_deferred reset : resets[id]) napi_resolve_deferred(env, reset, Napi::Number::New(env, 0));
     resets.erase(id);
   }
 
   void deliver(Napi::Env env) {
     reactor->take(outbox);
-    for (const std::uint32_t id : outbox.finished) {
-      auto& waiting = resets[id];
+    for (const Finished& finished : outbox.finished) {
+      auto& waiting = resets[finished.overlay];
       if (waiting.empty()) continue;
-      napi_resolve_deferred(env, waiting.front(), env.Undefined());
+      napi_resolve_deferred(env, waiting.front(), Napi::Number::New(env, static_cast<double>(finished.missing)));
       waiting.pop_front();
     }
     if (outbox.events.empty() && outbox.lookups.empty() && outbox.overflow == 0 && outbox.failure == 0) return;
@@ -68,6 +68,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
         env, "Reactor",
         {InstanceMethod<&ReactorHandle::new_id>("newId"), InstanceMethod<&ReactorHandle::add>("add"),
          InstanceMethod<&ReactorHandle::remove>("remove"), InstanceMethod<&ReactorHandle::reset>("reset"),
+         InstanceMethod<&ReactorHandle::sweep>("sweep"),
          InstanceMethod<&ReactorHandle::put>("put"), InstanceMethod<&ReactorHandle::forget>("forget"),
          InstanceMethod<&ReactorHandle::answer>("answer"), InstanceMethod<&ReactorHandle::store_down>("storeDown"),
          InstanceMethod<&ReactorHandle::want>("want"), InstanceMethod<&ReactorHandle::stats>("stats"),
@@ -228,18 +229,23 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
 
   static std::size_t length_of(const Napi::Value& list) { return list.IsArray() ? list.As<Napi::Array>().Length() : 0; }
 
-  // Fulfils when it is done, or the overlay has been removed.
-  Napi::Value reset(const Napi::CallbackInfo& info) {
+  // Carries out work in steps. Fulfils with what is missing then, or with 0 when the overlay has been removed.
+  Napi::Value in_steps(const Napi::CallbackInfo& info, std::function<bool(OverlayPort&)> step) {
     const Napi::Env env = info.Env();
     napi_deferred deferred;
     napi_value promise;
     if (napi_create_promise(env, &deferred, &promise) != napi_ok) return {};
     if (overlay(info) == nullptr) {
-      napi_resolve_deferred(env, deferred, env.Undefined());
+      napi_resolve_deferred(env, deferred, Napi::Number::New(env, 0));
       return {env, promise};
     }
     const std::uint32_t id = number_of(info[0]);
     core_->resets[id].push_back(deferred);
+    core_->reactor->post_steps(id, std::move(step));
+    return {env, promise};
+  }
+
+  Napi::Value reset(const Napi::CallbackInfo& info) {
     struct Work {
       std::vector<Triple> triples;
       std::size_t unreadable = 0;
@@ -249,7 +255,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     auto work = std::make_shared<Work>();
     work->triples = parse_triples(info[1], info[2]);
     work->unreadable = length_of(info[2]);
-    core_->reactor->post_steps(id, [work](OverlayPort& served) {
+    return in_steps(info, [work](OverlayPort& served) {
       constexpr std::size_t kStep = 1024;  // some 0.3 ms
       const Nanoseconds now = monotonic_now();
       if (!std::exchange(work->begun, true)) {
@@ -262,9 +268,15 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
         served.engine().put(item.ip, item.mac, item.vtep, now);
       }
       if (end < work->triples.size()) return true;
-      return served.engine().end_reset();
+      return served.engine().find_missing();
     });
-    return {env, promise};
+  }
+
+  Napi::Value sweep(const Napi::CallbackInfo& info) {
+    return in_steps(info, [begun = false](OverlayPort& served) mutable {
+      if (!std::exchange(begun, true)) served.engine().begin_sweep();
+      return served.engine().sweep();
+    });
   }
 
   void put(const Napi::CallbackInfo& info) {

@@ -5,7 +5,10 @@
 
 namespace overns {
 
-void MissEngine::count_endpoints() { counters_.endpoints.store(table_.size(), std::memory_order_relaxed); }
+void MissEngine::count_endpoints() {
+  counters_.endpoints.store(table_.size(), std::memory_order_relaxed);
+  counters_.missing.store(table_.missing(), std::memory_order_relaxed);
+}
 
 void MissEngine::learn(const Ip& ip, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms, bool watched,
                        Nanoseconds now) {
@@ -110,7 +113,8 @@ void MissEngine::forget_address(const Address& address, bool keep) {
   if (slot == nullptr) return;
   if (is_programmed(slot)) {
     if (keep) {
-      EndpointTable::outdate(*slot);
+      table_.outdate(*slot);
+      count_endpoints();
       return;
     }
     withdrawals_.add(key);
@@ -126,8 +130,14 @@ void MissEngine::forget_address(const Address& address, bool keep) {
 void MissEngine::forget(const Ip& ip, bool keep) { forget_address(ip, keep); }
 void MissEngine::forget(const Mac& mac, bool keep) { forget_address(mac, keep); }
 
-bool MissEngine::end_reset() {
-  return table_.end_reset_piece([&](const auto& key) { forget(key); });
+bool MissEngine::find_missing() {
+  const bool more = table_.find_missing_piece();
+  count_endpoints();
+  return more;
+}
+
+bool MissEngine::sweep() {
+  return table_.sweep_piece([&](const auto& key) { forget(key); });
 }
 
 // --- this host ---------------------------------------------------------------------------------------------------
@@ -252,6 +262,7 @@ void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {
     return;
   }
   table_.put_programmed(ip, mac, clock(now));
+  count_endpoints();
   if (options_.answer_ttl_ms != 0) table_.look_again(ip, clock(now) + options_.answer_ttl_ms / 100);
 }
 

@@ -12,8 +12,8 @@ struct EngineCounters {
   using Value = std::atomic<std::uint64_t>;
   Value misses{0}, answers{0}, coalesced{0}, negative{0}, rejected{0}, overruns{0}, dropped{0};
   Value lookups{0}, lookups_abandoned{0}, local{0}, replayed{0}, shed{0}, endpoints{0};
-  Value forwarded{0}, packets_dropped{0}, flood_dropped{0}, withdrawals_refused{0}, unreadable{0}, not_here{0};
-  Value announced{0}, contradicted{0};
+  Value missing{0}, forwarded{0}, packets_dropped{0}, flood_dropped{0}, withdrawals_refused{0}, unreadable{0};
+  Value not_here{0}, announced{0}, contradicted{0};
 };
 
 // A counter only grows, from 0; a gauge is what there is now.
@@ -38,6 +38,7 @@ inline constexpr std::array kCounterRows{
     CounterRow{"shed", CounterType::kCounter, &EngineCounters::shed},
     CounterRow{"dropped", CounterType::kCounter, &EngineCounters::dropped},
     CounterRow{"endpoints", CounterType::kGauge, &EngineCounters::endpoints},
+    CounterRow{"missing", CounterType::kGauge, &EngineCounters::missing},
     CounterRow{"forwarded", CounterType::kCounter, &EngineCounters::forwarded},
     CounterRow{"packetsDropped", CounterType::kCounter, &EngineCounters::packets_dropped},
     CounterRow{"floodDropped", CounterType::kCounter, &EngineCounters::flood_dropped},

@@ -10,6 +10,7 @@ void EndpointTable::put(const Ip& ip, const Mac& mac, const Ip& vtep, Decisecond
   const auto fill = [&](auto& slot) {
     vteps_.point(slot.vtep, number);
     slot.expires = expires;
+    if (is_missing(&slot)) missed(slot.key, -1);
     slot.flags = static_cast<std::uint8_t>((slot.flags & (kProgrammed | kTold | kLearned)) | flags);
   };
   if (!ip.empty()) {
@@ -27,17 +28,18 @@ void EndpointTable::put(const Ip& ip, const Mac& mac, const Ip& vtep, Decisecond
 void EndpointTable::put_programmed(const Mac& mac, const Ip& vtep, bool learned, Deciseconds expires) {
   MacSlot& slot = *macs_.insert(mac).first;
   vteps_.point(slot.vtep, vteps_.number_of(vtep));
-  slot.flags = static_cast<std::uint8_t>(kProgrammed | (learned ? kLearned : 0));
+  slot.flags = static_cast<std::uint8_t>(kProgrammed | (learned ? kLearned : kAdopted | mark_));
   slot.expires = expires;
 }
 
 void EndpointTable::put_programmed(const Ip& ip, const Mac& mac, Deciseconds expires) {
-  const MacSlot* where = macs_.find(mac);
+  MacSlot* where = macs_.find(mac);
   IpSlot& slot = *ips_.insert(ip).first;
   slot.mac = mac;
   vteps_.point(slot.vtep, where == nullptr ? 0 : where->vtep);
-  slot.flags = kProgrammed | kTold;
+  slot.flags = static_cast<std::uint8_t>(kProgrammed | kTold | kAdopted | mark_);
   slot.expires = expires;
+  if (where != nullptr) where->flags = static_cast<std::uint8_t>((where->flags & ~kMarked) | kAdopted | mark_);
 }
 
 void EndpointTable::clear_programmed() {
@@ -49,9 +51,30 @@ void EndpointTable::begin_reset(std::size_t count) {
   ips_.reserve(count);
   macs_.reserve(count);
   mark_ ^= kMarked;
+  sweeping_ = false;
+  begin_walk();
+}
+
+void EndpointTable::begin_walk() {
   ips_.begin_walk();
   macs_.begin_walk();
-  reset_has_walked_ips_ = false;
+  has_walked_ips_ = false;
+}
+
+bool EndpointTable::find_missing_piece() {
+  return walk_piece([&](auto& slot) {
+    const bool was_given = (slot.flags & (kWatched | kAdopted)) != 0;
+    if (was_given && (slot.flags & kMarked) != mark_ && !is_missing(&slot)) {
+      slot.flags |= kMissing;
+      missed(slot.key, 1);
+    }
+    return false;
+  });
+}
+
+void EndpointTable::begin_sweep() {
+  sweeping_ = true;
+  begin_walk();
 }
 
 void EndpointTable::look_again(const Ip& ip, Deciseconds at) {

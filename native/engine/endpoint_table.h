@@ -37,11 +37,17 @@ enum SlotFlag : std::uint8_t {
   kTold = 8,        // containers here have been told of its MAC, and may hold on to it
   kLearned = 16,    // the kernel has learned its entry from a frame
   kOutdated = 32,   // holds no longer, but the kernel keeps its entry until that is withdrawn or replaced
+  kAdopted = 64,    // the kernel had it when the engine began, and the store has yet to name it
+  kMissing = 128,   // a reset has not named it, and nothing has since; good until it is swept
 };
 
 template <class Slot>
 bool is_programmed(const Slot* slot) {
   return slot != nullptr && (slot->flags & kProgrammed) != 0;
+}
+template <class Slot>
+bool is_missing(const Slot* slot) {
+  return slot != nullptr && (slot->flags & kMissing) != 0;
 }
 template <class Slot>
 void set_programmed(Slot* slot, bool on) {
@@ -60,7 +66,8 @@ class EndpointTable {
   // Adds or replaces; an empty IP adds the MAC alone. `watched`: the watch has given it.
   void put(const Ip& ip, const Mac& mac, const Ip& vtep, Deciseconds expires, bool watched);
   // Adds what the kernel has an entry of and the store has not said yet: a MAC with its VTEP, `learned` from a frame or
-  // not, and an address, whose VTEP is its MAC's where that is known.
+  // not, and an address, whose VTEP is its MAC's where that is known. What was not learned goes with the first reset that does not
+  // name it; a MAC that was may be of hosts that the store knows nothing of.
   void put_programmed(const Mac& mac, const Ip& vtep, bool learned, Deciseconds expires);
   void put_programmed(const Ip& ip, const Mac& mac, Deciseconds expires);
   template <class Key>
@@ -68,13 +75,15 @@ class EndpointTable {
     auto* slot = find(key);
     if (slot == nullptr) return;
     vteps_.point(slot->vtep, 0);
+    if (is_missing(slot)) missed(key, -1);
     map_of(slot).erase(key);
   }
   // What the slot says holds no longer, but the kernel's entry stays: it is no part of the watch's, and its time is
   // over.
   template <class Slot>
-  static void outdate(Slot& slot) {
-    slot.flags = static_cast<std::uint8_t>((slot.flags & ~kWatched) | kOutdated);
+  void outdate(Slot& slot) {
+    if (is_missing(&slot)) missed(slot.key, -1);
+    slot.flags = static_cast<std::uint8_t>((slot.flags & ~(kWatched | kAdopted | kMissing)) | kOutdated);
     slot.expires = 1;
   }
   // The MACs of which the kernel has an entry that leads to the VTEP.
@@ -90,22 +99,24 @@ class EndpointTable {
   // Makes room at once, since growing on the way moves everything again and again, and lets what has been put before
   // bear the other mark without being looked at.
   void begin_reset(std::size_t count);
-  // Calls `forget` with the key of what the watch gave before the reset began, for a piece of the table at a time.
-  // True: there is more.
+  // Lets what the watch gave before the reset began, and was not put since, count as missing: a piece of the table at
+  // a time. True: there is more.
+  bool find_missing_piece();
+  // The addresses that are missing.
+  std::size_t missing() const { return missing_ips_; }
+  void begin_sweep();
+  // Calls `forget` with the keys of what is missing, a piece at a time. True: there is more. Ends when a reset begins, whose
+  // missing ones are yet to be judged.
   template <class Forget>
-  bool end_reset_piece(Forget forget) {
-    const auto gone = [&](std::uint8_t flags) { return (flags & kWatched) != 0 && (flags & kMarked) != mark_; };
-    const auto forget_gone = [&](const auto& slot) {
-      if (!gone(slot.flags)) return false;
+  bool sweep_piece(Forget forget) {
+    if (!sweeping_) return false;
+    sweeping_ = walk_piece([&](const auto& slot) {
+      if (!is_missing(&slot)) return false;
       const auto key = slot.key;
       forget(key);
       return true;
-    };
-    if (!reset_has_walked_ips_) {
-      reset_has_walked_ips_ = !ips_.walk(kWalkSlots, forget_gone);
-      return true;
-    }
-    return macs_.walk(kWalkSlots, forget_gone);
+    });
+    return sweeping_;
   }
 
   // Looks at a few slots and forgets those that expired long ago: done with each put, the table is cleaned as fast as
@@ -113,7 +124,9 @@ class EndpointTable {
   // is still there.
   template <class InKernel>
   void forget_stale(Deciseconds now, InKernel in_kernel) {
-    const auto stale = [&](const auto& slot) { return slot.expires != 0 && slot.expires + kStaleKept <= now; };
+    const auto stale = [&](const auto& slot) {
+      return slot.expires != 0 && slot.expires + kStaleKept <= now && !is_missing(&slot);
+    };
     ips_.sweep(swept_ips_, kSwept, [&](IpSlot& slot) {
       if (!stale(slot) || is_programmed(&slot)) return false;
       vteps_.point(slot.vtep, 0);
@@ -142,13 +155,23 @@ class EndpointTable {
     Ip ip;
     bool operator<(const Due& other) const { return at > other.at; }  // a heap with the earliest on top
   };
-  static constexpr std::size_t kWalkSlots = 1024;  // in a piece of a reset's end
+  static constexpr std::size_t kWalkSlots = 1024;  // in a piece of a walk
   static constexpr std::size_t kSwept = 8;         // slots that forget_stale() looks at
   // How long an endpoint is known beyond its TTL, for when the store fails.
   static constexpr Deciseconds kStaleKept = 6000;
 
   FlatMap<IpSlot>& map_of(const IpSlot*) { return ips_; }
   FlatMap<MacSlot>& map_of(const MacSlot*) { return macs_; }
+  void missed(const Ip&, int by) { missing_ips_ += static_cast<std::size_t>(by); }
+  void missed(const Mac&, int) {}
+
+  void begin_walk();
+  template <class Visit>
+  bool walk_piece(Visit visit) {
+    if (has_walked_ips_) return macs_.walk(kWalkSlots, visit);
+    has_walked_ips_ = !ips_.walk(kWalkSlots, visit);
+    return true;
+  }
 
   FlatMap<IpSlot> ips_;
   FlatMap<MacSlot> macs_;
@@ -157,7 +180,9 @@ class EndpointTable {
   std::size_t swept_ips_ = 0;  // where forget_stale goes on
   std::size_t swept_macs_ = 0;
   std::uint8_t mark_ = 0;  // kMarked as the watch's endpoints have it since the last reset began
-  bool reset_has_walked_ips_ = false;
+  std::size_t missing_ips_ = 0;
+  bool has_walked_ips_ = false;
+  bool sweeping_ = false;
 };
 
 }  // namespace overns

@@ -290,7 +290,8 @@ void MissEngine::tell_unresolved(const Ask& ask, Cause cause, Nanoseconds now) {
 
 void MissEngine::on_not_found(Ask& ask, LookupResult result, Nanoseconds now) {
   const AskKey key = ask.key;
-  if (result == LookupResult::kAbsent) {
+  const bool doubted = key.is_l3() ? is_missing(table_.find(key.ip())) : is_missing(table_.find(key.mac()));
+  if (result == LookupResult::kAbsent && !doubted) {
     if (key.is_l3()) {
       forget(key.ip());
     } else {
@@ -306,7 +307,10 @@ void MissEngine::on_not_found(Ask& ask, LookupResult result, Nanoseconds now) {
     if (!ask.ready) drop_packets(key);
   } else {
     asks_.settle(ask, AskState::kTapped, now + kRecent);
-    tell_unresolved(ask, result == LookupResult::kTimeout ? Cause::kTimeout : Cause::kStoreError, now);
+    const Cause cause = result == LookupResult::kAbsent    ? Cause::kAbsent
+                        : result == LookupResult::kTimeout ? Cause::kTimeout
+                                                           : Cause::kStoreError;
+    tell_unresolved(ask, cause, now);
     ask.miss_at = 0;
     drop_packets(key);
   }

@@ -59,9 +59,14 @@ class MissEngine {
   // `keep`: an entry that the kernel has stays there, but answers no miss any more.
   void forget(const Ip& ip, bool keep = false);
   void forget(const Mac& mac, bool keep = false);
-  // `count`: how many will be put. The end is in pieces: it goes on while it returns true.
+  // `count`: how many will be put. When they have been, what was given before and is not among them is found, in pieces: it goes
+  // on while that returns true. It counts as missing: it stays, and answers, until it is put again, forgotten or swept.
   void begin_reset(std::size_t count) { table_.begin_reset(count); }
-  bool end_reset();
+  bool find_missing();
+  std::size_t missing() const { return table_.missing(); }
+  // Forgets what is missing, in pieces as well. A reset that begins meanwhile ends it.
+  void begin_sweep() { table_.begin_sweep(); }
+  bool sweep();
   void set_store_down(bool down) { store_down_ = down; }
 
   // Endpoints attached to this host, by the index of their veth; an empty list removes them.
@@ -72,7 +77,8 @@ class MissEngine {
   // names one of them as VTEP is refused.
   void set_host(std::set<Ip> addresses, std::set<Ip> reserved);
 
-  // Entries that the kernel already has when the engine starts, FDB entries first: they get a TTL like any other.
+  // Entries that the kernel already has when the engine starts, FDB entries first: they get a TTL like any other, or go with the
+  // first reset that does not name them.
   void adopt(const Mac& mac, const Ip& vtep, bool learned, Nanoseconds now);
   void adopt(const Ip& ip, const Mac& mac, Nanoseconds now);
   // The kernel has learned an FDB entry of a frame. The store wins: what contradicts it is replaced.

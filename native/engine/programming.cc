@@ -221,7 +221,7 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
     if (!is_programmed(slot) || (slot->flags & kOutdated) != 0) continue;
     if (slot->expires == 0 || slot->expires > clock_now) continue;
     const Ip ip = slot->key;
-    if (store_down_) {
+    if (store_down_ || is_missing(slot)) {
       table_.look_again(ip, clock_now + kStoreDownRetry);
       continue;
     }

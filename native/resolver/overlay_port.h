@@ -48,11 +48,17 @@ struct OutLookup {
   Nanoseconds miss_at = 0;
 };
 
+// Work in steps that has ended.
+struct Finished {
+  std::uint32_t overlay = 0;
+  std::size_t missing = 0;  // as the engine counts it then
+};
+
 // Events and lookups of the ports of one reactor, gathered for a turn of the loop.
 struct Turn {
   std::vector<OutEvent> events;
   std::vector<OutLookup> lookups;
-  std::vector<std::uint32_t> finished;
+  std::vector<Finished> finished;
 };
 
 class OverlayPort final : public EngineOutput {

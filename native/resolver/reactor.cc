@@ -75,7 +75,7 @@ void Reactor::post_steps(std::uint32_t id, std::function<bool(OverlayPort&)> ste
     if (step(port)) {
       post_steps(id, step);
     } else {
-      turn_.finished.push_back(id);
+      turn_.finished.push_back({id, port.engine().missing()});
     }
   });
 }

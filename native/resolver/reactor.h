@@ -16,9 +16,9 @@ namespace overns {
 struct Outbox {
   std::vector<OutEvent> events;
   std::vector<OutLookup> lookups;
-  std::vector<std::uint32_t> finished;  // the overlay, for each of the works in steps that have ended
-  std::uint64_t overflow = 0;           // events dropped because nobody took them
-  int failure = 0;                      // errno: the thread has ended by itself
+  std::vector<Finished> finished;
+  std::uint64_t overflow = 0;  // events dropped because nobody took them
+  int failure = 0;             // errno: the thread has ended by itself
 };
 
 class Reactor final : private EventLoop::Handler {

@@ -375,7 +375,8 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     await running.waitFor(
       logged(/Consul can be used again after \d+ s \(1 overlay(, \d+ misses without an answer)?\)/),
     );
-    expect(running.stderr.match(/ warn /g)).toHaveLength(1);
+    // It may be doubted as well, until this host has published again.
+    expect(running.stderr.match(/ warn (?!Consul lists)/g)).toHaveLength(1);
     expect(await running.stop()).toBe(0);
   });
 

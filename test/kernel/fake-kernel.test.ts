@@ -115,9 +115,35 @@ class Records implements Store {
     if (answer instanceof Error) throw answer;
     return answer ?? null;
   }
+  constructor(...endpoints: Endpoint[]) {
+    for (const endpoint of endpoints) this.has(endpoint);
+  }
   has({ ips, mac, vtep }: Endpoint, more: Partial<Answer> = {}): void {
     for (const key of [...ips, mac]) this.answers.set(key, { mac, vtep, ...more });
   }
+}
+
+/** A store that knows nothing but what its watch is given to tell. */
+function pushed(...queue: Change[]): { readonly store: Store; push(change: Change): void } {
+  let wake = (): void => {};
+  const store: Store = {
+    lookup: () => null,
+    async *watch({ signal }) {
+      while (!signal.aborted) {
+        yield* queue.splice(0);
+        await new Promise<void>((resolve) => {
+          wake = resolve;
+          signal.addEventListener('abort', () => resolve(), { once: true });
+          if (queue.length > 0) resolve();
+        });
+      }
+    },
+  };
+  const push = (change: Change): void => {
+    queue.push(change);
+    wake();
+  };
+  return { store, push };
 }
 
 interface Network {
@@ -1337,23 +1363,7 @@ function scenarios(stage: () => Stage): void {
 
   test('what the store pushes answers without a lookup; a move and a withdrawal reach the kernel', async () => {
     const { overlays, containers, endpoints } = await network(stage());
-    const changes: ((change: Change) => void)[] = [];
-    const queue: Change[] = [{ kind: 'reset', endpoints, index: 1n }];
-    const store: Store = {
-      lookup: () => null,
-      async *watch({ signal }) {
-        for (;;) {
-          const change =
-            queue.shift() ??
-            (await new Promise<Change | undefined>((resolve) => {
-              changes.push(resolve);
-              signal.addEventListener('abort', () => resolve(undefined), { once: true });
-            }));
-          if (change === undefined) return;
-          yield change;
-        }
-      },
-    };
+    const { store, push } = pushed({ kind: 'reset', endpoints, index: 1n });
     const [, events] = await serve({
       overlays: [
         { overlay: overlays[0], store },
@@ -1367,13 +1377,64 @@ function scenarios(stage: () => Stage): void {
     const resolved = await until(() => events.find((event) => event.kind === 'resolved'), 'an answer');
     expect(resolved).toMatchObject({ by: 'table', endpoint: { mac: endpoints[1].mac } });
     expect(await vtepOf(endpoints[1].mac)).toBe('10.0.0.11');
-    changes.shift()?.({ kind: 'put', endpoint: { ...endpoints[1], vtep: '10.0.0.12' }, index: 2n });
+    push({ kind: 'put', endpoint: { ...endpoints[1], vtep: '10.0.0.12' }, index: 2n });
     await until(async () => (await vtepOf(endpoints[1].mac)) === '10.0.0.12', 'the move');
-    await until(() => changes.length > 0, 'the watch');
-    changes.shift()?.({ kind: 'delete', ip: endpoints[1].ip, mac: endpoints[1].mac, index: 3n });
+    push({ kind: 'delete', ip: endpoints[1].ip, mac: endpoints[1].mac, index: 3n });
     await until(async () => (await vtepOf(endpoints[1].mac)) === undefined, 'the withdrawal');
     const { neighbors } = await stateOf(a);
     expect(neighbors?.filter((each) => (each as Neighbor).link === 'vxlan1')).toEqual([]);
+  });
+
+  test('a listing that has lost much withdraws nothing before the grace period is over', async () => {
+    const { overlays, containers, endpoints } = await network(stage());
+    const [here, there] = endpoints;
+    const gone = { ...there, ip: '192.168.0.99', ips: ['192.168.0.99'], mac: '02:42:c0:a8:00:63' };
+    const { store, push } = pushed({ kind: 'reset', endpoints: [here, there], index: 5n });
+    const [resolver, events] = await serve({
+      overlays: [
+        { overlay: overlays[0], store },
+        { overlay: overlays[1], store: new Records(here) },
+      ],
+      graceMs: 300,
+    });
+    const told = (kind: string) => events.filter((event) => event.kind === kind);
+    const a = await openRtnl(overlays[0].name, stage());
+    const entries = async () => (await a.neighbors.list({ link: 'vxlan1', state: 'permanent' })).map(({ ip }) => ip);
+    expect(await stage().send(containers[0], there.ip)).toBe(true);
+    push({ kind: 'reset', endpoints: [], index: 6n });
+    await until(() => told('grace').length === 1, 'the doubt');
+    expect(told('grace')).toMatchObject([{ listed: 0, missing: 2, graceMs: 300 }]);
+    expect(await entries()).toEqual([there.ip]);
+    push({ kind: 'put', endpoint: there, index: 7n });
+    await until(() => told('grace-over').length === 1, 'its end');
+    expect(told('grace-over')).toMatchObject([{ withdrawn: 1 }]);
+    expect(await entries()).toEqual([there.ip]);
+    // Little is lost, but the store is behind what it was.
+    push({ kind: 'put', endpoint: gone, index: 8n });
+    push({ kind: 'reset', endpoints: [there], index: 3n });
+    await until(() => told('grace').length === 2, 'another doubt');
+    expect(resolver.stats(overlays[0].name)).toMatchObject({ missing: 1 });
+    await until(() => told('grace-over').length === 2, 'its end');
+    push({ kind: 'reset', endpoints: [], index: 9n });
+    await until(() => told('grace-over').length === 3, 'the end of the last');
+    await until(async () => (await entries()).length === 0, 'the withdrawal');
+  });
+
+  test('what is found in the kernel at the start goes at once where the first listing lacks it', async () => {
+    const { overlays, containers, endpoints } = await network(stage());
+    const [here, there] = endpoints;
+    const [first] = await serve({ overlays: [...overlays], store: new Records(here, there) });
+    expect(await stage().send(containers[0], there.ip)).toBe(true);
+    await first.close();
+    const a = await openRtnl(overlays[0].name, stage());
+    const entries = async () => [
+      ...(await a.neighbors.list({ link: 'vxlan1', state: 'permanent' })).map(({ mac }) => mac),
+      ...(await a.fdb.list({ link: 'vxlan1', mac: there.mac })).flatMap(({ dst }) => dst ?? []),
+    ];
+    expect(await entries()).toEqual([there.mac, there.vtep]);
+    const { store } = pushed({ kind: 'reset', endpoints: [here], index: 1n });
+    await serve({ overlays: [overlays[0]], store });
+    await until(async () => (await entries()).length === 0, 'the withdrawal');
   });
 
   test('records of a watch that cannot be read are told and counted, the others serve', async () => {

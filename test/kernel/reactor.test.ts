@@ -47,8 +47,10 @@ describeWith(['root', 'ip'], 'the resolver thread', () => {
     reactor.forget(id, '192.168.0.4');
     const whole = reactor.reset(id, ['192.168.0.5', '02:42:c0:a8:00:05', '10.0.0.2'], []);
     reactor.put(id, ['192.168.0.6', '02:42:c0:a8:00:06', '10.0.0.2'], []);
-    await Promise.all([added, whole]);
-    expect(reactor.stats(id).endpoints).toBe(2); // .5 and .6; the reset has taken .3 away
+    expect((await Promise.all([added, whole]))[1]).toBe(1); // .3, which the reset lacks
+    expect(reactor.stats(id)).toMatchObject({ endpoints: 3, missing: 1 });
+    expect(await reactor.sweep(id)).toBe(0);
+    expect(reactor.stats(id)).toMatchObject({ endpoints: 2, missing: 0 });
     await netns.ip('link delete vxlan1');
     await until(() => events.length > 0, 'the loss of the device');
     expect(events).toMatchObject([{ kind: 'overlay-lost', overlay: id }]);

@@ -175,8 +175,14 @@ TEST_CASE("a remote VTEP goes with the endpoints that a reset or their age takes
   CHECK(table.vteps().size() == 50);
   table.begin_reset(1);
   table.put(address(1), hardware(1), support::ip("10.9.9.9"), 0, true);
-  while (table.end_reset_piece([&](const auto& key) { table.erase(key); })) {
+  while (table.find_missing_piece()) {
   }
+  CHECK(table.missing() == kCount - 1);
+  CHECK(table.size() == kCount);
+  table.begin_sweep();
+  while (table.sweep_piece([&](const auto& key) { table.erase(key); })) {
+  }
+  CHECK(table.missing() == 0);
   CHECK(table.size() == 1);
   CHECK(table.vteps().size() == 1);
   // Answers of lookups, long over their TTL.

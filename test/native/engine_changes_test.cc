@@ -239,8 +239,7 @@ TEST_CASE("engine: a reset forgets what it does not name") {
   world.put(numbered_ip(1), numbered_mac(1), kThere);
   world.put(numbered_ip(2), numbered_mac(2), kElsewhere);
   world.put(numbered_ip(4), numbered_mac(4), kThere);
-  while (world.engine.end_reset()) {
-  }
+  world.end_reset();
   world.turn();
   CHECK(world.neighbors.size() == 2);
   CHECK(world.fdb[numbered_mac(1)] == kThere);
@@ -256,10 +255,55 @@ TEST_CASE("engine: a reset leaves alone what the store answered by itself") {
   world.found(world.last_lookup(kTarget), kMac, kThere);
   world.turn();
   world.engine.begin_reset(0);
-  while (world.engine.end_reset()) {
-  }
+  world.end_reset();
   world.turn();
   CHECK(world.neighbors.contains(kTarget));
+}
+
+TEST_CASE("engine: what a reset does not name answers on until it is swept, and stays where it is named again") {
+  World world;
+  for (std::uint32_t i = 1; i <= 4; ++i) world.put(numbered_ip(i), numbered_mac(i), kThere);
+  world.miss(numbered_ip(1));
+  world.turn();
+  world.engine.begin_reset(0);
+  world.put(numbered_ip(4), numbered_mac(4), kThere);
+  world.end_reset(false);
+  CHECK(world.engine.missing() == 3);
+  CHECK(world.engine.counters().missing == 3);
+  // Known still: in the kernel, and for who asks now.
+  CHECK(world.neighbors.contains(numbered_ip(1)));
+  world.miss(numbered_ip(2));
+  world.turn();
+  CHECK(world.neighbors.contains(numbered_ip(2)));
+  CHECK(world.lookups.empty());
+  world.put(numbered_ip(2), numbered_mac(2), kElsewhere);
+  world.engine.forget(numbered_ip(3));
+  CHECK(world.engine.missing() == 1);
+  // Another listing, after which the first one is still missing.
+  world.engine.begin_reset(0);
+  world.put(numbered_ip(2), numbered_mac(2), kElsewhere);
+  world.end_reset(false);
+  CHECK(world.engine.missing() == 2);
+  world.end_reset();
+  world.turn();
+  CHECK(world.engine.missing() == 0);
+  CHECK(world.neighbors.size() == 1);
+  CHECK(world.fdb[numbered_mac(2)] == kElsewhere);
+}
+
+TEST_CASE("engine: a sweep ends where another reset begins") {
+  World world;
+  for (std::uint32_t i = 1; i <= 3000; ++i) world.put(numbered_ip(i), numbered_mac(i), kThere);
+  world.engine.begin_reset(0);
+  world.end_reset(false);
+  world.engine.begin_sweep();
+  CHECK(world.engine.sweep());
+  world.engine.begin_reset(0);
+  CHECK_FALSE(world.engine.sweep());
+  world.put(numbered_ip(3000), numbered_mac(3000), kThere);
+  world.end_reset(false);
+  CHECK(world.engine.missing() < 3000);
+  CHECK(world.engine.missing() > 1000);
 }
 
 // --- what is here ------------------------------------------------------------------------------------------------
@@ -441,6 +485,52 @@ TEST_CASE("engine: entries found at the start get a TTL like any other") {
   CHECK(world.neighbors.contains(kTarget));
   world.advance(31'000 * kMs);
   CHECK_FALSE(world.neighbors.contains(kTarget));
+}
+
+TEST_CASE("engine: what is found at the start goes with the first reset that does not name it") {
+  World world;
+  for (std::uint32_t i = 1; i <= 3; ++i) {
+    world.neighbors[numbered_ip(i)] = numbered_mac(i);
+    world.fdb[numbered_mac(i)] = kThere;
+  }
+  world.fdb[numbered_mac(9)] = kThere;  // learned
+  for (const auto& [mac, vtep] : world.fdb) world.engine.adopt(mac, vtep, mac == numbered_mac(9), world.clock);
+  for (const auto& [ip, mac] : world.neighbors) world.engine.adopt(ip, mac, world.clock);
+  world.engine.begin_reset(0);
+  world.put(numbered_ip(1), numbered_mac(1), kThere);
+  world.put(numbered_ip(2), numbered_mac(2), kElsewhere);
+  world.end_reset(false);
+  CHECK(world.engine.missing() == 1);
+  world.turn();
+  CHECK(world.programs.size() == 1);  // of what had moved meanwhile
+  CHECK(world.fdb[numbered_mac(2)] == kElsewhere);
+  // Missing, it stays beyond its TTL, and an answer that there is none is not believed.
+  world.advance(100'000 * kMs);
+  CHECK(world.neighbors.size() == 3);
+  world.miss(numbered_mac(3));
+  world.answer(world.last_lookup(numbered_mac(3)), LookupResult::kAbsent);
+  world.turn();
+  CHECK(world.fdb.contains(numbered_mac(3)));
+  world.end_reset();
+  world.turn();
+  CHECK(world.neighbors.size() == 2);
+  CHECK_FALSE(world.fdb.contains(numbered_mac(3)));
+  CHECK(world.fdb.contains(numbered_mac(9)));
+}
+
+TEST_CASE("engine: what is found at the start answers where the store cannot, and for no longer than that") {
+  World world;
+  world.engine.adopt(kMac, kThere, false, world.clock);
+  world.engine.adopt(kTarget, kMac, world.clock);
+  world.miss(kTarget);
+  world.answer(world.last_lookup(kTarget), LookupResult::kTimeout);
+  world.turn();
+  CHECK(world.fdb[kMac] == kThere);
+  world.advance(3000 * kMs);
+  world.miss(kMac);
+  world.found(world.last_lookup(kMac), kMac, kElsewhere);
+  world.turn();
+  CHECK(world.fdb[kMac] == kElsewhere);
 }
 
 TEST_CASE("engine: an entry found at the start and confirmed by the watch stays, with its VTEP") {

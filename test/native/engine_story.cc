@@ -94,8 +94,7 @@ class Story {
         if (!one_in(4)) break;
         world_.engine.begin_reset(0);
         for (std::uint32_t i = below(5); i > 0; --i) world_.put(some_ip(), some_mac(), some_vtep());
-        while (world_.engine.end_reset()) {
-        }
+        world_.end_reset(one_in(2));
         break;
       case 16: attach(); break;
       case 17:
@@ -246,8 +245,7 @@ class Story {
     turn();
     // When the watch has nothing any more and all TTLs are over, no neighbour is left.
     world_.engine.begin_reset(0);
-    while (world_.engine.end_reset()) {
-    }
+    world_.end_reset();
     come_to_rest();
     if (wrong_.empty() && !world_.neighbors.empty()) wrong_ = "a neighbour was left behind";
   }

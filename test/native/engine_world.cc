@@ -60,6 +60,15 @@ void World::packet(const Mac& destination, std::uint32_t serial) {
   engine.on_packet(destination, frame_with(serial), clock);
 }
 
+void World::end_reset(bool sweep) {
+  while (engine.find_missing()) {
+  }
+  if (!sweep) return;
+  engine.begin_sweep();
+  while (engine.sweep()) {
+  }
+}
+
 void World::found(const Lookup& lookup, const Mac& mac, const Ip& vtep, std::uint32_t ttl_ms) {
   engine.on_answer(lookup.token, lookup.key, LookupResult::kFound, mac, vtep, ttl_ms, clock);
 }

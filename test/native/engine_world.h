@@ -52,6 +52,8 @@ class World final : public overns::EngineOutput {
   void packet(const overns::Mac& destination, std::uint32_t serial);
   void found(const Lookup& lookup, const overns::Mac& mac, const overns::Ip& vtep, std::uint32_t ttl_ms = 0);
   void answer(const Lookup& lookup, overns::LookupResult result);
+  // Ends a reset: what it has not named is missing. Swept, it goes.
+  void end_reset(bool sweep = true);
   void put(const overns::Ip& ip, const overns::Mac& mac, const overns::Ip& vtep) { engine.put(ip, mac, vtep, clock); }
 
   // The lookup asked for last, which must be of this key.

@@ -123,6 +123,8 @@ export function record(resolver: Resolver, wanted: (event: ResolverEvent) => boo
     'overflow',
     'store-down',
     'store-up',
+    'grace',
+    'grace-over',
     'punt-off',
     'punt-on',
     'overlay-lost',

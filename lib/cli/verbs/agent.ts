@@ -37,6 +37,11 @@ export const verb = defineVerb({
       'auto',
     ),
     'no-realtime': toggle('leave the resolver thread at ordinary priority (default: SCHED_FIFO where permitted)'),
+    grace: option(
+      'SECONDS',
+      'how long nothing is withdrawn when the store lists less than half of what it did, as after a restart without its data; 0 = not at all (default 60)',
+      (text, name) => (text === '0' ? 0 : seconds(text, name)),
+    ),
     host: hostFlag,
   },
   examples: [
@@ -71,6 +76,7 @@ export const verb = defineVerb({
         publish: !flags['no-publish'],
         leaseTtlMs: flags['lease-ttl'],
         realtime: !flags['no-realtime'],
+        graceMs: flags.grace,
         host,
         signal,
         system,

@@ -31,6 +31,8 @@ import { ConsulKv, TXN_OPS, type TxnOp } from './kv.js';
 import { isSessionAlive, makeSession } from './session.js';
 
 const SECOND = 1000;
+/** So many addresses may go at once without anything being wrong. */
+const FEW = 16;
 /** How often a withdrawal is tried because the records changed under it. */
 const CAS_ATTEMPTS = 5;
 /** How often a claim is tried because the records changed under it: someone else's went through each time. */
@@ -223,12 +225,16 @@ export class ConsulStore implements DriverStore {
         const records = [...this.#records(kv, pairs)];
         const size = records.filter(({ kind }) => kind === 'arp').length;
         if (max !== undefined && size > max) throw tooLarge(this.#http.name, max);
-        if (table === undefined || next < index) {
-          // Backwards: Consul lost its data or got other ones, and what happened between is not known.
-          table = new EndpointTable(records);
+        const begins = table === undefined;
+        table ??= new EndpointTable([]);
+        const changes = table.replace(records);
+        const lost = changes.filter((change) => change.kind === 'delete' && change.ip !== undefined).length;
+        // Backwards, Consul lost its data or got other ones, and what happened between is not known. The same may be behind a failure,
+        // or behind much that goes at once: whoever follows decides what to make of it.
+        if (begins || next < index || lost > (wait ? Math.max(table.size, FEW) : 0)) {
           yield { kind: 'reset', endpoints: table.endpoints(), index: next };
         } else {
-          for (const change of table.replace(records)) yield { ...change, index: next };
+          for (const change of changes) yield { ...change, index: next };
         }
         index = next;
         // Every change costs the whole prefix anew: half of the time at most goes into that.

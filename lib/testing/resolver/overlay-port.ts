@@ -52,7 +52,11 @@ interface Slot {
   /** Undefined: it has no TTL. */
   readonly expires: bigint | undefined;
   readonly watched: boolean;
+  /** True: the kernel had it at the start, and the store has yet to name it. */
+  readonly adopted?: boolean;
   marked: boolean;
+  /** A reset has not named it, and nothing has since. */
+  missing?: boolean;
   programmed: boolean;
   /** The kernel has learned its entry from a frame. */
   readonly learned?: boolean;
@@ -158,9 +162,11 @@ export class OverlayPort implements Observer {
         this.#withdraw(each.ip, undefined);
         continue;
       }
+      const station = this.#macs.get(each.mac);
       const expires = this.#now() + BigInt(ANSWER_TTL_MS) * MILLISECOND;
-      const at = this.#macs.get(each.mac)?.vtep ?? '';
-      this.#ips.set(each.ip, { mac: each.mac, vtep: at, expires, watched: false, marked: false, programmed: true });
+      const found = { mac: each.mac, vtep: station?.vtep ?? '', expires, adopted: true };
+      this.#ips.set(each.ip, { ...found, watched: false, marked: false, programmed: true });
+      if (station !== undefined) this.#macs.set(each.mac, { ...station, adopted: true });
       this.#told.set(each.ip, each.mac);
     }
     if (punt === false) {
@@ -174,6 +180,10 @@ export class OverlayPort implements Observer {
 
   get endpoints(): number {
     return this.#ips.size;
+  }
+
+  get missing(): number {
+    return [...this.#ips.values()].filter(({ missing }) => missing === true).length;
   }
 
   close(): void {
@@ -215,7 +225,16 @@ export class OverlayPort implements Observer {
 
   #adoptMac(mac: string, vtep: string, learned: boolean): void {
     const expires = this.#now();
-    this.#macs.set(mac, { mac, vtep, expires, watched: false, marked: false, programmed: true, learned });
+    this.#macs.set(mac, {
+      mac,
+      vtep,
+      expires,
+      watched: false,
+      adopted: !learned,
+      marked: false,
+      programmed: true,
+      learned,
+    });
   }
 
   /** Looks at an entry that may have been learned from a frame: the store wins. */
@@ -367,8 +386,9 @@ export class OverlayPort implements Observer {
 
   #answerFromTable(key: string, ask: Ask, stale: boolean): boolean {
     const slot = this.#slot(key);
-    if (!slot || slot.vtep === '' || (!stale && slot.expires !== undefined && slot.expires <= this.#now()))
-      return false;
+    if (!slot || slot.vtep === '') return false;
+    const old = slot.adopted === true || (slot.expires !== undefined && slot.expires <= this.#now());
+    if (old && !stale) return false;
     if (slot.vtep === this.#options.vtep) {
       this.#here(ask, isMac(key) ? key : slot.mac);
     } else {
@@ -437,13 +457,13 @@ export class OverlayPort implements Observer {
 
   #notFound(key: string, ask: Ask, result: Exclude<LookupResult, 'found'>): void {
     const event = { ...this.#about(key, ask), kind: 'unresolved' } as const;
-    if (result === 'absent') {
+    if (result === 'absent' && this.#slot(key)?.missing !== true) {
       this.forget(key);
       this.#emit({ ...event, cause: 'absent' });
       ask.missAt = 0n;
       this.#absent(ask, 'unresolved');
     } else if (!this.#answerFromTable(key, ask, true)) {
-      this.#emit({ ...event, cause: result === 'timeout' ? 'timeout' : 'store-error' });
+      this.#emit({ ...event, cause: result === 'error' ? 'store-error' : result });
       settle(ask, 'unresolved');
     }
   }
@@ -510,7 +530,13 @@ export class OverlayPort implements Observer {
     const slot = this.#slot(key);
     if (!slot) return;
     if (slot.programmed && keep) {
-      (isMac(key) ? this.#macs : this.#ips).set(key, { ...slot, watched: false, expires: 0n });
+      (isMac(key) ? this.#macs : this.#ips).set(key, {
+        ...slot,
+        watched: false,
+        adopted: false,
+        missing: false,
+        expires: 0n,
+      });
       return;
     }
     if (slot.programmed) this.#withdraw(isMac(key) ? undefined : key, isMac(key) ? key : undefined);
@@ -523,8 +549,12 @@ export class OverlayPort implements Observer {
     for (const each of endpoints) this.put(each);
     for (const [key] of all) {
       const slot = this.#slot(key);
-      if (slot?.watched === true && !slot.marked) this.forget(key);
+      if (slot !== undefined && (slot.watched || slot.adopted === true) && !slot.marked) slot.missing = true;
     }
+  }
+
+  sweep(): void {
+    for (const [key, { missing }] of [...this.#ips, ...this.#macs]) if (missing === true) this.forget(key);
   }
 
   // --- the kernel's entries ---
@@ -572,7 +602,7 @@ export class OverlayPort implements Observer {
     const now = this.#now();
     for (const [ip, slot] of this.#ips) {
       if (!slot.programmed || slot.expires === undefined || slot.expires > now) continue;
-      if (this.storeDown) this.#ips.set(ip, { ...slot, expires: now + STORE_DOWN_RETRY });
+      if (this.storeDown || slot.missing === true) this.#ips.set(ip, { ...slot, expires: now + STORE_DOWN_RETRY });
       else this.#withdraw(ip, undefined);
     }
     for (const [key, ask] of this.#asks) if (ask.here !== undefined && ask.expires <= now) this.#tellNotHere(key, ask);

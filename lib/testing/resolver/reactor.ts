@@ -56,14 +56,24 @@ export class FakeReactor implements NativeReactor {
     return port ? counted : {};
   }
 
-  reset(id: number, endpoints: readonly string[], unreadable: number[]): Promise<void> {
+  reset(id: number, endpoints: readonly string[], unreadable: number[]): Promise<number> {
     const all = readEndpoints(endpoints, unreadable);
+    return this.#work(id, (port) => {
+      port.onUnreadable(unreadable.length);
+      port.reset(all);
+    });
+  }
+  sweep(id: number): Promise<number> {
+    return this.#work(id, (port) => port.sweep());
+  }
+  #work(id: number, task: (port: OverlayPort) => void): Promise<number> {
     return new Promise((resolve) => {
+      let missing = 0;
       this.#later(id, (port) => {
-        port.onUnreadable(unreadable.length);
-        port.reset(all);
+        task(port);
+        missing = port.missing;
       });
-      this.#machine.later(resolve);
+      this.#machine.later(() => resolve(missing));
     });
   }
   put(id: number, endpoints: readonly string[], unreadable: number[]): void {
@@ -101,7 +111,8 @@ export class FakeReactor implements NativeReactor {
     if (overlay) overlay.wanted = mask;
   }
   stats(id: number): Record<string, number> {
-    return { ...this.#ports.get(id)?.stats, endpoints: this.#ports.get(id)?.endpoints ?? 0 };
+    const port = this.#ports.get(id);
+    return { ...port?.stats, endpoints: port?.endpoints ?? 0, missing: port?.missing ?? 0 };
   }
   realtime(): boolean {
     return false; // as where SCHED_FIFO is not permitted
