@@ -1,5 +1,5 @@
 /**
- * The memory of which addresses were handed out, kept beside the records of a network under `PREFIX.allocated`, in the same form: an
+ * Records of which addresses were handed out, kept beside the records of a network under `PREFIX.allocated`, in the same form: an
  * `arp` record is an address, the `fib` record of its MAC address the host that it was for. It decides nothing about whose an address is,
  * which only the endpoint's own records do; it says that an address has been somebody's:
  *
@@ -19,7 +19,7 @@ import { OvernsError } from '../core/errors.js';
 import type { DriverStore, StoreNetwork } from './driver.js';
 
 /** The methods of a driver that this takes. */
-type Memory = Required<Pick<DriverStore, 'lookup' | 'publish' | 'claim' | 'list' | 'lease'>>;
+type AllocatedStore = Required<Pick<DriverStore, 'lookup' | 'publish' | 'claim' | 'list' | 'lease'>>;
 
 /** How many are put under a lease at once. */
 const PARALLEL = 8;
@@ -35,11 +35,11 @@ export interface AllocatedAddress {
 }
 
 export class AllocatedAddresses {
-  readonly #store: Memory;
+  readonly #store: AllocatedStore;
   readonly #network: StoreNetwork;
   readonly #quarantineMs: number;
 
-  constructor(store: Memory, network: StoreNetwork, quarantineMs: number) {
+  constructor(store: AllocatedStore, network: StoreNetwork, quarantineMs: number) {
     this.#store = store;
     this.#network = { ...network, prefix: `${network.prefix}.allocated` };
     this.#quarantineMs = quarantineMs;

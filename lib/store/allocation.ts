@@ -115,7 +115,7 @@ interface Attempt {
   readonly searches: readonly Search[];
   /** MAC addresses of others. */
   readonly macs: ReadonlySet<string>;
-  readonly memory: AllocatedAddresses | undefined;
+  readonly allocated: AllocatedAddresses | undefined;
 }
 
 /**
@@ -240,9 +240,9 @@ export class AddressAllocator {
   ): Promise<Allocation> {
     const { mac, vtep, signal } = request;
     throwIfAborted(signal);
-    const memory = allocatedIn(this.#store, this.#where);
+    const allocated = allocatedIn(this.#store, this.#where);
     for (let attempt = 1; ; attempt++) {
-      const { endpoints, resting } = await this.#survey(memory, signal);
+      const { endpoints, resting } = await this.#survey(allocated, signal);
       const own = merged(
         endpoints.filter(
           (each) => each.vtep === vtep && (mac !== undefined ? each.mac === mac : each.ips.includes(fixed ?? '')),
@@ -251,9 +251,9 @@ export class AddressAllocator {
       const missing =
         fixed !== undefined ? [] : this.#pools.filter((pool) => own?.ips.some((ip) => pool.offers(ip)) !== true);
       const taken = [...endpoints.flatMap(({ ips }) => ips), ...except];
-      const searches = missing.map((pool) => new Search(pool, taken, resting, memory === undefined));
+      const searches = missing.map((pool) => new Search(pool, taken, resting, allocated === undefined));
       const macs = new Set(endpoints.map((each) => each.mac));
-      const done = await this.#claim({ request, own, fixed, searches, macs, memory });
+      const done = await this.#claim({ request, own, fixed, searches, macs, allocated });
       if ('endpoint' in done) return done;
       // It helps to look again where a MAC address can be chosen anew, or this very call was made twice.
       const { holder } = done.conflict;
@@ -264,21 +264,21 @@ export class AddressAllocator {
 
   /** Reads what is taken, and lets rest what has been given back unseen. */
   async #survey(
-    memory: AllocatedAddresses | undefined,
+    allocated: AllocatedAddresses | undefined,
     signal: AbortSignal | undefined,
   ): Promise<{ endpoints: readonly StoredEndpoint[]; resting: ReadonlySet<string> }> {
     // First what was handed out, whose endpoint was there before: where it is not there afterwards it is gone.
-    const remembered = (await memory?.list({ signal })) ?? [];
+    const remembered = (await allocated?.list({ signal })) ?? [];
     const endpoints = await this.#store.list({ ...this.#where, ...(signal && { signal }) });
     const held = new Set(endpoints.flatMap(({ ips }) => ips));
     const gone = remembered.filter(({ ip }) => !held.has(ip));
     const unseen = gone.filter(({ resting }) => !resting);
-    await memory?.rest(unseen.slice(0, RESTING_MAX), { signal });
+    await allocated?.rest(unseen.slice(0, RESTING_MAX), { signal });
     return { endpoints, resting: new Set(gone.map(({ ip }) => ip)) };
   }
 
   /** Tries one choice after the other. Returns the conflict that no other choice helps against. */
-  async #claim({ request, own, fixed, searches, macs, memory }: Attempt): Promise<Allocation | { conflict: Conflict }> {
+  async #claim({ request, own, fixed, searches, macs, allocated }: Attempt): Promise<Allocation | { conflict: Conflict }> {
     const { vtep, lease, signal } = request;
     const cancel = signal && { signal };
     for (;;) {
@@ -305,7 +305,7 @@ export class AddressAllocator {
       const given = ips.filter((each) => this.#pools.some((pool) => pool.offers(each)));
       const again = own !== undefined || fixed !== undefined;
       try {
-        const added = await Promise.all(given.map((each) => memory?.add(each, vtep, again, { signal })));
+        const added = await Promise.all(given.map((each) => allocated?.add(each, vtep, again, { signal })));
         if (!added.includes(false)) {
           const cidrs = this.#pools.flatMap((pool) =>
             given.filter((each) => pool.offers(each)).map((each) => pool.cidr(each)),

@@ -177,5 +177,5 @@ test('lib hands the machine on: no call inside it falls back to that of the proc
     visit(source);
   }
   expect(wrong).toEqual([]);
-  expect(calls).toEqual(expect.arrayContaining([expect.stringMatching(/^cli\/kinds.ts: queryResolver\(/)]));
+  expect(calls).toEqual(expect.arrayContaining([expect.stringMatching(/^cli\/store-notes.ts: queryResolver\(/)]));
 });
