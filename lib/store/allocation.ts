@@ -278,7 +278,14 @@ export class AddressAllocator {
   }
 
   /** Tries one choice after the other. Returns the conflict that no other choice helps against. */
-  async #claim({ request, own, fixed, searches, macs, allocated }: Attempt): Promise<Allocation | { conflict: Conflict }> {
+  async #claim({
+    request,
+    own,
+    fixed,
+    searches,
+    macs,
+    allocated,
+  }: Attempt): Promise<Allocation | { conflict: Conflict }> {
     const { vtep, lease, signal } = request;
     const cancel = signal && { signal };
     for (;;) {
