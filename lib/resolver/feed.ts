@@ -14,6 +14,8 @@ import type { Usage } from './usage.js';
 
 /** For so long, milliseconds, changes that are there at once are taken in before anything else gets its turn. */
 const TURN_MS = 5;
+/** The longest pause before a store is watched again: it is to be of use within two seconds of its return. */
+const PAUSE_MAX_MS = 1500;
 /** How often records that cannot be read are told of, milliseconds. */
 const UNREADABLE_MS = 1000;
 
@@ -128,7 +130,7 @@ export class WatchFeed {
         timer.unref();
         const ignoreStop = onAbort(signal, over);
       });
-      pause = Math.min(pause * 2, 5000);
+      pause = Math.min(pause * 2, PAUSE_MAX_MS);
     }
     ready();
     this.#grace.pause();

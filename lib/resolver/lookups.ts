@@ -42,6 +42,9 @@ export interface Timing {
   readonly graceMs: number;
 }
 
+/** So many lookups in a row without an answer, and the store counts as down: one that is only slow now and then does not. */
+const UNANSWERED_MAX = 3;
+
 export class Lookups {
   readonly #context: SessionContext;
   /** Errors of lookups, until the thread has told what became of the miss. */
@@ -49,6 +52,8 @@ export class Lookups {
   #keepErrors = false;
   /** Lookups under way, as what gives them up. */
   readonly #pending = new Set<(reason: unknown) => void>();
+  /** Lookups in a row that the store has given no answer to in time. */
+  #unanswered = 0;
 
   constructor(context: SessionContext) {
     this.#context = context;
@@ -178,7 +183,11 @@ export class Lookups {
 
   /** Reads a store's answer. It is untrusted: the text of a consumer's own store, or of anybody's record. */
   #judge(ended: Ended<Answer | null | undefined>): Verdict {
-    if ('timeout' in ended) return { outcome: 'timeout', error: ended.timeout };
+    if ('timeout' in ended) {
+      if (++this.#unanswered >= UNANSWERED_MAX) this.#context.health.down(ended.timeout);
+      return { outcome: 'timeout', error: ended.timeout };
+    }
+    this.#unanswered = 0;
     if ('error' in ended) {
       // A record that makes no sense is that record's fault; anything else says that the store cannot be used.
       if (!OvernsError.is(ended.error) || ended.error.code !== 'OVERNS_RECORD') this.#context.health.down(ended.error);

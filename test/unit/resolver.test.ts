@@ -563,6 +563,29 @@ describe('stores', () => {
     expect(kernel.state('blue').neighbors).toEqual([]);
   });
 
+  test('a store that leaves three lookups in a row unanswered is down, until it answers one', async () => {
+    const { kernel, overlay } = await scene();
+    await using _overlay = overlay;
+    let silent = true;
+    const store: Store = { lookup: () => (silent ? new Promise<null>(() => {}) : null) };
+    await using resolver = await Resolver.start({ overlays: [overlay], store, lookupTimeoutMs: 20 });
+    const events = record(resolver, ({ kind }) => kind.startsWith('store-'));
+    const miss = (host: number) => kernel.miss('blue', { ip: `192.168.0.${host}` });
+    await miss(3);
+    await miss(4);
+    silent = false;
+    await miss(5);
+    silent = true;
+    await miss(6);
+    await miss(7);
+    expect(events).toEqual([]);
+    await miss(8);
+    expect(events).toMatchObject([{ kind: 'store-down', error: { code: 'ETIMEDOUT' } }]);
+    silent = false;
+    await miss(9);
+    expect(events.map(({ kind }) => kind)).toEqual(['store-down', 'store-up']);
+  });
+
   test('while the store is down what was known answers, and entries stay beyond their TTL', async () => {
     const { kernel, overlay } = await scene();
     await using _overlay = overlay;
