@@ -18,8 +18,8 @@ import { checkSystem, type System } from '../system/system.js';
  * console.log(sync); // used
  * ```
  */
-export type Sync = (typeof SYNCS)[number];
-export const SYNCS = ['all', 'used', 'lookup', 'auto'] as const;
+export type Sync = 'all' | 'used' | 'lookup' | 'auto';
+const SYNCS: readonly Sync[] = ['all', 'used', 'lookup', 'auto'];
 
 /**
  * Options of a resolver: what it serves, and how.

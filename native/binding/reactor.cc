@@ -68,12 +68,12 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
         env, "Reactor",
         {InstanceMethod<&ReactorHandle::new_id>("newId"), InstanceMethod<&ReactorHandle::add>("add"),
          InstanceMethod<&ReactorHandle::remove>("remove"), InstanceMethod<&ReactorHandle::reset>("reset"),
-         InstanceMethod<&ReactorHandle::sweep>("sweep"),
-         InstanceMethod<&ReactorHandle::put>("put"), InstanceMethod<&ReactorHandle::forget>("forget"),
-         InstanceMethod<&ReactorHandle::answer>("answer"), InstanceMethod<&ReactorHandle::store_down>("storeDown"),
-         InstanceMethod<&ReactorHandle::want>("want"), InstanceMethod<&ReactorHandle::stats>("stats"),
-         InstanceMethod<&ReactorHandle::realtime>("realtime"), InstanceMethod<&ReactorHandle::ref>("ref"),
-         InstanceMethod<&ReactorHandle::unref>("unref"), InstanceMethod<&ReactorHandle::close>("close")});
+         InstanceMethod<&ReactorHandle::sweep>("sweep"), InstanceMethod<&ReactorHandle::put>("put"),
+         InstanceMethod<&ReactorHandle::forget>("forget"), InstanceMethod<&ReactorHandle::answer>("answer"),
+         InstanceMethod<&ReactorHandle::store_down>("storeDown"), InstanceMethod<&ReactorHandle::want>("want"),
+         InstanceMethod<&ReactorHandle::stats>("stats"), InstanceMethod<&ReactorHandle::realtime>("realtime"),
+         InstanceMethod<&ReactorHandle::ref>("ref"), InstanceMethod<&ReactorHandle::unref>("unref"),
+         InstanceMethod<&ReactorHandle::close>("close")});
   }
 
   explicit ReactorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorHandle>(info) {

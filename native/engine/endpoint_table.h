@@ -66,8 +66,8 @@ class EndpointTable {
   // Adds or replaces; an empty IP adds the MAC alone. `watched`: the watch has given it.
   void put(const Ip& ip, const Mac& mac, const Ip& vtep, Deciseconds expires, bool watched);
   // Adds what the kernel has an entry of and the store has not said yet: a MAC with its VTEP, `learned` from a frame or
-  // not, and an address, whose VTEP is its MAC's where that is known. What was not learned goes with the first reset that does not
-  // name it; a MAC that was may be of hosts that the store knows nothing of.
+  // not, and an address, whose VTEP is its MAC's where that is known. What was not learned goes with the first reset
+  // that does not name it; a MAC that was may be of hosts that the store knows nothing of.
   void put_programmed(const Mac& mac, const Ip& vtep, bool learned, Deciseconds expires);
   void put_programmed(const Ip& ip, const Mac& mac, Deciseconds expires);
   template <class Key>
@@ -105,8 +105,8 @@ class EndpointTable {
   // The addresses that are missing.
   std::size_t missing() const { return missing_ips_; }
   void begin_sweep();
-  // Calls `forget` with the keys of what is missing, a piece at a time. True: there is more. Ends when a reset begins, whose
-  // missing ones are yet to be judged.
+  // Calls `forget` with the keys of what is missing, a piece at a time. True: there is more. Ends when a reset begins,
+  // whose missing ones are yet to be judged.
   template <class Forget>
   bool sweep_piece(Forget forget) {
     if (!sweeping_) return false;

@@ -59,8 +59,9 @@ class MissEngine {
   // `keep`: an entry that the kernel has stays there, but answers no miss any more.
   void forget(const Ip& ip, bool keep = false);
   void forget(const Mac& mac, bool keep = false);
-  // `count`: how many will be put. When they have been, what was given before and is not among them is found, in pieces: it goes
-  // on while that returns true. It counts as missing: it stays, and answers, until it is put again, forgotten or swept.
+  // `count`: how many will be put. When they have been, what was given before and is not among them is found, in
+  // pieces: it goes on while that returns true. It counts as missing: it stays, and answers, until it is put again,
+  // forgotten or swept.
   void begin_reset(std::size_t count) { table_.begin_reset(count); }
   bool find_missing();
   std::size_t missing() const { return table_.missing(); }
@@ -77,8 +78,8 @@ class MissEngine {
   // names one of them as VTEP is refused.
   void set_host(std::set<Ip> addresses, std::set<Ip> reserved);
 
-  // Entries that the kernel already has when the engine starts, FDB entries first: they get a TTL like any other, or go with the
-  // first reset that does not name them.
+  // Entries that the kernel already has when the engine starts, FDB entries first: they get a TTL like any other, or go
+  // with the first reset that does not name them.
   void adopt(const Mac& mac, const Ip& vtep, bool learned, Nanoseconds now);
   void adopt(const Ip& ip, const Mac& mac, Nanoseconds now);
   // The kernel has learned an FDB entry of a frame. The store wins: what contradicts it is replaced.

@@ -171,8 +171,8 @@ class OverlayPort final : public EngineOutput {
   bool lost_ = false;
   bool links_incomplete_ = false;  // events of links have been lost, and are yet to be made good by a listing
   bool host_incomplete_ = false;   // those of the host
-  std::uint32_t drops_ = 0;  // of misses, by the kernel
-  bool congested_ = false;   // it has dropped some, and may still do so
+  std::uint32_t drops_ = 0;        // of misses, by the kernel
+  bool congested_ = false;         // it has dropped some, and may still do so
   Turn* turn_ = nullptr;
   std::unique_ptr<MissEngine> engine_;
 };
