@@ -81,7 +81,8 @@ bool accept_only_replies(int fd, bool v4, std::uint16_t id) {
 
 Result<UniqueFd> open_echo_socket(const std::string& netns, const PingOptions& options, std::uint16_t id) {
   const bool v4 = options.target.is_v4();
-  auto fd = open_socket(netns, options.target.family, SOCK_RAW | SOCK_NONBLOCK, v4 ? IPPROTO_ICMP : IPPROTO_ICMPV6);
+  auto fd =
+      open_socket(netns, options.target.family, SOCK_RAW | SOCK_NONBLOCK, v4 ? int{IPPROTO_ICMP} : int{IPPROTO_ICMPV6});
   if (!fd) return fd;
   const int on = 1;
   bool set = accept_only_replies(fd->get(), v4, id);

@@ -253,13 +253,19 @@ class OverlayStory {
         });
         break;
       }
-      case kReset:
-        server_.run([](overns::OverlayPort& port) {
+      case kReset: {
+        const bool believed = (input_.u8() & 1) != 0;
+        server_.run([=](overns::OverlayPort& port) {
           port.engine().begin_reset(200);
-          while (port.engine().end_reset()) {
+          while (port.engine().find_missing()) {
+          }
+          if (!believed) return;
+          port.engine().begin_sweep();
+          while (port.engine().sweep()) {
           }
         });
         break;
+      }
       case kStoreDown: {
         const bool down = (input_.u8() & 1) != 0;
         server_.run([=](overns::OverlayPort& port) { port.engine().set_store_down(down); });
