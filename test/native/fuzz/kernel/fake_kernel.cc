@@ -470,7 +470,7 @@ ssize_t __wrap_send(int fd, const void* data, size_t size, int flags) {
 ssize_t __wrap_sendto(int fd, const void* data, size_t size, int flags, const sockaddr* to, socklen_t length) {
   const std::lock_guard lock(kernel().mutex);
   if (kernel().find(fd) == nullptr) return __real_sendto(fd, data, size, flags, to, length);
-  if (kernel().on_replay) kernel().on_replay({static_cast<const std::uint8_t*>(data), size});
+  if (kernel().on_frame) kernel().on_frame({static_cast<const std::uint8_t*>(data), size});
   return static_cast<ssize_t>(size);
 }
 

@@ -46,7 +46,7 @@ class Kernel {
 
   // What the code under test did; called with the bytes.
   std::function<void(const overns::Message&)> on_request;
-  std::function<void(overns::Bytes)> on_replay;
+  std::function<void(overns::Bytes)> on_frame;
   std::function<void(overns::Bytes, const overns::Ip&, std::uint16_t)> on_forward;
 
   // A link of the overlay as RTM_NEWLINK (or RTM_DELLINK) tells it.

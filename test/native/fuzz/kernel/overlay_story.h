@@ -3,7 +3,7 @@
 // steps.
 #pragma once
 
-#include <set>
+#include <algorithm>
 
 #include "../input.h"
 #include "engine/frame.h"
@@ -57,8 +57,9 @@ class OverlayStory {
   void play() {
     fake::Kernel& kernel = fake::Kernel::get();
     kernel.on_request = [this](const overns::Message& message) { check_request(message); };
-    kernel.on_replay = [](overns::Bytes frame) {
-      require(overns::parse_arp_request(frame) || overns::parse_neighbor_solicitation(frame), "a request is replayed");
+    kernel.on_frame = [](overns::Bytes frame) {
+      require(overns::parse_arp_request(frame) || overns::parse_neighbor_solicitation(frame) || announces(frame),
+              "a request is replayed, or a neighbour announced");
     };
     kernel.on_forward = [this](overns::Bytes packet, const overns::Ip& vtep, std::uint16_t) {
       require(overns::parse_vxlan_packet(packet).has_value(), "a VXLAN packet is sent on");
@@ -99,6 +100,19 @@ class OverlayStory {
     overns::Ip ip = here_;
     ip.bytes[ip.is_v4() ? 3 : 15] = number;
     return ip;
+  }
+
+  // Whether the frame is, byte by byte, the announcement of the address and MAC that it names.
+  static bool announces(overns::Bytes frame) {
+    constexpr std::size_t kArpSender = 14 + 14;
+    constexpr std::size_t kIpv6Source = 14 + 8;
+    if (frame.size() < kIpv6Source + 16) return false;
+    const bool arp = frame[12] == 8 && frame[13] == 6;
+    const overns::Ip ip =
+        arp ? *overns::Ip::from(frame.subspan(kArpSender, 4)) : *overns::Ip::from(frame.subspan(kIpv6Source, 16));
+    const overns::Mac mac = *overns::Mac::from(frame.subspan(6, 6));
+    const overns::Announcement expected(ip, mac);
+    return ip.is_unicast() && mac.is_unicast() && std::ranges::equal(frame, expected.bytes());
   }
 
   void deliver(fake::Role role, overns::Bytes bytes) {
