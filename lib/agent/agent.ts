@@ -73,7 +73,7 @@ export interface AgentOptions
     OnSystem,
     Pick<
       ResolverOptions,
-      'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups' | 'sync' | 'idleMs' | 'graceMs' | 'realtime'
+      'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups' | 'sync' | 'idleMs' | 'graceMs' | 'redirectMs' | 'realtime'
     > {
   /** Where endpoints are looked up. It stays open when the agent is closed. */
   readonly store: Store;
@@ -95,7 +95,7 @@ export interface AgentOptions
   readonly leaseTtlMs?: number | undefined;
 }
 
-const { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, idleMs, graceMs, realtime } = resolverOptions;
+const { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, idleMs, graceMs, redirectMs, realtime } = resolverOptions;
 const agentOptions = {
   store: [checkStore],
   overlays: checkNames,
@@ -111,6 +111,7 @@ const agentOptions = {
   sync,
   idleMs,
   graceMs,
+  redirectMs,
   realtime,
 } satisfies Shape;
 

@@ -40,6 +40,7 @@ export interface Timing {
   readonly sync: Sync;
   readonly idleMs: number;
   readonly graceMs: number;
+  readonly redirectMs: number;
 }
 
 /** So many lookups in a row without an answer, and the store counts as down: one that is only slow now and then does not. */

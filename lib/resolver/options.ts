@@ -54,6 +54,12 @@ export interface ResolverOptions extends Cancel {
    * is longer than hosts take to notice that their leases are gone, and to publish again.
    */
   readonly graceMs?: number | undefined;
+  /**
+   * How long frames that still come from other hosts for a container which has left this one are sent on to where the store
+   * says that it is now, milliseconds, 0 to 3600000; 0: not at all. It is for hosts that have not heard of the move: one whose
+   * agent is being restarted, say, or is cut off from the store. Default 60000.
+   */
+  readonly redirectMs?: number | undefined;
   /** Run the resolver thread under SCHED_FIFO, where permitted. Default false. */
   readonly realtime?: boolean | undefined;
   /** Take an overlay from the resolver that serves it now. Default false: `EBUSY`. */
@@ -83,6 +89,7 @@ export const resolverOptions = {
   sync: oneOf(...SYNCS),
   idleMs: integer(100, 3_600_000),
   graceMs: integer(0, 86_400_000),
+  redirectMs: integer(0, 3_600_000),
   realtime: boolean,
   takeover: boolean,
   signal: checkSignal,

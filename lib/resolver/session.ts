@@ -157,6 +157,7 @@ export class OverlaySession implements ReactorClient {
           vtep: this.overlay.vtep,
           negativeTtlMs: this.#timing.negativeTtlMs,
           maxLookups: this.#timing.maxLookups,
+          redirectMs: this.#timing.redirectMs,
           lookupDeadlineMs: this.#timing.lookupTimeoutMs + DEADLINE_MARGIN_MS,
         },
         this,

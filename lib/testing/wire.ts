@@ -21,6 +21,9 @@ export type Crossing =
 /** States in which vxlan's proxy answers for a neighbour. */
 const CONNECTED = NUD.permanent | NUD.noarp | NUD.reachable;
 
+/** The time to live that a container's packets begin with. */
+const HOPS = 64;
+
 const lost = (why: string): Crossing => ({ crossed: false, why });
 const arrived = ({ name }: Namespace): Crossing => ({ crossed: true, netns: name });
 
@@ -52,16 +55,24 @@ export async function send(machine: Machine, from: Namespace, to: string, timeou
   const deadline = machine.clock.now() + BigInt(Math.round(timeoutMs * 1e6));
   const mac = await find(machine, vxlan, { ip: to }, deadline, () => proxied(vxlan, to));
   if (typeof mac !== 'string') return lost(`nobody answered who has ${to}${mac.because}`);
-  const row = await find(machine, vxlan, { mac }, deadline, () => overlay.forwarding(vxlan, mac)[0]);
-  if ('because' in row) return lost(`nobody answered where ${mac} is${row.because}`);
-  const remote = row.dst === undefined ? undefined : overlayAt(machine, vxlan, row.dst, row.port);
-  if (remote === undefined) return lost(`no overlay with vni ${String(vxlan.info.vni)} at ${row.dst ?? 'a nexthop'}`);
-  const vtep = localVtep(vxlan);
-  if (vtep !== undefined && !remote.netns.learn(remote, source.link.mac, vtep)) {
-    return lost(`${remote.netns.name} holds ${source.link.mac} to be at another VTEP, permanently`);
+  // A host that it has moved away from may send it on, which takes a hop.
+  let at = vxlan;
+  for (let hops = HOPS; hops > 0; hops--) {
+    const row = await find(machine, at, { mac }, deadline, () => at.netns.forwarding(at, mac)[0]);
+    if ('because' in row) return lost(`nobody answered where ${mac} is${row.because}`);
+    const remote = row.dst === undefined ? undefined : overlayAt(machine, at, row.dst, row.port);
+    if (remote === undefined) return lost(`no overlay with vni ${String(at.info.vni)} at ${row.dst ?? 'a nexthop'}`);
+    const vtep = localVtep(at);
+    if (vtep !== undefined && !remote.netns.learn(remote, source.link.mac, vtep)) {
+      return lost(`${remote.netns.name} holds ${source.link.mac} to be at another VTEP, permanently`);
+    }
+    const there = remote.master?.up === true ? deliver(remote.netns, remote.master, to, mac, remote) : undefined;
+    if (there !== undefined) return arrived(there);
+    if (![...remote.netns.observers].some((each) => each.redirects?.(remote, mac) === true))
+      return lost(`nobody with ${to} and ${mac} at ${row.dst}`);
+    at = remote;
   }
-  const there = remote.master?.up === true ? deliver(remote.netns, remote.master, to, mac, remote) : undefined;
-  return there === undefined ? lost(`nobody with ${to} and ${mac} at ${row.dst}`) : arrived(there);
+  return lost(`${mac} was sent on until its time was over`);
 }
 
 /** Finds who on the bridge has the address: a container behind a port, or the bridge itself. */

@@ -160,6 +160,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     }
     options.engine.vtep = *vtep;
     options.engine.negative_ttl_ms = number("negativeTtlMs", options.engine.negative_ttl_ms);
+    options.engine.redirect_ms = number("redirectMs", options.engine.redirect_ms);
     options.engine.answer_ttl_ms = number("answerTtlMs", options.engine.answer_ttl_ms);
     options.engine.max_lookups = number("maxLookups", options.engine.max_lookups);
     options.engine.lookup_deadline_ms = number("lookupDeadlineMs", 0);

@@ -146,13 +146,16 @@ bool MissEngine::sweep() {
 // kernel learned.
 template <class Address>
 void MissEngine::claim(const Address& address) {
+  if constexpr (std::is_same_v<Address, Mac>) departures_.remove(address);
   withdrawals_.add(AskKey::of(address));
   set_programmed(table_.find(address), false);
   unanswer(AskKey::of(address));
 }
 
-// Containers here talked to it with its own MAC. Its record may have come before, from where it is now.
+// Containers here talked to it with its own MAC, and other hosts send here for it until they hear where it is now. Its
+// record may have come before, from there.
 void MissEngine::leave_here(const LocalAddresses::Link& link) {
+  if (link.mac.is_unicast() && !local_.contains(AskKey::of(link.mac))) departures_.add(link.mac, output_.now());
   for (const Ip& ip : link.ips) {
     if (local_.contains(AskKey::of(ip))) continue;
     IpSlot* slot = table_.find(ip);

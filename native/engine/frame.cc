@@ -11,6 +11,7 @@ namespace overns {
 namespace {
 
 constexpr std::size_t kArpSize = 28;  // Ethernet and IPv4
+constexpr std::size_t kIpv4Header = 20;
 constexpr std::size_t kIpv6Header = 40;
 constexpr std::size_t kSolicitation = 24;  // ICMPv6 header, reserved word, target
 constexpr std::uint8_t kIcmpv6 = 58;
@@ -66,6 +67,28 @@ std::optional<SwallowedRequest> parse_neighbor_solicitation(Bytes frame) {
   if (!request.target.is_unicast()) return std::nullopt;
   request.frame = frame.first(ETH_HLEN + kIpv6Header + payload);
   return request;
+}
+
+bool spend_hop(std::span<std::uint8_t> frame) {
+  constexpr std::size_t kTtl = ETH_HLEN + 8;
+  constexpr std::size_t kChecksum = ETH_HLEN + 10;
+  constexpr std::size_t kHopLimit = ETH_HLEN + 7;
+  if (frame.size() < ETH_HLEN + kIpv4Header) return false;
+  const std::uint16_t protocol = be16(frame, 12);
+  const std::uint8_t version = frame[ETH_HLEN] >> 4;
+  if (protocol == ETH_P_IPV6 && version == 6) {
+    if (frame[kHopLimit] <= 1) return false;
+    --frame[kHopLimit];
+    return true;
+  }
+  if (protocol != ETH_P_IP || version != 4 || frame[kTtl] <= 1) return false;
+  --frame[kTtl];
+  // RFC 1624: the checksum goes up by what has gone from its word.
+  std::uint32_t sum = be16(frame, kChecksum) + 0x100U;
+  sum += sum >= 0xffff ? 1 : 0;
+  frame[kChecksum] = static_cast<std::uint8_t>(sum >> 8);
+  frame[kChecksum + 1] = static_cast<std::uint8_t>(sum);
+  return true;
 }
 
 Announcement::Announcement(const Ip& ip, const Mac& mac) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <optional>
+#include <span>
 
 #include "base/address.h"
 
@@ -18,6 +19,10 @@ struct SwallowedRequest {
 // Ethernet frames of any content; nothing when it is not a well-formed request for a unicast address.
 std::optional<SwallowedRequest> parse_arp_request(Bytes frame);
 std::optional<SwallowedRequest> parse_neighbor_solicitation(Bytes frame);
+
+// Takes one from how far a frame's packet may still travel (IPv4's time to live, IPv6's hop limit), as a router does.
+// False, and the frame as it was, when there is none left to take, or it is no such packet.
+bool spend_hop(std::span<std::uint8_t> frame);
 
 // A frame that tells everybody on a link which MAC an address has.
 class Announcement {

@@ -1,9 +1,16 @@
 #include "engine/miss_engine.h"
 
+#include <algorithm>
+
 namespace overns {
 
 MissEngine::MissEngine(const EngineOptions& options, EngineOutput& output)
-    : options_(options), output_(output), local_(options.vtep), lookups_(options), origin_(output.now()) {}
+    : options_(options),
+      output_(output),
+      local_(options.vtep),
+      lookups_(options),
+      departures_(options.redirect_ms * kMillisecond),
+      origin_(output.now()) {}
 
 // --- misses and requests ---------------------------------------------------------------------------------------
 
@@ -94,6 +101,22 @@ void MissEngine::on_packet(const Mac& destination, Bytes packet, Nanoseconds now
   count(counters_.forwarded);
   output_.forward(packet, table_.vtep(slot->vtep).ip);
   make_ready(*current);  // the kernel still sends them here: it is programmed at the end of the round
+}
+
+bool MissEngine::redirect(std::span<std::uint8_t> frame, Nanoseconds now) {
+  const auto mac = Mac::from(Bytes(frame).first(std::min(frame.size(), std::size_t{6})));
+  // It may have been read before the container came back.
+  if (!mac || !departures_.contains(*mac) || local_.contains(AskKey::of(*mac))) return false;
+  // Until the record says another host there is nobody to send it to.
+  const MacSlot* slot = table_.find(*mac);
+  if (slot != nullptr && slot->vtep != 0 && table_.vtep(slot->vtep).ip == options_.vtep) return false;
+  if (!redirects_.admits(now)) {
+    count(counters_.packets_dropped);
+    return false;
+  }
+  if (!spend_hop(frame)) return false;
+  count(counters_.redirected);
+  return true;
 }
 
 void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {

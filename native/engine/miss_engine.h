@@ -16,6 +16,7 @@
 #include "engine/ask_key.h"
 #include "engine/asks.h"
 #include "engine/counters.h"
+#include "engine/departures.h"
 #include "engine/endpoint_table.h"
 #include "engine/event.h"
 #include "engine/frame.h"
@@ -23,6 +24,7 @@
 #include "engine/local_addresses.h"
 #include "engine/lookups.h"
 #include "engine/output.h"
+#include "engine/rate.h"
 #include "engine/ring.h"
 #include "engine/tapped_frames.h"
 #include "engine/time.h"
@@ -35,6 +37,7 @@ struct EngineOptions : LookupLimits {
   Ip vtep;  // this host's; a record that names it is never programmed as remote
   std::uint32_t negative_ttl_ms = 1000;
   std::uint32_t answer_ttl_ms = 60000;  // for answers without one of their own; 0 = keep
+  std::uint32_t redirect_ms = 60000;    // how long frames for a MAC that has left are sent on; 0 = not at all
 };
 
 // How a lookup ended.
@@ -48,6 +51,11 @@ class MissEngine {
   void on_request(const SwallowedRequest& request, Nanoseconds now);
   // A packet for a MAC that the kernel has no VTEP for: it is the L2 miss, and must not be lost.
   void on_packet(const Mac& destination, Bytes packet, Nanoseconds now);
+  // A frame that another host has sent here for a MAC that has left. True: it is to go out of vxlan1 again, with a hop
+  // less to live, so that it does not go round for ever between hosts of which each takes the other to have the MAC.
+  bool redirect(std::span<std::uint8_t> frame, Nanoseconds now);
+  // The MACs for which that may be so.
+  std::span<const Mac> departed() const { return departures_.macs(); }
   // `mac` and `vtep` belong to kFound alone.
   void on_answer(std::uint32_t token, const AskKey& key, LookupResult result, const Mac& mac, const Ip& vtep,
                  std::uint32_t ttl_ms, Nanoseconds now);
@@ -98,9 +106,14 @@ class MissEngine {
   Answered program();
   void confirm();
   void flush();
+  // Frames sent on for MACs that have left: more would keep misses waiting. One may be as large as 64 KiB (GRO).
+  static constexpr std::uint32_t kRedirectsPerSecond = 50'000;
+  static constexpr std::uint32_t kRedirectsAtOnce = 5'000;
   // There is more to program or to withdraw than one flush does, since answers come between, or expire() has decided on
   // something. Flush again soon.
-  bool busy() const { return !ready_.empty() || !unhurried_.empty() || withdrawals_.pending(); }
+  bool busy() const {
+    return !ready_.empty() || !unhurried_.empty() || withdrawals_.pending() || departures_.changed();
+  }
 
   // Expiry. Returns when it wants to be called next; 0 = not at all.
   Nanoseconds expire(Nanoseconds now);
@@ -164,6 +177,8 @@ class MissEngine {
   Withdrawals withdrawals_;
   ToldMacs told_;
   Announcements announcements_;
+  Departures departures_;
+  Rate<kRedirectsPerSecond, kRedirectsAtOnce> redirects_;
   std::vector<AskKey> ready_;
   Ring<AskKey> unhurried_;  // to be programmed when there is time, since nobody waits for it
   // Entries being programmed, and for which asks; empty when its outcome has been looked at.

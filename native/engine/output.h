@@ -35,6 +35,8 @@ class EngineOutput {
   virtual void replay(Bytes frame) = 0;
   // Tells the containers of this host that the address has this MAC now.
   virtual void announce(const Ip& ip, const Mac& mac) = 0;
+  // Has what other hosts send here for these MACs, and no others, given to MissEngine::redirect().
+  virtual void set_departed(std::span<const Mac> macs) = 0;
   // Sends a punted packet on to a VTEP, at the latest when `send_forwarded` is called; until then its bytes stay.
   virtual void forward(Bytes packet, const Ip& vtep) = 0;
   virtual void send_forwarded() = 0;

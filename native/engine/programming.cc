@@ -37,6 +37,7 @@ void MissEngine::flush() {
   program();
   confirm();
   count(counters_.withdrawals_refused, withdrawals_.carry_out(output_, kPiece));
+  if (departures_.take_changed()) output_.set_departed(departures_.macs());
   // Once the new entries are in place.
   announcements_.carry_out(output_.now(), [&](const Ip& ip) { announce(ip); });
 }
@@ -207,6 +208,7 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
     on_answer(late.key, late.about, LookupResult::kTimeout, Mac{}, Ip{}, 0, now);
   }
   withdrawals_.retry(now);
+  departures_.expire(now);
   int left = kMaxExpired;  // the rest waits for the next call
   int not_here = kMaxNotHere;
   asks_.expire(now, left, [&](const Ask& ask) {
@@ -238,6 +240,7 @@ Nanoseconds MissEngine::expire(Nanoseconds now) {
   sooner(withdrawals_.next_retry());
   sooner(announcements_.next_due());
   sooner(asks_.next_due());
+  sooner(departures_.next_due());
   if (table_.next_due() != 0) sooner(origin_ + Nanoseconds{table_.next_due()} * 100 * kMillisecond);
   return next;
 }

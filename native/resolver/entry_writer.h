@@ -20,6 +20,7 @@ class EntryWriter {
   void set_device(std::int32_t index) { vxlan_ = index; }
   // Whether the device learns where MACs are.
   void set_learning(bool on) { learning_ = on; }
+  bool learning() const { return learning_; }
 
   // As EngineOutput has them.
   void program(std::span<const KernelEntry> entries, std::span<int> errors);

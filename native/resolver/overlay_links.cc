@@ -138,6 +138,7 @@ void OverlayPort::apply_link(const Link& link, bool gone) {
     punt_row_ = false;
     if (punt_) punt_->set_vxlan_port(vxlan_port_);
     if (punt_ && lo_up_) place_punt();
+    set_departed(engine_->departed());
     EngineEvent event;
     event.kind = EventKind::kOverlayBack;
     event.at = monotonic_now();

@@ -71,6 +71,11 @@ Status OverlayPort::start() {
   auto nd = open_nd_tap(options_.netns, bridge_);
   if (!nd) return nd.failure();
   nd_tap_ = std::move(*nd);
+  if (options_.engine.redirect_ms != 0) {
+    auto redirect = RedirectTap::open(options_.netns);
+    if (!redirect) return redirect.failure();
+    redirect_ = std::move(*redirect);
+  }
 
   const Status host = watch_host();
   if (Status status = read_addresses(); !status) return status;
@@ -205,6 +210,7 @@ std::vector<std::pair<int, OverlayPort::Source>> OverlayPort::descriptors() cons
       {miss_.get(), kMisses}, {arp_tap_.get(), kArp}, {nd_tap_.get(), kNd}, {link_events_.get(), kLinks}};
   if (punt_) open.emplace_back(punt_->fd(), kPackets);
   if (host_events_.valid()) open.emplace_back(host_events_.get(), kHost);
+  if (redirect_) open.emplace_back(redirect_->fd(), kDeparted);
   return open;
 }
 
@@ -289,6 +295,7 @@ int OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch
     // Packets that came while the entry was being programmed leave before anything else is done.
     for (int round = 0; round < kMaxRounds && read_packets(packets) > 0; ++round) engine_->flush();
   }
+  if (redirect_ && (sources & kDeparted) != 0) read_departed();
   return read;
 }
 
@@ -306,6 +313,15 @@ int OverlayPort::read_packets(DatagramBatch& packets) {
   }
   punt_->send();
   return got;
+}
+
+void OverlayPort::read_departed() {
+  constexpr int kMost = 64;  // before other overlays get their turn
+  for (int i = 0; i < kMost; ++i) {
+    const auto frame = redirect_->receive();
+    if (!frame) return;
+    if (engine_->redirect(*frame, monotonic_now())) redirect_->send_back();
+  }
 }
 
 bool OverlayPort::is_punt_row(const Message& message) const {
@@ -427,6 +443,13 @@ void OverlayPort::replay(Bytes frame) {
 }
 
 void OverlayPort::announce(const Ip& ip, const Mac& mac) { overns::announce(arp_tap_.get(), bridge_, ip, mac); }
+
+void OverlayPort::set_departed(std::span<const Mac> macs) {
+  if (!redirect_) return;
+  // Where vxlan learns, the new host would take the sender to be here. What the kernel refuses leaves all as without
+  // it: lost until the sender hears.
+  (void)redirect_->listen(vxlan_, writer_.learning() ? std::span<const Mac>{} : macs);
+}
 
 void OverlayPort::forward(Bytes packet, const Ip& vtep) {
   if (punt_) punt_->forward(packet, vtep);

@@ -18,6 +18,7 @@
 #include "resolver/entry_writer.h"
 #include "resolver/host_addresses.h"
 #include "resolver/punt.h"
+#include "resolver/redirect_tap.h"
 #include "rtnl/link.h"
 #include "rtnl/neighbor.h"
 
@@ -72,8 +73,8 @@ class OverlayPort final : public EngineOutput {
   const EngineCounters& counters() const { return engine_->counters(); }
   std::atomic<std::uint32_t>& wanted() { return *options_.wanted; }
   // Descriptors that there is something to read from, as bits.
-  enum Source : std::uint8_t { kLinks = 1, kMisses = 2, kArp = 4, kNd = 8, kPackets = 16, kHost = 32 };
-  static constexpr std::uint8_t kAllSources = 63;
+  enum Source : std::uint8_t { kLinks = 1, kMisses = 2, kArp = 4, kNd = 8, kPackets = 16, kHost = 32, kDeparted = 64 };
+  static constexpr std::uint8_t kAllSources = 127;
   std::vector<std::pair<int, Source>> descriptors() const;
   // Why the packets of L2 misses were lost when it was opened, as the kernel drops them; empty when they were caught.
   const std::string& no_punt() const { return no_punt_; }
@@ -100,6 +101,7 @@ class OverlayPort final : public EngineOutput {
   bool is_behind_bridge(const Mac& mac) override;
   void replay(Bytes frame) override;
   void announce(const Ip& ip, const Mac& mac) override;
+  void set_departed(std::span<const Mac> macs) override;
   void forward(Bytes packet, const Ip& vtep) override;
   void send_forwarded() override;
   void look_up(const AskKey& key, std::uint32_t token, Nanoseconds miss_at) override;
@@ -134,6 +136,7 @@ class OverlayPort final : public EngineOutput {
   void apply_lo(bool up);
   bool is_punt_row(const Message& message) const;
   int read_packets(DatagramBatch& packets);
+  void read_departed();
   void read_host_events(DatagramBatch& buffer);
   int read_misses(DatagramBatch& buffer);
   int read_taps(DatagramBatch& buffer, int fd, bool arp);
@@ -149,6 +152,7 @@ class OverlayPort final : public EngineOutput {
   UniqueFd miss_;
   UniqueFd arp_tap_;  // also sends the replays
   UniqueFd nd_tap_;
+  std::optional<RedirectTap> redirect_;
   UniqueFd link_events_;
   std::optional<PuntSocket> punt_;
   UniqueFd host_events_;  // the host's addresses; its lo carries the punt

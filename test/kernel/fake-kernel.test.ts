@@ -1508,6 +1508,29 @@ function scenarios(stage: () => Stage): void {
     expect(events.map(({ kind }) => kind)).toEqual(['overlay-lost', 'overlay-back']);
   });
 
+  test('what comes for a container that has left is sent on, once the store says where to', async () => {
+    const { overlays, containers, endpoints, records } = await network(stage());
+    const [a, b] = overlays;
+    await serve({ overlays: [a], store: records }); // it never hears of the move
+    const store = await openStore('memory:');
+    onCleanup(() => store.close());
+    for (const endpoint of endpoints) await store.publish(endpoint);
+    const [resolver] = await serve({ overlays: [b], store });
+    expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
+    await b.detach(`netns:${containers[1]}`);
+    expect(await stage().send(containers[0], '192.168.0.3', LOST_MS)).toBe(false);
+    expect(resolver.stats().redirected).toBe(0);
+    await store.publish({ ...endpoints[1], vtep: a.vtep });
+    await until(async () => {
+      expect(await stage().send(containers[0], '192.168.0.3', 200)).toBe(false); // nobody has it there either
+      return resolver.stats().redirected > 0;
+    }, 'a frame that is sent on');
+    const { redirected } = resolver.stats();
+    await b.attach(`netns:${containers[1]}`, { address: '192.168.0.3/24' });
+    expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
+    expect(resolver.stats().redirected).toBe(redirected);
+  });
+
   test('packets are caught while the host’s lo is up', async () => {
     const { overlays, records } = await network(stage());
     const [resolver, events] = await serve({ overlays: [overlays[0]], store: records });

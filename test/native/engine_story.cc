@@ -64,7 +64,7 @@ class Story {
   }
 
   void step() {
-    switch (below(22)) {
+    switch (below(23)) {
       case 0:
       case 1:
       case 2: world_.miss(some_ip()); break;
@@ -119,6 +119,7 @@ class Story {
         }
         break;
       }
+      case 21: redirect(); break;
       default:
         turn();
         world_.clock += (1 + below(700)) * kMs;
@@ -155,8 +156,24 @@ class Story {
     collect_lookups();
   }
 
+  void redirect() {
+    const Mac to = some_mac();
+    std::vector<std::uint8_t> frame(54);
+    std::copy(to.bytes.begin(), to.bytes.end(), frame.begin());
+    frame[12] = 8;
+    frame[14] = 0x45;
+    frame[22] = 2;
+    if (!world_.engine.redirect(frame, world_.clock)) return;
+    const auto left = left_.find(to);
+    if (is_local(to)) wrong_ = "a frame for what is here was sent on";
+    if (left == left_.end() || world_.clock >= left->second + 60'000 * kMs)
+      wrong_ = "a frame was sent on for a MAC that has not left, or long ago";
+    if (world_.engine.redirect(frame, world_.clock)) wrong_ = "a frame whose time is over was sent on";
+  }
+
   void attach() {
     const auto link = static_cast<std::int32_t>(1 + below(3));
+    if (const auto before = locals_.find(link); before != locals_.end()) left_[before->second.second] = world_.clock;
     if (one_in(2)) {
       locals_.erase(link);
       world_.engine.set_local(link, {}, Mac{});
@@ -259,6 +276,7 @@ class Story {
   std::size_t collected_ = 0;
   std::set<std::uint32_t> tokens_;
   std::map<std::int32_t, std::pair<Ip, Mac>> locals_;
+  std::map<Mac, Nanoseconds> left_;
   bool store_down_ = false;
   std::uint64_t packets_ = 0;
   std::string wrong_;

@@ -3,6 +3,7 @@
 // - a round programs an address once at most;
 // - a request tapped within the last second is replayed when its address is programmed, and no more than twice in all
 //   (at once, and again should the entry have been gone by then);
+// - what comes for a MAC that is here, or has not left within the last minute, is never sent on;
 // - a packet is forwarded, or counted as dropped, or waits for a lookup;
 // - lookups stay within their limit, and when all have been answered nothing is stuck;
 // - it comes to rest, and every entry made is withdrawn in the end.

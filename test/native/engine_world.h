@@ -72,6 +72,7 @@ class World final : public overns::EngineOutput {
   void forward(overns::Bytes packet, const overns::Ip& vtep) override;
   void send_forwarded() override {}
   void announce(const overns::Ip& ip, const overns::Mac& mac) override { announced.emplace_back(ip, mac); }
+  void set_departed(std::span<const overns::Mac> macs) override { departed.assign(macs.begin(), macs.end()); }
   void look_up(const overns::AskKey& key, std::uint32_t token, overns::Nanoseconds) override {
     lookups.push_back({key, token});
   }
@@ -95,6 +96,7 @@ class World final : public overns::EngineOutput {
   std::vector<std::uint32_t> replayed;
   std::vector<std::pair<std::uint32_t, overns::Ip>> forwarded;
   std::vector<std::pair<overns::Ip, overns::Mac>> announced;
+  std::vector<overns::Mac> departed;
   std::vector<Lookup> lookups;
   std::vector<overns::EngineEvent> events;
   std::size_t withdrawals = 0;

@@ -155,3 +155,45 @@ TEST_CASE("an announcement is what the kernel sends of itself") {
   CHECK_FALSE(arp(bytes(Announcement(ip("192.168.0.9"), announced))));
   CHECK_FALSE(nd(bytes(Announcement(ip("fd00::9"), announced))));
 }
+
+TEST_CASE("hops: each takes one of them, as a router does, and the checksum stays right") {
+  // RFC 1071: over a header with a right checksum it is all ones.
+  const auto sum_of = [](const ByteVector& frame) {
+    std::uint32_t sum = 0;
+    for (std::size_t i = 14; i < 34; i += 2) sum += static_cast<std::uint32_t>(frame[i] << 8 | frame[i + 1]);
+    while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
+    return sum;
+  };
+  ByteVector packet = from_hex("0242c0a800030242c0a8000208004500005400004000ff010000c0a80002c0a80003");
+  packet.resize(98);
+  // Of each value of the checksum's high byte: the sum wraps in one of them.
+  for (int id = 0; id < 0x10000; id += 0x55) {
+    ByteVector frame = changed(packet, 18, {static_cast<std::uint8_t>(id >> 8), static_cast<std::uint8_t>(id)});
+    const std::uint32_t checksum = ~sum_of(frame);
+    frame = changed(frame, 24, {static_cast<std::uint8_t>(checksum >> 8), static_cast<std::uint8_t>(checksum)});
+    int hops = 0;
+    for (; spend_hop(frame); ++hops) REQUIRE(sum_of(frame) == 0xffff);
+    CHECK(hops == 254);
+    CHECK(frame[22] == 1);
+  }
+  ByteVector v6 = solicitation();
+  v6[21] = 2;
+  CHECK(spend_hop(v6));
+  CHECK(v6[21] == 1);
+  const ByteVector before = v6;
+  CHECK_FALSE(spend_hop(v6));
+  CHECK(v6 == before);
+}
+
+TEST_CASE("hops: a frame that is no IP packet has none") {
+  ByteVector request = arp_request();
+  CHECK_FALSE(spend_hop(request));
+  ByteVector packet = from_hex("0242c0a800030242c0a800020800450000540000400040010000c0a80002c0a80003");
+  for (std::size_t size = 0; size < packet.size(); ++size) {
+    const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[size]);
+    std::copy_n(packet.begin(), size, exact.get());
+    CHECK_FALSE(spend_hop({exact.get(), size}));
+  }
+  packet[14] = 0x65;  // the version of the other protocol
+  CHECK_FALSE(spend_hop(packet));
+}

@@ -42,6 +42,11 @@ export const verb = defineVerb({
       'how long nothing is withdrawn when the store lists less than half of what it did, as after a restart without its data; 0 = not at all (default 60)',
       (text, name) => (text === '0' ? 0 : seconds(text, name)),
     ),
+    redirect: option(
+      'SECONDS',
+      'how long what other hosts still send here for a container that has left is sent on to where it is now; 0 = not at all (default 60)',
+      (text, name) => (text === '0' ? 0 : seconds(text, name)),
+    ),
     host: hostFlag,
   },
   examples: [
@@ -77,6 +82,7 @@ export const verb = defineVerb({
         leaseTtlMs: flags['lease-ttl'],
         realtime: !flags['no-realtime'],
         graceMs: flags.grace,
+        redirectMs: flags.redirect,
         host,
         signal,
         system,

@@ -45,6 +45,11 @@ export class OverlayLinks {
     return local;
   }
 
+  /** The MAC address of what is attached by a link. */
+  macBehind(link: FakeLink): string | undefined {
+    return this.#locals.get(link.index)?.mac;
+  }
+
   isLocal(key: string): boolean {
     return this.#isOwn(key) || [...this.#locals.values()].some(({ ips, mac }) => mac === key || ips.includes(key));
   }

@@ -26,6 +26,7 @@ const STATIC = NUD.permanent | NUD.noarp;
 const SECOND = 1_000_000_000n;
 const MILLISECOND = 1_000_000n;
 const ANSWER_TTL_MS = 60_000;
+const REDIRECT_MS = 60_000;
 /** While the store is down an entry stays, and is looked at again after this time. */
 const STORE_DOWN_RETRY = 5n * SECOND;
 
@@ -107,6 +108,7 @@ export class OverlayPort implements Observer {
     lookupsAbandoned: 0,
     announced: 0,
     contradicted: 0,
+    redirected: 0,
   };
   /** Why packets were not caught when it was added. */
   readonly noPunt: string | undefined;
@@ -121,6 +123,8 @@ export class OverlayPort implements Observer {
   readonly #macs = new Map<string, Slot>();
   /** By address: the MAC that containers here were told of last. */
   readonly #told = new Map<string, string>();
+  /** MAC addresses that have left, and until when frames for them are sent on. */
+  readonly #departed = new Map<string, bigint>();
   #contradictedAt: bigint | undefined;
   readonly #asks = new Map<string, Ask>();
   readonly #queue: string[] = [];
@@ -215,6 +219,14 @@ export class OverlayPort implements Observer {
     return link === this.#links.vxlan && this.#punt?.catches === true;
   }
 
+  redirects(link: FakeLink, mac: string): boolean {
+    if (link !== this.#links.vxlan || link.info.learning === true) return false;
+    if (this.#now() >= (this.#departed.get(mac) ?? 0n) || this.#links.isLocal(mac)) return false;
+    if (this.#macs.get(mac)?.vtep === this.#options.vtep) return false;
+    this.#count('redirected');
+    return true;
+  }
+
   /** Removes a neighbour that others wrote and that has decayed, which keeps the kernel from asking. */
   onNews(kind: TableName, action: 'new' | 'delete', row: Row): void {
     if (kind === 'fdb' && action === 'new' && row.link === VXLAN) this.#onEntry(row.mac as string);
@@ -299,8 +311,12 @@ export class OverlayPort implements Observer {
 
   /** Withdraws what is attached here: it may have been remote until now. */
   #readAlias(link: FakeLink, gone: boolean): void {
+    const before = this.#links.macBehind(link);
     const local = this.#links.read(link, gone);
+    if (before !== undefined && !this.#links.isLocal(before))
+      this.#departed.set(before, this.#now() + BigInt(this.#options.redirectMs ?? REDIRECT_MS) * MILLISECOND);
     if (local === undefined) return;
+    this.#departed.delete(local.mac);
     this.#withdraw(undefined, local.mac);
     for (const ip of local.ips) this.#withdraw(ip, undefined);
   }

@@ -65,6 +65,8 @@ export interface Observer {
   onNews?(kind: TableName, action: 'new' | 'delete', row: Row): void;
   onMiss?(link: FakeLink, key: MissKey): void;
   catchesL2?(link: FakeLink): boolean;
+  /** A frame from another host for a MAC address that nobody has here: true when it is sent out of the device again. */
+  redirects?(link: FakeLink, mac: string): boolean;
   outcome?(link: FakeLink, key: MissKey): Promise<Outcome> | undefined;
   onOverrun?(dropped: number): void;
   onLink?(link: FakeLink, gone: boolean): void;

@@ -3,6 +3,9 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "input.h"
 #include "probe/ping.h"
 #include "resolver/punt.h"
@@ -22,6 +25,14 @@ void swallowed(Bytes frame, std::optional<SwallowedRequest> (*parse)(Bytes), std
   const auto again = parse(replayed.bytes());
   require(again && again->target == request->target && again->asker == request->asker, "a replay asks the same");
   require(again->frame.size() == request->frame.size(), "and is replayed whole");
+}
+
+void hop(Bytes frame) {
+  std::vector<std::uint8_t> copy(frame.begin(), frame.end());
+  int hops = 0;
+  while (spend_hop(copy)) ++hops;
+  require(hops < 255, "hops come to an end");
+  if (hops == 0) require(std::equal(copy.begin(), copy.end(), frame.begin()), "what has none stays as it is");
 }
 
 void echo(std::uint8_t family, Bytes bytes) {
@@ -44,6 +55,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(punted->vni < 1 << 24, "a VNI has 24 bits");
     require(punted->packet.data() == exact.bytes().data() && punted->packet.size() == size, "it is sent on whole");
   }
+  hop(exact.bytes());
   echo(AF_INET, exact.bytes());
   echo(AF_INET6, exact.bytes());
   return 0;

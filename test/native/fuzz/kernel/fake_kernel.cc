@@ -138,7 +138,9 @@ void Kernel::join(int fd, std::uint32_t group) {
 }
 
 void Kernel::bind_packet(int fd, std::uint16_t protocol) {
-  find(fd)->role = protocol == htons(ETH_P_ARP) ? Role::kArp : Role::kNd;
+  find(fd)->role = protocol == htons(ETH_P_ARP)    ? Role::kArp
+                   : protocol == htons(ETH_P_IPV6) ? Role::kNd
+                                                   : Role::kDeparted;
 }
 
 bool Kernel::pop(int fd, Datagram& datagram) {
@@ -470,7 +472,8 @@ ssize_t __wrap_send(int fd, const void* data, size_t size, int flags) {
 ssize_t __wrap_sendto(int fd, const void* data, size_t size, int flags, const sockaddr* to, socklen_t length) {
   const std::lock_guard lock(kernel().mutex);
   if (kernel().find(fd) == nullptr) return __real_sendto(fd, data, size, flags, to, length);
-  if (kernel().on_frame) kernel().on_frame({static_cast<const std::uint8_t*>(data), size});
+  const auto& tell = kernel().find(fd)->role == fake::Role::kDeparted ? kernel().on_redirect : kernel().on_frame;
+  if (tell) tell({static_cast<const std::uint8_t*>(data), size});
   return static_cast<ssize_t>(size);
 }
 

@@ -17,7 +17,7 @@
 
 namespace fake {
 
-enum class Role : std::uint8_t { kCommand, kMisses, kLinks, kHostLinks, kArp, kNd, kPunt, kSender };
+enum class Role : std::uint8_t { kCommand, kMisses, kLinks, kHostLinks, kArp, kNd, kPunt, kSender, kDeparted };
 
 constexpr std::int32_t kBridge = 2;
 constexpr std::int32_t kVxlan = 4;
@@ -48,6 +48,7 @@ class Kernel {
   std::function<void(const overns::Message&)> on_request;
   std::function<void(overns::Bytes)> on_frame;
   std::function<void(overns::Bytes, const overns::Ip&, std::uint16_t)> on_forward;
+  std::function<void(overns::Bytes)> on_redirect;
 
   // A link of the overlay as RTM_NEWLINK (or RTM_DELLINK) tells it.
   static std::vector<std::uint8_t> link_message(std::uint16_t type, std::int32_t index, const char* name,

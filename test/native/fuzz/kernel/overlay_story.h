@@ -35,6 +35,8 @@ enum Step : std::uint8_t {
   kOverrun,
   kCut,
   kForged,
+  kDepartedBytes,
+  kDeparted,  // to a numbered MAC
   kSteps
 };
 
@@ -65,6 +67,11 @@ class OverlayStory {
       require(overns::parse_vxlan_packet(packet).has_value(), "a VXLAN packet is sent on");
       require(vtep.is_unicast() && vtep != here_ && vtep.family == here_.family, "to another host");
     };
+    kernel.on_redirect = [](overns::Bytes bytes) {
+      constexpr std::size_t kIpv4 = 14 + 20;
+      require(bytes.size() >= kVnetHeader + kIpv4, "a whole packet is sent on");
+      require((bytes[kVnetHeader] & 1) == 0, "which is for one alone");
+    };
     kernel.reset([this] { return answers_.u8(); }, [this] { return answers_.chunk(); });
 
     overns::OverlayPortOptions options;
@@ -90,6 +97,8 @@ class OverlayStory {
   }
 
  private:
+  static constexpr std::size_t kVnetHeader = 10;  // virtio_net_hdr, before a frame that may be sent on
+
   static overns::Ip ip(std::uint8_t number) {
     overns::Ip ip = *overns::Ip::parse((number & 0x80) != 0 ? "fd00::" : "192.168.0.0");
     ip.bytes[ip.is_v4() ? 3 : 15] = number & 0x7f;
@@ -168,6 +177,17 @@ class OverlayStory {
     const overns::Mac to = mac(number);
     std::memcpy(bytes.data() + 8, to.bytes.data(), 6);
     deliver(fake::Role::kPunt, bytes);
+  }
+
+  // As another host sends it, in its time to live.
+  void departed(std::uint8_t number, std::uint8_t hops) {
+    std::vector<std::uint8_t> bytes(kVnetHeader + 54);
+    const overns::Mac to = mac(number);
+    std::memcpy(bytes.data() + kVnetHeader, to.bytes.data(), 6);
+    const std::uint8_t ipv4[] = {8, 0, 0x45};
+    std::memcpy(bytes.data() + kVnetHeader + 12, ipv4, sizeof ipv4);
+    bytes[kVnetHeader + 14 + 8] = hops;
+    deliver(fake::Role::kDeparted, bytes);
   }
 
   void link(std::uint8_t what, std::uint8_t number) {
@@ -300,6 +320,12 @@ class OverlayStory {
         const overns::Bytes bytes = input_.chunk();
         const fake::Role roles[] = {fake::Role::kMisses, fake::Role::kLinks, fake::Role::kHostLinks};
         kernel.deliver(roles[which % 3], {{bytes.begin(), bytes.end()}, bytes.size(), 4711});
+        break;
+      }
+      case kDepartedBytes: deliver(fake::Role::kDeparted, input_.chunk()); break;
+      case kDeparted: {
+        const std::uint8_t number = input_.u8();
+        departed(number, input_.u8());
         break;
       }
       default: break;
