@@ -12,8 +12,8 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus, release } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { build } from '../scripts/build.mjs';
+import { readFlags } from '../scripts/lib/flags.mjs';
 import { install } from '../scripts/lib/install.mjs';
 import { root, Stop, script } from '../scripts/lib/process.mjs';
 import { privileged } from '../scripts/lib/tools.mjs';
@@ -61,7 +61,6 @@ const OPTIONS = {
   json: { type: 'boolean', default: false },
   package: { type: 'string' },
   against: { type: 'string', multiple: true, default: [] },
-  help: { type: 'boolean', default: false },
 };
 
 const HELP = `npm run bench [-- NAME...] [--pairs N] [--quick] [--json] [--package DIR] [--against DIR]
@@ -78,44 +77,8 @@ ${Object.entries(MINUTES)
   --against DIR  has that one as a peer; may be given again
 `;
 
-/** Refuses what is not known, with what may have been meant. */
-function args() {
-  const { values, positionals, tokens } = parseArgs({
-    allowPositionals: true,
-    strict: false,
-    tokens: true,
-    options: OPTIONS,
-  });
-  for (const token of tokens ?? []) {
-    if (token.kind !== 'option') continue;
-    const option = OPTIONS[token.name];
-    if (option === undefined)
-      throw new Stop(`bench: there is no ${token.rawName}${meant(token.name, Object.keys(OPTIONS), '--')}`);
-    if (option.type === 'string' && (token.value === undefined || token.value.startsWith('--')))
-      throw new Stop(`bench: ${token.rawName} takes a value: see --help`);
-    if (option.type === 'boolean' && token.value !== undefined)
-      throw new Stop(`bench: ${token.rawName} takes no value: see --help`);
-  }
-  const unknown = positionals.find((name) => !NAMES.includes(name));
-  if (unknown !== undefined) throw new Stop(`bench: there is no "${unknown}"${meant(unknown, NAMES, '')}`);
-  return { values: /** @type {any} */ (values), positionals };
-}
-
-/** @param {string} word @param {string[]} words @param {string} before */
-function meant(word, words, before) {
-  const same = (/** @type {string} */ other) =>
-    [...word].filter((letter) => other.includes(letter)).length / Math.max(word.length, other.length);
-  const [best] = [...words].sort((a, b) => same(b) - same(a));
-  const all = words.map((each) => before + each).join(', ');
-  return best !== undefined && same(best) >= 0.6 ? `: did you mean ${before}${best}?` : `: there are ${all}`;
-}
-
 await script(async () => {
-  const { values, positionals } = args();
-  if (values.help) {
-    process.stdout.write(HELP);
-    return;
-  }
+  const { values, positionals } = readFlags('bench', HELP, OPTIONS, NAMES);
   const pairs = values.pairs === undefined ? undefined : Number(values.pairs);
   if (pairs !== undefined && !(Number.isInteger(pairs) && pairs > 0)) throw new Stop('bench: --pairs takes a number');
   if (!privileged())

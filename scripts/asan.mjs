@@ -9,11 +9,17 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { build } from './build.mjs';
+import { printUsage } from './lib/flags.mjs';
 import { install } from './lib/install.mjs';
 import { capture, gypEnv, root, run, Stop, script } from './lib/process.mjs';
 import { provide, toolEnv } from './lib/tools.mjs';
 import { prebuild } from './pack.mjs';
 
+const USAGE = `npm run asan [-- --short | VITEST_ARGUMENT...]
+
+  --short  the C++ tests and a part of the suite
+  Other arguments are vitest's: files, -t NAME; the C++ tests are left out then.
+`;
 const folder = join(root, 'build/asan');
 const SHORT = ['test/kernel/', 'test/rtnl/', 'test/teardown/'];
 
@@ -60,7 +66,9 @@ function wrapper(runtime) {
 
 await script(async () => {
   const given = process.argv.slice(2);
-  const short = given.length === 1 && given[0] === '--short';
+  if (given.includes('--help')) printUsage(USAGE);
+  const short = given.includes('--short');
+  if (short && given.length > 1) throw new Stop('asan: --short stands alone: see --help');
   await install();
   // The short part is run with the sanitized addon alone. The package test packs: what it ships is made now, not beside
   // tests that measure time.

@@ -5,10 +5,17 @@
  */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { readFlags } from './lib/flags.mjs';
 import { root, run, Stop, script, which } from './lib/process.mjs';
 import { sources } from './lib/sources.mjs';
 import { files } from './lib/stale.mjs';
 import { toolEnv } from './lib/tools.mjs';
+
+const USAGE = `npm run lint [-- --fast] [-- --write]
+
+  --fast   leaves clang-tidy out, which takes minutes
+  --write  fixes what can be fixed, as npm run format
+`;
 
 const ci = process.env.CI === 'true';
 const env = toolEnv();
@@ -68,7 +75,11 @@ async function tidy(command, paths) {
 }
 
 await script(async () => {
-  const write = process.argv.includes('--write');
+  const { values } = readFlags('lint', USAGE, {
+    write: { type: 'boolean', default: false },
+    fast: { type: 'boolean', default: false },
+  });
+  const { write } = values;
   const cxx = ['native', 'test/native', 'benchmarks']
     .flatMap((folder) => files(folder))
     .filter((path) => /\.(cc|h)$/.test(path) && !path.includes('/node_modules/'));
@@ -80,7 +91,7 @@ await script(async () => {
   const format = clang('clang-format');
   if (format && cxx.length > 0)
     await check('clang-format', format, write ? ['-i', ...cxx] : ['--dry-run', '-Werror', ...cxx]);
-  if (!process.argv.includes('--fast')) {
+  if (!values.fast) {
     const command = clang('clang-tidy');
     if (command) await tidy(command, sources());
   }

@@ -5,11 +5,19 @@
  * with the same seed; with CI_FULL=1 half an hour, with another each time.
  */
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { build } from './build.mjs';
+import { readFlags } from './lib/flags.mjs';
 import { install } from './lib/install.mjs';
 import { gypEnv, root, run, Stop, script } from './lib/process.mjs';
 import { provide, toolEnv } from './lib/tools.mjs';
+
+const USAGE = `npm run soak [-- --minutes N] [-- --seed S] [-- --hosts N] [-- --containers N]
+
+  --minutes N     default 1; in CI half a minute, with CI_FULL=1 half an hour
+  --seed S        the same one makes the same steps; default at random, in CI 1
+  --hosts N       default 4
+  --containers N  for each host, default 10
+`;
 
 await script(async () => {
   const ci = process.env.CI === 'true';
@@ -19,13 +27,11 @@ await script(async () => {
     if (!(value > 0 && value <= max)) throw new Stop(`soak: --${name}: "${text}" is not a number up to ${max}`);
     return value;
   };
-  const { values } = parseArgs({
-    options: {
-      minutes: { type: 'string', default: full ? '30' : ci ? '0.5' : '1' },
-      seed: { type: 'string', default: ci && !full ? '1' : String(1 + Math.floor(Math.random() * 1e6)) },
-      hosts: { type: 'string', default: '4' },
-      containers: { type: 'string', default: '10' },
-    },
+  const { values } = readFlags('soak', USAGE, {
+    minutes: { type: 'string', default: full ? '30' : ci ? '0.5' : '1' },
+    seed: { type: 'string', default: ci && !full ? '1' : String(1 + Math.floor(Math.random() * 1e6)) },
+    hosts: { type: 'string', default: '4' },
+    containers: { type: 'string', default: '10' },
   });
   const soak = {
     minutes: number('minutes', values.minutes, 10_000),

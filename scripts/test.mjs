@@ -9,10 +9,16 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build } from './build.mjs';
+import { printUsage } from './lib/flags.mjs';
 import { install } from './lib/install.mjs';
 import { gypEnv, root, run, Stop, script } from './lib/process.mjs';
 import { provide, toolEnv } from './lib/tools.mjs';
 import { prebuild } from './pack.mjs';
+
+const USAGE = `npm test [-- VITEST_ARGUMENT...]
+
+  Arguments are vitest's: files, -t NAME; the C++ tests are left out then. CONTRIBUTING.md has the variables.
+`;
 
 const ci = process.env.CI === 'true';
 const total = { passed: 0, failed: 0, skipped: 0 };
@@ -113,6 +119,7 @@ async function vitest(args, env) {
 
 await script(async () => {
   const args = process.argv.slice(2);
+  if (args.includes('--help')) printUsage(USAGE);
   await install();
   await build();
   // The package test packs: what it ships is compiled now, not beside tests that measure time.
