@@ -11,7 +11,7 @@ import { contentsOf, isPort, notAnOverlay } from './contents.js';
 import { reachControl } from './control.js';
 import { BRIDGE, VXLAN } from './devices.js';
 import { inNamed } from './namespace.js';
-import { removePort } from './ports/port.js';
+import { unlessGone } from './ports/port.js';
 
 /** The overlay that is removed. */
 interface Doomed {
@@ -23,9 +23,10 @@ interface Doomed {
 }
 
 /**
- * Removes vxlan1, the containers' veths, the name and br0, in the overlay's turn, and tells the resolver that serves it.
- * An abort before the first of them leaves everything as it was; after it no abort counts. Whoever is killed in between
- * leaves br0 until the name goes, by which the rest is known ({@link contentsOf}).
+ * Removes vxlan1 and the containers' veths, then the name, in the overlay's turn, and tells the resolver that serves it. br0
+ * goes with the namespace: at once, or when the last who has it open closes it. An abort before the first of them leaves
+ * everything as it was; after it no abort counts. Whoever is killed in between leaves br0 under the name, by which the rest is
+ * known ({@link contentsOf}).
  * @param check refuse a namespace that is neither an overlay nor the rest of one
  */
 export async function deleteOverlay(
@@ -42,9 +43,8 @@ export async function deleteOverlay(
     if (!OvernsError.is(error) || error.code !== 'ENOENT') throw error;
     // Its name is gone. Something may keep it all the same, and with it the VNI.
     const links = await rtnl.links.list();
-    if (contentsOf(links) === 'empty') throw error;
+    if (devicesOf(links).length === 0) throw error;
     await removeDevices(rtnl, links);
-    await removePort(rtnl, BRIDGE);
     return;
   }
   try {
@@ -62,18 +62,32 @@ export async function deleteOverlay(
       resolver?.close();
     }
     await traced('remove namespace', () => removeNamespace(system, netns, name));
-    await traced('remove br0', () => removePort(rtnl, BRIDGE));
   } finally {
     unlock();
   }
 }
 
-/** Removes vxlan1 and the containers' veths: the links themselves, since an open socket would keep the namespace alive. */
+function devicesOf(links: readonly Link[]): Link[] {
+  return links.filter(
+    (link) =>
+      (link.kind === 'vxlan' && link.name === VXLAN) ||
+      isPort(link) ||
+      (link.kind === 'veth' && link.master === BRIDGE),
+  );
+}
+
+/**
+ * Removes vxlan1 and the containers' veths: the links themselves, since an open socket would keep the namespace alive. All at
+ * once, in a group of their own: for each removal by itself the kernel waits until nobody uses the link any more.
+ */
 async function removeDevices(rtnl: Rtnl, links: readonly Link[]): Promise<void> {
-  await traced('remove vxlan1', () => removePort(rtnl, VXLAN));
-  const ports = links.filter((link) => isPort(link) || (link.kind === 'veth' && link.master === BRIDGE));
-  await traced('remove ports', async () => {
-    for (const { name } of ports) await removePort(rtnl, name);
+  const groups = new Set(links.map(({ linkGroup }) => linkGroup));
+  let linkGroup = 1;
+  while (groups.has(linkGroup)) linkGroup++;
+  await traced('remove devices', async () => {
+    // One that is gone has gone with its container.
+    for (const { name } of devicesOf(links)) await unlessGone(rtnl.links.set({ name, linkGroup }));
+    await unlessGone(rtnl.links.delete({ linkGroup }));
   });
 }
 

@@ -12,7 +12,11 @@ Status encode(RequestBatch& batch, Command& command, NameResolver& names) {
   const bool deletion = command.verb == Verb::kDelete;
   if (auto* link = std::get_if<LinkSpec>(&command.item)) {
     if (deletion) {
-      encode_delete_link(batch, link->index, link->name);
+      if (link->index == 0 && link->name.empty()) {
+        encode_delete_link_group(batch, command.group.value_or(0));
+      } else {
+        encode_delete_link(batch, link->index, link->name);
+      }
       return done();
     }
     std::int32_t master = 0;

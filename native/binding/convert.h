@@ -56,7 +56,8 @@ struct Command {
   std::string master;         // a link's
   std::string parent;         // of a vlan or macvlan
   bool no_master = false;     // the link leaves its bridge
-  std::string netns;          // path; where a link is to live
+  std::optional<std::uint32_t> group;  // of links that are deleted together
+  std::string netns;                   // path; where a link is to live
   std::string peer_netns;
 };
 // Throws a JavaScript exception (and returns nothing) on a value of the wrong type or range.

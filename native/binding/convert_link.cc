@@ -120,7 +120,10 @@ void parse_link(const Fields& fields, Command& command) {
   std::erase_if(spec.unknown, [](const UnknownAttribute& each) { return each.within != kNests[0]; });
   if (const auto port = fields.object("bridgePort")) port->values(bridge_port_policies(), spec.bridge_port);
   if (const auto peer = fields.object("peer")) spec.peer = parse_peer(*peer, command);
-  if (!fields.failed() && spec.name.empty() && spec.index == 0) fields.wrong<Unit>("name", "a link's name or index");
+  if (const auto group = fields.number("linkGroup", UINT32_MAX)) command.group = static_cast<std::uint32_t>(*group);
+  const bool grouped = command.verb == Verb::kDelete && command.group;
+  if (!fields.failed() && spec.name.empty() && spec.index == 0 && !grouped)
+    fields.wrong<Unit>("name", "a link's name or index");
   command.item = std::move(spec);
 }
 

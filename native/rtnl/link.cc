@@ -170,6 +170,13 @@ void encode_delete_link(RequestBatch& batch, std::int32_t index, const std::stri
   batch.end();
 }
 
+void encode_delete_link_group(RequestBatch& batch, std::uint32_t group) {
+  MessageWriter& writer = batch.begin(RTM_DELLINK, 0);
+  writer.header(ifinfomsg{});
+  writer.u32(IFLA_GROUP, group);
+  batch.end();
+}
+
 void encode_get_link(RequestBatch& batch, const LinkQuery& query) {
   MessageWriter& writer = batch.begin(RTM_GETLINK, 0);
   ifinfomsg header{};

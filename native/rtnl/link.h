@@ -70,6 +70,8 @@ struct Link {
 // Adds one request to the batch. `flags`: NLM_F_CREATE | NLM_F_EXCL for a new link, 0 for a change.
 void encode_link(RequestBatch& batch, const LinkSpec& spec, std::uint16_t flags);
 void encode_delete_link(RequestBatch& batch, std::int32_t index, const std::string& name);
+// All links of a group at once: the kernel waits for those who still use them once, not for each link.
+void encode_delete_link_group(RequestBatch& batch, std::uint32_t group);
 
 // RTM_GETLINK: one link by its index, else by its name, which may be one of its alternative names; with neither a dump
 // of the links of a kind and of a master, which the kernel filters.

@@ -200,6 +200,27 @@ function told(events: readonly ResolverEvent[]): object[] {
 function scenarios(stage: () => Stage): void {
   const on = (): { readonly system: System } => ({ system: stage().system });
 
+  test('links: deleted by their group, all of them or none', async () => {
+    const rtnl = await openRtnl(await stage().netns(), stage());
+    const names = async (): Promise<string[]> => (await rtnl.links.list()).map(({ name }) => name).sort();
+    const grouped = (linkGroup: number) => () => rtnl.links.delete({ linkGroup });
+    await rtnl.links.add({ kind: 'bridge', name: 'br0' });
+    await rtnl.links.add({ kind: 'bridge', name: 'br1', linkGroup: 7 });
+    await rtnl.links.add({ kind: 'veth', name: 'v0', peer: { name: 'v1' }, master: 'br0' });
+    await dialogue([
+      [() => rtnl.links.set({ name: 'v0', linkGroup: 7 }), 'ok'],
+      [() => rtnl.links.set({ name: 'lo', linkGroup: 8 }), 'ok'],
+      [grouped(0), 'EPERM RTM_DELLINK'],
+      [grouped(9), 'ENODEV RTM_DELLINK'],
+      [grouped(8), 'EOPNOTSUPP RTM_DELLINK'],
+      // A link that is named is the one that is meant.
+      [() => rtnl.links.delete({ name: 'none', linkGroup: 7 }), 'ENODEV RTM_DELLINK'],
+    ]);
+    expect((await rtnl.links.list({ linkGroup: 7 })).map(({ name }) => name).sort()).toEqual(['br1', 'v0']);
+    await rtnl.links.delete({ linkGroup: 7 });
+    expect(await names()).toEqual(['br0', 'lo']);
+  });
+
   test('links: what is refused, and with which words', async () => {
     const [here, there] = [await stage().netns(), await stage().netns()];
     const [a, b] = [await openRtnl(here, stage()), await openRtnl(there, stage())];

@@ -234,7 +234,7 @@ describe('detach and delete', () => {
   test('a refusal in the middle of delete() leaves the handle usable, and a second try does the rest', async () => {
     const { kernel, overlay } = await scene();
     await overlay.attach('netns:web', { address: '192.168.0.2/24' });
-    kernel.fail('RTM_DELLINK', 'EPERM', { where: ({ item }) => item.name === 'br0' });
+    kernel.fail('RTM_DELLINK', 'EPERM', { where: ({ item }) => item.linkGroup !== undefined });
     await expect(overlay.delete()).rejects.toMatchObject({ code: 'EPERM' });
     await overlay.delete();
     expect(Object.keys(kernel.snapshot())).toEqual(['', 'web']);

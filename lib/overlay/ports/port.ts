@@ -263,11 +263,15 @@ export async function widenNeighborQueue(inside: Rtnl, ifname: string): Promise<
 }
 
 /** Removes a port by its end in the overlay's namespace, wherever the other one is. One that is gone is no failure. */
-export async function removePort(rtnl: Rtnl, veth: string): Promise<void> {
+export function removePort(rtnl: Rtnl, veth: string): Promise<void> {
+  return unlessGone(rtnl.links.delete({ name: veth }));
+}
+
+/** Passes over the failure of a link that is gone: it goes with its container, which may end meanwhile. */
+export async function unlessGone(request: Promise<void>): Promise<void> {
   try {
-    await rtnl.links.delete({ name: veth });
+    await request;
   } catch (error) {
-    // It goes with its container, which may end meanwhile.
     if (!OvernsError.is(error) || error.code !== 'ENODEV') throw error;
   }
 }

@@ -41,6 +41,22 @@ export interface LinkTable extends Table<Link, LinkSpec, 'add' | 'replace' | 'ap
    */
   replace(item: LinkSpec, options?: Cancel): Promise<void>;
   /**
+   * Removes the link that has the `index` or `name`, or with neither all those of a `linkGroup` at once: the kernel then
+   * waits once for those who still use one, instead of some 30 ms for each.
+   * @throws NetlinkError `ENODEV` when there is none; `EPERM` for the group 0, which all links are in by default;
+   *   `EOPNOTSUPP` where one of the group cannot be removed, and none is
+   * @example
+   * ```ts
+   * import { Rtnl } from 'overns';
+   *
+   * await using rtnl = await Rtnl.open({ netns: 'web' });
+   * for (const name of ['br1', 'br2']) await rtnl.links.add({ kind: 'bridge', name, linkGroup: 7 });
+   * await rtnl.links.delete({ linkGroup: 7 });
+   * console.log((await rtnl.links.list({ kind: 'bridge' })).length); // 0
+   * ```
+   */
+  delete(item: LinkRef, options?: Cancel): Promise<void>;
+  /**
    * Changes an existing link: up or down, `newName`, `mtu`, `mac`, `master`, `alias`, `netns`, and what its `kind` can
    * change.
    * @throws NetlinkError `ENODEV` when there is none; `EOPNOTSUPP` for what cannot be changed
@@ -70,7 +86,7 @@ export interface LinkTable extends Table<Link, LinkSpec, 'add' | 'replace' | 'ap
 }
 
 /**
- * A link by its name or index; what else is known of it is not looked at.
+ * A link by its name or index, or the links of a group; what else is known of it is not looked at.
  * @example
  * ```ts
  * import type { LinkRef } from 'overns';

@@ -62,6 +62,7 @@ export interface Settings {
   readonly mtu: number | undefined;
   readonly mac: string | undefined;
   readonly alias: string | undefined;
+  readonly group: number | undefined;
   /** Null: none. */
   readonly master: FakeLink | undefined | null;
 }
@@ -79,7 +80,7 @@ export function checkLink(item: Item): void {
   for (const name of ['name', 'newName', 'kind', 'netns', 'alias', 'master'])
     if (name !== 'master' || item.master !== null) text(item, name);
   for (const name of ['index', 'masterIndex']) number(item, name, 0x7fff_ffff);
-  number(item, 'mtu', 0xffff_ffff);
+  for (const name of ['mtu', 'linkGroup']) number(item, name, 0xffff_ffff);
   boolean(item, 'up');
   mac(item, 'mac');
   if (item.master === '') throw invalidArgument('master', '', 'the name of a link, or null for none');

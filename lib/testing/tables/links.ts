@@ -116,6 +116,7 @@ export class Links extends Table<FakeLink> {
       ...(link.master === undefined ? {} : { master: link.master.name, masterIndex: link.master.index }),
       ...(linked === undefined ? {} : { link: linked }),
       ...(id === undefined ? {} : { linkNetnsid: id }),
+      linkGroup: link.group,
       ...(link.alias === '' ? {} : { alias: link.alias }),
       ...link.info,
     };
@@ -147,7 +148,12 @@ export class Links extends Table<FakeLink> {
     const name = text(item, 'name') ?? '';
     const index = number(item, 'index', 0x7fff_ffff) ?? 0;
     const found = index > 0 ? this.items.find((link) => link.index === index) : this.link(name);
+    const group = number(item, 'linkGroup', 0xffff_ffff);
     if (verb === 'delete') {
+      if (index === 0 && name === '' && group !== undefined) {
+        this.#removeGroup(group);
+        return;
+      }
       if (found === undefined) throw new Refusal('ENODEV', 'RTM_DELLINK');
       if (found.kind === undefined) throw new Refusal('EOPNOTSUPP', 'RTM_DELLINK');
       this.remove(found);
@@ -174,6 +180,7 @@ export class Links extends Table<FakeLink> {
       mtu: number(item, 'mtu', 0xffff_ffff),
       mac: mac(item, 'mac'),
       alias: text(item, 'alias'),
+      group,
       master,
     };
     if (verb === 'set') {
@@ -192,6 +199,16 @@ export class Links extends Table<FakeLink> {
     }
     if (!make) throw new Refusal('ENODEV', 'RTM_NEWLINK');
     this.#create(name, item, settings, destination);
+  }
+
+  /** All of a group, or none (rtnl_group_dellink). */
+  #removeGroup(group: number): void {
+    if (group === 0) throw new Refusal('EPERM', 'RTM_DELLINK');
+    const members = this.items.filter((link) => link.group === group);
+    if (members.length === 0) throw new Refusal('ENODEV', 'RTM_DELLINK');
+    if (members.some(({ kind }) => kind === undefined)) throw new Refusal('EOPNOTSUPP', 'RTM_DELLINK');
+    // With one end of a veth goes the other.
+    for (const link of members) if (this.items.includes(link)) this.remove(link);
   }
 
   #rename(link: FakeLink, name: string): void {
@@ -274,6 +291,7 @@ export class Links extends Table<FakeLink> {
       peerLinks.#tellLink(link.peer);
     }
     link.up = settings.up === true;
+    link.group = settings.group ?? 0;
     destination.#enslave(link, settings.master ?? undefined);
     destination.#tellLink(link);
   }
@@ -328,6 +346,7 @@ export class Links extends Table<FakeLink> {
       mtuSet: false,
       up: false,
       alias: '',
+      group: 0,
       master: undefined,
       peer: undefined,
       host: of.host,
@@ -342,7 +361,7 @@ export class Links extends Table<FakeLink> {
     this.make({ name, kind: undefined, mac: this.#world.nextMac(), mtu }).up = true;
   }
 
-  #apply(link: FakeLink, { up, mtu, mac: address, alias, master }: Settings, item: Item): void {
+  #apply(link: FakeLink, { up, mtu, mac: address, alias, group, master }: Settings, item: Item): void {
     checkMtu(mtu, link.name === 'lo');
     if (address !== undefined && !unicast(address)) throw new Refusal('EADDRNOTAVAIL', 'RTM_NEWLINK');
     if (master && master !== link.master) {
@@ -365,6 +384,7 @@ export class Links extends Table<FakeLink> {
       this.#effects.readdressed(link);
     }
     if (alias !== undefined) link.alias = alias;
+    if (group !== undefined) link.group = group;
     if (master !== undefined) this.#enslave(link, master ?? undefined);
     if (link.kind !== undefined && text(item, 'kind') === link.kind) {
       Object.assign(link.info, readInfo(item, INFO[link.kind] ?? {}));

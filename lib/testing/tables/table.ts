@@ -15,6 +15,7 @@ export interface FakeLink {
   mtuSet: boolean;
   up: boolean;
   alias: string;
+  group: number;
   master: FakeLink | undefined;
   /** A veth's other end. */
   peer: FakeLink | undefined;
