@@ -21,6 +21,18 @@ std::uint64_t lent_inode(int fd) {
   return fstat(fd, &status) == 0 && (S_ISSOCK(status.st_mode) || S_ISFIFO(status.st_mode)) ? status.st_ino : 0;
 }
 
+// Closes it on the pool, and lets nobody wait for that.
+Napi::Value close_behind(Napi::Env env, UniqueFd& fd) {
+  PromiseWorker<Unit>::run(
+      env,
+      [socket = std::make_shared<UniqueFd>(std::move(fd))] {
+        socket->reset();
+        return done();
+      },
+      to_undefined);
+  return env.Undefined();
+}
+
 }  // namespace
 
 Napi::Value lend(Napi::Env env, UniqueFd& fd) {
@@ -71,12 +83,12 @@ Napi::Value announce_endpoint(const Napi::CallbackInfo& info) {
     }
   }
   const Mac mac = Mac::parse(text_of(info[2])).value_or(Mac{});
-  return PromiseWorker<Unit>::run(
+  return PromiseWorker<UniqueFd>::run(
       info.Env(),
       [ips = std::move(ips), mac, netns = text_of(info[0]), link = text_of(info[1])] {
         return announce(netns, link, ips, mac);
       },
-      to_undefined);
+      close_behind);
 }
 
 Napi::Value open_unix_socket(const Napi::CallbackInfo& info) {

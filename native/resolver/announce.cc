@@ -22,15 +22,15 @@ void announce(int fd, std::int32_t link, const Ip& ip, const Mac& mac) {
                reinterpret_cast<const sockaddr*>(&address), sizeof address);
 }
 
-Status announce(const std::string& netns, const std::string& link, std::span<const Ip> ips, const Mac& mac) {
+Result<UniqueFd> announce(const std::string& netns, const std::string& link, std::span<const Ip> ips, const Mac& mac) {
   // Protocol 0: it hears nothing.
   auto fd = open_socket(netns, AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0);
-  if (!fd) return fd.failure();
+  if (!fd) return fd;
   ifreq request{};
   link.copy(request.ifr_name, sizeof request.ifr_name - 1);
   if (ioctl(fd->get(), SIOCGIFINDEX, &request) != 0) return system_failure("SIOCGIFINDEX", link);
   for (const Ip& ip : ips) announce(fd->get(), request.ifr_ifindex, ip, mac);
-  return done();
+  return fd;
 }
 
 }  // namespace overns
