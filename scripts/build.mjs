@@ -8,14 +8,21 @@ import { chmodSync, existsSync, rmSync, statSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readFlags } from './lib/flags.mjs';
 import { capture, gypEnv, root, run, Stop, script, which } from './lib/process.mjs';
 import { lists, sources } from './lib/sources.mjs';
 import { exclusively, files, fingerprint, forget, record, recorded, same } from './lib/stale.mjs';
 
 const require = createRequire(import.meta.url);
-const addon = 'build/Release/overns.node';
+export const addon = 'build/Release/overns.node';
+const USAGE = `npm run build [-- --only ts|addon] [-- --force] [-- --debug]
+
+  --only ts|addon  one of the two
+  --force          everything anew, not what is stale alone
+  --debug          the addon for a debugger, without optimisation, until the next build without it
+`;
 const addonStamp = 'build/.addon.json';
-const typesStamp = 'build/.dist.json';
+const distStamp = 'build/.dist.json';
 
 function installed(name, file) {
   const path = join(root, 'node_modules', name, file);
@@ -24,7 +31,7 @@ function installed(name, file) {
 }
 
 /** One line for all that is missing, before a tool fails in its own many words. */
-export function needCompiler() {
+function needCompiler() {
   const cxx = process.env.CXX?.split(' ')[0] ?? 'g++';
   const missing = [
     [which(cxx) || existsSync(cxx), `a C++ compiler (${cxx})`, 'g++'],
@@ -38,29 +45,59 @@ export function needCompiler() {
   );
 }
 
-async function buildTypes(force) {
+/** What users import and run, by its place in dist/. What these share goes to dist/chunks. */
+const ENTRIES = ['index', 'testing/index', 'cli/main'];
+
+async function buildTypeScript(force) {
   const tsc = installed('typescript', 'lib/tsc.js');
+  installed('esbuild', 'lib/main.js');
   const inputs = files('lib', (path) => path.endsWith('.ts'));
-  const now = fingerprint([...inputs, 'tsconfig.json', 'package.json'], {
+  const now = fingerprint([...inputs, 'tsconfig.json', 'package.json', 'scripts/build.mjs'], {
     typescript: require('typescript/package.json').version,
+    esbuild: require('esbuild/package.json').version,
   });
-  const outputs = inputs
-    .filter((path) => !path.endsWith('.d.ts'))
-    .map((path) => path.replace(/^lib\/(.*)\.ts$/, 'dist/$1.js'));
-  const main = join(root, 'dist/cli/main.js');
-  if (force || !same(now, recorded(typesStamp)) || !outputs.every((path) => existsSync(join(root, path)))) {
+  const before = recorded(distStamp);
+  if (force || !same(now, before?.inputs) || !before.outputs.every((path) => existsSync(join(root, path)))) {
     process.stderr.write('build: TypeScript\n');
-    forget(typesStamp);
-    // Files that an earlier source left behind would still be importable, and shipped.
-    const keep = new Set(outputs.map((path) => path.slice(0, -3)));
-    for (const path of files('dist')) {
-      if (!keep.has(path.replace(/(\.d\.ts|\.js)(\.map)?$/, ''))) rmSync(join(root, path));
-    }
-    const status = await run(process.execPath, [tsc, '-p', '.', '--pretty', String(Boolean(process.stderr.isTTY))]);
+    forget(distStamp);
+    const pretty = String(Boolean(process.stderr.isTTY));
+    const status = await run(process.execPath, [tsc, '-p', '.', '--emitDeclarationOnly', '--pretty', pretty]);
     if (status !== 0) throw new Stop('build: TypeScript found errors (above): fix them and run `npm run build` again');
-    record(typesStamp, now);
+    const outputs = [
+      ...inputs
+        .filter((path) => !path.endsWith('.d.ts'))
+        .map((path) => path.replace(/^lib\/(.*)\.ts$/, 'dist/$1.d.ts')),
+      ...(await bundle()),
+    ];
+    // Files that an earlier source left behind would still be importable, and shipped.
+    for (const path of files('dist')) if (!outputs.includes(path)) rmSync(join(root, path));
+    record(distStamp, { inputs: now, outputs });
   }
-  if (existsSync(main)) chmodSync(main, 0o755);
+  chmodSync(join(root, 'dist/cli/main.js'), 0o755);
+}
+
+/**
+ * Bundles lib into few files: Node takes about a millisecond for each module, and a command would load 170 of them.
+ * Returns their paths.
+ */
+async function bundle() {
+  const { build: esbuild } = require('esbuild');
+  const { metafile } = await esbuild({
+    absWorkingDir: root,
+    entryPoints: ENTRIES.map((name) => ({ in: `lib/${name}.ts`, out: name })),
+    outdir: 'dist',
+    chunkNames: 'chunks/[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    packages: 'external',
+    platform: 'node',
+    format: 'esm',
+    target: 'node20',
+    sourcemap: true,
+    metafile: true,
+    logLevel: 'warning',
+  });
+  return Object.keys(metafile.outputs);
 }
 
 /** Inputs of the addon: `setup` shapes the generated makefiles, a change there means a build from scratch. */
@@ -132,7 +169,7 @@ export async function build({ only, force = false } = {}) {
   await exclusively('build', async () => {
     const failures = [];
     for (const [name, step] of [
-      ['ts', buildTypes],
+      ['ts', buildTypeScript],
       ['addon', buildAddon],
     ]) {
       if (only && only !== name) continue;
@@ -149,11 +186,14 @@ export async function build({ only, force = false } = {}) {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await script(async () => {
-    const args = process.argv.slice(2);
-    const only = args.includes('--only') ? args[args.indexOf('--only') + 1] : undefined;
+    const { only, force, debug } = readFlags('build', USAGE, {
+      only: { type: 'string' },
+      force: { type: 'boolean', default: false },
+      debug: { type: 'boolean', default: false },
+    }).values;
     if (only !== undefined && only !== 'ts' && only !== 'addon') throw new Stop('build: --only takes `ts` or `addon`');
     // Part of the recorded environment: a change of it is a build from scratch.
-    if (args.includes('--debug')) process.env.CXXFLAGS = `${process.env.CXXFLAGS ?? ''} -O0 -g3`.trim();
-    await build({ only, force: args.includes('--force') });
+    if (debug) process.env.CXXFLAGS = `${process.env.CXXFLAGS ?? ''} -O0 -g3`.trim();
+    await build({ only, force });
   });
 }

@@ -1,16 +1,20 @@
 #!/usr/bin/env node
 /**
- * Makes what `npm pack` ships beyond the sources: dist/ and this platform's prebuild, made when they are stale. Runs as
- * `prepack`, and by hand as `npm run prebuild-addon`. The addon is compiled in a copy of its sources, so that a
- * running checkout keeps its own.
+ * Makes what `npm pack` ships beyond the sources: dist/ and this platform's prebuild, which is the addon of the build
+ * without its symbols. Runs as `prepack`, and by hand as `npm run prebuild-addon`.
  */
-import { cpSync, existsSync, mkdirSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { addonInputs, build, needCompiler } from './build.mjs';
-import { gypEnv, root, run, Stop, script } from './lib/process.mjs';
+import { addon, addonInputs, build } from './build.mjs';
+import { readFlags } from './lib/flags.mjs';
+import { root, run, Stop, script } from './lib/process.mjs';
 import { exclusively, forget, record, recorded, same } from './lib/stale.mjs';
 
+const USAGE = `npm run prebuild-addon [-- --force]
+
+  --force  also when it is there already
+`;
 const folder = `prebuilds/${process.platform}-${process.arch}`;
 const stamp = '.cache/prebuild.json';
 
@@ -22,36 +26,33 @@ export async function prebuild({ force = false } = {}) {
     );
     return;
   }
+  await build({ only: 'addon' });
   await exclusively('prebuild', async () => {
     const inputs = addonInputs();
     const there =
       existsSync(join(root, folder)) && readdirSync(join(root, folder)).some((name) => name.endsWith('.node'));
     if (!force && there && same(inputs, recorded(stamp))) return;
-    needCompiler();
     process.stderr.write('pack: prebuilding the addon\n');
     forget(stamp);
     rmSync(join(root, folder), { recursive: true, force: true });
-    const tree = join(root, '.cache/prebuild');
-    rmSync(tree, { recursive: true, force: true });
-    mkdirSync(tree, { recursive: true });
-    for (const path of ['package.json', 'binding.gyp', 'native', 'scripts/lib/sources.mjs']) {
-      cpSync(join(root, path), join(tree, path), { recursive: true });
+    mkdirSync(join(root, folder), { recursive: true });
+    const libc = existsSync('/etc/alpine-release') ? 'musl' : 'glibc';
+    const file = join(root, folder, `overns.${libc}.node`);
+    const status = await run('strip', ['--strip-all', '-o', `${file}.part`, join(root, addon)]);
+    if (status !== 0) {
+      rmSync(`${file}.part`, { force: true });
+      throw new Stop('pack: strip failed (above): it comes with the compiler, in binutils');
     }
-    symlinkSync(join(root, 'node_modules'), join(tree, 'node_modules'));
-    const args = ['--napi', '--strip', '--tag-libc', '--target', process.versions.node, '--cwd', tree, '--out', root];
-    const status = await run(process.execPath, [join(root, 'node_modules/prebuildify/bin.js'), ...args], {
-      env: { ...gypEnv(), JOBS: 'max', MAKEFLAGS: '--no-print-directory', npm_config_loglevel: 'error' },
-    });
-    if (status !== 0)
-      throw new Stop('pack: prebuildify failed (above): fix what it names and run `npm run prebuild-addon`');
-    rmSync(tree, { recursive: true, force: true });
+    chmodSync(`${file}.part`, 0o644);
+    renameSync(`${file}.part`, file);
     record(stamp, inputs);
   });
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await script(async () => {
+    const { force } = readFlags('pack', USAGE, { force: { type: 'boolean', default: false } }).values;
     await build();
-    await prebuild({ force: process.argv.includes('--force') });
+    await prebuild({ force });
   });
 }

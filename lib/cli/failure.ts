@@ -8,7 +8,7 @@ export const REFUSED = 1;
 export const USAGE = 2;
 
 const MISSING = '`overns doctor` says which privileges are missing';
-const MANY = 'it takes some 50 of them: ulimit -n 4096';
+const MANY = 'it takes some 30 of them: ulimit -n 4096';
 const HINTS: Readonly<Record<string, string>> = { EACCES: MISSING, EPERM: MISSING, EMFILE: MANY, ENFILE: MANY };
 
 /** True for a refusal of the system, whatever was about to be done. */

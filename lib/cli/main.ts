@@ -10,7 +10,7 @@ async function start(): Promise<End> {
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
     if (code !== 'EMFILE' && code !== 'ENFILE') throw error;
-    process.stderr.write(`overns: ${message}; it takes some 50 of them: ulimit -n 4096\n`);
+    process.stderr.write(`overns: ${message}; it takes some 30 of them: ulimit -n 4096\n`);
     return { status: 1 };
   }
 }

@@ -1,11 +1,11 @@
 /** One call of the command line, from its words to its exit status. */
 import { channel } from 'node:diagnostics_channel';
-import { createRequire } from 'node:module';
 import type { Writable } from 'node:stream';
 import { isatty } from 'node:tty';
 import { beyondAbort } from '../core/abort.js';
 import { OvernsError } from '../core/errors.js';
 import { nearest } from '../core/suggest.js';
+import { ownPackage } from '../system/own-package.js';
 import { machine, type OnSystem, type System } from '../system/system.js';
 import { hintInCommands } from './commands.js';
 import { loadDrivers } from './drivers.js';
@@ -35,7 +35,7 @@ export interface End {
 
 /** The package's version. */
 export function version(): string {
-  return (createRequire(import.meta.url)('../../package.json') as { version: string }).version;
+  return ownPackage()?.version ?? 'unknown';
 }
 
 /** Runs one command line. Never throws: whatever goes wrong is printed. */

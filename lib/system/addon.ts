@@ -3,8 +3,8 @@ import { existsSync, statSync } from 'node:fs';
 // Not by its name: bundlers' users put an `import { createRequire }` of their own before everything.
 import * as nodeModule from 'node:module';
 import { dirname, join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { OvernsError } from '../core/errors.js';
+import { here, ownPackage } from './own-package.js';
 import { mayRead } from './permission.js';
 
 /** Which C library: of a machine that may not be looked at, the usual one. */
@@ -21,28 +21,8 @@ function places(): readonly [built: string, packed: string] {
 const BUILD = 'run `npm run build` in a checkout; a package ships prebuilds for the platforms it was packed on';
 const NAMED = "set it to the path of overns.glibc.node (or overns.musl.node) in the package's prebuilds, or unset it";
 
-/** There in CommonJS, which a bundler may have made of this. */
-declare const __filename: string | undefined;
-
-/** Path of the file that this code is in: of this one, or of a bundle. */
-function here(): string | undefined {
-  const { url } = import.meta as { url?: string };
-  if (url?.startsWith('file:')) return fileURLToPath(url);
-  return typeof __filename === 'string' ? __filename : undefined;
-}
-
-/**
- * The root of the package that this file is of; undefined in a bundle. A bundler may write into it the path that this
- * file had on the machine that it ran on.
- */
-function ownRoot(): string | undefined {
-  const file = here();
-  if (file === undefined || !/\/(dist|lib)\/system\/addon\.[jt]s$/.test(file) || !existsSync(file)) return undefined;
-  return dirname(dirname(dirname(file)));
-}
-
 /** True in a bundle. */
-export const isBundled = (): boolean => ownRoot() === undefined;
+export const isBundled = (): boolean => ownPackage() === undefined;
 
 /** The roots of the packages that are installed where a bundle can find them: beside it, or beside the program. */
 export function installations(): readonly string[] {
@@ -75,7 +55,7 @@ function find(): string {
       hint: NAMED,
     });
   }
-  const own = ownRoot();
+  const own = ownPackage()?.root;
   let denied: string | undefined;
   for (const root of own === undefined ? installations() : [own]) {
     for (const place of places()) {

@@ -559,18 +559,24 @@ describeWith(['root', 'ip'], 'doctor on a machine that lacks something', () => {
 });
 
 describeWith(['root'], 'without descriptors to spare', () => {
-  test.each([24, 30, 40])('with %d of them, it is refused in one line, and no argument is to blame', async (most) => {
-    const { code, stdout, stderr } = await exec(
-      'bash',
-      ['-c', `ulimit -n ${most}; exec "$0" "$@"`, process.execPath, MAIN, 'show'],
-      { check: false, env: environment() },
+  test('it is refused in one line, and no argument is to blame', async () => {
+    const refusals: string[] = [];
+    // With less Node does not come as far as to run anything; what it needs itself differs from release to release.
+    for (let most = 16; ; most++) {
+      const { code, stdout, stderr } = await exec(
+        'bash',
+        ['-c', `ulimit -n ${most}; exec "$0" "$@"`, process.execPath, MAIN, 'show'],
+        { check: false, env: environment() },
+      );
+      if (code === 0) break;
+      if (!/^overns: /.test(stderr) && refusals.length === 0) continue;
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' });
+      refusals.push(stderr);
+      expect(most).toBeLessThan(32);
+    }
+    expect(refusals[0]).toMatch(
+      /^overns: EMFILE: too many open files[^\n]+; it takes some 30 of them: ulimit -n 4096\n$/,
     );
-    expect({ code, stdout, stderr }).toEqual({
-      code: 1,
-      stdout: '',
-      stderr: expect.stringMatching(
-        /^overns: EMFILE: too many open files[^\n]+; it takes some 50 of them: ulimit -n 4096\n$/,
-      ),
-    });
+    for (const each of refusals) expect(each).toMatch(/^overns: [^\n]+\n$/);
   });
 });

@@ -3,7 +3,6 @@ import { type ChildProcess, type SpawnOptions, spawn } from 'node:child_process'
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { onAbort, throwIfAborted } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
 import { netnsDirectory } from '../../netns/references.js';
@@ -13,7 +12,6 @@ import type { System } from '../../system/system.js';
 /** CAP_NET_ADMIN, CAP_NET_RAW (the resolver's taps, the pings) and CAP_SYS_ADMIN (include/uapi/linux/capability.h). */
 const CAPABILITIES = [12n, 13n, 21n] as const;
 
-const MAIN = fileURLToPath(new URL('../main.js', import.meta.url));
 /** Tells the inner process that it is the inner one, and which directory for names of namespaces is its own. */
 const INSIDE = 'OVERNS_DEMO_INSIDE';
 /**
@@ -53,7 +51,7 @@ export async function runRootless(signal: AbortSignal, why: () => NodeJS.Signals
   const directory = await mkdtemp(join(tmpdir(), 'overns-demo-'));
   try {
     throwIfAborted(signal);
-    const child = start([process.execPath, ...process.execArgv, MAIN, ...process.argv.slice(2)], {
+    const child = start([process.execPath, ...process.execArgv, ...process.argv.slice(1)], {
       stdio: ['ignore', 'inherit', 'inherit'],
       env: { ...process.env, [INSIDE]: directory },
       // A group of its own: what Ctrl-C sends to ours reaches it once, from here.
