@@ -137,6 +137,16 @@ export function checkFields(table: TableName, op: unknown, item: object): void {
   checkNested(item as Item);
 }
 
+const PLAIN_ENTRIES = {
+  neighbor: new Names(['link', 'ip', 'mac', 'state']),
+  fdb: new Names(['link', 'mac', 'dst', 'state']),
+};
+
+/** True for an entry with none but the fields that nearly every one has. */
+export function isPlainEntry(table: 'neighbor' | 'fdb', item: object): boolean {
+  return PLAIN_ENTRIES[table].cover(item);
+}
+
 /** By table: the fields that its rows are listed with, and that nothing is asked for by. */
 const LISTED_ONLY: Readonly<Record<Rows, readonly string[]>> = {
   address: ['unknown'],

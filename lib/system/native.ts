@@ -64,6 +64,11 @@ export interface NativeRtnl {
     links: readonly string[],
     indexes: readonly number[],
   ): Promise<(number | NativeFailure)[]>;
+  /**
+   * Makes each of `count` records from `first` on a copy of the one before it, with the MAC and the IP that its two lines of
+   * the text say, or leaves it as it is where both are empty. False when there is anything else in the text.
+   */
+  addresses(records: Uint8Array, first: number, count: number, text: string): boolean;
   list(table: 'neighbor' | 'fdb', filter: Readonly<Record<string, unknown>>): Promise<EntryRows & Interruptible>;
   list(
     table: Exclude<TableName, 'neighbor' | 'fdb'> | ViewName,

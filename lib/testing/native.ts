@@ -87,6 +87,11 @@ class FakeRtnl implements NativeRtnl {
     );
   }
 
+  /** Leaves them to who encodes the rest. */
+  addresses(): boolean {
+    return false;
+  }
+
   entries(
     table: 'neighbor' | 'fdb',
     records: Uint8Array,

@@ -37,7 +37,44 @@ NeighborEntry entry_of(const EntryRecord& record, bool fdb, std::int32_t link, s
   return entry;
 }
 
+// The text up to the next line's begin; nothing where there is none left.
+std::optional<std::string_view> next_line(std::optional<std::string_view>& text) {
+  if (!text) return std::nullopt;
+  const std::size_t end = text->find('\n');
+  const std::string_view line = text->substr(0, end);
+  if (end == std::string_view::npos) {
+    text.reset();
+  } else {
+    text->remove_prefix(end + 1);
+  }
+  return line;
+}
+
 }  // namespace
+
+bool read_addresses(std::span<std::uint8_t> records, std::size_t first, std::size_t count, std::string_view text) {
+  const std::size_t known = records.size() / sizeof(EntryRecord);
+  if (first > known || count > known - first) return false;
+  std::optional rest = text;
+  for (std::size_t i = first; i < first + count; ++i) {
+    const auto mac_text = next_line(rest);
+    const auto ip_text = next_line(rest);
+    if (!ip_text) return false;
+    if (mac_text->empty() && ip_text->empty()) continue;
+    const auto mac = Mac::parse(*mac_text);
+    const auto ip = Ip::parse(*ip_text);
+    // Written as IPv6, an IPv4 address is refused.
+    if (i == 0 || !mac || !ip || ip->is_v4_mapped()) return false;
+    EntryRecord record;
+    std::memcpy(&record, records.data() + (i - 1) * sizeof record, sizeof record);
+    record.family = ip->is_v4() ? 4 : 6;
+    record.has_mac = 1;
+    std::memcpy(record.mac, mac->bytes.data(), sizeof record.mac);
+    std::memcpy(record.ip, ip->bytes.data(), sizeof record.ip);
+    std::memcpy(records.data() + i * sizeof record, &record, sizeof record);
+  }
+  return !rest || count == 0;
+}
 
 Result<std::int32_t> resolve_link(CommandSocket& socket, const LinkRef& link, bool deletion) {
   if (link.name.empty()) return link.index;

@@ -1,7 +1,9 @@
 // Neighbour and FDB commands as records of fixed size, written by lib/rtnl/entry-encoder.ts.
 #pragma once
 
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "binding/convert.h"
@@ -37,6 +39,11 @@ struct EntryFailure {
   std::size_t index;
   Failure failure;
 };
+
+// Makes each of `count` records from `first` on a copy of the one before it, with the MAC and the IP that two lines of
+// the text say, or leaves it as it is where both are empty. False when there is anything else in the text, and what the
+// records then hold means nothing.
+bool read_addresses(std::span<std::uint8_t> records, std::size_t first, std::size_t count, std::string_view text);
 
 // The index of a link that is given by its name, its index or both, which then have to agree: a row as it was listed
 // must not be written to another link. For a deletion the index is enough, once nothing has the name.

@@ -30,12 +30,13 @@ struct Channel {
 class Rtnl : public Napi::ObjectWrap<Rtnl> {
  public:
   static Napi::Function define(Napi::Env env) {
-    return DefineClass(env, "Rtnl",
-                       {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::check>("check"),
-                        InstanceMethod<&Rtnl::entries>("entries"), InstanceMethod<&Rtnl::list>("list"),
-                        InstanceMethod<&Rtnl::route>("route"), InstanceMethod<&Rtnl::flush>("flush"),
-                        InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::tun>("tun"),
-                        InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"), InstanceMethod<&Rtnl::close>("close")});
+    return DefineClass(
+        env, "Rtnl",
+        {InstanceMethod<&Rtnl::batch>("batch"), InstanceMethod<&Rtnl::check>("check"),
+         InstanceMethod<&Rtnl::entries>("entries"), InstanceMethod<&Rtnl::addresses>("addresses"),
+         InstanceMethod<&Rtnl::list>("list"), InstanceMethod<&Rtnl::route>("route"),
+         InstanceMethod<&Rtnl::flush>("flush"), InstanceMethod<&Rtnl::nsid>("nsid"), InstanceMethod<&Rtnl::tun>("tun"),
+         InstanceMethod<&Rtnl::neighbor_queue>("neighborQueue"), InstanceMethod<&Rtnl::close>("close")});
   }
 
   explicit Rtnl(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Rtnl>(info) {
@@ -101,6 +102,20 @@ class Rtnl : public Napi::ObjectWrap<Rtnl> {
           }
           return result;
         });
+  }
+
+  // addresses(records, first, count, text): whether read_addresses() could.
+  Napi::Value addresses(const Napi::CallbackInfo& info) {
+    const Napi::Env env = info.Env();
+    if (!info[0].IsTypedArray() || !info[3].IsString()) {
+      Napi::TypeError::New(env, "addresses(records, first, count, text)").ThrowAsJavaScriptException();
+      return env.Undefined();
+    }
+    auto array = info[0].As<Napi::Uint8Array>();
+    const auto at = [&](std::size_t i) { return static_cast<std::size_t>(number_of(info[i])); };
+    const std::string text = info[3].As<Napi::String>();
+    const std::span<std::uint8_t> records(array.Data(), array.ByteLength());
+    return Napi::Boolean::New(env, read_addresses(records, at(1), at(2), text));
   }
 
   // entries(table, records, links, indexes): the failures as [index, failure, index, failure, ...]

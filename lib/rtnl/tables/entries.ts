@@ -22,10 +22,11 @@ export class EntryTable<T, S> extends KernelTable<T, S> {
     options: Cancel | undefined,
   ): Promise<readonly BatchAnswer[]> {
     throwIfAborted(signalOf(options));
-    const { records, links, indexes } = encodeEntries(this.table, operations);
+    const socket = this.open();
+    const { records, links, indexes } = encodeEntries(this.table, operations, (...texts) => socket.addresses(...texts));
     const failures = await kernel(
       { what: `send ${counted(operations.length, this.table)}`, netns: this.netns },
-      this.open().entries(this.table, records, links, indexes),
+      socket.entries(this.table, records, links, indexes),
     );
     const answers = new Array<BatchAnswer>(operations.length).fill(OK);
     for (let i = 0; i < failures.length; i += 2) {
