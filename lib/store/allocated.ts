@@ -41,7 +41,7 @@ export class AllocatedAddresses {
 
   constructor(store: AllocatedStore, network: StoreNetwork, quarantineMs: number) {
     this.#store = store;
-    this.#network = { ...network, prefix: `${network.prefix}.allocated` };
+    this.#network = { ...network, prefix: `${network.prefix}.allocated`, unwatched: true };
     this.#quarantineMs = quarantineMs;
   }
 

@@ -321,7 +321,7 @@ export interface Store {
    * not the size of the network; begins with a `reset` of those that are in it then. Of an address that is added it tells what
    * there is, in a `put` or a `delete`, and of one that is removed nothing from then on. The `ips` of the endpoints
    * are those that are in the interest; they are empty, and `ip` is '', where the MAC address alone is. A store that hears of
-   * some changes late tells them within a minute.
+   * some changes late tells them within a minute, as Consul does of what other tools have written and of leases that have ended.
    */
   watchOnly?(interest: Interest, options: WatchOnlyOptions): AsyncIterable<Change>;
   /**

@@ -34,6 +34,8 @@ export interface StoreAddress {
 export interface StoreNetwork extends Partial<{ readonly [K in keyof Where]: Where[K] | undefined }> {
   /** The prefix of the URL, its placeholders replaced. `overlay` and `vni` are absent where the caller named none. */
   readonly prefix: string;
+  /** True: nobody watches these endpoints, so that no change of them need be told. Default false. */
+  readonly unwatched?: boolean | undefined;
 }
 
 /**

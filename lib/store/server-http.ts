@@ -22,6 +22,8 @@ export interface ServerKind {
   /** The scheme of its URLs: that without TLS, and that with it. */
   readonly schemes: readonly [plain: string, tls: string];
   readonly variables: TlsVariables;
+  /** As many connections to a server at most for watches; what is asked beyond them waits. Default: as many as there are watches. */
+  readonly watches?: number | undefined;
   /** The server's words in the body of a refusal. Default: all of it. */
   words?(body: string): string;
   /** The remedy for a refusal, and whether another attempt may not meet it. Undefined: as is generally so. */
@@ -69,8 +71,8 @@ export interface ServerRequest {
   readonly once?: boolean;
   /** False: the request does not keep the process alive. Only for a watch. */
   readonly ref?: boolean | undefined;
-  /** Is told how to end the attempt because the server is silent. The result takes it back. */
-  readonly untilSilent?: (lost: (why: string) => void) => () => void;
+  /** Is told how to end the attempt because the server that it is made to is silent. The result takes it back. */
+  readonly untilSilent?: (server: number, lost: (why: string) => void) => () => void;
 }
 
 /** A request whose answer is lines that go on coming. */
@@ -89,6 +91,8 @@ export interface ServerAnswer {
   readonly body: Buffer;
   /** When the head of the answer arrived, as performance.now(). */
   readonly headAt: number;
+  /** The server that it came from, by its place among the hosts. */
+  readonly server: number;
 }
 
 const CONNECT_MS = 2000;
@@ -157,7 +161,7 @@ interface Server {
   readonly name: string;
   readonly at: string;
   readonly origin: string;
-  pools: { readonly requests: Pool; readonly watches: Pool; readonly background: Pool } | undefined;
+  pools: Readonly<Record<'requests' | 'watches' | 'background' | 'pulse', Pool>> | undefined;
 }
 
 /** One attempt, for whoever carries it out. */
@@ -289,10 +293,10 @@ export class ServerHttp {
     }
   }
 
-  /** Asks for a sign of life that every server gives, whoever asks. Rejects as undici does. */
-  async ping(path: string, signal: AbortSignal): Promise<void> {
-    const { background } = await this.#connect(this.#server);
-    const answer = await background.request({ method: 'GET', path, signal });
+  /** Asks a server for a sign of life that every one gives, whoever asks. Rejects as undici does. */
+  async ping(server: number, path: string, signal: AbortSignal): Promise<void> {
+    const { pulse } = await this.#connect(this.#servers[server] as Server);
+    const answer = await pulse.request({ method: 'GET', path, signal });
     await answer.body.dump();
   }
 
@@ -351,7 +355,7 @@ export class ServerHttp {
       giveUp();
     };
     // It can wait for long, and a connection to what has vanished tells nothing.
-    const ignoreSilence = request.untilSilent?.(lose) ?? (() => {});
+    const ignoreSilence = request.untilSilent?.(this.#servers.indexOf(server), lose) ?? (() => {});
     const ignoreSignal = onAbort(signal, giveUp);
     const ignoreClosing = onAbort(this.#closing.signal, giveUp);
     return {
@@ -386,7 +390,8 @@ export class ServerHttp {
     const headAt = performance.now();
     const body = await read(answer.body, request.maxBytes);
     if (body === undefined) throw this.#tooLong(attempt.server, request);
-    return { status: answer.statusCode, headers: answer.headers, body, headAt };
+    const server = this.#servers.indexOf(attempt.server);
+    return { status: answer.statusCode, headers: answer.headers, body, headAt, server };
   }
 
   /** The head of the answer, if it is one. */
@@ -437,10 +442,13 @@ export class ServerHttp {
         callback(null, socket);
       });
     const keepAliveTimeout = KEEP_ALIVE_MS;
+    const { watches } = this.#options.kind;
+    const watching = watches === undefined ? {} : { connections: watches };
     server.pools = {
       requests: new Pool(server.origin, { connect, keepAliveTimeout, connections: CONNECTIONS }),
-      watches: new Pool(server.origin, { connect, keepAliveTimeout }),
-      background: new Pool(server.origin, { connect: background, keepAliveTimeout }),
+      watches: new Pool(server.origin, { connect, keepAliveTimeout, ...watching }),
+      background: new Pool(server.origin, { connect: background, keepAliveTimeout, ...watching }),
+      pulse: new Pool(server.origin, { connect: background, keepAliveTimeout, connections: 1 }),
     };
     return server.pools;
   }
@@ -465,7 +473,7 @@ export class ServerHttp {
     const error = this.error(
       request,
       why,
-      { hint, cause, passes: code !== undefined && PASSING.has(code) },
+      { hint, cause, passes: code !== undefined && (PASSING.has(code) || (code === 'ENOTFOUND' && this.size > 1)) },
       server.name,
     );
     return code !== undefined && UNSENT.has(code) ? withoutEffect(error) : error;

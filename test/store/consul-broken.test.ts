@@ -85,12 +85,14 @@ describe('trying again', () => {
   });
 
   test('writes are tried again, too', async () => {
-    const { store, requests } = await serve((_, response, count) =>
-      count === 1 ? response.socket?.destroy() : response.writeHead(200).end('{"Results":[],"Errors":null}'),
-    );
+    const { store, requests } = await serve((request, response, count) => {
+      if (request.method === 'GET') response.writeHead(404, CONSUL).end();
+      else if (count === 2) response.socket?.destroy();
+      else response.writeHead(200).end('{"Results":[],"Errors":null}');
+    });
     await store.publish(endpoint);
-    expect(requests).toHaveLength(2);
-    expect(requests[1]).toMatchObject({ method: 'PUT', url: '/v1/txn' });
+    expect(requests.map(({ method }) => method)).toEqual(['GET', 'PUT', 'PUT']);
+    expect(requests[2]).toMatchObject({ url: '/v1/txn' });
   });
 
   test('a connection that is reset is made anew', async () => {

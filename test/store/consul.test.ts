@@ -77,7 +77,7 @@ describeWith(['consul'], 'Consul', () => {
       return () => void process.kill(consul.pid, 'SIGCONT');
     };
     const fresh = (): string => `consul://${at()}/t${++prefixes}`;
-    const cases = storeConformance({ url: fresh, urlByVni: () => `${fresh()}/{vni}`, outage, interest: false });
+    const cases = storeConformance({ url: fresh, urlByVni: () => `${fresh()}/{vni}`, outage });
     // A session outlives who renews it by twice ten seconds.
     test.each(cases)('$name', ({ run }) => run(), 60_000);
   });
@@ -126,10 +126,10 @@ describeWith(['consul'], 'Consul', () => {
 
     test('an endpoint that is too large for a transaction is refused whole', async () => {
       const store = await open();
-      const ips = Array.from({ length: 32 }, (_, at) => `192.168.7.${at + 1}`);
-      await expect(store.claim(endpoint(MAC, VTEP, ...ips))).rejects.toThrow('66 operations');
+      const ips = Array.from({ length: 31 }, (_, at) => `192.168.7.${at + 1}`);
+      await expect(store.claim(endpoint(MAC, VTEP, ...ips))).rejects.toThrow('65 operations');
       await store.claim(endpoint(MAC, VTEP, ...ips.slice(1)));
-      expect(await consul.keys(`${prefix}/`)).toHaveLength(32);
+      expect(await consul.keys(`${prefix}/`)).toHaveLength(31);
     });
 
     test('a token that may not make sessions is told what it lacks', async () => {
@@ -741,8 +741,16 @@ describeWith(['consul'], 'Consul with access control', () => {
 
   test('the policies that docs/operations.md gives are enough: one to serve, one to attach', async () => {
     const text = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8');
-    const policies = [...text.matchAll(/^key_prefix "demo\/" \{ policy = "(\w+)" \}$/gm)];
+    const policies = [
+      ...text.matchAll(
+        /^key_prefix "demo\/" \{ policy = "(\w+)" \}\nkey_prefix "demo.changes\/" \{ policy = "\1" \}$/gm,
+      ),
+    ];
     expect(policies.map(([, kind]) => kind)).toEqual(['read', 'write']);
+    const heard: unknown[] = [];
+    const listener = (message: unknown): void => void heard.push(message);
+    subscribe('overns:store:warning', listener);
+    onCleanup(() => unsubscribe('overns:store:warning', listener));
     for (const [rules, kind] of policies) {
       const make = async (path: string, body: unknown) =>
         JSON.parse((await agent.request('PUT', path, JSON.stringify(body))).body) as { SecretID: string };
@@ -760,6 +768,7 @@ describeWith(['consul'], 'Consul with access control', () => {
       await recordsOf(store).put('arp', one.ip, one.mac);
       await recordsOf(store).delete('arp', one.ip);
     }
+    expect(heard).toEqual([]);
   });
 
   test('what the token may not read is refused rather than empty', async () => {

@@ -37,6 +37,7 @@ describe('parsing', () => {
     ['consul+https://consul:8501/demo', 'consul+https://consul:8501/demo'],
     ['consul://h/net/{vni}/%7Bname%7D', 'consul://h:8500/net/{vni}/{name}'],
     ['consul://h/a%25b%3Fc', 'consul://h:8500/a%25b%3Fc'],
+    ['consul+https://A,b:1,[::1]/demo', 'consul+https://a:8500,b:1,[::1]:8500/demo'],
     ['consul://h/größe', 'consul://h:8500/gr%C3%B6%C3%9Fe'],
     ['etcd://h/demo', 'etcd://h:2379/demo'],
     ['etcd+https://A,b:1,[::1]/{vni}', 'etcd+https://a:2379,b:1,[::1]:2379/{vni}'],
@@ -84,7 +85,7 @@ describe('parsing', () => {
     'consul://0x7f000001/demo',
     'consul://a..b/demo',
     'consul://-a/demo',
-    'consul://a,b/demo',
+    'consul://a,/demo',
     'etcd://a,/demo',
     'etcd://,/demo',
     'etcd://a',
@@ -129,7 +130,7 @@ describe('parsing', () => {
 
   test('a scheme that has no driver: the kinds that there are', () => {
     for (const url of ['redis://h/demo', 'etcds://h/demo', 'consul+ftp://h/demo', ':x', 'x']) {
-      expect(messageOf(() => parseStoreUrl(url))).toMatch(/write memory: or consul:\/\/HOST\[:8500\]\/PREFIX/);
+      expect(messageOf(() => parseStoreUrl(url))).toMatch(/write memory: or consul:\/\/HOST\[:8500\]\[,HOST\.\.\.\]\/PREFIX/);
     }
   });
 });

@@ -7,13 +7,15 @@
  * https://developer.hashicorp.com/consul/api-docs/features/blocking
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Cancel } from '../../core/abort.js';
+import { type Cancel, onAbort, raceAbort, throwIfAborted } from '../../core/abort.js';
 import { OvernsError } from '../../core/errors.js';
 import { leaseEnded } from '../conflict.js';
 import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '../contract.js';
 import type { DriverClaim, DriverLease, DriverStore, StoreNetwork } from '../driver.js';
 import { EndpointTable, type Leased } from '../endpoint-table.js';
 import { tellExpired } from '../expiry.js';
+import { type Interest, isMac } from '../interest.js';
+import { InterestWatch } from '../interest-watch.js';
 import { ForeignKeys, goodRecords, PrefixRecords, type StoredPair, splitRecords } from '../prefix-records.js';
 import {
   type ClaimReader,
@@ -27,6 +29,8 @@ import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordErro
 import { isTooLong, mayPass } from '../server-http.js';
 import { tooLarge } from '../too-large.js';
 import { type ConsulAnswer, ConsulHttp, type ConsulOptions } from './http.js';
+import { type JournalEntry, JournalPlace, JournalWriter } from './journal.js';
+import { type Following, JournalFollowers } from './journal-watch.js';
 import { ConsulKv, TXN_OPS, type TxnOp } from './kv.js';
 import { isSessionAlive, makeSession } from './session.js';
 
@@ -39,14 +43,81 @@ const CAS_ATTEMPTS = 5;
 const CLAIM_ATTEMPTS = 30;
 /** How often two records are read because the second was gone when the first had been read. */
 const READ_ATTEMPTS = 20;
+/** Operations of a transaction that are left for what it is about: one notes it in the journal. */
+const OPS = TXN_OPS - 1;
+/** Addresses that are read in one transaction: both records of each. */
+const ADDRESSES = TXN_OPS / 2;
+/**
+ * How often some of the addresses that are followed are read although the journal says nothing of them, milliseconds, and in how many
+ * parts: what is not written with it is found so, as `curl` writes it, and the end of a lease.
+ */
+const LOOK_MS = 3 * SECOND;
+const LOOKS = 15;
+/** As many networks are waited for by a question of their own each; Consul takes 200 connections of one client by itself. */
+const OWN_WAITS = 64;
+/** How long a network without one is taken as it was read, milliseconds. */
+const BELL_MS = 45 * SECOND;
+
+/** What rings when a network has changed, as far as its journal tells; where it does not, after a while. */
+class Bell {
+  readonly #following: Following;
+  #ring = (): void => {};
+  #rang = true;
+  #failure: unknown;
+
+  constructor(journal: JournalFollowers, prefix: string) {
+    const ring = (): void => {
+      this.#rang = true;
+      this.#ring();
+    };
+    const fail = (error: unknown): void => {
+      this.#failure = error;
+      ring();
+    };
+    this.#following = journal.follow(prefix, { changed: ring, lost: ring, fail });
+  }
+
+  /** Waits until it rings; at first only until whatever happens from then on makes it ring. */
+  async rung({ signal, ref }: { readonly signal: AbortSignal; readonly ref: boolean }): Promise<void> {
+    await raceAbort(this.#following.begun, signal);
+    if (!this.#rang) {
+      const silent = new AbortController();
+      const ignore = onAbort(signal, () => silent.abort());
+      this.#ring = () => silent.abort();
+      await sleep(BELL_MS * (1 - Math.random() / 4), undefined, { signal: silent.signal, ref }).catch(() => {});
+      ignore();
+    }
+    throwIfAborted(signal);
+    if (this.#failure !== undefined) throw this.#failure;
+    this.#rang = false;
+  }
+
+  stop(): void {
+    this.#following.stop();
+  }
+}
+
+/** Operations that belong together, and the address whose record they change. */
+interface RecordWrite {
+  readonly address?: string;
+  readonly ops: readonly TxnOp[];
+}
 
 export class ConsulStore implements DriverStore {
   readonly #http: ConsulHttp;
   readonly #foreign: ForeignKeys;
+  readonly #writer: JournalWriter;
+  readonly #journal: JournalFollowers;
+  /** Networks that are waited for by a question of their own now. */
+  #waits = 0;
 
-  constructor(options: ConsulOptions) {
+  /** @param pattern the prefix of the URL, placeholders in it */
+  constructor(options: ConsulOptions, pattern: string) {
     this.#http = new ConsulHttp(options);
     this.#foreign = new ForeignKeys(this.#http.name);
+    const place = new JournalPlace(pattern);
+    this.#writer = new JournalWriter(this.#http, place);
+    this.#journal = new JournalFollowers(this.#http, place);
   }
 
   #kv(prefix: string): ConsulKv {
@@ -54,11 +125,12 @@ export class ConsulStore implements DriverStore {
   }
 
   records({ prefix }: StoreNetwork): RecordStore {
-    return new PrefixRecords(this.#kv(prefix));
+    return new PrefixRecords(new NotedKv(this.#http, prefix, this.#writer));
   }
 
-  close(): Promise<void> {
-    return this.#http.close();
+  async close(): Promise<void> {
+    this.#journal.close();
+    await this.#http.close();
   }
 
   /** IP to MAC to VTEP, one request each; an `arp` record without its `fib` record is an error that says so. */
@@ -91,39 +163,68 @@ export class ConsulStore implements DriverStore {
    * In transactions: nobody ever reads an `arp` record without its `fib` record. A key that is only set keeps the session that
    * holds it, and would go with that one's host.
    */
-  async publish(endpoint: Endpoint, { prefix, signal }: StoreNetwork & Cancel): Promise<void> {
+  async publish(endpoint: Endpoint, { prefix, unwatched, signal }: StoreNetwork & Cancel): Promise<void> {
     const kv = this.#kv(prefix);
-    const put = (kind: RecordKind, key: string, value: string): TxnOp[] => [
-      { Verb: 'delete', Key: kv.key(kind, key) },
-      { Verb: 'set', Key: kv.key(kind, key), Value: encode(value) },
-    ];
-    const ops = [
+    const put = (kind: RecordKind, key: string, value: string): RecordWrite => ({
+      address: key,
+      ops: [
+        { Verb: 'delete', Key: kv.key(kind, key) },
+        { Verb: 'set', Key: kv.key(kind, key), Value: encode(value) },
+      ],
+    });
+    const changes = [
       put('fib', endpoint.mac, endpoint.vtep),
       ...endpoint.ips.map((ip) => put('arp', ip, endpoint.mac)),
-    ].flat();
+    ];
     const doing = `publishing ${endpoint.ips.join(', ')}`;
-    for (let at = 0; at < ops.length; at += TXN_OPS) {
-      const conflict = await kv.transact(ops.slice(at, at + TXN_OPS), doing, signal);
-      if (conflict !== undefined) throw kv.refused(doing, conflict);
+    const entry = unwatched === true ? undefined : await this.#writer.open(prefix, signal);
+    const conflict = await this.#carryOut(kv, entry, changes, doing, signal);
+    if (conflict !== undefined) throw kv.refused(doing, conflict);
+  }
+
+  /** Carries out changes, in as many transactions as it takes. Returns Consul's words where one does not apply. */
+  async #carryOut(
+    kv: ConsulKv,
+    entry: JournalEntry | undefined,
+    changes: readonly RecordWrite[],
+    doing: string,
+    signal: AbortSignal | undefined,
+  ): Promise<string | undefined> {
+    for (let at = 0; at < changes.length; ) {
+      const ops: TxnOp[] = [];
+      const addresses: string[] = [];
+      for (let next = changes[at]; next !== undefined && ops.length + next.ops.length <= OPS; next = changes[++at]) {
+        ops.push(...next.ops);
+        if (next.address !== undefined) addresses.push(next.address);
+      }
+      const done = await this.#writer.commit(entry, ops, addresses, kv, doing, signal);
+      if (typeof done === 'string') return done;
+      // The key has another revision now.
+      if (at < changes.length) await entry?.read(signal);
     }
+    return undefined;
   }
 
   async claim(endpoint: Endpoint, claim: DriverClaim): Promise<Claimed> {
-    const { signal, lease } = claim;
-    const kv = this.#kv(claim.prefix);
+    const { signal, lease, prefix, unwatched } = claim;
+    const kv = this.#kv(prefix);
     const doing = `claiming ${endpoint.ips.join(', ')}`;
     const reader = this.#reader(kv, signal);
     let words = '';
     for (let attempt = 0; attempt < CLAIM_ATTEMPTS; attempt++) {
-      const { steps, revision } = await planClaim(endpoint, claim, reader);
+      const [{ steps, revision }, entry] = await Promise.all([
+        planClaim(endpoint, claim, reader),
+        unwatched === true ? undefined : this.#writer.open(prefix, signal),
+      ]);
       if (steps.length === 0) return { revision };
       const ops = steps.flatMap((step) => operations(kv, step));
-      if (ops.length > TXN_OPS) {
-        throw new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: it takes ${ops.length} operations`, {
+      if (ops.length > OPS) {
+        throw new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: it takes ${ops.length + 1} operations`, {
           hint: `Consul takes ${TXN_OPS} in one transaction: claim an endpoint of fewer addresses, or withdraw first what the claim takes over`,
         });
       }
-      const done = await kv.commit(ops, doing, signal);
+      const changed = steps.flatMap(({ key, becomes }) => (becomes === 'keep' ? [] : [key]));
+      const done = await this.#writer.commit(entry, ops, changed, kv, doing, signal);
       if (typeof done === 'bigint') return { revision: done };
       words = done;
       if (lease !== undefined && /invalid session/i.test(words)) {
@@ -160,20 +261,74 @@ export class ConsulStore implements DriverStore {
   }
 
   /** Deletes what is still as the endpoint has it; a newer record, of a container that moved, stays. */
-  async withdraw(endpoint: Endpoint, { prefix, signal }: StoreNetwork & Cancel): Promise<void> {
+  async withdraw(endpoint: Endpoint, { prefix, unwatched, signal }: StoreNetwork & Cancel): Promise<void> {
     const kv = this.#kv(prefix);
     const doing = `withdrawing ${endpoint.ips.join(', ')}`;
     let conflict: string | undefined;
     for (let attempt = 0; attempt < CAS_ATTEMPTS; attempt++) {
-      const ops = await withdrawal(kv, endpoint, signal);
-      conflict = undefined;
+      const [changes, entry] = await Promise.all([
+        withdrawal(kv, endpoint, signal),
+        unwatched === true ? undefined : this.#writer.open(prefix, signal),
+      ]);
       // The fib record goes last, so that no arp record is ever without it.
-      for (let at = 0; at < ops.length && conflict === undefined; at += TXN_OPS) {
-        conflict = await kv.transact(ops.slice(at, at + TXN_OPS), doing, signal);
-      }
+      conflict = await this.#carryOut(kv, entry, changes, doing, signal);
       if (conflict === undefined) return;
     }
     throw kv.refused(doing, conflict as string);
+  }
+
+  /** Addresses that the journal names are read again, and all of them in turn. */
+  watchOnly(
+    interest: Interest,
+    { prefix, signal, ref }: Parameters<NonNullable<DriverStore['watchOnly']>>[1],
+  ): AsyncGenerator<Change, void, undefined> {
+    return tellExpired(this.#followOnly(interest, this.#kv(prefix), signal, ref), (lease) =>
+      isSessionAlive(this.#http, lease, signal),
+    );
+  }
+
+  async *#followOnly(
+    interest: Interest,
+    kv: ConsulKv,
+    signal: AbortSignal,
+    ref: boolean | undefined,
+  ): AsyncGenerator<Change & Leased, void, undefined> {
+    const watch = new InterestWatch(interest, {
+      atOnce: TXN_OPS,
+      read: async (places, signal) => {
+        await raceAbort(following.begun, signal);
+        const { index } = following;
+        if (places.length === 0) return { values: [], index };
+        const found = await kv.tree(
+          places.map(({ kind, key }) => kv.key(kind, key)),
+          signal,
+        );
+        const values = places.map(({ kind, key }) => {
+          const pair = found.get(kv.key(kind, key));
+          const read = pair && readRecord(kind, key, pair.value);
+          return read !== undefined && 'value' in read ? { value: read.value, lease: pair?.lease } : undefined;
+        });
+        return { values, index };
+      },
+    });
+    const changed = (address: string): void => watch.changed({ kind: isMac(address) ? 'fib' : 'arp', key: address });
+    const following = this.#journal.follow(kv.prefix, {
+      changed: (addresses) => addresses.forEach(changed),
+      lost: () => watch.lost(),
+      fail: (error) => watch.fail(error),
+    });
+    let turn: string[] = [];
+    const looking = setInterval(() => {
+      if (turn.length === 0) turn = [...interest];
+      for (const address of turn.splice(0, Math.max(ADDRESSES, Math.ceil(interest.size / LOOKS)))) changed(address);
+    }, LOOK_MS);
+    looking.unref();
+    try {
+      yield* watch.changes(signal, ref);
+    } finally {
+      clearInterval(looking);
+      following.stop();
+    }
   }
 
   /**
@@ -198,50 +353,68 @@ export class ConsulStore implements DriverStore {
     let index = 0n;
     // Whether the next question waits for a change.
     let wait = false;
-    for (;;) {
-      const asked = performance.now();
-      let listed: { pairs: StoredPair[]; answer: ConsulAnswer };
-      try {
-        listed = await kv.list(signal, { after: wait ? index : undefined, ref: ref ?? true });
-      } catch (error) {
-        if (OvernsError.is(error) && error.code === 'OVERNS_CLOSED') return;
-        if (isTooLong(error)) throw tooLarge(this.#http.name);
-        if (!wait || !mayPass(error)) throw error;
-        // Look before waiting again: to a server that lost its data the index means nothing, and it would be silent
-        // until it gets there. Everyone's wait has ended just now, so they do not all come at once.
-        wait = false;
-        await sleep(Math.random() * SECOND, undefined, timer);
-        continue;
-      }
-      const { pairs, answer } = listed;
-      // 0 would not wait (Consul's advice on blocking queries).
-      const next = answer.index || 1n;
-      let pause: number;
-      if (wait && next === index) {
-        // The wait is over. Early, when Consul shuts down, or when something in between knows no blocking queries.
-        pause = SECOND - (performance.now() - asked);
-        wait = pause <= 0;
-      } else {
-        const records = [...this.#records(kv, pairs)];
-        const size = records.filter(({ kind }) => kind === 'arp').length;
-        if (max !== undefined && size > max) throw tooLarge(this.#http.name, max);
-        const begins = table === undefined;
-        table ??= new EndpointTable([]);
-        const changes = table.replace(records);
-        const lost = changes.filter((change) => change.kind === 'delete' && change.ip !== undefined).length;
-        // Backwards, Consul lost its data or got other ones, and what happened between is not known. The same may be behind a failure,
-        // or behind much that goes at once: whoever follows decides what to make of it.
-        if (begins || next < index || lost > (wait ? Math.max(table.size, FEW) : 0)) {
-          yield { kind: 'reset', endpoints: table.endpoints(), index: next };
-        } else {
-          for (const change of changes) yield { ...change, index: next };
+    let bell: Bell | undefined;
+    try {
+      for (;;) {
+        const asked = performance.now();
+        let listed: { pairs: StoredPair[]; answer: ConsulAnswer };
+        const own = wait && this.#waits < OWN_WAITS;
+        try {
+          if (own) {
+            this.#waits++;
+            bell?.stop();
+            bell = undefined;
+          } else if (wait) {
+            bell ??= new Bell(this.#journal, prefix);
+            await bell.rung(timer);
+          }
+          listed = await kv.list(signal, { after: own ? index : undefined, ref: ref ?? true });
+        } catch (error) {
+          if (OvernsError.is(error) && error.code === 'OVERNS_CLOSED') return;
+          if (isTooLong(error)) throw tooLarge(this.#http.name);
+          if (!wait || !mayPass(error)) throw error;
+          bell?.stop();
+          bell = undefined;
+          // Look before waiting again: to a server that lost its data the index means nothing, and it would be silent
+          // until it gets there. Everyone's wait has ended just now, so they do not all come at once.
+          wait = false;
+          await sleep(Math.random() * SECOND, undefined, timer);
+          continue;
+        } finally {
+          if (own) this.#waits--;
         }
-        index = next;
-        // Every change costs the whole prefix anew: half of the time at most goes into that.
-        pause = Math.min(performance.now() - answer.headAt, SECOND);
-        wait = true;
+        const { pairs, answer } = listed;
+        // 0 would not wait (Consul's advice on blocking queries).
+        const next = answer.index || 1n;
+        let pause = 0;
+        if (wait && next === index) {
+          // The wait is over. Early, when Consul shuts down, or when something in between knows no blocking queries.
+          if (own) pause = SECOND - (performance.now() - asked);
+          wait = pause <= 0;
+        } else {
+          const records = [...this.#records(kv, pairs)];
+          const size = records.filter(({ kind }) => kind === 'arp').length;
+          if (max !== undefined && size > max) throw tooLarge(this.#http.name, max);
+          const begins = table === undefined;
+          table ??= new EndpointTable([]);
+          const changes = table.replace(records);
+          const lost = changes.filter((change) => change.kind === 'delete' && change.ip !== undefined).length;
+          // Backwards, Consul lost its data or got other ones, and what happened between is not known. The same may be behind a
+          // failure, or behind much that goes at once: whoever follows decides what to make of it.
+          if (begins || next < index || lost > (wait ? Math.max(table.size, FEW) : 0)) {
+            yield { kind: 'reset', endpoints: table.endpoints(), index: next };
+          } else {
+            for (const change of changes) yield { ...change, index: next };
+          }
+          index = next;
+          // Every change costs the whole prefix anew: half of the time at most goes into that.
+          pause = Math.min(performance.now() - answer.headAt, SECOND);
+          wait = true;
+        }
+        if (pause > 1) await sleep(pause, undefined, timer);
       }
-      if (pause > 1) await sleep(pause, undefined, timer);
+    } finally {
+      bell?.stop();
     }
   }
 
@@ -252,19 +425,52 @@ export class ConsulStore implements DriverStore {
   }
 }
 
-/** Makes the operations that remove the records that are still as the endpoint has them. */
-async function withdrawal(kv: ConsulKv, endpoint: Endpoint, signal: AbortSignal | undefined): Promise<TxnOp[]> {
-  const station = await kv.pair('fib', endpoint.mac, signal);
-  if (station !== null && !holds('fib', endpoint.mac, station, endpoint.vtep)) return [];
-  const ops: TxnOp[] = [];
-  const owned = await Promise.all(endpoint.ips.map(async (ip) => ({ ip, pair: await kv.pair('arp', ip, signal) })));
-  for (const { ip, pair } of owned) {
-    if (pair !== null && holds('arp', ip, pair, endpoint.mac)) ops.push(deletion(pair));
+/** Keys that are looked after by hand, which the journal tells of as well. */
+class NotedKv extends ConsulKv {
+  readonly #writer: JournalWriter;
+
+  constructor(http: ConsulHttp, prefix: string, writer: JournalWriter) {
+    super(http, prefix);
+    this.#writer = writer;
   }
-  if (station !== null) ops.push(deletion(station));
+
+  override async write(kind: RecordKind, key: string, text: string, signal: AbortSignal | undefined): Promise<void> {
+    await super.write(kind, key, text, signal);
+    await this.#note(key, signal);
+  }
+
+  override async remove(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<boolean> {
+    const removed = await super.remove(kind, key, signal);
+    if (removed) await this.#note(key, signal);
+    return removed;
+  }
+
+  /** It is done: where it cannot be noted it is heard of later. */
+  async #note(key: string, signal: AbortSignal | undefined): Promise<void> {
+    // No address is anything else, and nobody follows what is none.
+    if (!/^[\da-f.:]+$/.test(key)) return;
+    try {
+      const entry = await this.#writer.open(this.prefix, signal);
+      if (entry !== undefined) await this.#writer.commit(entry, [], [key], this, `noting ${key}`, signal);
+    } catch {
+      // As it is with what another tool writes.
+    }
+  }
+}
+
+/** Makes the changes that remove the records that are still as the endpoint has them. */
+async function withdrawal(kv: ConsulKv, endpoint: Endpoint, signal: AbortSignal | undefined): Promise<RecordWrite[]> {
+  const { mac, vtep, ips } = endpoint;
+  const station = await kv.pair('fib', mac, signal);
+  if (station !== null && !holds('fib', mac, station, vtep)) return [];
+  const owned = await Promise.all(ips.map(async (ip) => ({ ip, pair: await kv.pair('arp', ip, signal) })));
+  const changes = owned.flatMap(({ ip, pair }): RecordWrite[] =>
+    pair !== null && holds('arp', ip, pair, mac) ? [{ address: ip, ops: [deletion(pair)] }] : [],
+  );
+  if (station !== null) changes.push({ address: mac, ops: [deletion(station)] });
   // Published between the two looks: what is removed of it is all of it.
-  else if (ops.length > 0) ops.push({ Verb: 'check-not-exists', Key: kv.key('fib', endpoint.mac) });
-  return ops;
+  else if (changes.length > 0) changes.push({ ops: [{ Verb: 'check-not-exists', Key: kv.key('fib', mac) }] });
+  return changes;
 }
 
 function holds(kind: RecordKind, key: string, pair: StoredPair, value: string): boolean {

@@ -1,4 +1,4 @@
-/** Whether Consul still lives while watches wait: a small question a second, one for all of them. */
+/** Whether a server of Consul still lives while watches wait: a small question a second, one for all of them. */
 import { BEAT_ANSWER_MS, BEAT_LATE_MS, BEAT_MS, type ServerHttp, silence } from '../server-http.js';
 
 /** Failures of a beat of which the waiting connection hears by itself. */
@@ -6,14 +6,17 @@ const HEARD = new Set(['ECONNREFUSED', 'ECONNRESET', 'UND_ERR_SOCKET', 'EPIPE'])
 
 export class Heartbeat {
   readonly #http: ServerHttp;
+  readonly #server: number;
   /** Watches that wait, as what ends their waiting. */
   readonly #waiting = new Set<(why: string) => void>();
   #beating: NodeJS.Timeout | undefined;
   /** When the server was last heard of, as performance.now(). */
   #heardAt = 0;
 
-  constructor(http: ServerHttp) {
+  /** @param server its place among the hosts */
+  constructor(http: ServerHttp, server: number) {
     this.#http = http;
+    this.#server = server;
   }
 
   /** Calls `lost` once the server gives no sign of life any more. The result takes it back. */
@@ -74,7 +77,7 @@ export class Heartbeat {
       else lost();
     };
     this.#next(() => judge(asked + BEAT_ANSWER_MS), BEAT_ANSWER_MS);
-    this.#http.ping('/v1/status/leader', controller.signal).then(
+    this.#http.ping(this.#server, '/v1/status/leader', controller.signal).then(
       () => {
         this.heard(performance.now());
         this.#again();

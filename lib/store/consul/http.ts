@@ -9,9 +9,13 @@ import type { StoreHost } from '../server-url.js';
 import { TLS_VARIABLES } from './env.js';
 import { Heartbeat } from './heartbeat.js';
 
+/** As many connections for watches, waiting and not: with those for requests less than half of Consul's 200 for a client. */
+const WATCHES = 72;
+
 /** How to reach Consul. */
 export interface ConsulOptions extends TlsOptions {
-  readonly host: StoreHost;
+  /** At least one. The first is asked until it fails, then the next. */
+  readonly hosts: readonly StoreHost[];
   readonly tls: boolean;
   /** Called for every request; undefined or '' = none. */
   readonly token: () => string | undefined | Promise<string | undefined>;
@@ -29,6 +33,7 @@ const kind: ServerKind = {
   title: 'Consul',
   schemes: ['consul', 'consul+https'],
   variables: TLS_VARIABLES,
+  watches: WATCHES,
   advise({ status, words }, { method, path }) {
     if (status === 403 && path.startsWith('/v1/session/')) {
       return { hint: 'a lease is a session: give the token `session_prefix "" { policy = "write" }` as well' };
@@ -44,18 +49,18 @@ const kind: ServerKind = {
   },
 };
 
-/** Connections to one Consul agent. */
+/** Connections to Consul's agents. */
 export class ConsulHttp {
-  /** The server, as errors name it. */
+  /** The servers, as errors name them. */
   readonly name: string;
   readonly #http: ServerHttp;
-  readonly #heartbeat: Heartbeat;
+  /** Of each server. */
+  readonly #heartbeats: readonly Heartbeat[];
 
-  constructor({ host, token, headers, ...options }: ConsulOptions) {
+  constructor({ token, headers, ...options }: ConsulOptions) {
     this.#http = new ServerHttp({
       ...options,
       kind,
-      hosts: [host],
       headers: async () => {
         const checked = checkToken(
           await token(),
@@ -66,22 +71,26 @@ export class ConsulHttp {
       },
     });
     this.name = this.#http.name;
-    this.#heartbeat = new Heartbeat(this.#http);
+    this.#heartbeats = options.hosts.map((_, server) => new Heartbeat(this.#http, server));
   }
 
   /** Sends a request, again if that can help. */
   async request(request: ServerRequest): Promise<ConsulAnswer> {
     const waits = request.watching && request.once;
     const answer = await this.#http.request(
-      waits ? { ...request, untilSilent: (lost) => this.#heartbeat.await(lost) } : request,
+      waits ? { ...request, untilSilent: (server, lost) => this.#of(server).await(lost) } : request,
     );
-    this.#heartbeat.heard(answer.headAt);
+    this.#of(answer.server).heard(answer.headAt);
     const index = answer.headers['x-consul-index'];
     return { ...answer, index: typeof index === 'string' && /^\d{1,20}$/.test(index) ? BigInt(index) : undefined };
   }
 
+  #of(server: number): Heartbeat {
+    return this.#heartbeats[server] as Heartbeat;
+  }
+
   close(): Promise<void> {
-    this.#heartbeat.close();
+    for (const heartbeat of this.#heartbeats) heartbeat.close();
     return this.#http.close();
   }
 }

@@ -24,9 +24,22 @@ export const TXN_OPS = 64;
 
 export type TxnOp =
   | { readonly Verb: 'set'; readonly Key: string; readonly Value: string }
+  | { readonly Verb: 'cas'; readonly Key: string; readonly Value: string; readonly Index: number }
   | { readonly Verb: 'lock'; readonly Key: string; readonly Value: string; readonly Session: string }
   | { readonly Verb: 'delete-cas' | 'check-index'; readonly Key: string; readonly Index: number }
   | { readonly Verb: 'get' | 'delete' | 'get-tree' | 'check-not-exists'; readonly Key: string };
+
+/** Result of a transaction: the index that its writes have, or Consul's words, and which operations they are about. */
+export type Committed =
+  | { readonly index: bigint }
+  | { readonly words: string; readonly failed: readonly number[]; readonly denied: boolean };
+
+/** How a list is waited for. */
+export interface ListWatch {
+  /** Wait until there are others than at this index. Undefined: do not wait. */
+  readonly after: bigint | undefined;
+  readonly ref: boolean;
+}
 
 export class ConsulKv implements PrefixKeys {
   readonly #http: ConsulHttp;
@@ -42,8 +55,8 @@ export class ConsulKv implements PrefixKeys {
     return recordKey(this.prefix, kind, key);
   }
 
-  #path(kind: RecordKind, key: string): string {
-    return `/v1/kv/${this.key(kind, key).split('/').map(encodeURIComponent).join('/')}`;
+  #path(stored: string): string {
+    return `/v1/kv/${stored.split('/').map(encodeURIComponent).join('/')}`;
   }
 
   /** Where a record is, for errors. */
@@ -58,22 +71,27 @@ export class ConsulKv implements PrefixKeys {
   }
 
   async #raw(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<Buffer | null> {
-    const answer = await this.#get(kind, key, '?raw', signal);
+    const answer = await this.#get(this.key(kind, key), '?raw', signal);
     return answer.status === 404 ? null : answer.body;
   }
 
-  async pair(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<StoredPair | null> {
-    const answer = await this.#get(kind, key, '', signal);
+  pair(kind: RecordKind, key: string, signal: AbortSignal | undefined): Promise<StoredPair | null> {
+    return this.read(this.key(kind, key), signal);
+  }
+
+  /** The pair of a key, which need not be a record's. */
+  async read(stored: string, signal: AbortSignal | undefined): Promise<StoredPair | null> {
+    const answer = await this.#get(stored, '', signal);
     if (answer.status === 404) return null;
-    const doing = `reading ${this.key(kind, key)}`;
+    const doing = `reading ${stored}`;
     return this.#toPairs(this.#parse(answer, doing), doing)[0] ?? null;
   }
 
-  async #get(kind: RecordKind, key: string, query: string, signal: AbortSignal | undefined): Promise<ConsulAnswer> {
-    const doing = `reading ${printable(this.key(kind, key), 200)}`;
+  async #get(stored: string, query: string, signal: AbortSignal | undefined): Promise<ConsulAnswer> {
+    const doing = `reading ${printable(stored, 200)}`;
     const answer = await this.#http.request({
       method: 'GET',
-      path: this.#path(kind, key) + query,
+      path: this.#path(stored) + query,
       maxBytes: VALUE_BYTES,
       timeoutMs: VALUE_MS,
       signal,
@@ -89,7 +107,7 @@ export class ConsulKv implements PrefixKeys {
     const doing = `writing ${this.key(kind, key)}`;
     const answer = await this.#http.request({
       method: 'PUT',
-      path: this.#path(kind, key),
+      path: this.#path(this.key(kind, key)),
       body: text,
       maxBytes: VALUE_BYTES,
       timeoutMs: VALUE_MS,
@@ -119,7 +137,7 @@ export class ConsulKv implements PrefixKeys {
     }
     // Consul says "true" to the deletion of what is not there.
     if ((await this.#raw(kind, key, signal)) === null) return false;
-    const path = this.#path(kind, key);
+    const path = this.#path(this.key(kind, key));
     await this.#http.request({ method: 'DELETE', path, maxBytes: VALUE_BYTES, timeoutMs: VALUE_MS, signal, doing });
     return true;
   }
@@ -127,10 +145,30 @@ export class ConsulKv implements PrefixKeys {
   /** All pairs under the prefix: as they are, or for a watch once there are others than at an index. */
   async list(
     signal: AbortSignal | undefined,
-    watch?: { readonly after: bigint | undefined; readonly ref: boolean },
+    watch?: ListWatch,
+  ): Promise<{ pairs: StoredPair[]; answer: ConsulAnswer }> {
+    const listed = await this.#list(signal, watch);
+    for (const kind of ['arp', 'fib'] as const) {
+      const start = this.key(kind, '');
+      if (!listed.pairs.some(({ key }) => key.startsWith(start))) await this.#get(start, '?raw', signal);
+    }
+    return listed;
+  }
+
+  /** As {@link list}, of a prefix that has no records. */
+  async listPlain(signal: AbortSignal, watch: ListWatch): Promise<{ pairs: StoredPair[]; answer: ConsulAnswer }> {
+    const listed = await this.#list(signal, watch);
+    if (listed.pairs.length === 0) await this.#get(`${this.prefix}/`, '?raw', signal);
+    return listed;
+  }
+
+  /** Consul leaves out what the token may not read, without a word; of a single key it does say so. */
+  async #list(
+    signal: AbortSignal | undefined,
+    watch?: ListWatch,
   ): Promise<{ pairs: StoredPair[]; answer: ConsulAnswer }> {
     const after = watch?.after;
-    const base = `/v1/kv/${this.prefix.split('/').map(encodeURIComponent).join('/')}/?recurse`;
+    const base = `${this.#path(this.prefix)}/?recurse`;
     const doing = `reading ${this.prefix}/`;
     const answer = await this.#http.request({
       method: 'GET',
@@ -144,11 +182,6 @@ export class ConsulKv implements PrefixKeys {
     });
     this.#checkIndex(answer, doing);
     const pairs = answer.status === 404 ? [] : this.#toPairs(this.#parse(answer, doing), doing);
-    // Consul leaves out what the token may not read, without a word; of a single key it does say so.
-    for (const kind of ['arp', 'fib'] as const) {
-      const start = this.key(kind, '');
-      if (!pairs.some(({ key }) => key.startsWith(start))) await this.#raw(kind, '', signal);
-    }
     return { pairs, answer };
   }
 
@@ -225,15 +258,17 @@ export class ConsulKv implements PrefixKeys {
   /** All operations or none. Returns Consul's words if one of them does not apply (any more). */
   async transact(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<string | undefined> {
     const done = await this.commit(ops, doing, signal);
-    return typeof done === 'string' ? done : undefined;
+    if ('index' in done) return undefined;
+    if (done.denied) throw this.denied(doing, done.words);
+    return done.words;
   }
 
-  /** As {@link transact}; done, it returns the index that its writes have. */
-  async commit(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<string | bigint> {
+  /** As {@link transact}, with all that the answer says. */
+  async commit(ops: readonly TxnOp[], doing: string, signal: AbortSignal | undefined): Promise<Committed> {
     const answer = await this.#transaction(ops, doing, VALUE_BYTES, signal);
     if (answer.status === 200) {
       const indexes = this.#results(answer, doing).map(({ revision }) => Number(revision));
-      return BigInt(Math.max(0, ...indexes));
+      return { index: BigInt(Math.max(0, ...indexes)) };
     }
     let errors: unknown;
     try {
@@ -241,17 +276,20 @@ export class ConsulKv implements PrefixKeys {
     } catch {
       // Then its words are all there is.
     }
+    const listed: ({ What?: unknown; OpIndex?: unknown } | null)[] = Array.isArray(errors) ? errors : [];
     const what = Array.isArray(errors)
-      ? errors.map((error: { What?: unknown } | null) => String(error?.What)).join('; ')
+      ? listed.map((error) => String(error?.What)).join('; ')
       : answer.body.toString('utf8');
     const words = printable(what.trim(), 300);
+    const failed = listed.flatMap((error) => (typeof error?.OpIndex === 'number' ? [error.OpIndex] : []));
     // A transaction is refused as a conflict even where a single key is refused with 403.
-    if (/permission denied/i.test(words)) {
-      throw withoutEffect(
-        new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: ${words}`, { hint: tokenHint('write') }),
-      );
-    }
-    return words;
+    return { words, failed, denied: /permission denied/i.test(words) };
+  }
+
+  denied(doing: string, words: string): OvernsError {
+    return withoutEffect(
+      new OvernsError('OVERNS_STORE', `${this.#http.name}: ${doing}: ${words}`, { hint: tokenHint('write') }),
+    );
   }
 
   #strange(doing: string, cause?: unknown): OvernsError {
