@@ -453,9 +453,16 @@ describeWith(['root', 'ip', 'ping'], "the seed's story", () => {
     }
 
     /** The seed's daemon on a host: arpd-consul.py. */
-    async function agent({ overns }: Machine): Promise<Running> {
+    async function agent({ overns, last }: Machine): Promise<Running> {
+      // What an agent before it held goes with that one's lease, at some time.
+      const session = async (): Promise<string | undefined> => {
+        const { status, body } = await consul.request('GET', `/v1/kv/demo/arp/${IP[last]}`);
+        return status === 200 ? (JSON.parse(body) as { Session?: string }[])[0]?.Session : undefined;
+      };
+      const before = await session();
       const running = start(`agent ${overns.name} --store ${store()}`);
       await running.waitFor(/^agent ready$/m);
+      await until(async () => ![undefined, before].includes(await session()), 'its record under its own lease');
       return running;
     }
 

@@ -130,7 +130,9 @@ describe('parsing', () => {
 
   test('a scheme that has no driver: the kinds that there are', () => {
     for (const url of ['redis://h/demo', 'etcds://h/demo', 'consul+ftp://h/demo', ':x', 'x']) {
-      expect(messageOf(() => parseStoreUrl(url))).toMatch(/write memory: or consul:\/\/HOST\[:8500\]\[,HOST\.\.\.\]\/PREFIX/);
+      expect(messageOf(() => parseStoreUrl(url))).toMatch(
+        /write memory: or consul:\/\/HOST\[:8500\]\[,HOST\.\.\.\]\/PREFIX/,
+      );
     }
   });
 });
