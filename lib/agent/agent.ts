@@ -7,7 +7,7 @@ import type { QueueOptions, Subscription } from '../core/subscription.js';
 import { createSubscription } from '../core/subscription.js';
 import type { NetnsRef } from '../netns/references.js';
 import { type DeviceEvent, DeviceKeeper } from '../overlay/device-keeper.js';
-import { Overlay } from '../overlay/overlay.js';
+import { device, Overlay } from '../overlay/overlay.js';
 import { renumberOverlay } from '../overlay/renumber.js';
 import { type UnderlayChange, UnderlayWatch } from '../overlay/underlay-watch.js';
 import type { ResolverStats } from '../resolver/counters.js';
@@ -158,7 +158,9 @@ export class Agent implements AsyncDisposable {
     this.#host = host;
     if (publishing !== undefined && canPublish(publishing.store)) {
       const { store, leaseTtlMs } = publishing;
-      this.#publisher = new Publisher(store, resolver.system, { host, leaseTtlMs }, (event) => this.#tell(event));
+      this.#publisher = new Publisher(store, resolver.system, { host, leaseTtlMs }, (event) =>
+        this.#tell(event),
+      );
       this.#publishFor(this.#publisher);
     }
     this.closed = resolver.closed;
@@ -203,9 +205,9 @@ export class Agent implements AsyncDisposable {
         takeover,
         host,
         signal,
-        tell: (event) => agent.#followed(event),
+        tell: (event, overlay) => agent.#followed(event, overlay),
       });
-      for (const { name } of overlays) agent.#followed({ overlay: name, kind: 'serving' });
+      for (const overlay of overlays) agent.#followed({ overlay: overlay.name, kind: 'serving' }, overlay);
       return agent;
     } catch (error) {
       await started?.close();
@@ -350,7 +352,7 @@ export class Agent implements AsyncDisposable {
     for (const queue of this.#queues) queue.push(event);
   }
 
-  #followed(event: FollowerEvent): void {
+  #followed(event: FollowerEvent, opened?: Overlay): void {
     const { overlay, kind } = event;
     if (kind === 'gone') this.#following.delete(overlay);
     else this.#following.set(overlay, event);
@@ -362,7 +364,7 @@ export class Agent implements AsyncDisposable {
     if (kind === 'elsewhere') this.#publisher?.leave(overlay);
     if (kind === 'serving') {
       this.#publisher?.add(overlay);
-      this.#watch(event);
+      if (opened !== undefined) this.#watch(event, opened);
     }
     this.#tell(event);
   }
@@ -415,11 +417,11 @@ export class Agent implements AsyncDisposable {
     void this.#devices.remove(overlay);
   }
 
-  #watch(event: FollowerEvent): void {
+  #watch(event: FollowerEvent, opened: Overlay): void {
     const { overlay } = event;
     const holds = (): boolean => this.#following.get(overlay) === event;
     const work = (this.#watching.get(overlay) ?? Promise.resolve())
-      .then(() => (holds() ? this.#beginWatch(overlay) : undefined))
+      .then(() => (holds() ? this.#beginWatch(opened) : undefined))
       .then(() => {
         if (!holds() && this.#following.get(overlay)?.kind !== 'serving') this.#unwatch(overlay);
         if (this.#watching.get(overlay) === work) this.#watching.delete(overlay);
@@ -427,13 +429,12 @@ export class Agent implements AsyncDisposable {
     this.#watching.set(overlay, work);
   }
 
-  /** One that has gone meanwhile, or whose host cannot be found, is not watched. */
-  async #beginWatch(overlay: string): Promise<void> {
+  /** As it was when it was opened: what has happened to it since is to be put right. One whose host cannot be found is not watched. */
+  async #beginWatch(overlay: Overlay): Promise<void> {
     try {
-      await using opened = await Overlay.open(overlay, { host: this.#host, system: this.#resolver.system });
-      const { name, vni, vtep, port, mtu, netns } = opened;
-      const host = await opened.host();
-      await this.#devices.add({ overlay, vni, netns, host });
+      const { name, vni, vtep, port, mtu, netns } = overlay;
+      const host = await overlay.host();
+      await this.#devices.add({ overlay: name, vni, netns, host, device: overlay[device] });
       await this.#underlays.add({ name, vni, vtep, port, mtu, host });
     } catch (error) {
       if (!OvernsError.is(error)) throw error;

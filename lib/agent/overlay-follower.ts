@@ -70,8 +70,8 @@ export interface FollowerOptions extends Cancel {
   readonly takeover?: boolean | undefined;
   /** The namespace that is their host, where it is not found. */
   readonly host?: NetnsRef | undefined;
-  /** Told of what becomes of overlays. */
-  readonly tell?: ((event: FollowerEvent) => void) | undefined;
+  /** Told of what becomes of overlays; with `serving` comes the overlay as it was opened, which stays the follower's. */
+  readonly tell?: ((event: FollowerEvent, overlay?: Overlay) => void) | undefined;
 }
 
 const followerOptions = {
@@ -82,7 +82,7 @@ const followerOptions = {
   host: unchecked<NetnsRef>(),
   tell: (value: unknown, name: string) => {
     if (typeof value !== 'function') throw invalidType(name, value, 'a function');
-    return value as (event: FollowerEvent) => void;
+    return value as NonNullable<FollowerOptions['tell']>;
   },
   signal: checkSignal,
 } satisfies Shape;
@@ -117,7 +117,7 @@ export class OverlayFollower implements AsyncDisposable {
   readonly #resolver: Resolver;
   readonly #names: ReadonlySet<string> | undefined;
   readonly #host: NetnsRef | undefined;
-  readonly #tell: (event: FollowerEvent) => void;
+  readonly #tell: NonNullable<FollowerOptions['tell']>;
   readonly #followed = new Map<string, FollowedOverlay>();
   /** By name: the look that is due next. */
   readonly #due = new Map<string, NodeJS.Timeout>();
@@ -259,10 +259,11 @@ export class OverlayFollower implements AsyncDisposable {
         return true;
       }
       await resolver.add(overlay, undefined, { takeover });
-      this.#followed.set(name, { overlay, identity });
-      this.#refused.delete(name);
+      const opened = overlay;
       overlay = undefined;
-      this.#tell({ overlay: name, kind: 'serving' });
+      this.#followed.set(name, { overlay: opened, identity });
+      this.#refused.delete(name);
+      this.#tell({ overlay: name, kind: 'serving' }, opened);
       return true;
     } catch (error) {
       // The agent is ending.

@@ -43,6 +43,8 @@ export interface KeptOverlay extends Where {
   readonly netns: string;
   /** Path of the host's namespace. */
   readonly host: string;
+  /** Its vxlan1 as it was before: it may be gone by now. */
+  readonly device?: Link | undefined;
 }
 
 /** How long others are given to complete what they have begun, milliseconds. */
@@ -155,6 +157,7 @@ class Keeping {
   ) {
     this.#system = system;
     this.#overlay = overlay;
+    this.#vxlan = overlay.device;
     this.#identity = identity;
     this.#rtnl = rtnl;
     this.#tell = tell;

@@ -10,6 +10,7 @@ import { createSubscription } from '../core/subscription.js';
 import type { NetnsRef } from '../netns/references.js';
 import { netnsIdentity, netnsReference } from '../netns/references.js';
 import { Rtnl } from '../rtnl/rtnl.js';
+import type { Link } from '../rtnl/types.js';
 import type { Endpoint, Store, Where } from '../store/contract.js';
 import { isScoped, scope } from '../store/scope.js';
 import { callOptions, checkSystem, machine, type OnSystem, type System } from '../system/system.js';
@@ -40,6 +41,9 @@ import { type ContainerRef, checkContainer, resolveContainer } from './targets/c
 import type { UnderlayChange } from './underlay-watch.js';
 import { UnderlayWatch, underlayFault } from './underlay-watch.js';
 
+/** Key of the property that has an overlay's vxlan1. */
+export const device = Symbol('device');
+
 /** Why what is under way is aborted when its handle is closed. */
 const CLOSED = Symbol('closed');
 
@@ -68,6 +72,8 @@ export class Overlay implements AsyncDisposable {
   readonly netns: string;
   /** The machine that it is on. */
   readonly system: System;
+  /** @internal Its vxlan1 as it was when this was opened; undefined where it was made. */
+  readonly [device]: Link | undefined;
   /** Identity of its namespace: another one may have the path by now. */
   readonly #identity: string;
   readonly #rtnl: Rtnl;
@@ -87,6 +93,7 @@ export class Overlay implements AsyncDisposable {
     this.mtu = state.mtu;
     this.netns = state.path;
     this.#host = state.host;
+    this[device] = state.device;
     this.system = rtnl.system;
     this.#identity = identity;
     this.#rtnl = rtnl;

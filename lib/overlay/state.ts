@@ -41,6 +41,8 @@ export interface OverlayState extends OverlayInfo {
   readonly path: string;
   /** Path of the host's namespace, as far as it is known yet. */
   readonly host?: string | undefined;
+  /** Its vxlan1, as it was read. */
+  readonly device?: Link | undefined;
 }
 
 /** An overlay that was made or found, and a socket in its namespace, which the receiver closes. */
@@ -73,7 +75,8 @@ export async function readState(
       await underlay.close();
     }
   }
-  return { overlay: name, vni: vxlan.vni, vtep, port: Number(vxlan.port), mtu: vxlan.mtu, path, host: hostPath };
+  const { vni, port, mtu } = vxlan;
+  return { overlay: name, vni, vtep, port: Number(port), mtu, path, host: hostPath, device: vxlan };
 }
 
 /** Asks for the source of what a vxlan device without a local address sends. */

@@ -24,7 +24,7 @@ export async function surveyOverlays(system: System, signal: AbortSignal | undef
       await using rtnl = await Rtnl.open({ netns: { path }, system });
       const state = await readState(name, path, rtnl, undefined);
       if (!state) continue;
-      const { path: _path, host: _host, ...info } = state;
+      const { path: _path, host: _host, device: _device, ...info } = state;
       found.push(info);
     } catch (error) {
       // One that has gone since it was listed is none.

@@ -81,6 +81,22 @@ describeWith(['root', 'ip', 'ping'], 'the devices of an overlay that an agent se
     await until(() => reaches(b, a), 'a reply');
   });
 
+  test('vxlan1 that is deleted as soon as it is served is made again, too', async () => {
+    const sites = await twoSites();
+    const [a] = sites;
+    const rtnl = await inside(a);
+    const store = await openStore('memory:');
+    onCleanup(() => store.close());
+    for (let round = 0; round < 5; round++) {
+      const agent = await Agent.start({ store, overlays: [a.overlay.name], host: a.host.name, publish: false });
+      const told = listen(agent);
+      await rtnl.links.delete({ name: 'vxlan1' });
+      await until(() => told.length > 0, 'the repair');
+      expect(told).toMatchObject([{ kind: 'repaired', fault: 'vxlan1 was deleted' }]);
+      await agent.close();
+    }
+  });
+
   test('what is set down or taken out of br0 is put back, locked as it was', async () => {
     const sites = await twoSites();
     const [a, b] = sites;
