@@ -2,6 +2,7 @@
 
 export { Agent, type AgentEvent, type AgentOptions, type RenumberedEvent } from './agent/agent.js';
 export type { EndpointStatus, PublisherEvent } from './agent/endpoint-status.js';
+export type { NeighborsFullEvent } from './agent/neighbor-limit.js';
 export { type FollowerEvent, type FollowerOptions, OverlayFollower } from './agent/overlay-follower.js';
 export type { Cancel } from './core/abort.js';
 export { NetlinkError, type NetlinkErrorDetails, OvernsError, type OvernsErrorDetails } from './core/errors.js';

@@ -18,6 +18,7 @@ import { Resolver } from '../resolver/resolver.js';
 import type { Store, Where } from '../store/contract.js';
 import { checkSystem, machine, type OnSystem } from '../system/system.js';
 import type { EndpointStatus, PublisherEvent } from './endpoint-status.js';
+import { NeighborLimit, type NeighborsFullEvent } from './neighbor-limit.js';
 import { checkNames, type FollowerEvent, OverlayFollower } from './overlay-follower.js';
 import { canPublish, Publisher } from './publisher.js';
 
@@ -39,7 +40,8 @@ export type AgentEvent =
   | UnderlayChange
   | DeviceEvent
   | PublisherEvent
-  | RenumberedEvent;
+  | RenumberedEvent
+  | NeighborsFullEvent;
 
 /**
  * The host has lost the VTEP of an overlay and has another address in its place: vxlan1 sends from there now, and this host's
@@ -136,6 +138,8 @@ export class Agent implements AsyncDisposable {
   readonly #host: NetnsRef | undefined;
   readonly #underlays: UnderlayWatch;
   readonly #devices: DeviceKeeper;
+  /** Undefined on a fake kernel, which has no such limit. */
+  readonly #neighbors: NeighborLimit | undefined;
   readonly #queues = new Set<BoundedQueue<AgentEvent>>();
   /** By overlay: what holds of it. */
   readonly #following = new Map<string, FollowerEvent>();
@@ -166,6 +170,8 @@ export class Agent implements AsyncDisposable {
     this.closed = resolver.closed;
     this.#underlays = new UnderlayWatch(resolver.system, (change) => this.#underlayChanged(change));
     this.#devices = new DeviceKeeper(resolver.system, (event) => this.#devicesChanged(event));
+    const { proc } = resolver.system;
+    if (proc !== undefined) this.#neighbors = new NeighborLimit((event) => this.#tell(event), proc);
     // Ended by itself: its streams have ended, and nothing is to be followed.
     resolver.closed.catch(() => void this.close());
   }
@@ -330,6 +336,7 @@ export class Agent implements AsyncDisposable {
     this.#closing ??= (async () => {
       for (const queue of this.#queues) queue.end();
       for (const each of this.#listening) each[Symbol.dispose]();
+      this.#neighbors?.[Symbol.dispose]();
       this.#publisher?.close();
       await this.#follower?.[Symbol.asyncDispose]();
       await this.#underlays[Symbol.asyncDispose]();

@@ -20,6 +20,7 @@ const MOST = {
   damaged: 20,
   pending: 5,
   conflict: 20,
+  neighbors: 1,
 };
 
 export class AgentLog implements Disposable {
@@ -203,6 +204,11 @@ export class AgentLog implements Disposable {
           this.#log.warn(
             `overlay ${event.overlay}: ${event.fault}, and cannot be put right: ${errorWords(event.error)}`,
           ),
+        );
+        break;
+      case 'neighbors-full':
+        this.#say('neighbors', 'times neighbours were refused', 'warn', () =>
+          this.#log.warn(`${event.refused} neighbours could not be entered: ${errorWords(event.error)}`),
         );
         break;
       case 'renumbered':

@@ -39,6 +39,11 @@ export interface System {
   /** @internal */
   readonly unixSockets: UnixSockets;
   /**
+   * Where its proc filesystem is; undefined: it has none to read.
+   * @internal
+   */
+  readonly proc: string | undefined;
+  /**
    * Throws an error of the engine's code on a machine that can have no such engine.
    * @internal
    */
@@ -95,6 +100,7 @@ export const machine: System = {
   },
   nsfs: machineNsfs,
   unixSockets: machineUnixSockets(addon),
+  proc: '/proc',
   checkEngine() {},
   watchNetns: (directory, changed) => new NetnsWatcher(directory, changed),
 };

@@ -12,6 +12,7 @@ export function fakeSystem(machine: Machine, handles: Handles): System {
     native: fakeNative(machine, handles),
     unixSockets: fakeUnixSockets(machine),
     nsfs: fakeNsfs(machine),
+    proc: undefined,
     checkEngine({ title, code }) {
       throw new OvernsError(code, `the fake kernel has no ${title}`, {
         hint: 'name the namespace of the container: netns:NAME, or pid:N with addNetns(NAME, { pid: N })',
