@@ -162,9 +162,7 @@ export class Agent implements AsyncDisposable {
     this.#host = host;
     if (publishing !== undefined && canPublish(publishing.store)) {
       const { store, leaseTtlMs } = publishing;
-      this.#publisher = new Publisher(store, resolver.system, { host, leaseTtlMs }, (event) =>
-        this.#tell(event),
-      );
+      this.#publisher = new Publisher(store, resolver.system, { host, leaseTtlMs }, (event) => this.#tell(event));
       this.#publishFor(this.#publisher);
     }
     this.closed = resolver.closed;

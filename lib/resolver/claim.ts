@@ -23,6 +23,7 @@ export interface Claim {
 /**
  * Becomes the resolver of an overlay.
  * @param answer what other processes are answered with from then on
+ * @param begin called before who has it is asked to let go, once: so that nothing goes unheard in between
  * @throws OvernsError `EBUSY`: another one is, or something else holds its place
  */
 export async function claimOverlay(
@@ -30,10 +31,12 @@ export async function claimOverlay(
   takeover: boolean,
   signal: AbortSignal,
   answer: Parameters<typeof serveControl>[2],
+  begin: () => Promise<void>,
 ): Promise<Claim> {
   const { system, netns } = overlay;
   const deadline = Date.now() + CLAIM_MS;
   let from: ControlConnection | undefined;
+  let begun = false;
   try {
     for (;;) {
       try {
@@ -42,6 +45,9 @@ export async function claimOverlay(
         if (!OvernsError.is(error) || error.code !== 'EADDRINUSE') throw error;
         if (!takeover || Date.now() > deadline) throw await heldBy(overlay, error);
       }
+      throwIfAborted(signal);
+      if (!begun) await begin();
+      begun = true;
       throwIfAborted(signal);
       from?.close(); // who has it now is another
       from = await reachControl(system, netns);

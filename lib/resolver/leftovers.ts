@@ -5,6 +5,8 @@
 import type { Overlay } from '../overlay/overlay.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 
+/** How soon the kernel is let age the first of them, milliseconds: an agent that is started again knows them by that. */
+const FIRST_LOOK_MS = 50;
 /** How often it is looked which of them the kernel has aged, milliseconds. */
 const LOOK_MS = 5000;
 /** Looking lists the FDB: it takes a hundredth of the time at most. */
@@ -32,7 +34,7 @@ export class Leftovers {
   /** The record of an address has gone with its lease. */
   add(key: string): void {
     this.#keys.add(key);
-    if (this.#timer === undefined) this.#lookIn(LOOK_MS);
+    if (this.#timer === undefined) this.#lookIn(FIRST_LOOK_MS);
   }
 
   /** The store says again what it is, or that it is gone. */

@@ -97,7 +97,7 @@ export class ReactorLease {
     id: number,
     options: Parameters<NativeReactor['add']>[1],
     client: ReactorClient,
-  ): Promise<{ readonly noPunt?: string }> {
+  ): Promise<{ readonly noPunt?: string; readonly kept: readonly string[] }> {
     this.#shared.clients.set(id, client);
     try {
       return await this.#opening(() => this.#shared.thread.add(id, options));

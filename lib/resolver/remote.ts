@@ -20,6 +20,8 @@ import { noStats, type ResolverStats } from './counters.js';
  */
 export interface RemoteResolver {
   readonly pid: number;
+  /** Version of its overns; undefined: it is one that does not say, as in a bundle. */
+  readonly version: string | undefined;
   readonly stats: ResolverStats;
   /** How the overlay is served; undefined: it is of a version that does not say. */
   readonly status: RemoteStatus | undefined;
@@ -70,6 +72,12 @@ export interface RemoteStatus {
   readonly since?: string;
   readonly error?: string;
   readonly noPunt?: string;
+  readonly grace?: {
+    readonly listed: number;
+    readonly missing: number;
+    readonly graceMs: number;
+    readonly since: string;
+  };
   readonly lost: boolean;
   readonly lostSince?: string;
 }
@@ -106,7 +114,7 @@ export async function askResolver(
   const path = await netnsPath(system, overlay, 'overlay');
   const answer = await askControl(system, path, { op: 'stats' }, signal, patienceMs);
   if (answer === undefined) return undefined;
-  const { ok, error, pid, stats, status, publishing } = answer;
+  const { ok, error, pid, version, stats, status, publishing } = answer;
   if (!ok || !Number.isSafeInteger(pid) || typeof stats !== 'object' || stats === null) {
     const words = typeof error === 'string' ? `: ${error.slice(0, 200)}` : '';
     throw new OvernsError('EPROTO', `the resolver of ${path} does not say how it is${words}`, {
@@ -116,6 +124,7 @@ export async function askResolver(
   const counted = Object.entries(stats).filter(([, value]) => typeof value === 'number' && Number.isFinite(value));
   return {
     pid: pid as number,
+    version: typeof version === 'string' ? version.slice(0, 100) : undefined,
     stats: { ...noStats(), ...Object.fromEntries(counted) },
     status: readStatus(status),
     publishing: readPublishing(publishing),
@@ -152,23 +161,41 @@ function readTrouble(given: unknown): RemotePublishing['troubles'][number][] {
 
 function readStatus(given: unknown): RemoteStatus | undefined {
   if (typeof given !== 'object' || given === null) return undefined;
-  const { store, lost, ...rest } = given as Record<string, unknown>;
+  const { store, lost, grace, ...rest } = given as Record<string, unknown>;
+  const doubt = readGrace(grace);
   const texts = ['storeUrl', 'since', 'error', 'noPunt', 'lostSince'].flatMap((key) => {
     const text = rest[key];
     return typeof text === 'string' ? [[key, text.slice(0, 1000)] as const] : [];
   });
-  return { store: store === 'down' ? 'down' : 'up', lost: lost === true, ...Object.fromEntries(texts) };
+  return {
+    store: store === 'down' ? 'down' : 'up',
+    ...(doubt && { grace: doubt }),
+    lost: lost === true,
+    ...Object.fromEntries(texts),
+  };
+}
+
+function readGrace(given: unknown): RemoteStatus['grace'] {
+  const { listed, missing, graceMs, since } = (given ?? {}) as Record<string, unknown>;
+  const counts = { listed, missing, graceMs };
+  if (!Object.values(counts).every(Number.isSafeInteger) || typeof since !== 'string') return undefined;
+  return { ...(counts as Record<keyof typeof counts, number>), since: since.slice(0, 100) };
 }
 
 /** Lists what is wrong with how an overlay is served, as its resolver says. */
 export function troubles(status: RemoteStatus | undefined): string[] {
   if (status === undefined) return [];
   const since = (at: string | undefined): string => (at === undefined ? '' : ` since ${at}`);
-  const { store, error, noPunt, lost } = status;
+  const { store, error, noPunt, grace, lost } = status;
   return [
     ...(store === 'down'
       ? [`the store cannot be used${since(status.since)}${error === undefined ? '' : `: ${error}`}`]
       : []),
+    ...(grace === undefined
+      ? []
+      : [
+          `the store lists ${grace.listed} of ${grace.listed + grace.missing} addresses${since(grace.since)}: nothing is withdrawn for ${grace.graceMs / 1000} s`,
+        ]),
     ...(noPunt === undefined ? [] : [`packets to a MAC address that is not known yet are lost until it is: ${noPunt}`]),
     ...(lost ? [`vxlan1 is gone${since(status.lostSince)}`] : []),
   ];

@@ -10,6 +10,7 @@ import type { ControlAnswer, ControlPeer, ControlRequest } from '../overlay/cont
 import type { Overlay } from '../overlay/overlay.js';
 import type { Store, Where } from '../store/contract.js';
 import { scopeOf, sharedScope } from '../store/index.js';
+import { ownPackage } from '../system/own-package.js';
 import { machine, type System } from '../system/system.js';
 import { counters, noStats, type ResolverStats } from './counters.js';
 import type { OverlayStatus, ResolverEvent } from './events.js';
@@ -375,6 +376,7 @@ export class Resolver implements AsyncDisposable {
         return {
           ok: true,
           pid: process.pid,
+          version: ownPackage()?.version,
           ...session.where,
           stats: session.stats(),
           status: session.plainStatus(),

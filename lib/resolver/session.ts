@@ -137,12 +137,25 @@ export class OverlaySession implements ReactorClient {
 
   async #open(takeover: boolean): Promise<void> {
     await this.#judgeOverlay();
-    const claim = await claimOverlay(this.overlay, takeover, this.#stop.signal, (request, peer) =>
-      this.#owner.control(request, peer),
+    const claim = await claimOverlay(
+      this.overlay,
+      takeover,
+      this.#stop.signal,
+      (request, peer) => this.#owner.control(request, peer),
+      () => this.#add(true),
     );
     this.#control = claim.server;
     this.#from = claim.from;
     throwIfAborted(this.#stop.signal);
+    if (this.#added) this.#lease.thread.alone(this.#id);
+    else await this.#add(false);
+    throwIfAborted(this.#stop.signal);
+    await this.#beginToFollow();
+    throwIfAborted(this.#stop.signal);
+  }
+
+  /** @param beside another one serves it still */
+  async #add(beside: boolean): Promise<void> {
     try {
       const hostNetns = await this.overlay.host().catch((error: OvernsError) => {
         if (error.code === 'OVERNS_CLOSED') throw error;
@@ -154,6 +167,7 @@ export class OverlaySession implements ReactorClient {
           netns: this.overlay.netns,
           // Without the host there is no socket for the packets of L2 misses; they are answered all the same.
           ...(typeof hostNetns === 'string' ? { hostNetns } : { punt: false }),
+          beside,
           vtep: this.overlay.vtep,
           negativeTtlMs: this.#timing.negativeTtlMs,
           maxLookups: this.#timing.maxLookups,
@@ -163,6 +177,7 @@ export class OverlaySession implements ReactorClient {
         this,
       );
       this.#added = true;
+      for (const key of added.kept) this.#leftovers.add(key);
       this.want(this.#wanted);
       const reason = typeof hostNetns === 'string' ? added.noPunt : hostNetns.message;
       // Not where the thread has told more already.
@@ -170,25 +185,24 @@ export class OverlaySession implements ReactorClient {
     } catch (error) {
       throw failedToServe(error, this.where.overlay);
     }
-    throwIfAborted(this.#stop.signal);
-    if (this.#feed.followed !== 'lookup') {
-      await new Promise<void>((ready) => {
-        const { lookupTimeoutMs } = this.#timing;
-        // It serves, from what it knows; whether the store is of any use is not known.
-        const late = setTimeout(() => {
-          const hint = 'see what keeps it; where it is only slow, raise `lookupTimeoutMs`';
-          this.#down(
-            new OvernsError('ETIMEDOUT', `the store has given nothing within ${lookupTimeoutMs} ms`, { hint }),
-          );
-          ready();
-        }, lookupTimeoutMs);
-        this.#watching = this.#feed.run(() => {
-          clearTimeout(late); // it would keep the process alive
-          ready();
-        });
+  }
+
+  /** Resolves when the store's watch has given what it has, has failed, or takes too long. */
+  async #beginToFollow(): Promise<void> {
+    if (this.#feed.followed === 'lookup') return;
+    await new Promise<void>((ready) => {
+      const { lookupTimeoutMs } = this.#timing;
+      // It serves, from what it knows; whether the store is of any use is not known.
+      const late = setTimeout(() => {
+        const hint = 'see what keeps it; where it is only slow, raise `lookupTimeoutMs`';
+        this.#down(new OvernsError('ETIMEDOUT', `the store has given nothing within ${lookupTimeoutMs} ms`, { hint }));
+        ready();
+      }, lookupTimeoutMs);
+      this.#watching = this.#feed.run(() => {
+        clearTimeout(late); // it would keep the process alive
+        ready();
       });
-    }
-    throwIfAborted(this.#stop.signal);
+    });
   }
 
   /** One that can never ask would be served in silence. */

@@ -208,11 +208,17 @@ export interface NativeReactor {
       readonly hostNetns?: string | undefined;
       /** Catch the packets of L2 misses. Default true. */
       readonly punt?: boolean | undefined;
+      /** Another process serves it still, which alone() ends: each of them hears all that is to be heard. Default false. */
+      readonly beside?: boolean | undefined;
     },
   ): Promise<{
     /** Why the packets of L2 misses are not caught. */
     readonly noPunt?: string;
+    /** IP and MAC addresses whose entries an earlier one was told to keep (`forget`), and that the kernel has not aged yet. */
+    readonly kept: readonly string[];
   }>;
+  /** The other one that served it has let go. */
+  alone(id: number): void;
   /**
    * Fulfils with the counters, once everything that was posted for it is done and its news have been delivered. An id that
    * was never added may be removed as well.

@@ -67,13 +67,13 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     return DefineClass(
         env, "Reactor",
         {InstanceMethod<&ReactorHandle::new_id>("newId"), InstanceMethod<&ReactorHandle::add>("add"),
-         InstanceMethod<&ReactorHandle::remove>("remove"), InstanceMethod<&ReactorHandle::reset>("reset"),
-         InstanceMethod<&ReactorHandle::sweep>("sweep"), InstanceMethod<&ReactorHandle::put>("put"),
-         InstanceMethod<&ReactorHandle::forget>("forget"), InstanceMethod<&ReactorHandle::answer>("answer"),
-         InstanceMethod<&ReactorHandle::store_down>("storeDown"), InstanceMethod<&ReactorHandle::want>("want"),
-         InstanceMethod<&ReactorHandle::stats>("stats"), InstanceMethod<&ReactorHandle::realtime>("realtime"),
-         InstanceMethod<&ReactorHandle::ref>("ref"), InstanceMethod<&ReactorHandle::unref>("unref"),
-         InstanceMethod<&ReactorHandle::close>("close")});
+         InstanceMethod<&ReactorHandle::alone>("alone"), InstanceMethod<&ReactorHandle::remove>("remove"),
+         InstanceMethod<&ReactorHandle::reset>("reset"), InstanceMethod<&ReactorHandle::sweep>("sweep"),
+         InstanceMethod<&ReactorHandle::put>("put"), InstanceMethod<&ReactorHandle::forget>("forget"),
+         InstanceMethod<&ReactorHandle::answer>("answer"), InstanceMethod<&ReactorHandle::store_down>("storeDown"),
+         InstanceMethod<&ReactorHandle::want>("want"), InstanceMethod<&ReactorHandle::stats>("stats"),
+         InstanceMethod<&ReactorHandle::realtime>("realtime"), InstanceMethod<&ReactorHandle::ref>("ref"),
+         InstanceMethod<&ReactorHandle::unref>("unref"), InstanceMethod<&ReactorHandle::close>("close")});
   }
 
   explicit ReactorHandle(const Napi::CallbackInfo& info) : Napi::ObjectWrap<ReactorHandle>(info) {
@@ -152,6 +152,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     options.netns = text_of(given.Get("netns"));
     if (const Napi::Value host = given.Get("hostNetns"); host.IsString()) options.host_netns = text_of(host);
     if (const Napi::Value punt = given.Get("punt"); punt.IsBoolean()) options.punt = truth_of(punt);
+    if (const Napi::Value beside = given.Get("beside"); beside.IsBoolean()) options.beside = truth_of(beside);
     options.receive_buffer = static_cast<int>(number("receiveBuffer", 16U << 20));
     const auto vtep = Ip::parse(text_of(given.Get("vtep")));
     if (!vtep) {
@@ -181,8 +182,19 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
           if (const auto found = overlays_.find(opened->id()); found != overlays_.end()) found->second.port = opened;
           auto result = Napi::Object::New(called);
           if (!opened->no_punt().empty()) result.Set("noPunt", opened->no_punt());
+          auto kept = Napi::Array::New(called, opened->kept().size());
+          for (std::uint32_t i = 0; i < opened->kept().size(); ++i) {
+            Napi::HandleScope scope(called);
+            const AskKey& key = opened->kept()[i];
+            kept.Set(i, key.is_l3() ? key.ip().to_string() : key.mac().to_string());
+          }
+          result.Set("kept", kept);
           return result;
         });
+  }
+
+  void alone(const Napi::CallbackInfo& info) {
+    post(info, [](OverlayPort& served) { served.alone(); });
   }
 
   Napi::Value remove(const Napi::CallbackInfo& info) {

@@ -269,6 +269,15 @@ void MissEngine::adopt(const Ip& ip, const Mac& mac, Nanoseconds now) {
   if (options_.answer_ttl_ms != 0) table_.look_again(ip, clock(now) + options_.answer_ttl_ms / 100);
 }
 
+bool MissEngine::adopt_kept(const Ip& ip, const Mac& mac) {
+  const MacSlot* where = table_.find(mac);
+  if (where == nullptr || (where->flags & kLearned) == 0) return false;
+  if (table_.find(ip) != nullptr || local_.contains(AskKey::of(ip)) || local_.mac_fault(mac) != nullptr) return false;
+  table_.put_outdated(ip, mac);
+  count_endpoints();
+  return true;
+}
+
 void MissEngine::forget_programmed() {
   table_.clear_programmed();
   asks_.for_each([](Ask& ask) {

@@ -42,6 +42,15 @@ void EndpointTable::put_programmed(const Ip& ip, const Mac& mac, Deciseconds exp
   if (where != nullptr) where->flags = static_cast<std::uint8_t>((where->flags & ~kMarked) | kAdopted | mark_);
 }
 
+void EndpointTable::put_outdated(const Ip& ip, const Mac& mac) {
+  const MacSlot* where = macs_.find(mac);
+  IpSlot& slot = *ips_.insert(ip).first;
+  slot.mac = mac;
+  vteps_.point(slot.vtep, where == nullptr ? 0 : where->vtep);
+  slot.flags = kProgrammed | kTold;
+  outdate(slot);
+}
+
 void EndpointTable::clear_programmed() {
   ips_.for_each([](IpSlot& slot) { set_programmed(&slot, false); });
   macs_.for_each([](MacSlot& slot) { set_programmed(&slot, false); });

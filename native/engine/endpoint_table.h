@@ -70,6 +70,8 @@ class EndpointTable {
   // that does not name it; a MAC that was may be of hosts that the store knows nothing of.
   void put_programmed(const Mac& mac, const Ip& vtep, bool learned, Deciseconds expires);
   void put_programmed(const Ip& ip, const Mac& mac, Deciseconds expires);
+  // Adds an address of which the kernel has an entry that holds no longer, as outdate() leaves one.
+  void put_outdated(const Ip& ip, const Mac& mac);
   template <class Key>
   void erase(const Key& key) {
     auto* slot = find(key);

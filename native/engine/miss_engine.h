@@ -90,6 +90,9 @@ class MissEngine {
   // with the first reset that does not name them.
   void adopt(const Mac& mac, const Ip& vtep, bool learned, Nanoseconds now);
   void adopt(const Ip& ip, const Mac& mac, Nanoseconds now);
+  // An address whose forwarding entry the kernel ages although the device does not learn: an earlier engine was told to
+  // keep it for as long as it is used. It stays as such. False: it is none of these.
+  bool adopt_kept(const Ip& ip, const Mac& mac);
   // The kernel has learned an FDB entry of a frame. The store wins: what contradicts it is replaced.
   void on_learned(const Mac& mac, const Ip& vtep, Nanoseconds now);
   // That would replace it: then it had better be what the kernel has now.

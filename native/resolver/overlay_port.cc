@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 #include "netlink/socket.h"
 #include "resolver/announce.h"
@@ -89,9 +90,19 @@ Status OverlayPort::start() {
     no_punt_ = text_of(status.failure());
     punt_.reset();
   }
-  // One that an earlier agent left behind keeps the kernel from notifying.
-  if (!punt_row_) remove_left_rows(command_, vxlan_, loopback_of(options_.engine.vtep));
+  if (!beside_) remove_left_punt();
   return done();
+}
+
+// A row that an earlier agent left behind keeps the kernel from notifying, and has all copied to nobody.
+void OverlayPort::remove_left_punt() {
+  remove_left_rows(command_, vxlan_, loopback_of(options_.engine.vtep), punt_row_ ? &*punt_ : nullptr);
+}
+
+void OverlayPort::alone() {
+  if (!std::exchange(beside_, false) || lost_) return;
+  engine_->confirm();  // one conversation at a time
+  remove_left_punt();
 }
 
 // Without the host's namespace nothing is known of it but the VTEP.
@@ -131,7 +142,7 @@ Status OverlayPort::open_punt() {
     no_punt_ = kLoDown;
     return done();  // it may come up
   }
-  Status status = add_punt_row(command_, vxlan_, *punt_);
+  Status status = add_punt_row(command_, vxlan_, *punt_, beside_);
   punt_row_ = punt_told_ = status.ok();
   return status;
 }
@@ -171,7 +182,7 @@ void OverlayPort::close_punt() {
 // Puts the row there, or back; tried again in a while when the kernel refuses it.
 void OverlayPort::place_punt() {
   Status status = disable_local_bypass(command_, vxlan_);
-  if (status) status = add_punt_row(command_, vxlan_, *punt_);
+  if (status) status = add_punt_row(command_, vxlan_, *punt_, beside_);
   punt_row_ = status.ok();
   punt_again_ = punt_row_ ? 0 : monotonic_now() + kPuntRetry;
   if (punt_row_) {
@@ -262,8 +273,14 @@ Status OverlayPort::adopt_neighbors() {
     MessageReader reader(dump->bytes);
     while (const auto message = reader.next()) {
       const auto entry = decode_neighbor(*message);
-      if (entry && entry->index == vxlan_ && entry->state == NUD_PERMANENT && entry->mac && entry->ip.is_unicast())
-        engine_->adopt(entry->ip, *entry->mac, monotonic_now());
+      if (entry && entry->index == vxlan_ && entry->state == NUD_PERMANENT && entry->mac && entry->ip.is_unicast()) {
+        if (!writer_.learning() && engine_->adopt_kept(entry->ip, *entry->mac)) {
+          kept_.push_back(AskKey::of(entry->ip));
+          kept_.push_back(AskKey::of(*entry->mac));
+        } else {
+          engine_->adopt(entry->ip, *entry->mac, monotonic_now());
+        }
+      }
       if (entry && entry->index == vxlan_ && has_decayed(*entry)) decayed.push_back(AskKey::of(entry->ip));
     }
   }

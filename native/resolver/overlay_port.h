@@ -32,6 +32,7 @@ struct OverlayPortOptions {
   std::string bridge = "br0";
   std::string host_netns;         // path of the host's namespace; empty: the caller's
   bool punt = true;               // catch the packets of L2 misses
+  bool beside = false;            // another one serves the overlay still, until alone() is called
   int receive_buffer = 16 << 20;  // of the miss socket, bytes
   // Which kinds of event are told, bits 1 << EventKind; may change at any time.
   std::shared_ptr<std::atomic<std::uint32_t>> wanted = std::make_shared<std::atomic<std::uint32_t>>(0);
@@ -78,8 +79,12 @@ class OverlayPort final : public EngineOutput {
   std::vector<std::pair<int, Source>> descriptors() const;
   // Why the packets of L2 misses were lost when it was opened, as the kernel drops them; empty when they were caught.
   const std::string& no_punt() const { return no_punt_; }
+  // The other one that served it has let go.
+  void alone();
   // Takes the punt away, so that the kernel notifies of L2 misses again.
   void close_punt();
+  // Addresses whose entries an earlier agent has kept for as long as they are used, found when it was opened.
+  const std::vector<AskKey>& kept() const { return kept_; }
   // The largest packet to make room for, bytes.
   std::size_t packet_size() const { return packet_size_; }
 
@@ -112,7 +117,7 @@ class OverlayPort final : public EngineOutput {
   static constexpr int kMaxRounds = 16;  // of reading from one source, before other overlays get their turn
 
   OverlayPort(std::uint32_t id, OverlayPortOptions options, CommandSocket command)
-      : id_(id), options_(std::move(options)), command_(std::move(command)) {}
+      : id_(id), options_(std::move(options)), command_(std::move(command)), beside_(options_.beside) {}
 
   Status start();
   void set_vxlan(std::int32_t index) {
@@ -130,6 +135,7 @@ class OverlayPort final : public EngineOutput {
   void apply_learned(const NeighborEntry& entry);
   void remove_decayed(std::span<const AskKey> keys);
   Status open_punt();
+  void remove_left_punt();
   void place_punt();
   void tell_punt(const char* reason, int error);
   bool is_lo_up();
@@ -158,11 +164,13 @@ class OverlayPort final : public EngineOutput {
   UniqueFd host_events_;  // the host's addresses; its lo carries the punt
   std::optional<CommandSocket> host_command_;
   HostAddresses host_addresses_;
+  bool beside_ = false;
   bool punt_row_ = false;
   bool lo_up_ = false;
   bool punt_told_ = false;      // whether packets are caught, as it was told last
   Nanoseconds punt_again_ = 0;  // when to try again to place its row, 0 = not
   std::string no_punt_;
+  std::vector<AskKey> kept_;
   std::size_t packet_size_ = 0;
   std::uint32_t vni_ = 0;
   std::uint16_t vxlan_port_ = 0;

@@ -223,8 +223,8 @@ void remove_left_rows(CommandSocket& command, std::int32_t index, const Ip& addr
   }
 }
 
-Status add_punt_row(CommandSocket& command, std::int32_t index, const PuntSocket& punt) {
-  remove_left_rows(command, index, punt.address(), &punt);
+Status add_punt_row(CommandSocket& command, std::int32_t index, const PuntSocket& punt, bool beside) {
+  if (!beside) remove_left_rows(command, index, punt.address(), &punt);
   RequestBatch batch;
   encode_neighbor(batch, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND,
                   punt_row(index, punt.address(), punt.port(), punt.secret()));

@@ -74,8 +74,8 @@ Ip loopback_of(const Ip& vtep);
 void write_vni(std::span<std::uint8_t> packet, std::uint32_t vni);
 
 // The row that punts, on the vxlan device `index` of the command socket's namespace. Adding removes rows that an
-// earlier listener left behind.
-Status add_punt_row(CommandSocket& command, std::int32_t index, const PuntSocket& punt);
+// earlier listener left behind, unless it is `beside` one that is still at work: both are sent everything then.
+Status add_punt_row(CommandSocket& command, std::int32_t index, const PuntSocket& punt, bool beside);
 Status remove_punt_row(CommandSocket& command, std::int32_t index, const PuntSocket& punt);
 // Removes the rows that lead to this loopback address, but for the one given.
 void remove_left_rows(CommandSocket& command, std::int32_t index, const Ip& address, const PuntSocket* but = nullptr);

@@ -52,10 +52,19 @@ describeWith(['root', 'ip', 'ping'], 'a lease that ends', () => {
     const lease = await store.lease({ name: 'b' });
     await store.claim(a.container.endpoint);
     await store.claim(b.container.endpoint, { lease });
-    await startResolver({ overlays: [a.overlay, b.overlay], store });
+    await startResolver({ overlays: [b.overlay], store });
+    const first = await startResolver({ overlays: [a.overlay], store });
     const talking = ping(a.container.netns, b.container.ip, { count: 60, interval: 0.05 });
     await until(async () => (await a.netns.bridgeJson('fdb show dev vxlan1')).some(({ dst }) => dst === b.host.ip4));
     await lease.close();
+    // Who comes next knows by that what is kept.
+    await until(async () =>
+      (await a.netns.bridgeJson('fdb show dev vxlan1')).some(
+        ({ dst, flags }) => dst === b.host.ip4 && !flags?.includes('extern_learn'),
+      ),
+    );
+    await first.close();
+    await startResolver({ overlays: [a.overlay], store });
     expect(await store.lookup({ overlay: a.overlay.name, vni: 42, kind: 'l3', ip: b.container.ip })).toBeNull();
     expect((await talking).lost).toBe(0);
     const entries = async () => [

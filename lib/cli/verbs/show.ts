@@ -4,6 +4,7 @@ import { isNoOverlay } from '../../overlay/contents.js';
 import { givenAddresses } from '../../overlay/ports/container-network.js';
 import { refuseForbidden, surveyOverlays } from '../../overlay/survey.js';
 import { queryResolver, type RemotePublishing, type RemoteResolver, troubles } from '../../resolver/remote.js';
+import { ownPackage } from '../../system/own-package.js';
 import { DONE, REFUSED } from '../failure.js';
 import { toggle } from '../flags.js';
 import { hostFlag, overlayArgument } from '../kinds.js';
@@ -222,8 +223,10 @@ function resolverWords(resolver: Details['resolver']): string[] {
   if (resolver instanceof Error) return [printable(resolver.message)];
   const counted = Object.entries(resolver.stats).map(([key, value]) => `${key} ${value}`);
   const { storeUrl } = resolver.status ?? {};
+  const { version } = resolver;
+  const other = version === undefined || version === ownPackage()?.version ? '' : ` (overns ${printable(version)})`;
   return [
-    `pid ${resolver.pid}: ${counted.join(', ')}`,
+    `pid ${resolver.pid}${other}: ${counted.join(', ')}`,
     ...(storeUrl === undefined ? [] : [`store ${printable(storeUrl)}`]),
     ...troubles(resolver.status).map((each) => printable(each)),
     ...publishingWords(resolver.publishing),

@@ -59,6 +59,8 @@ interface Slot {
   /** A reset has not named it, and nothing has since. */
   missing?: boolean;
   programmed: boolean;
+  /** It holds no longer, but the kernel keeps its entry until that is withdrawn or replaced. */
+  readonly outdated?: boolean;
   /** The kernel has learned its entry from a frame. */
   readonly learned?: boolean;
 }
@@ -112,6 +114,8 @@ export class OverlayPort implements Observer {
   };
   /** Why packets were not caught when it was added. */
   readonly noPunt: string | undefined;
+  /** Addresses whose entries an earlier one has kept for as long as they are used. */
+  readonly kept: string[] = [];
   storeDown = false;
   wanted = 0;
   readonly #machine: Machine;
@@ -167,6 +171,14 @@ export class OverlayPort implements Observer {
         continue;
       }
       const station = this.#macs.get(each.mac);
+      if (station?.learned === true && this.#links.vxlan?.info.learning !== true) {
+        const { mac, vtep } = station;
+        const slot = { mac, vtep, expires: 0n, outdated: true, watched: false, marked: false, programmed: true };
+        this.#ips.set(each.ip, slot);
+        this.#told.set(each.ip, each.mac);
+        this.kept.push(each.ip, each.mac);
+        continue;
+      }
       const expires = this.#now() + BigInt(ANSWER_TTL_MS) * MILLISECOND;
       const found = { mac: each.mac, vtep: station?.vtep ?? '', expires, adopted: true };
       this.#ips.set(each.ip, { ...found, watched: false, marked: false, programmed: true });
@@ -551,6 +563,7 @@ export class OverlayPort implements Observer {
         watched: false,
         adopted: false,
         missing: false,
+        outdated: true,
         expires: 0n,
       });
       return;
@@ -617,7 +630,7 @@ export class OverlayPort implements Observer {
   #expire(): void {
     const now = this.#now();
     for (const [ip, slot] of this.#ips) {
-      if (!slot.programmed || slot.expires === undefined || slot.expires > now) continue;
+      if (!slot.programmed || slot.outdated === true || slot.expires === undefined || slot.expires > now) continue;
       if (this.storeDown || slot.missing === true) this.#ips.set(ip, { ...slot, expires: now + STORE_DOWN_RETRY });
       else this.#withdraw(ip, undefined);
     }
@@ -630,7 +643,8 @@ export class OverlayPort implements Observer {
     const sooner = (at: bigint): void => {
       if (next === undefined || at < next) next = at;
     };
-    for (const { programmed, expires } of this.#ips.values()) if (programmed && expires !== undefined) sooner(expires);
+    for (const { programmed, outdated, expires } of this.#ips.values())
+      if (programmed && outdated !== true && expires !== undefined) sooner(expires);
     for (const { here, expires } of this.#asks.values()) if (here !== undefined) sooner(expires);
     this.#alarm.set(next);
   }

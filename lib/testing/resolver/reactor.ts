@@ -29,7 +29,7 @@ export class FakeReactor implements NativeReactor {
     return id;
   }
 
-  async add(id: number, options: PortOptions): Promise<{ readonly noPunt?: string }> {
+  async add(id: number, options: PortOptions): Promise<{ readonly noPunt?: string; readonly kept: readonly string[] }> {
     await this.#machine.turn();
     if (this.#closed) throw new Error('the resolver is closed');
     const port = new OverlayPort(this.#machine, id, options, {
@@ -41,8 +41,10 @@ export class FakeReactor implements NativeReactor {
     this.#expected.delete(id);
     port.wanted = expected?.wanted ?? 0;
     for (const task of expected?.tasks ?? []) task(port);
-    return port.noPunt === undefined ? {} : { noPunt: port.noPunt };
+    return { kept: port.kept, ...(port.noPunt !== undefined && { noPunt: port.noPunt }) };
   }
+
+  alone(): void {} // nobody leaves an entry behind here
 
   async remove(id: number): Promise<Record<string, number>> {
     // Behind what has been posted.
