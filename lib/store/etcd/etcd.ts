@@ -208,7 +208,7 @@ export class EtcdStore implements DriverStore {
       atOnce: TXN_OPS,
       read: async (places, signal) => {
         const keys = places.map(({ kind, key }) => kv.encoded(kind, key));
-        const { pairs, moment } = await kv.many(keys, `reading ${kv.prefix}/`, signal);
+        const { pairs, moment } = await kv.many(keys, `reading ${kv.prefix}/`, signal, true);
         const values = places.map(({ kind, key }, at) => {
           const pair = pairs[at];
           const read = pair && readRecord(kind, key, pair.value);

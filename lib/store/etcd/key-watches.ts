@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { OvernsError } from '../../core/errors.js';
 import { mayPass } from '../server-http.js';
 import type { EtcdHttp, Json } from './http.js';
-import { VALUE_MS } from './kv.js';
+import { WATCH_MS } from './kv.js';
 
 /** How long a server is looked for that goes on where one has failed: longer than an election takes, milliseconds. */
 const PATIENCE_MS = 5000;
@@ -118,7 +118,7 @@ export class EtcdKeyWatches {
       path: 'watch',
       body: { create_request: { key: home, watch_id: FIRST_ID } },
       maxBytes: LINE_BYTES,
-      timeoutMs: VALUE_MS,
+      timeoutMs: WATCH_MS,
       signal,
       ref: false,
       watching: true,

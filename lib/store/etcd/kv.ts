@@ -10,7 +10,9 @@ const SECOND = 1000;
 const MIB = 2 ** 20;
 /** One value: etcd's own limit is 1.5 MiB of a request unless its configuration says otherwise; base64 is a third longer. */
 const VALUE_BYTES = 4 * MIB;
-export const VALUE_MS = 2 * SECOND;
+const VALUE_MS = 2 * SECOND;
+/** What a watch asks for, and its beginning: nobody waits for it, so that a slow server is of use; as long as it may be silent later. */
+export const WATCH_MS = 3.5 * SECOND;
 /** A page of a list: some 250 bytes a record as JSON, and what does not belong there. */
 const PAGE_BYTES = 128 * MIB;
 const PAGE_KEYS = 10_000;
@@ -97,15 +99,16 @@ export class EtcdKv implements PrefixKeys {
     return pair === undefined ? null : decodeRecord(kind, key, pair.value, this.at(kind, key));
   }
 
-  /** Reads a key as it was at a revision. Undefined where that is not to be had any more: compacted, or of another history. */
+  /** Reads a key as it was at a revision. Undefined where that is not to be had any more: compacted, or of another history. `patient`: for a watch. */
   async valueAt(
     key: string,
     revision: bigint,
     signal: AbortSignal | undefined,
+    patient = false,
   ): Promise<StoredPair | null | undefined> {
     const doing = `reading ${this.prefix}/`;
     try {
-      return (await this.#range({ key, revision: String(revision) }, doing, signal))[0] ?? null;
+      return (await this.#range({ key, revision: String(revision) }, doing, signal, patient))[0] ?? null;
     } catch (error) {
       if (isNotKept(error)) return undefined;
       throw error;
@@ -174,14 +177,15 @@ export class EtcdKv implements PrefixKeys {
     }
   }
 
-  /** Reads what is stored at these keys, all at one moment. */
+  /** Reads what is stored at these keys, all at one moment. `patient`: for a watch. */
   async many(
     keys: readonly string[],
     doing: string,
     signal: AbortSignal | undefined,
+    patient = false,
   ): Promise<{ readonly pairs: readonly (StoredPair | undefined)[]; readonly moment: Moment }> {
     const success = keys.map((key): Op => ({ request_range: { key } }));
-    const answer = await this.#ask('kv/txn', { success }, doing, signal, false);
+    const answer = await this.#ask('kv/txn', { success }, doing, signal, false, patient);
     const responses = answer.responses ?? [];
     if (!Array.isArray(responses) || responses.length !== keys.length) throw this.#http.strange({ doing });
     const pairs = responses.map((response: Json | null) => {
@@ -239,14 +243,22 @@ export class EtcdKv implements PrefixKeys {
     return `reading ${printable(this.key(kind, key), 200)}`;
   }
 
-  async #range(body: Json, doing: string, signal: AbortSignal | undefined): Promise<StoredPair[]> {
-    const answer = await this.#ask('kv/range', body, doing, signal, false);
+  async #range(body: Json, doing: string, signal: AbortSignal | undefined, patient = false): Promise<StoredPair[]> {
+    const answer = await this.#ask('kv/range', body, doing, signal, false, patient);
     this.moment(answer, doing);
     return this.#toPairs(answer.kvs, doing);
   }
 
-  #ask(path: string, body: unknown, doing: string, signal: AbortSignal | undefined, writes: boolean): Promise<Json> {
-    return this.#http.ask({ path, body, doing, signal, writes, maxBytes: VALUE_BYTES, timeoutMs: VALUE_MS });
+  #ask(
+    path: string,
+    body: unknown,
+    doing: string,
+    signal: AbortSignal | undefined,
+    writes: boolean,
+    patient = false,
+  ): Promise<Json> {
+    const timeoutMs = patient ? WATCH_MS : VALUE_MS;
+    return this.#http.ask({ path, body, doing, signal, writes, maxBytes: VALUE_BYTES, timeoutMs });
   }
 }
 

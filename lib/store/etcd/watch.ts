@@ -8,7 +8,7 @@ import { type ForeignKeys, goodRecords, type StoredPair, splitRecords } from '..
 import { mayPass } from '../server-http.js';
 import { tooLarge } from '../too-large.js';
 import type { EtcdHttp, Json } from './http.js';
-import { type EtcdKv, isNotKept, type Moment, VALUE_MS } from './kv.js';
+import { type EtcdKv, isNotKept, type Moment, WATCH_MS } from './kv.js';
 
 /** How long a watch that has begun looks for a server that goes on with it: longer than an election takes, milliseconds. */
 const PATIENCE_MS = 5000;
@@ -140,7 +140,7 @@ export class EtcdWatch {
       path: 'watch',
       body: { create_request },
       maxBytes: LINE_BYTES,
-      timeoutMs: VALUE_MS,
+      timeoutMs: WATCH_MS,
       signal: this.#signal,
       ref: this.#ref,
       watching: true,
@@ -195,7 +195,7 @@ export class EtcdWatch {
   async #goesOn({ cluster }: Moment): Promise<boolean> {
     if (cluster !== this.#position.cluster) return false;
     const { key, revision } = this.#mark ?? { key: this.#kv.range.key, revision: this.#position.revision };
-    const then = await this.#kv.valueAt(key, revision, this.#signal);
+    const then = await this.#kv.valueAt(key, revision, this.#signal, true);
     if (then === undefined) return false; // compacted, or never reached
     if (this.#mark === undefined || then?.revision === revision) return true;
     this.#position = { ...this.#position, cluster: '' };
