@@ -29,14 +29,19 @@ export interface InterestSource {
   leave?(place: RecordPlace): void;
 }
 
+/** A record as it has been since a revision. */
+export interface Written extends LeasedValue {
+  readonly index: bigint;
+}
+
 /** State of an address, as far as it is known; the lease is that of its `fib` record. */
 interface Known extends Leased {
   /** The MAC address that an IP address belongs to, be it without a VTEP. */
   readonly mac: string | undefined;
   readonly vtep: string | undefined;
+  /** The revision that it was known at. */
+  readonly index: bigint;
 }
-
-const NOTHING: Known = { mac: undefined, vtep: undefined };
 
 /** Follows the addresses of one interest. Whoever has a place changed says so; what it has become is read then. */
 export class InterestWatch {
@@ -47,6 +52,8 @@ export class InterestWatch {
   readonly #byMac = new Map<string, Set<string>>();
   /** Addresses to be read. */
   readonly #dirty = new Set<string>();
+  /** MAC addresses that have another VTEP now: there is nothing to be read of them. */
+  readonly #moved = new Map<string, Written>();
   /** The places that are followed: how many addresses depend on each. */
   readonly #followed = new Map<string, { readonly place: RecordPlace; users: number }>();
   /** Those of them that are to be followed anew, from where they have been read again. */
@@ -60,11 +67,18 @@ export class InterestWatch {
     this.#source = source;
   }
 
-  /** The record at a place may have changed. */
-  changed({ kind, key }: RecordPlace): void {
-    if (this.#interest.has(key)) this.#dirty.add(key);
-    if (kind === 'fib') for (const ip of this.#byMac.get(key) ?? []) this.#dirty.add(ip);
-    if (this.#dirty.size > 0) this.#wake();
+  /**
+   * The record at a place may have changed. `now`: what it is, if that is known. Where a MAC address is says nothing of which
+   * addresses belong to it, so that it is told as it is; whatever else has changed is read again.
+   */
+  changed({ kind, key }: RecordPlace, now?: Written): void {
+    if (kind === 'fib' && now !== undefined) {
+      this.#moved.set(key, now);
+    } else {
+      if (this.#interest.has(key)) this.#dirty.add(key);
+      if (kind === 'fib') for (const ip of this.#byMac.get(key) ?? []) this.#dirty.add(ip);
+    }
+    if (this.#dirty.size > 0 || this.#moved.size > 0) this.#wake();
   }
 
   /** A place, or none of them, is followed any more: it may have changed meanwhile. */
@@ -108,6 +122,11 @@ export class InterestWatch {
       for (;;) {
         throwIfAborted(signal);
         if (this.#failure !== undefined) throw this.#failure;
+        if (this.#dirty.size === 0 && this.#moved.size > 0) {
+          const { changes, index } = this.#move();
+          for (const change of changes) yield { ...change, index };
+          continue;
+        }
         if (this.#dirty.size === 0) {
           await new Promise<void>((resolve) => {
             this.#wake = resolve;
@@ -139,8 +158,34 @@ export class InterestWatch {
     }
   }
 
+  /** Takes in which MAC addresses have another VTEP now. */
+  #move(): { changes: readonly TableChange[]; index: bigint } {
+    const before = new Map<string, Known>();
+    for (const [mac, { value: vtep, index, lease }] of this.#moved) {
+      for (const address of this.#at(mac)) {
+        const was = this.#known.get(address);
+        // Not yet read, or read later.
+        if (was?.mac !== mac || was.index >= index) continue;
+        before.set(address, was);
+        this.#known.set(address, { mac, vtep, index, ...(lease !== undefined && { lease }) });
+      }
+      if (index > this.#index) this.#index = index;
+    }
+    this.#moved.clear();
+    return { changes: this.#compare(before), index: this.#index };
+  }
+
+  /** The addresses that may be followed because of a MAC address. */
+  #at(mac: string): string[] {
+    return [...(this.#byMac.get(mac) ?? []), mac];
+  }
+
   /** Reads what is to be read, and follows it from there on. */
   async #take(signal: AbortSignal): Promise<{ changes: readonly TableChange[]; index: bigint }> {
+    // Nothing is told of what is newer before what is read, at a revision that may be older.
+    for (const mac of this.#moved.keys())
+      for (const each of this.#at(mac)) if (this.#known.has(each)) this.#dirty.add(each);
+    this.#moved.clear();
     const addresses = [...this.#dirty];
     this.#dirty.clear();
     const found = new Map<string, Known>();
@@ -181,9 +226,9 @@ export class InterestWatch {
       if (earliest === undefined || index < earliest) earliest = index;
       asked = asked.flatMap(({ address, mac }, at) => {
         const [own, station] = [values[2 * at], values[2 * at + 1]];
-        if (isMac(address)) found.set(address, { mac: address, vtep: own?.value, lease: own?.lease });
-        else if (own === undefined) found.set(address, NOTHING);
-        else if (own.value === mac) found.set(address, { mac, vtep: station?.value, lease: station?.lease });
+        if (isMac(address)) found.set(address, { mac: address, vtep: own?.value, lease: own?.lease, index });
+        else if (own === undefined) found.set(address, { mac: undefined, vtep: undefined, index });
+        else if (own.value === mac) found.set(address, { mac, vtep: station?.value, lease: station?.lease, index });
         // Both at one moment: it is read with the MAC address that it has.
         else if (attempt < READ_ATTEMPTS) return [{ address, mac: own.value }];
         else this.#dirty.add(address);
@@ -272,8 +317,7 @@ export class InterestWatch {
   }
 
   #isThere(mac: string): boolean {
-    const addresses = [...(this.#byMac.get(mac) ?? []), mac];
-    return addresses.some((address) => this.#known.get(address)?.vtep !== undefined);
+    return this.#at(mac).some((address) => this.#known.get(address)?.vtep !== undefined);
   }
 
   #endpoints(): Endpoint[] {

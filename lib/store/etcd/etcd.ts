@@ -10,7 +10,7 @@ import type { Answer, Change, Claimed, Endpoint, Query, StoredEndpoint } from '.
 import type { DriverClaim, DriverLease, DriverStore, StoreNetwork } from '../driver.js';
 import { tellExpired } from '../expiry.js';
 import type { Interest } from '../interest.js';
-import { InterestWatch } from '../interest-watch.js';
+import { InterestWatch, type Written } from '../interest-watch.js';
 import { ForeignKeys, goodRecords, PrefixRecords, type StoredPair, splitRecords } from '../prefix-records.js';
 import {
   type ClaimReader,
@@ -21,7 +21,7 @@ import {
   storedEndpoints,
 } from '../record-claims.js';
 import { decodeRecord, type RecordKind, type RecordStore, readRecord, recordError } from '../records.js';
-import { EtcdHttp, type EtcdOptions } from './http.js';
+import { EtcdHttp, type EtcdOptions, isObject } from './http.js';
 import { EtcdKeyWatches } from './key-watches.js';
 import { type Compare, EtcdKv, encode, type Op, TXN_OPS } from './kv.js';
 import { grantLease, isLeaseAlive, isUnknownLease, leaseNumber } from './lease.js';
@@ -222,7 +222,7 @@ export class EtcdStore implements DriverStore {
           key,
           after,
           home: kv.range.key,
-          changed: () => watch.changed(place),
+          changed: (event) => watch.changed(place, writtenBy(kv, place, event)),
           lost: () => watch.lost(place),
           fail: (error) => watch.fail(error),
         });
@@ -282,6 +282,18 @@ function operations(kv: EtcdKv, { kind, key, becomes }: ClaimStep): Op[] {
   const encoded = kv.encoded(kind, key);
   if (becomes === 'remove') return [{ request_delete_range: { key: encoded } }];
   return [put(encoded, becomes.value, becomes.lease)];
+}
+
+/** What a record is since an event; undefined: it has been deleted, or is no use. */
+function writtenBy(kv: EtcdKv, { kind, key }: RecordPlace, event: unknown): Written | undefined {
+  if (!isObject(event) || event.type === 'DELETE') return undefined;
+  try {
+    const { value, revision, lease } = kv.toPair(event.kv, 'following keys');
+    const read = readRecord(kind, key, value);
+    return 'value' in read ? { value: read.value, lease, index: revision } : undefined;
+  } catch {
+    return undefined; // it is read again
+  }
 }
 
 function put(key: string, value: string, lease?: string): Op {

@@ -23,7 +23,8 @@ export interface KeyWatch {
   readonly after: bigint;
   /** A key that may be read by whoever may read this one. */
   readonly home: string;
-  changed(): void;
+  /** @param last the last of its events, as etcd gives it */
+  changed(last: unknown): void;
   /** It is not followed any more, and has to be read again before it is. */
   lost(): void;
   /** No server can be asked. */
@@ -146,7 +147,7 @@ export class EtcdKeyWatches {
       this.#watches.delete(id as string);
       watch.lost();
     } else if (Array.isArray(events) && events.length > 0) {
-      watch.changed();
+      watch.changed(events.at(-1));
     }
   }
 }
