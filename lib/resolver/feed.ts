@@ -171,6 +171,15 @@ export class WatchFeed {
     throw tooLarge(isScoped(store) ? store[scope](where) : `the store of overlay "${where.overlay}"`, this.#max);
   }
 
+  /** What is older than what was told of before would undo it: only a reset may go back. */
+  #refuseOlder({ kind, index }: Change): void {
+    if (kind === 'reset' || this.#index === undefined || !(index < this.#index)) return;
+    throw wrong(
+      `gave a ${kind} of index ${index} after index ${this.#index}`,
+      "changes come in the order of the store's revisions; what has happened before begins with a reset",
+    );
+  }
+
   /** A store that was not told apart whose changes are wanted cannot know which network they are of. */
   #refuseShared(): void {
     const other = isScoped(this.#context.store) ? undefined : this.#owner.otherNetwork();
@@ -187,6 +196,7 @@ export class WatchFeed {
     const { thread, id } = this.#context;
     const flat = new Flat();
     if (typeof change !== 'object' || change === null) throw wrong(`gave ${shown(change)} for a change`);
+    this.#refuseOlder(change);
     switch (change.kind) {
       case 'reset': {
         const { endpoints } = change;
