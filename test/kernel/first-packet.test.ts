@@ -377,17 +377,17 @@ describeWith(['root', 'ip', 'ping'], 'the first packet', () => {
         ...a.containers.map(({ endpoint }) => endpoint),
       ];
       const child = startChild(
-        `if (args.receiveBuffer !== undefined) {
-          const addon = (await inside('system/system.js')).machine.native;
+        `const store = await openStore('memory:');
+        for (const endpoint of args.known) await store.publish(endpoint);
+        const overlays = await Promise.all(args.overlays.map((name) => Overlay.open(name)));
+        if (args.receiveBuffer !== undefined) {
+          const addon = overlays[0].system.native;
           addon.Reactor = class extends addon.Reactor {
             add(id, options) {
               return super.add(id, { ...options, receiveBuffer: args.receiveBuffer });
             }
           };
         }
-        const store = await openStore('memory:');
-        for (const endpoint of args.known) await store.publish(endpoint);
-        const overlays = await Promise.all(args.overlays.map((name) => Overlay.open(name)));
         const resolver = await Resolver.start({ overlays, store });
         let dropped = 0;
         resolver.on('overrun', (event) => (dropped += event.dropped));

@@ -5,12 +5,11 @@ import { type ExecResult, exec, type Running, spawn } from './process.js';
 
 const LIBRARY = pathToFileURL(fileURLToPath(new URL('../../dist/index.js', import.meta.url))).href;
 
-/** Beginning of every script: the library, `inside()` for a module of it, `args`, and `say()` for JSON lines. */
+/** Beginning of every script: the library, `args`, and `say()` for JSON lines. */
 const PRELUDE = `
 import { writeSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 const overns = await import(${JSON.stringify(LIBRARY)});
-const inside = (module) => import(new URL(module, ${JSON.stringify(LIBRARY)}));
 const { Overlay, Resolver, Rtnl, openStore } = overns;
 const args = JSON.parse(process.argv[1] ?? 'null');
 const say = (value) => writeSync(1, JSON.stringify(value, (_, each) => typeof each === 'bigint' ? String(each) : each) + '\\n');
