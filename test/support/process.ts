@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn as nodeSpawn, type SpawnOptions } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { onCleanup } from './cleanup.js';
+import { runShort } from './shell.js';
 
 /** How much longer than on an idle machine a process may take: no limit here is a claim of a test. */
 const SLOWNESS = process.env.OVERNS_TEST_SANITIZED ? 6 : 3;
@@ -30,6 +31,29 @@ export interface ExecResult {
 /** Runs a command to its end. Rejects when it fails, with its stderr in the message, unless `check` is false. */
 export async function exec(command: string, args: readonly string[], options: ExecOptions = {}): Promise<ExecResult> {
   const { timeout = EXEC_MS, check = true, input } = options;
+  const result = isShort(command, args, options)
+    ? await runShort([command, ...args], timeout)
+    : await runByItself(command, args, options, input, timeout);
+  if (check && result.code !== 0) {
+    const said = result.stderr.trim() || result.stdout.trim() || 'no output';
+    throw new Error(`${command} ${args.join(' ')}: exit status ${result.code}: ${said}`);
+  }
+  return result;
+}
+
+/** iproute2's, and what is written below /proc/sys in a namespace: by far the most. */
+function isShort(command: string, args: readonly string[], { env, cwd, input }: ExecOptions): boolean {
+  if (env !== undefined || cwd !== undefined || input !== undefined) return false;
+  return command === 'ip' || command === 'bridge' || (command === 'nsenter' && args[2] === 'sh');
+}
+
+async function runByItself(
+  command: string,
+  args: readonly string[],
+  options: ExecOptions,
+  input: string | Buffer | undefined,
+  timeout: number,
+): Promise<ExecResult> {
   const child = nodeSpawn(command, args, {
     env: options.env ?? process.env,
     cwd: options.cwd,
@@ -38,10 +62,6 @@ export async function exec(command: string, args: readonly string[], options: Ex
   const release = onCleanup(() => void child.kill('SIGKILL'));
   const result = await finish(child, input, timeout);
   release();
-  if (check && result.code !== 0) {
-    const said = result.stderr.trim() || result.stdout.trim() || 'no output';
-    throw new Error(`${command} ${args.join(' ')}: exit status ${result.code}: ${said}`);
-  }
   return result;
 }
 
