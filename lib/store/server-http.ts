@@ -3,6 +3,8 @@
  * another server where there are several, and every failure in the server's own words.
  */
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { PassThrough } from 'node:stream';
 import type { Dispatcher, Pool } from 'undici';
 import { abortError, onAbort, raceAbort, throwIfAborted } from '../core/abort.js';
@@ -161,7 +163,17 @@ interface Server {
   readonly name: string;
   readonly at: string;
   readonly origin: string;
-  pools: Readonly<Record<'requests' | 'watches' | 'background' | 'pulse', Pool>> | undefined;
+  pools: Pools | undefined;
+}
+
+/** The connections to a server. */
+interface Pools extends Readonly<Record<'requests' | 'watches' | 'background' | 'pulse', Pool>> {
+  /** Those that are open. */
+  readonly sockets: Set<Socket>;
+}
+
+function poolsOf({ pools }: Server): readonly Pool[] {
+  return pools ? [pools.requests, pools.watches, pools.background, pools.pulse] : [];
 }
 
 /** One attempt, for whoever carries it out. */
@@ -258,6 +270,7 @@ export class ServerHttp {
       const now = performance.now();
       const late = now - due > BEAT_LATE_MS;
       due = now + BEAT_MS;
+      this.dropSourceless(this.#servers.indexOf(attempt.server));
       if (!listening) return;
       body.write(request.beat);
       if (!late && now - heardAt > BEAT_ANSWER_MS + BEAT_MS / 2) attempt.lose(silence(BEAT_ANSWER_MS));
@@ -293,6 +306,34 @@ export class ServerHttp {
     }
   }
 
+  /**
+   * Gives up the connections to a server that were made from an address which this host has no more: nothing comes back to
+   * it, and nothing tells of that.
+   */
+  dropSourceless(at: number): void {
+    const server = this.#servers[at] as Server;
+    const { pools } = server;
+    if (pools === undefined) return;
+    const own = Object.values(networkInterfaces()).flatMap((addresses) =>
+      (addresses ?? []).map(({ address }) => address),
+    );
+    // Those of loopback are not all listed, and link-local ones bear a zone.
+    const listed = new Set(own);
+    const gone = [...pools.sockets].find(
+      ({ localAddress: from }) =>
+        from !== undefined && !listed.has(from) && !/^(127\.|::1$|fe80:)/.test(from) && !from.includes('%'),
+    );
+    if (gone !== undefined) this.#drop(server, `this host has no more the address ${gone.localAddress}`);
+  }
+
+  /** Gives up all connections to a server: what is under way on them fails, and whatever comes is sent on new ones. */
+  #drop(server: Server, why: string): void {
+    const pools = poolsOf(server);
+    server.pools = undefined;
+    const error = Object.assign(new Error(why), { code: 'ETIMEDOUT' });
+    for (const pool of pools) void pool.destroy(error);
+  }
+
   /** Asks a server for a sign of life that every one gives, whoever asks. Rejects as undici does. */
   async ping(server: number, path: string, signal: AbortSignal): Promise<void> {
     const { pulse } = await this.#connect(this.#servers[server] as Server);
@@ -302,8 +343,8 @@ export class ServerHttp {
 
   async close(): Promise<void> {
     this.#closing.abort();
-    const pools = this.#servers.flatMap(({ pools }) => Object.values(pools ?? {}));
-    await Promise.all(pools.map((pool) => pool.destroy()));
+    const all = this.#servers.flatMap(poolsOf);
+    await Promise.all(all.map((pool) => pool.destroy()));
   }
 
   /** The error of something that a server did not do. */
@@ -351,8 +392,11 @@ export class ServerHttp {
     }, timeoutMs);
     if (request.ref === false) timer.unref();
     const lose = (words: string): void => {
+      if (controller.signal.aborted) return;
       why = { words, hint: `is ${server.at} cut off, down, or stopped`, passes: this.size > 1 };
       giveUp();
+      // What else goes there waits for the same.
+      this.#drop(server, words);
     };
     // It can wait for long, and a connection to what has vanished tells nothing.
     const ignoreSilence = request.untilSilent?.(this.#servers.indexOf(server), lose) ?? (() => {});
@@ -423,7 +467,7 @@ export class ServerHttp {
   }
 
   /** The connection pools of a server. */
-  async #connect(server: Server): Promise<NonNullable<Server['pools']>> {
+  async #connect(server: Server): Promise<Pools> {
     if (server.pools !== undefined) return server.pools;
     const { Pool, buildConnector } = await undici();
     if (this.closed) throw this.#closed();
@@ -432,7 +476,15 @@ export class ServerHttp {
     const tls = this.#options.tls
       ? { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }), ...(servername && { servername }) }
       : {};
-    const connect = buildConnector({ ...tls, timeout: CONNECT_MS });
+    const plain = buildConnector({ ...tls, timeout: CONNECT_MS });
+    const sockets = new Set<Socket>();
+    const connect: typeof plain = (options, callback) =>
+      plain(options, (...[error, socket]) => {
+        if (error) return callback(error, null);
+        sockets.add(socket);
+        socket.once('close', () => sockets.delete(socket));
+        callback(null, socket);
+      });
     const background: typeof connect = (options, callback) =>
       connect(options, (...[error, socket]) => {
         if (error) return callback(error, null);
@@ -449,6 +501,7 @@ export class ServerHttp {
       watches: new Pool(server.origin, { connect, keepAliveTimeout, ...watching }),
       background: new Pool(server.origin, { connect: background, keepAliveTimeout, ...watching }),
       pulse: new Pool(server.origin, { connect: background, keepAliveTimeout, connections: 1 }),
+      sockets,
     };
     return server.pools;
   }

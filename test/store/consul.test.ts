@@ -640,6 +640,13 @@ describeWith(['root', 'ip', 'consul'], 'Consul that vanishes without a word', ()
     process.kill(agent.pid, 'SIGCONT');
     await until(() => child.stdout.slice(before).includes('reset'), 'its return');
     await sleep(500); // it waits again
+    // From an address that this host has no more nothing is asked again.
+    const then = child.stdout.length;
+    await a.ip('address flush dev under0');
+    await a.ip('address add 10.0.0.77/24 dev under0');
+    await agent.putEndpoint('demo', { ip: IP, mac: MAC, vtep: VTEP });
+    await until(() => child.stdout.slice(then).includes('put'), 'a change at the new address');
+    expect(child.stdout.slice(then)).toBe('put\n');
     await missed(() => b.ip(`link set ${b.link} down`));
   });
 });

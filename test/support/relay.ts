@@ -1,13 +1,14 @@
 /** A relay in front of a server on the loopback, which lets through, delays, falls silent, refuses or answers 500. */
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { onCleanup } from './cleanup.js';
 
 export class Relay {
   /** Where it listens: `127.0.0.1:PORT`. */
   readonly at: string;
   /**
-   * `pass`: as if it was not there. `hang`: takes connections and bytes, and passes nothing on. `refuse`: ends each connection.
-   * `500`: answers each request so.
+   * `pass`: as if it was not there. `hang`: takes connections and bytes, and passes nothing on, nor does it ever on a connection that
+   * has lost some. `refuse`: ends each connection. `500`: answers each request so.
    */
   mode: 'pass' | 'hang' | 'refuse' | '500' = 'pass';
   /** How long what the server says is held back, milliseconds. */
@@ -18,6 +19,7 @@ export class Relay {
   connections = 0;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #held = new Set<Promise<void>>();
 
   private constructor(server: Server) {
     this.#server = server;
@@ -41,11 +43,21 @@ export class Relay {
       return;
     }
     let upstream: Socket | undefined;
+    // What is held back stays in order, whatever the delay is by then.
+    let held = Promise.resolve();
+    let halfOpen = false;
+    const passes = (): boolean => {
+      halfOpen ||= this.mode === 'hang';
+      return !halfOpen;
+    };
     const open = (): Socket => {
       const socket = connect(port, '127.0.0.1');
       this.#keep(socket);
       socket.on('data', (bytes) => {
-        if (this.mode !== 'hang') setTimeout(() => client.write(bytes), this.delayMs);
+        const due = sleep(this.delayMs);
+        if (!passes()) return;
+        held = Promise.all([held, due]).then(() => void client.write(bytes));
+        this.#held.add(held);
       });
       socket.on('close', () => client.destroy());
       client.on('close', () => socket.destroy());
@@ -55,7 +67,7 @@ export class Relay {
       this.heard(bytes);
       if (this.mode === '500')
         client.end('HTTP/1.1 500 Out of order\r\nContent-Length: 7\r\nConnection: close\r\n\r\nnot now');
-      else if (this.mode !== 'hang') {
+      else if (passes()) {
         upstream ??= open();
         upstream.write(bytes);
       }
@@ -66,6 +78,12 @@ export class Relay {
     this.#sockets.add(socket);
     socket.on('error', () => {});
     socket.on('close', () => this.#sockets.delete(socket));
+  }
+
+  /** Fulfils when what is held back by now has been said. */
+  async drained(): Promise<void> {
+    await Promise.all(this.#held);
+    this.#held.clear();
   }
 
   /** Ends all connections; what comes is treated as `mode` says. */

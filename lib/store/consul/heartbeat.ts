@@ -60,6 +60,7 @@ export class Heartbeat {
   /** Asks what every Consul answers by itself, whatever the token may do. */
   #ask(): void {
     if (this.#waiting.size === 0) return;
+    this.#http.dropSourceless(this.#server);
     const asked = performance.now();
     if (asked - this.#heardAt < BEAT_MS / 2) {
       this.#beat();

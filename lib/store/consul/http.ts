@@ -76,9 +76,8 @@ export class ConsulHttp {
 
   /** Sends a request, again if that can help. */
   async request(request: ServerRequest): Promise<ConsulAnswer> {
-    const waits = request.watching && request.once;
     const answer = await this.#http.request(
-      waits ? { ...request, untilSilent: (server, lost) => this.#of(server).await(lost) } : request,
+      request.watching ? { ...request, untilSilent: (server, lost) => this.#of(server).await(lost) } : request,
     );
     this.#of(answer.server).heard(answer.headAt);
     const index = answer.headers['x-consul-index'];
