@@ -518,6 +518,27 @@ TEST_CASE("engine: what is found at the start goes with the first reset that doe
   CHECK(world.fdb.contains(numbered_mac(9)));
 }
 
+TEST_CASE("engine: what an earlier one was told to keep is kept as such, and goes when it is forgotten") {
+  World world;
+  world.neighbors[kTarget] = kMac;
+  world.fdb[kMac] = kThere;
+  CHECK_FALSE(world.engine.adopt_kept(kTarget, kMac));  // its forwarding entry is not known
+  world.engine.adopt(kMac, kThere, true, world.clock);
+  CHECK(world.engine.adopt_kept(kTarget, kMac));
+  world.engine.begin_reset(0);
+  world.end_reset();
+  world.advance(100'000 * kMs);
+  CHECK(world.neighbors.contains(kTarget));
+  CHECK(world.fdb.contains(kMac));
+  // It answers nobody.
+  world.miss(kTarget);
+  world.answer(world.last_lookup(kTarget), LookupResult::kError);
+  CHECK(world.engine.missing() == 0);
+  world.engine.forget(kTarget);
+  world.turn();
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+}
+
 TEST_CASE("engine: what is found at the start answers where the store cannot, and for no longer than that") {
   World world;
   world.engine.adopt(kMac, kThere, false, world.clock);
