@@ -162,7 +162,10 @@ export class Agent implements AsyncDisposable {
     this.#host = host;
     if (publishing !== undefined && canPublish(publishing.store)) {
       const { store, leaseTtlMs } = publishing;
-      this.#publisher = new Publisher(store, resolver.system, { host, leaseTtlMs }, (event) => this.#tell(event));
+      const doubt = (name: string) => resolver.overlays().find(({ overlay }) => overlay === name)?.grace;
+      this.#publisher = new Publisher(store, resolver.system, { host, leaseTtlMs, doubt }, (event) =>
+        this.#tell(event),
+      );
       this.#publishFor(this.#publisher);
     }
     this.closed = resolver.closed;

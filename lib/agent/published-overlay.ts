@@ -10,6 +10,7 @@ import { BRIDGE } from '../overlay/devices.js';
 import type { EndpointEvent } from '../overlay/endpoint-events.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { publicEndpoint } from '../overlay/ports/attachment.js';
+import type { OverlayStatus } from '../resolver/events.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import {
   AddressAllocator,
@@ -29,7 +30,7 @@ const AT_ONCE = 8;
 const ANSWER_MS = 15_000;
 /** The first pause before a store that has failed is asked again, and the longest, milliseconds. */
 const PAUSE_MS = 200;
-const PAUSE_MAX_MS = 5000;
+const PAUSE_MAX_MS = 1000;
 /** How often it is looked whether a conflict is over, or a record that cannot be read is corrected, milliseconds. */
 const AGAIN_MS = 5000;
 /** How often all is compared, milliseconds, with up to as much again, so that hosts do not come at once. */
@@ -38,6 +39,8 @@ const COMPARE_MS = 120_000;
 const COMPARE_SHARE = 100;
 /** How long nobody may have had what the store has at this host: another process may be about to attach it. */
 const STRAY_MS = 3000;
+/** How long after the lease has been lost, milliseconds, at most until the watch shows what else has been: no address is handed out. */
+const UNSURE_MS = 5000;
 /** How long an endpoint that is about to be attached is held for it, and one about to be detached is not claimed again. */
 const HOLD_MS = 5000;
 
@@ -51,6 +54,8 @@ export interface Publishing {
   tell(event: PublisherEvent): void;
   /** The store cannot keep endpoints: nothing more is published. */
   unsupported(): void;
+  /** How much the store's watch of an overlay has lost at once, while that is not believed. */
+  doubt(overlay: string): OverlayStatus['grace'];
 }
 
 /** The outcome of what another process asked for: done, or to be done once the store answers. */
@@ -96,12 +101,14 @@ export class PublishedOverlay {
   /** The earliest time of the next comparison, as performance.now(). */
   #compareFrom = 0;
   #pause = PAUSE_MS;
+  /** Until then the store may have lost more than the lease, as performance.now(). */
+  #unsureUntil = 0;
   #timer: NodeJS.Timeout | undefined;
   #again: NodeJS.Timeout | undefined;
   #comparing: NodeJS.Timeout | undefined;
   #compareDue: NodeJS.Timeout | undefined;
   /** How long it is waited after a comparison that failed. */
-  #comparePause = PAUSE_MAX_MS;
+  #comparePause = AGAIN_MS;
 
   /** @param overlay open, and closed with this */
   constructor(overlay: Overlay, shared: Publishing) {
@@ -131,11 +138,12 @@ export class PublishedOverlay {
     this.#end();
   }
 
-  /** Compares all with the store now: it is back, or what was claimed has been lost with its lease. */
-  recover(): void {
+  /** Compares all with the store now: it is back, or what was claimed has been lost with its lease (`lost`). */
+  recover(lost = false): void {
+    if (lost) this.#unsureUntil = performance.now() + UNSURE_MS;
     this.#compare = true;
     this.#compareFrom = 0;
-    this.#comparePause = PAUSE_MAX_MS;
+    this.#comparePause = AGAIN_MS;
     this.#pause = PAUSE_MS;
     this.#kick(true);
   }
@@ -171,6 +179,7 @@ export class PublishedOverlay {
    * @throws OvernsError as `AddressAllocator.allocate()`; RangeError, TypeError for what is asked for
    */
   async allocate({ pools, mac, except, signal }: AllocationRequest): Promise<Allocation> {
+    this.#refuseDoubted();
     const allocator = new AddressAllocator({
       store: this.#shared.store,
       ...this.where,
@@ -181,6 +190,20 @@ export class PublishedOverlay {
     const given = await allocator.allocate(request);
     await this.reserve(given.endpoint, false);
     return given;
+  }
+
+  /** What a store has lost looks free in it, and is somebody's: until each host that lives has published again none is handed out. */
+  #refuseDoubted(): void {
+    const doubt = this.#shared.doubt(this.where.overlay);
+    if (doubt === undefined && performance.now() >= this.#unsureUntil) return;
+    const why = doubt && `it lists ${doubt.listed} of ${doubt.listed + doubt.missing} addresses`;
+    throw new OvernsError(
+      'OVERNS_STORE',
+      `the store has lost records (${why ?? 'those of this host'}): no address is handed out`,
+      {
+        hint: 'wait until the hosts have published again, or choose a free `address` yourself',
+      },
+    );
   }
 
   /** Withdraws an endpoint that is about to be detached, or is not attached after all. */
@@ -200,8 +223,11 @@ export class PublishedOverlay {
 
   /** Takes in what the store's watch tells. */
   observe(change: Change): void {
-    if (change.kind === 'reset') this.recover();
-    else if (change.kind === 'put') this.#observePut(change.endpoint);
+    if (change.kind === 'reset') {
+      // How much it lacks has been judged.
+      this.#unsureUntil = 0;
+      this.recover();
+    } else if (change.kind === 'put') this.#observePut(change.endpoint);
     else if (change.kind === 'delete') this.#observeDelete(change);
   }
 
@@ -435,7 +461,7 @@ export class PublishedOverlay {
       for (const station of this.#stations.values()) if (station.wanted !== undefined) station.dirty = true;
       return;
     }
-    this.#comparePause = PAUSE_MAX_MS;
+    this.#comparePause = AGAIN_MS;
     const ended = performance.now();
     this.#compareFrom = ended + Math.max((ended - started) * COMPARE_SHARE, 1000);
     const lease = this.#shared.lease.id;

@@ -41,7 +41,15 @@ export class Publisher {
   constructor(
     store: PublishingStore,
     system: System,
-    { host, leaseTtlMs }: { readonly host: NetnsRef | undefined; readonly leaseTtlMs: number | undefined },
+    {
+      host,
+      leaseTtlMs,
+      doubt,
+    }: {
+      readonly host: NetnsRef | undefined;
+      readonly leaseTtlMs: number | undefined;
+      readonly doubt: Publishing['doubt'];
+    },
     tell: (event: PublisherEvent) => void,
   ) {
     this.#system = system;
@@ -49,9 +57,11 @@ export class Publisher {
     this.#lease = new HostLease(
       (options) => store.lease(options),
       leaseTtlMs,
-      () => this.#recoverAll(),
+      () => {
+        for (const overlay of this.#overlays.values()) overlay.recover(true);
+      },
     );
-    this.#shared = { store, lease: this.#lease, tell, unsupported: () => this.close() };
+    this.#shared = { store, lease: this.#lease, tell, doubt, unsupported: () => this.close() };
   }
 
   /** Begins with an overlay, once one of the same name that is gone has been withdrawn. */
@@ -117,9 +127,5 @@ export class Publisher {
     } catch (error) {
       if (!OvernsError.is(error)) throw error;
     }
-  }
-
-  #recoverAll(): void {
-    for (const overlay of this.#overlays.values()) overlay.recover();
   }
 }

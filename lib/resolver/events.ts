@@ -104,6 +104,13 @@ export interface OverlayStatus extends Where {
   readonly punt: boolean;
   /** Why they are not. */
   readonly noPunt?: string;
+  /** The store's watch has lost much at once, and nothing is withdrawn for a while: what `grace` of the events says, and since when. */
+  readonly grace?: {
+    readonly listed: number;
+    readonly missing: number;
+    readonly graceMs: number;
+    readonly since: Date;
+  };
   /** True while vxlan1 is gone, or another resolver is taking the overlay over. */
   readonly lost: boolean;
   /** Since when it is. */

@@ -98,6 +98,7 @@ export class WatchFeed {
           if (this.#followed === 'lookup') this.#follow('all', undefined);
           if (typeof change.index === 'bigint') this.#index = change.index;
           this.#context.observe(change);
+          this.#grace.changed();
           this.#context.health.up();
           pause = 100;
           ready();
@@ -133,7 +134,7 @@ export class WatchFeed {
       pause = Math.min(pause * 2, PAUSE_MAX_MS);
     }
     ready();
-    this.#grace.pause();
+    this.#grace.close();
     clearTimeout(this.#telling);
     this.#tellLeftOut();
   }

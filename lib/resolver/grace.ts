@@ -30,6 +30,9 @@ export interface GraceOwner {
   settled(withdrawn: number): void;
 }
 
+/** How long after a change it is looked whether all is there again, milliseconds: the thread has taken it in by then. */
+const LOOK_MS = 100;
+
 export class Grace {
   readonly #thread: NativeReactor;
   readonly #id: number;
@@ -37,6 +40,7 @@ export class Grace {
   readonly #owner: GraceOwner;
   #lasts = false;
   #timer: NodeJS.Timeout | undefined;
+  #looking: NodeJS.Timeout | undefined;
 
   constructor(thread: NativeReactor, id: number, graceMs: number, owner: GraceOwner) {
     this.#thread = thread;
@@ -62,6 +66,16 @@ export class Grace {
     return false;
   }
 
+  /** Something has changed: once all that was missing is there again there is nothing to wait for. */
+  changed(): void {
+    if (!this.#lasts || this.#looking !== undefined) return;
+    this.#looking = setTimeout(() => {
+      this.#looking = undefined;
+      if (this.#lasts && this.#thread.stats(this.#id).missing === 0) void this.#confirm();
+    }, LOOK_MS);
+    this.#looking.unref();
+  }
+
   /** The store can be asked again, and has the history that it had: only then it confirms anything. */
   goOn(): void {
     this.pause();
@@ -73,6 +87,12 @@ export class Grace {
   /** The store cannot be asked. */
   pause(): void {
     clearTimeout(this.#timer);
+  }
+
+  close(): void {
+    this.pause();
+    clearTimeout(this.#looking);
+    this.#lasts = false;
   }
 
   async #confirm(): Promise<void> {

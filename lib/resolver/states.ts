@@ -53,6 +53,7 @@ export class OverlayStates {
     const down = this.#states.get('store-down');
     const off = this.#states.get('punt-off')?.event;
     const lost = this.#states.get('overlay-lost');
+    const doubted = this.#states.get('grace');
     const error = down && (this.error ?? (down.event.kind === 'store-down' ? down.event.error : undefined));
     return {
       store: down ? 'down' : 'up',
@@ -60,8 +61,13 @@ export class OverlayStates {
       ...(error && { error }),
       punt: off === undefined,
       ...(off?.kind === 'punt-off' && { noPunt: off.reason }),
+      ...(doubted?.event.kind === 'grace' && { grace: graceOf(doubted.event, doubted.since) }),
       lost: lost !== undefined,
       ...(lost && { lostSince: lost.since }),
     };
   }
+}
+
+function graceOf({ listed, missing, graceMs }: Extract<ResolverEvent, { kind: 'grace' }>, since: Date) {
+  return { listed, missing, graceMs, since };
 }

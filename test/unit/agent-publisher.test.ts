@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   Agent,
   type AgentEvent,
+  type Change,
   ConflictError,
   type Endpoint,
   Overlay,
@@ -17,6 +18,7 @@ import {
 import { askControl } from '../../lib/overlay/control.js';
 import { publisherOf } from '../../lib/overlay/ports/publish.js';
 import { publishingAgent } from '../../lib/overlay/ports/publishing-agent.js';
+import { troubles } from '../../lib/resolver/remote.js';
 import { FakeKernel } from '../../lib/testing/index.js';
 import { onCleanup } from '../support/cleanup.js';
 import '../support/fake-only.js';
@@ -343,6 +345,42 @@ describe('an attachment', () => {
       message: 'no address of 192.168.0.0/24 is free (253 in all, 1 of them given back a short while ago)',
     });
     expect((await overlay.endpoints()).map(({ ip }) => ip)).toEqual(['192.168.0.4']);
+  });
+
+  test('without an address waits where the store has lost records, until they are there again', async () => {
+    const made = await scene();
+    const { overlay, store, kernel } = made;
+    const others = [3, 4, 5].map((n): Endpoint => {
+      const ip = `192.168.0.${n}`;
+      return { ip, ips: [ip], mac: `02:42:c0:a8:00:0${n}`, vtep: RIVAL.vtep };
+    });
+    const changes: Change[] = [{ kind: 'reset', endpoints: others, index: 1n }];
+    async function* watch({ signal }: { signal: AbortSignal }): AsyncGenerator<Change> {
+      while (!signal.aborted) {
+        await until(() => changes.length > 0 || signal.aborted, 'a change', 60_000);
+        yield* changes.splice(0);
+      }
+    }
+    const { agent, events } = await start(made, { ...faulty(store), watch });
+    changes.push({ kind: 'reset', endpoints: [], index: 2n });
+    await until(() => events.some(({ kind }) => kind === 'grace'), 'the doubt');
+    expect(agent.overlays()).toMatchObject([{ grace: { listed: 0, missing: 3, graceMs: 60_000 } }]);
+    const remote = await queryResolver('blue', { system: kernel.system });
+    expect(remote?.status?.grace).toMatchObject({ listed: 0, missing: 3, since: expect.stringMatching(/^\d{4}-/) });
+    expect(troubles(remote?.status)).toEqual([expect.stringMatching(/^the store lists 0 of 3 addresses since /)]);
+    await expect(overlay.attach('netns:web')).rejects.toMatchObject({
+      code: 'OVERNS_STORE',
+      message: expect.stringContaining('has lost records (it lists 0 of 3 addresses): no address is handed out'),
+    });
+    // Who is told which one is free may have it.
+    expect((await attach(made)).ip).toBe('192.168.0.2');
+    for (const [at, endpoint] of others.entries()) {
+      await store.publish(endpoint);
+      changes.push({ kind: 'put', endpoint, index: BigInt(3 + at) });
+    }
+    await until(() => events.some(({ kind }) => kind === 'grace-over'), 'its end');
+    expect(agent.overlays()[0]?.grace).toBeUndefined();
+    expect([WEB, ...others].map(({ ip }) => ip)).not.toContain((await overlay.attach('netns:db')).ip);
   });
 
   test('that fails leaves nothing in the store, nor does one that dies behind its claim', async () => {
