@@ -19,19 +19,25 @@ export async function surveyOverlays(system: System, signal: AbortSignal | undef
   const failed: { overlay: string; error: Error }[] = [];
   for (const name of await listNetns(system)) {
     throwIfAborted(signal);
-    const path = join(netnsDirectory(), name);
     try {
-      await using rtnl = await Rtnl.open({ netns: { path }, system });
-      const state = await readState(name, path, rtnl, undefined);
-      if (!state) continue;
-      const { path: _path, host: _host, device: _device, ...info } = state;
-      found.push(info);
+      const info = await lookAt(system, name);
+      if (info !== undefined) found.push(info);
     } catch (error) {
       // One that has gone since it was listed is none.
       if ((error as OvernsError).code !== 'ENOENT') failed.push({ overlay: name, error: error as Error });
     }
   }
   return { found, failed };
+}
+
+/** Not in the loop itself: of `await using` there esbuild keeps the error of one round for the next. */
+async function lookAt(system: System, name: string): Promise<OverlayInfo | undefined> {
+  const path = join(netnsDirectory(), name);
+  await using rtnl = await Rtnl.open({ netns: { path }, system });
+  const state = await readState(name, path, rtnl, undefined);
+  if (!state) return undefined;
+  const { path: _path, host: _host, device: _device, ...info } = state;
+  return info;
 }
 
 /** Throws where none could be looked at for want of privileges, which is not to be taken for none. */
