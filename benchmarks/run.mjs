@@ -32,6 +32,8 @@ const MINUTES = {
   'data-path': 7,
   monitor: 7,
   scale: 4,
+  cluster: 8,
+  migration: 4,
 };
 const NAMES = Object.keys(MINUTES);
 

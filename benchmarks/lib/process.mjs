@@ -222,7 +222,7 @@ export async function busy() {
   return 1 - (after.idle - before.idle) / (after.all - before.all);
 }
 
-/** CPU seconds, resident bytes and their peak of a process. @param {number} pid */
+/** CPU seconds, those of children that have ended, resident bytes and their peak of a process. @param {number} pid */
 export function usage(pid) {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -230,5 +230,6 @@ export function usage(pid) {
   const kib = (/** @type {string} */ name) =>
     Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(status)?.[1] ?? 0) * 1024;
   // Ticks of a hundredth of a second (USER_HZ).
-  return { cpu: (Number(fields[11]) + Number(fields[12])) / 100, rss: kib('VmRSS'), peak: kib('VmHWM') };
+  const seconds = (/** @type {number} */ at) => (Number(fields[at]) + Number(fields[at + 1])) / 100;
+  return { cpu: seconds(11), children: seconds(13), rss: kib('VmRSS'), peak: kib('VmHWM') };
 }

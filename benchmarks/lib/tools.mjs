@@ -178,12 +178,22 @@ function consul() {
   return which('consul', toolEnv().PATH) ? { ok: true } : { ok: false, reason: `consul: ${why ?? 'not found'}` };
 }
 
+function etcd() {
+  const { PATH } = toolEnv();
+  if (which('etcd', PATH) && which('etcdctl', PATH)) return { ok: true };
+  const why = unpackPackages(['etcd-server', 'etcd-client'], join(root, '.cache/tools/root'));
+  return which('etcdctl', toolEnv().PATH) ? { ok: true } : { ok: false, reason: `etcd: ${why ?? 'not found'}` };
+}
+
 const PROVIDERS = {
   python,
   go,
   'npm-netlink': npmNetlink,
   consul,
+  etcd,
+  curl: () => command('curl', ['curl']),
   iperf3: () => command('iperf3', ['iperf3']),
+  ping: () => command('ping', ['iputils-ping']),
   iproute2: () => command('bridge', ['iproute2']),
   docker: () => {
     const { PATH } = toolEnv();

@@ -84,6 +84,22 @@ export async function twoHosts(subnet = '10.0.0') {
   ];
 }
 
+/** Hosts on one wire: 10.0.0.10 and so on. @param {number} count @returns {Promise<Host[]>} */
+export async function severalHosts(count) {
+  const wire = await makeNetns('w');
+  await ip(wire, 'link add wire0 type bridge mcast_snooping 0', 'link set wire0 up');
+  const hosts = [];
+  for (let at = 0; at < count; at++) {
+    const name = await makeNetns('h');
+    const vtep = `10.0.0.${10 + at}`;
+    await ip(name, `link add under0 type veth peer name port${at} netns ${wire}`);
+    await ip(wire, `link set port${at} master wire0 up`);
+    await ip(name, `address add ${vtep}/24 dev under0`, 'link set under0 up');
+    hosts.push({ name, vtep });
+  }
+  return hosts;
+}
+
 /**
  * @typedef {object} Container
  * @property {string} name

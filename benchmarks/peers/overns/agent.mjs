@@ -3,8 +3,9 @@
  * overns as an agent for one overlay: a fresh process, which resolves until its stdin ends.
  *
  * agent.mjs PACKAGE OPTIONS(JSON). Prints `ready` when it serves. Commands on stdin, each answered by a line of JSON:
- * `stats`, `block MS` (keeps the event loop busy), `memory`, `cpu`.
+ * `stats`, `block MS` (keeps the event loop busy), `memory`, `cpu`, `received` (bytes, of all its connections), `overlays`.
  */
+import { subscribe } from 'node:diagnostics_channel';
 import { createInterface } from 'node:readline';
 
 /**
@@ -17,11 +18,17 @@ import { createInterface } from 'node:readline';
  * @property {string} [vtep] theirs
  * @property {[string, string][]} [endpoints] more: IP and VTEP
  * @property {boolean} [realtime]
+ * @property {'all' | 'used' | 'lookup' | 'auto'} [sync]
  */
 
 const [, , folder = '', json = '{}'] = process.argv;
 /** @type {Options} */
 const options = JSON.parse(json);
+/** @type {Set<import('node:net').Socket>} */
+const sockets = new Set();
+subscribe('net.client.socket', (message) => {
+  sockets.add(/** @type {{ socket: import('node:net').Socket }} */ (message).socket);
+});
 const { Overlay, Resolver, openStore } = await import(`${folder}/dist/index.js`);
 
 /** @param {number} value */
@@ -78,7 +85,7 @@ async function makeStore() {
 const overlays = [];
 for (const name of options.overlay.split(',')) overlays.push(await Overlay.open(name));
 const store = await makeStore();
-const resolver = await Resolver.start({ overlays, store, realtime: options.realtime });
+const resolver = await Resolver.start({ overlays, store, realtime: options.realtime, sync: options.sync });
 
 /** @type {Record<string, (argument: string) => unknown>} */
 const commands = {
@@ -93,6 +100,8 @@ const commands = {
     return process.memoryUsage();
   },
   cpu: () => process.cpuUsage(),
+  received: () => ({ bytes: [...sockets].reduce((sum, socket) => sum + socket.bytesRead, 0) }),
+  overlays: () => resolver.overlays(),
 };
 
 const lines = createInterface({ input: process.stdin });
