@@ -20,6 +20,7 @@ import {
 } from '../store/allocation.js';
 import { ConflictError } from '../store/conflict.js';
 import type { Change, Endpoint, Store, StoredEndpoint, Where } from '../store/contract.js';
+import type { Interest } from '../store/interest.js';
 import type { EndpointStatus, PublisherEvent } from './endpoint-status.js';
 import type { HostLease } from './host-lease.js';
 import { Station, sameAddresses } from './station.js';
@@ -85,6 +86,7 @@ export class PublishedOverlay {
   readonly #vtep: string;
   /** By MAC address. */
   readonly #stations = new Map<string, Station>();
+  readonly #own: Interest;
   /** By IP address: the MAC address that has had it last. */
   readonly #macs = new Map<string, string>();
   /** By MAC address: what the store has at this host, where nobody has it. */
@@ -110,8 +112,12 @@ export class PublishedOverlay {
   /** How long it is waited after a comparison that failed. */
   #comparePause = AGAIN_MS;
 
-  /** @param overlay open, and closed with this */
-  constructor(overlay: Overlay, shared: Publishing) {
+  /**
+   * @param overlay open, and closed with this
+   * @param own is kept to the addresses that changes of the store are to be told of
+   */
+  constructor(overlay: Overlay, shared: Publishing, own: Interest) {
+    this.#own = own;
     this.where = { overlay: overlay.name, vni: overlay.vni };
     this.#overlay = overlay;
     this.#vtep = overlay.vtep;
@@ -133,6 +139,7 @@ export class PublishedOverlay {
     this.#stop.abort();
     for (const timer of [this.#timer, this.#again, this.#comparing, this.#compareDue]) clearTimeout(timer);
     for (const station of this.#stations.values()) station.release();
+    for (const ip of this.#macs.keys()) this.#own.delete(ip);
     void this.#events?.return?.();
     void this.#overlay.close();
     this.#end();
@@ -320,6 +327,7 @@ export class PublishedOverlay {
   #remember({ mac, ips }: Endpoint): void {
     for (const ip of ips) {
       this.#macs.set(ip, mac);
+      this.#own.add(ip);
       this.#station(mac).ips.add(ip);
     }
     this.#strays.delete(mac);
@@ -328,7 +336,11 @@ export class PublishedOverlay {
   #forget(station: Station): void {
     if (!station.idle || this.#stations.get(station.mac) !== station) return;
     this.#stations.delete(station.mac);
-    for (const ip of station.ips) if (this.#macs.get(ip) === station.mac) this.#macs.delete(ip);
+    for (const ip of station.ips) {
+      if (this.#macs.get(ip) !== station.mac) continue;
+      this.#macs.delete(ip);
+      this.#own.delete(ip);
+    }
   }
 
   /** The station that has an address, or is to have it. */

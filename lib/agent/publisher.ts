@@ -4,6 +4,7 @@ import type { NetnsRef } from '../netns/references.js';
 import { Overlay } from '../overlay/overlay.js';
 import type { ResolverExtension } from '../resolver/extension.js';
 import type { Store } from '../store/contract.js';
+import { Interest } from '../store/interest.js';
 import type { System } from '../system/system.js';
 import type { EndpointStatus, PublisherEvent } from './endpoint-status.js';
 import { HostLease } from './host-lease.js';
@@ -24,6 +25,8 @@ export class Publisher {
   /** By name: that it begins, one after the other. */
   readonly #work = new Map<string, Promise<void>>();
   readonly #served = new Set<string>();
+  /** By name: the addresses that this host has there, or may have in the store. */
+  readonly #addresses = new Map<string, Interest>();
   #off = false;
 
   /** Its part in the resolver of the overlays. */
@@ -32,6 +35,7 @@ export class Publisher {
       const published = this.#overlays.get(overlay);
       if (published?.where.vni === vni) published.observe(change);
     },
+    own: ({ overlay }) => this.#own(overlay),
     control: ({ overlay }, request) => answerPublishing(request, () => this.overlay(overlay)),
     status: ({ overlay }) =>
       this.#off ? {} : { publishing: publishingWords(this.#overlays.get(overlay)?.status() ?? []) },
@@ -119,7 +123,7 @@ export class Publisher {
         await opened.close();
         return;
       }
-      const overlay = new PublishedOverlay(opened, this.#shared);
+      const overlay = new PublishedOverlay(opened, this.#shared, this.#own(name));
       this.#overlays.set(name, overlay);
       void overlay.ended.then(() => {
         if (this.#overlays.get(name) === overlay) this.#overlays.delete(name);
@@ -127,5 +131,14 @@ export class Publisher {
     } catch (error) {
       if (!OvernsError.is(error)) throw error;
     }
+  }
+
+  #own(name: string): Interest {
+    let own = this.#addresses.get(name);
+    if (own === undefined) {
+      own = new Interest();
+      this.#addresses.set(name, own);
+    }
+    return own;
   }
 }

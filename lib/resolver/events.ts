@@ -117,5 +117,7 @@ export interface OverlayStatus extends Where {
   readonly lostSince?: Date;
   /** How much of the network is followed in the store: all, the addresses that are used, or none. */
   readonly sync: 'all' | 'used' | 'lookup';
+  /** Why so much: `auto: 1200 addresses, 10000 at most`, or what keeps more from being followed. */
+  readonly syncReason: string;
   readonly stats: ResolverStats;
 }

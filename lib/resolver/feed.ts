@@ -50,6 +50,8 @@ export class WatchFeed {
   /** How much is followed as long as there is not too much of it. */
   readonly #wanted: Followed;
   #followed: Followed;
+  /** Why something else is followed than what was wanted. */
+  #because: Error | undefined;
   #changes = 0;
   /** When the watch was opened, as performance.now(). */
   #openedAt = 0;
@@ -78,6 +80,19 @@ export class WatchFeed {
   /** How much is followed now. */
   get followed(): Followed {
     return this.#followed;
+  }
+
+  /** Why: `auto: 1200 addresses, 10000 at most`. */
+  get reason(): string {
+    const { store, timing, thread, id } = this.#context;
+    const { sync } = timing;
+    if (this.#because !== undefined) return `${sync}: ${this.#because.message}`;
+    if (sync !== 'auto' && this.#followed === sync) return `${sync} is asked for`;
+    if (this.#followed === 'lookup') {
+      return `${sync}: the store watches ${store.watch === undefined ? 'nothing' : 'no single addresses'}`;
+    }
+    if (this.#max === undefined) return `${sync}: the store watches no single addresses`;
+    return `${sync}: ${thread.stats(id).endpoints ?? 0} addresses, ${this.#max} at most`;
   }
 
   /** Feeds the native table from the store's watch, for as long as the overlay is served. */
@@ -156,6 +171,7 @@ export class WatchFeed {
     if (what === this.#followed) return;
     const { thread, id } = this.#context;
     this.#followed = what;
+    this.#because = error;
     this.#index = undefined;
     this.#other = true;
     // Nobody would tell of what the table has from the watch: who still uses it asks anew.
@@ -264,12 +280,8 @@ export class WatchFeed {
   #forget(address: string, expired = false): void {
     const { leftovers } = this.#owner;
     this.#context.thread.forget(this.#context.id, address, expired);
-    if (expired) {
-      leftovers.add(address);
-    } else {
-      leftovers.delete(address);
-      this.#usage.gone(address);
-    }
+    if (expired) leftovers.add(address);
+    else leftovers.delete(address);
   }
 
   #take(endpoint: Endpoint, flat: Flat): void {

@@ -80,6 +80,10 @@ export interface RemoteStatus {
   };
   readonly lost: boolean;
   readonly lostSince?: string;
+  /** How much of the network is followed in the store; absent: it is of a version that does not say. */
+  readonly sync?: 'all' | 'used' | 'lookup';
+  /** Why so much. */
+  readonly syncReason?: string;
 }
 
 /**
@@ -163,14 +167,16 @@ function readStatus(given: unknown): RemoteStatus | undefined {
   if (typeof given !== 'object' || given === null) return undefined;
   const { store, lost, grace, ...rest } = given as Record<string, unknown>;
   const doubt = readGrace(grace);
-  const texts = ['storeUrl', 'since', 'error', 'noPunt', 'lostSince'].flatMap((key) => {
+  const texts = ['storeUrl', 'since', 'error', 'noPunt', 'lostSince', 'syncReason'].flatMap((key) => {
     const text = rest[key];
     return typeof text === 'string' ? [[key, text.slice(0, 1000)] as const] : [];
   });
+  const sync = (['all', 'used', 'lookup'] as const).find((each) => each === rest.sync);
   return {
     store: store === 'down' ? 'down' : 'up',
     ...(doubt && { grace: doubt }),
     lost: lost === true,
+    ...(sync && { sync }),
     ...Object.fromEntries(texts),
   };
 }

@@ -206,6 +206,7 @@ export class Resolver implements AsyncDisposable {
       tell: (events) => this.#tell(events, session),
       control: (request, peer): Promise<ControlAnswer> => this.#control(session, request, peer),
       observe: (change) => this[extension]?.observe(session.where, change),
+      own: () => this[extension]?.own(session.where),
       otherNetwork: () => this.#otherNetwork(session),
     });
     this.#sessions.set(overlay.name, session);

@@ -16,6 +16,7 @@ import type { Miss } from '../overlay/miss.js';
 import type { Overlay } from '../overlay/overlay.js';
 import { Rtnl } from '../rtnl/rtnl.js';
 import type { Change, Store, Where } from '../store/contract.js';
+import type { Interest } from '../store/interest.js';
 import { isScoped, scope } from '../store/scope.js';
 import { errnoName, isNativeFailure, netlinkError } from '../system/kernel-error.js';
 import { EVENT_BITS, type NativeEvent, type NativeLookup } from '../system/native.js';
@@ -47,6 +48,8 @@ export interface SessionOwner {
   observe(change: Change): void;
   /** An overlay of another network that is served from the same store. */
   otherNetwork(): Where | undefined;
+  /** Addresses that are followed in any case. */
+  own(): Interest | undefined;
 }
 
 export class OverlaySession implements ReactorClient {
@@ -114,6 +117,7 @@ export class OverlaySession implements ReactorClient {
       id: this.#id,
       idleMs: timing.idleMs,
       stopped: this.#stop.signal,
+      own: () => owner.own(),
       enter: () => this.#enter(),
     });
     this.#feed = new WatchFeed(context, this.#usage, {
@@ -285,6 +289,7 @@ export class OverlaySession implements ReactorClient {
       ...this.where,
       ...this.states.status(),
       sync: this.#feed.followed,
+      syncReason: this.#syncReason(),
       stats: { ...noStats(), ...this.stats() },
     };
   }
@@ -298,9 +303,14 @@ export class OverlaySession implements ReactorClient {
     return {
       ...status,
       sync: this.#feed.followed,
+      syncReason: this.#syncReason(),
       ...(error && { error: error.message }),
       ...(storeUrl !== undefined && { storeUrl }),
     };
+  }
+
+  #syncReason(): string {
+    return this.#added ? this.#feed.reason : 'not served';
   }
 
   stats(): Record<string, number> {

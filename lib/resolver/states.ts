@@ -49,7 +49,7 @@ export class OverlayStates {
     return Array.from(this.#states.values(), ({ event }) => event);
   }
 
-  status(): Omit<OverlayStatus, 'overlay' | 'vni' | 'stats' | 'sync'> {
+  status(): Omit<OverlayStatus, 'overlay' | 'vni' | 'stats' | 'sync' | 'syncReason'> {
     const down = this.#states.get('store-down');
     const off = this.#states.get('punt-off')?.event;
     const lost = this.#states.get('overlay-lost');

@@ -11,6 +11,8 @@ export interface UsageContext {
   /** How long an address that nothing is programmed for counts as used, milliseconds. */
   readonly idleMs: number;
   readonly stopped: AbortSignal;
+  /** Addresses that are followed although nobody here has asked for them: those of this host. */
+  own(): Interest | undefined;
   /** Opens the kernel's tables of the overlay. */
   enter(): Promise<Rtnl>;
 }
@@ -24,8 +26,6 @@ interface Place {
   readonly vtep: string;
   /** When it was asked for last, as performance.now(). */
   readonly askedAt: number;
-  /** The kernel has its row from before: the thread does not know of it. */
-  readonly adopted?: boolean;
 }
 
 export class Usage {
@@ -46,16 +46,28 @@ export class Usage {
     this.#sweeping = setInterval(() => void this.sweep(), this.#context.idleMs);
     this.#sweeping.unref();
     onAbort(this.#context.stopped, () => clearInterval(this.#sweeping));
+    this.#followOwn();
     await using rtnl = await this.#context.enter();
     const { neighbors, rows } = await programmed(rtnl);
     for (const [ip, mac] of neighbors) this.asked(ip, mac, rows.get(mac) ?? '');
     const known = new Set(neighbors.values());
-    for (const [mac, vtep] of rows) if (!known.has(mac)) this.asked(mac, mac, vtep, true);
+    for (const [mac, vtep] of rows) if (!known.has(mac)) this.asked(mac, mac, vtep);
+  }
+
+  #followOwn(): void {
+    const own = this.#context.own();
+    if (own === undefined) return;
+    for (const address of own) this.interest.add(address);
+    const ignore = own.onChange((address, wanted) => {
+      if (wanted) this.interest.add(address);
+      else if (!this.#places.has(address)) this.interest.delete(address);
+    });
+    onAbort(this.#context.stopped, ignore);
   }
 
   /** An address was asked for, and is there. */
-  asked(address: string, mac: string, vtep: string, adopted = false): void {
-    this.#places.set(address, { mac, vtep, askedAt: performance.now(), adopted });
+  asked(address: string, mac: string, vtep: string): void {
+    this.#places.set(address, { mac, vtep, askedAt: performance.now() });
     this.interest.add(address);
   }
 
@@ -72,33 +84,14 @@ export class Usage {
   station(mac: string, vtep: string): void {
     const place = this.#places.get(mac);
     if (place === undefined || place.vtep === vtep) return;
-    this.#places.set(mac, { ...place, vtep, adopted: false });
+    this.#places.set(mac, { ...place, vtep });
     this.#context.thread.forget(this.#context.id, mac);
-    if (place.adopted === true) void this.#removeRow(mac, place.vtep);
-  }
-
-  /** An address is nowhere any more: what is known of it has been forgotten. */
-  gone(address: string): void {
-    const place = this.#places.get(address);
-    if (place?.adopted !== true) return;
-    this.#places.set(address, { ...place, vtep: '', adopted: false });
-    void this.#removeRow(address, place.vtep);
   }
 
   /** The addresses, in use before some moment, that the store was asked for and has not told of: they are nowhere. */
   unknown(told: ReadonlySet<string>, before: number): string[] {
     const isOld = (address: string): boolean => (this.#places.get(address)?.askedAt ?? 0) < before;
     return [...this.interest].filter((address) => !told.has(address) && isOld(address));
-  }
-
-  /** Removes a row, unless the kernel has learned another place meanwhile. */
-  async #removeRow(mac: string, dst: string): Promise<void> {
-    try {
-      await using rtnl = await this.#context.enter();
-      await rtnl.fdb.delete({ link: 'vxlan1', mac, dst });
-    } catch {
-      // It is gone, or the overlay is.
-    }
   }
 
   /**
@@ -119,7 +112,7 @@ export class Usage {
         const dst = rows.get(mac);
         if (dst === undefined) {
           this.#places.delete(address);
-          this.interest.delete(address);
+          if (this.#context.own()?.has(address) !== true) this.interest.delete(address);
           thread.forget(id, address);
         } else if (this.#tried.has(mac)) {
           this.#places.set(address, { ...place, askedAt: now });

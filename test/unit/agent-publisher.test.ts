@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import {
   Agent,
   type AgentEvent,
+  type AgentOptions,
   type Change,
   ConflictError,
   type Endpoint,
@@ -52,8 +53,12 @@ async function scene(): Promise<Scene> {
   return { kernel, overlay, store };
 }
 
-async function start({ kernel }: Scene, store: Store): Promise<{ agent: Agent; events: AgentEvent[] }> {
-  const agent = await Agent.start({ store, system: kernel.system });
+async function start(
+  { kernel }: Scene,
+  store: Store,
+  options: Partial<AgentOptions> = {},
+): Promise<{ agent: Agent; events: AgentEvent[] }> {
+  const agent = await Agent.start({ store, system: kernel.system, ...options });
   onCleanup(() => agent.close());
   const events: AgentEvent[] = [];
   const stream = agent.events();
@@ -226,15 +231,18 @@ describe('a store that fails', () => {
     expect(leases.size).toBe(2);
   });
 
-  test('is asked for the records of an endpoint that was deleted by hand, and has them again', async () => {
-    const made = await scene();
-    const { store } = made;
-    await attach(made);
-    const { agent } = await start(made, store);
-    await until(() => states(agent).includes('192.168.0.2 published'));
-    await store.withdraw(WEB);
-    await until(async () => (await store.list()).length === 1);
-  });
+  test.each(['all', 'used'] as const)(
+    '%s followed: an endpoint that was deleted by hand is there again',
+    async (sync) => {
+      const made = await scene();
+      const { store } = made;
+      const { agent } = await start(made, store, { sync });
+      await attach(made);
+      await until(() => states(agent).includes('192.168.0.2 published'));
+      await store.withdraw(WEB);
+      await until(async () => (await store.list()).length === 1);
+    },
+  );
 });
 
 describe('an address that two hosts have', () => {
@@ -252,11 +260,11 @@ describe('an address that two hosts have', () => {
     expect(kinds(events)).toEqual(['conflict', 'conflict-over', 'published']);
   });
 
-  test('goes to whoever has written last, and comes back', async () => {
+  test.each(['all', 'used'] as const)('%s followed: goes to whoever has written last, and comes back', async (sync) => {
     const made = await scene();
     const { store } = made;
     await attach(made);
-    const { agent, events } = await start(made, store);
+    const { agent, events } = await start(made, store, { sync });
     await until(() => states(agent).includes('192.168.0.2 published'));
     await store.publish(RIVAL);
     await until(() => events.some(({ kind }) => kind === 'conflict'));

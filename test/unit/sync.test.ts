@@ -7,6 +7,7 @@ import {
   Overlay,
   type OwnedStore,
   openStore,
+  queryResolver,
   Resolver,
   type ResolverOptions,
   Rtnl,
@@ -74,7 +75,11 @@ describe('used', () => {
     for (let n = 2; n < 100; n++) await memory.publish(numbered(n));
     const { kernel, resolver, vteps, status } = await scene(store, { sync: 'used' });
     await using _resolver = resolver;
-    expect([status()?.sync, resolver.stats().endpoints]).toEqual(['used', 0]);
+    expect([status()?.sync, status()?.syncReason, resolver.stats().endpoints]).toEqual([
+      'used',
+      'used is asked for',
+      0,
+    ]);
     await kernel.miss('blue', { ip: '192.168.0.3' });
     await memory.publish(numbered(3, '10.0.0.12'));
     await until(() => vteps()[numbered(3).mac] === '10.0.0.12', 'the move');
@@ -115,6 +120,50 @@ describe('used', () => {
     await until(() => vteps()[numbered(3).mac] === '10.0.0.12', 'the move');
     await until(() => vteps()[numbered(5).mac] === undefined, 'the MAC address that has moved');
     await until(() => kernel.state('blue').neighbors.every(({ ip }) => ip !== numbered(4).ip), 'what is gone');
+  });
+
+  test('a MAC address that is used alone since before the start goes with its record', async () => {
+    const { store, memory } = await shown();
+    await memory.publish(numbered(5));
+    const { kernel, overlay, resolver, vteps } = await scene(store, { sync: 'used' });
+    await kernel.miss('blue', { mac: numbered(5).mac });
+    await resolver.close();
+    await using again = await Resolver.start({ overlays: [overlay], store, sync: 'used' });
+    await until(() => again.overlays()[0]?.store === 'up' && vteps()[numbered(5).mac] !== undefined, 'the row');
+    await memory.withdraw(numbered(5));
+    await until(() => vteps()[numbered(5).mac] === undefined, 'the row to go');
+    // Published again at the same place it is asked for again.
+    await memory.publish(numbered(5));
+    await kernel.miss('blue', { mac: numbered(5).mac });
+    expect(vteps()).toEqual({ [numbered(5).mac]: '10.0.0.11' });
+  });
+
+  test('an address whose lease ends is found no more, and stays programmed as long as it is used', async () => {
+    const told: Change[] = [];
+    const { store, memory } = await shown({
+      async *watchOnly(interest, { overlay, vni, ...options }) {
+        for await (const change of memory.watchOnly?.(interest, { overlay, vni, ...options }) ?? []) {
+          yield change;
+          told.push(change); // and taken in
+        }
+      },
+    });
+    const lease = await memory.lease({ name: 'host-1' });
+    await memory.claim(numbered(3), { lease });
+    const { kernel, resolver, vteps } = await scene(store, { sync: 'used' });
+    await using _resolver = resolver;
+    await kernel.miss('blue', { ip: numbered(3).ip });
+    expect(vteps()).toEqual({ [numbered(3).mac]: '10.0.0.11' });
+    await lease.close();
+    await until(() => told.some((change) => change.kind === 'delete' && change.expired), 'the end of the lease');
+    await kernel.idle();
+    expect([vteps(), kernel.state('blue').neighbors.map(({ ip }) => ip)]).toEqual([
+      { [numbered(3).mac]: '10.0.0.11' },
+      [numbered(3).ip],
+    ]);
+    // It comes again elsewhere.
+    await memory.publish(numbered(3, '10.0.0.12'));
+    await until(() => vteps()[numbered(3).mac] === '10.0.0.12', 'its new place');
   });
 
   test('an address falls out once the kernel has no row of its MAC address any more', async () => {
@@ -160,7 +209,11 @@ describe('used', () => {
     await memory.publish(numbered(3));
     const { kernel, resolver, vteps, status } = await scene(store, { sync: 'used' });
     await using _resolver = resolver;
-    expect([status()?.sync, watches]).toEqual(['lookup', []]);
+    expect([status()?.sync, status()?.syncReason, watches]).toEqual([
+      'lookup',
+      'used: the store watches no single addresses',
+      [],
+    ]);
     await kernel.miss('blue', { ip: '192.168.0.3' });
     await memory.publish(numbered(3, '10.0.0.12'));
     kernel.advance(61_000);
@@ -187,10 +240,14 @@ describe('auto', () => {
     await using _resolver = resolver;
     const events = record(resolver, ({ kind }) => kind === 'sync' || kind === 'store-down');
     expect([status()?.sync, resolver.stats().endpoints, watches]).toEqual(['all', 7, ['all']]);
+    expect(status()?.syncReason).toBe('auto: 7 addresses, 10 at most');
     await kernel.miss('blue', { ip: '192.168.0.3' });
     for (let n = 9; n < 20; n++) await memory.publish(numbered(n));
     await until(() => status()?.sync === 'used', 'the change');
     await until(() => resolver.stats().endpoints === 1, 'the rest to be forgotten');
+    expect(status()?.syncReason).toMatch(/^auto: .*more than 10 addresses$/);
+    const asked = await queryResolver('blue', { system: kernel.system });
+    expect(asked?.status).toMatchObject({ sync: 'used', syncReason: status()?.syncReason });
     expect(vteps()).toEqual({ [numbered(3).mac]: '10.0.0.11' });
     await memory.publish(numbered(3, '10.0.0.12'));
     await until(() => vteps()[numbered(3).mac] === '10.0.0.12', 'the move');

@@ -222,12 +222,13 @@ function resolverWords(resolver: Details['resolver']): string[] {
   if (resolver === null) return ['none serves this overlay: `overns agent` does'];
   if (resolver instanceof Error) return [printable(resolver.message)];
   const counted = Object.entries(resolver.stats).map(([key, value]) => `${key} ${value}`);
-  const { storeUrl } = resolver.status ?? {};
+  const { storeUrl, sync, syncReason = '' } = resolver.status ?? {};
   const { version } = resolver;
   const other = version === undefined || version === ownPackage()?.version ? '' : ` (overns ${printable(version)})`;
   return [
     `pid ${resolver.pid}${other}: ${counted.join(', ')}`,
     ...(storeUrl === undefined ? [] : [`store ${printable(storeUrl)}`]),
+    ...(sync === undefined ? [] : [`sync ${sync}${syncReason === '' ? '' : ` (${printable(syncReason)})`}`]),
     ...troubles(resolver.status).map((each) => printable(each)),
     ...publishingWords(resolver.publishing),
   ];
