@@ -8,7 +8,6 @@ import { nearest } from '../core/suggest.js';
 import { ownPackage } from '../system/own-package.js';
 import { machine, type OnSystem, type System } from '../system/system.js';
 import { hintInCommands } from './commands.js';
-import { loadDrivers } from './drivers.js';
 import { DONE, errorJson, errorLine, isSystemError, REFUSED, USAGE } from './failure.js';
 import { generalHelp, verbHelp } from './help.js';
 import { Log, Output, printable } from './output.js';
@@ -70,7 +69,7 @@ async function dispatch(
   { stdout, stderr, env, system = machine }: Surroundings,
   interruption: Interruption,
 ): Promise<End> {
-  await loadDrivers(env.OVERNS_DRIVERS ?? '');
+  if (env.OVERNS_DRIVERS) await (await import('./drivers.js')).loadDrivers(env.OVERNS_DRIVERS);
   const { verb: word, rest, help, version: asksVersion } = split(argv);
   const out = new Output(stdout);
   const print = async (text: string): Promise<End> => {

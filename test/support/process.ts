@@ -41,10 +41,10 @@ export async function exec(command: string, args: readonly string[], options: Ex
   return result;
 }
 
-/** iproute2's, and what is written below /proc/sys in a namespace: by far the most. */
+/** iproute2's, names of namespaces, and what is written below /proc/sys in a namespace: by far the most. */
 function isShort(command: string, args: readonly string[], { env, cwd, input }: ExecOptions): boolean {
   if (env !== undefined || cwd !== undefined || input !== undefined) return false;
-  return command === 'ip' || command === 'bridge' || (command === 'nsenter' && args[2] === 'sh');
+  return ['ip', 'bridge', 'umount'].includes(command) || (command === 'nsenter' && args[2] === 'sh');
 }
 
 async function runByItself(
