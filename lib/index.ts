@@ -41,7 +41,7 @@ export type { ContainerRef } from './overlay/targets/container.js';
 export type { UnderlayChange } from './overlay/underlay-watch.js';
 export { type Counter, counters, type ResolverStats } from './resolver/counters.js';
 export type { OverlayStatus, ResolverEvent } from './resolver/events.js';
-export type { ResolverOptions, Sync } from './resolver/options.js';
+export type { Program, ResolverOptions, Sync } from './resolver/options.js';
 export { queryResolver, type RemotePublishing, type RemoteResolver, type RemoteStatus } from './resolver/remote.js';
 export { Resolver } from './resolver/resolver.js';
 export { type IdentityKind, identityOf } from './rtnl/identity.js';

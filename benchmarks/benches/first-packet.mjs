@@ -4,7 +4,8 @@
  * and a burst of 50 datagrams of 1000 bytes; `burst`: of 500. `l2`: ping, with the addresses still known and the FDB entries gone.
  *
  * Two references need no daemon: `static`, the same overlay with its entries written beforehand, and Docker's Swarm
- * overlay, which fills its tables so; of both only the containers' own ARP caches are forgotten.
+ * overlay, which fills its tables so; of both only the containers' own ARP caches are forgotten, and of `overns-ahead`, whose
+ * agent writes the entries before anyone asks.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { startSwarm } from '../lib/docker.mjs';
@@ -80,6 +81,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
       between: containers,
       before: () => writeEntries(a, b),
     },
+    { name: 'overns-ahead', peers: pairOf(folder, { program: 'ahead' }), counts, between: containers },
     { name: 'overns-js', peers: pairOf(folder, { store: 'lookup' }), counts, between },
     ...Object.entries(against).map(([name, path]) => ({ name, peers: pairOf(path), counts: lossless, between })),
   ];
@@ -192,6 +194,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
     ratios[`${over}/${under}`] = found;
   };
   for (const under of ['floor', 'docker', 'static', ...Object.keys(against)]) compare('overns', under);
+  compare('overns-ahead', 'static');
   for (const over of ['floor-again', 'overns-js', 'overns-consul', ...Object.keys(against)]) compare(over, 'floor');
   for (const over of ['go', 'seed']) compare(over, 'overns');
   compare('seed', 'overns-consul');
@@ -241,6 +244,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
       }),
       claim('ping: p50, overns/floor', ratios['overns/floor']?.icmp?.median, '<=', 1.15),
       claim('ping: p50, overns/docker', ratios['overns/docker']?.icmp?.median, '<=', 2.25),
+      claim('ping: p50, overns-ahead/static', ratios['overns-ahead/static']?.icmp?.median, '<=', 1.1),
       claim('ping: p50, seed/overns', ratios['seed/overns']?.icmp?.median, '>=', 1000),
     ],
     pictures: {

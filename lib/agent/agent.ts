@@ -75,7 +75,15 @@ export interface AgentOptions
     OnSystem,
     Pick<
       ResolverOptions,
-      'lookupTimeoutMs' | 'negativeTtlMs' | 'maxLookups' | 'sync' | 'idleMs' | 'graceMs' | 'redirectMs' | 'realtime'
+      | 'lookupTimeoutMs'
+      | 'negativeTtlMs'
+      | 'maxLookups'
+      | 'sync'
+      | 'program'
+      | 'idleMs'
+      | 'graceMs'
+      | 'redirectMs'
+      | 'realtime'
     > {
   /** Where endpoints are looked up. It stays open when the agent is closed. */
   readonly store: Store;
@@ -97,7 +105,8 @@ export interface AgentOptions
   readonly leaseTtlMs?: number | undefined;
 }
 
-const { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, idleMs, graceMs, redirectMs, realtime } = resolverOptions;
+const { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, program, idleMs, graceMs, redirectMs, realtime } =
+  resolverOptions;
 const agentOptions = {
   store: [checkStore],
   overlays: checkNames,
@@ -111,6 +120,7 @@ const agentOptions = {
   negativeTtlMs,
   maxLookups,
   sync,
+  program,
   idleMs,
   graceMs,
   redirectMs,

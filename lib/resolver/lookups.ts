@@ -5,7 +5,7 @@ import { invalidArgument, invalidType, OvernsError } from '../core/errors.js';
 import { unknownName } from '../core/options.js';
 import type { Answer, Change, Query, Store, Where } from '../store/contract.js';
 import type { NativeLookup, NativeReactor } from '../system/native.js';
-import type { Sync } from './options.js';
+import type { Program, Sync } from './options.js';
 
 /** As long as a TTL can be, milliseconds: some 24 days. */
 const TTL_MAX = 0x7fff_ffff;
@@ -38,6 +38,7 @@ export interface Timing {
   readonly negativeTtlMs: number;
   readonly maxLookups: number;
   readonly sync: Sync;
+  readonly program: Program;
   readonly idleMs: number;
   readonly graceMs: number;
   readonly redirectMs: number;

@@ -22,6 +22,24 @@ export type Sync = 'all' | 'used' | 'lookup' | 'auto';
 const SYNCS: readonly Sync[] = ['all', 'used', 'lookup', 'auto'];
 
 /**
+ * When the kernel's entries are written: `miss`, once somebody asks; `ahead`, as soon as the store's watch tells of an endpoint, so that
+ * the first packet meets them. The latter only while all of the network is followed, and while it has no more than 512 addresses:
+ * as many neighbours and FDB entries cost the kernel some 400 KiB. They are permanent, which since Linux 5.0 do not count
+ * towards `gc_thresh` of neighbours, and with an older kernel they are half of its least limit (1024).
+ * @example
+ * ```ts
+ * import type { Program } from 'overns';
+ *
+ * const program: Program = 'ahead';
+ * console.log(program); // ahead
+ * ```
+ */
+export type Program = 'ahead' | 'miss';
+const PROGRAMS: readonly Program[] = ['ahead', 'miss'];
+/** As many addresses are programmed ahead at most. */
+export const AHEAD_MAX = 512;
+
+/**
  * Options of a resolver: what it serves, and how.
  * @example
  * ```ts
@@ -43,6 +61,8 @@ export interface ResolverOptions extends Cancel {
   readonly maxLookups?: number | undefined;
   /** How much of a network is followed in its store. Default `auto`. */
   readonly sync?: Sync | undefined;
+  /** When the kernel's entries are written. Default `miss`. */
+  readonly program?: Program | undefined;
   /**
    * With `used`: how long an address is followed that nothing is programmed for any more, milliseconds, 100 to 3600000. After five
    * times as long it is tried whether one is used that is programmed. Default 60000.
@@ -87,6 +107,7 @@ export const resolverOptions = {
   negativeTtlMs: integer(0, 3_600_000),
   maxLookups: integer(1, 65_536),
   sync: oneOf(...SYNCS),
+  program: oneOf(...PROGRAMS),
   idleMs: integer(100, 3_600_000),
   graceMs: integer(0, 86_400_000),
   redirectMs: integer(0, 3_600_000),

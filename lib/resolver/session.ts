@@ -27,6 +27,7 @@ import { type Followed, WatchFeed } from './feed.js';
 import type { Doubt } from './grace.js';
 import { Leftovers } from './leftovers.js';
 import { Lookups, type SessionContext, type Timing } from './lookups.js';
+import { AHEAD_MAX } from './options.js';
 import type { ReactorClient, ReactorLease } from './reactor.js';
 import { OverlayStates } from './states.js';
 import { Usage } from './usage.js';
@@ -176,6 +177,7 @@ export class OverlaySession implements ReactorClient {
           negativeTtlMs: this.#timing.negativeTtlMs,
           maxLookups: this.#timing.maxLookups,
           redirectMs: this.#timing.redirectMs,
+          programAhead: this.#timing.program === 'ahead' && this.#feed.followed === 'all' ? AHEAD_MAX : 0,
           lookupDeadlineMs: this.#timing.lookupTimeoutMs + DEADLINE_MARGIN_MS,
         },
         this,

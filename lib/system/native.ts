@@ -199,6 +199,8 @@ export interface NativeReactor {
       readonly vtep: string;
       readonly negativeTtlMs?: number | undefined;
       readonly maxLookups?: number | undefined;
+      /** Endpoints that the watch gives are programmed before anyone asks, as long as there are no more. Default 0. */
+      readonly programAhead?: number | undefined;
       /** How long frames for a MAC that has left are sent on; 0: not at all. Default 60000. */
       readonly redirectMs?: number | undefined;
       /** A lookup that is not answered within this has timed out by itself. Default 0: none has. */

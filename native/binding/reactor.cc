@@ -161,6 +161,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     }
     options.engine.vtep = *vtep;
     options.engine.negative_ttl_ms = number("negativeTtlMs", options.engine.negative_ttl_ms);
+    options.engine.program_ahead = number("programAhead", options.engine.program_ahead);
     options.engine.redirect_ms = number("redirectMs", options.engine.redirect_ms);
     options.engine.answer_ttl_ms = number("answerTtlMs", options.engine.answer_ttl_ms);
     options.engine.max_lookups = number("maxLookups", options.engine.max_lookups);

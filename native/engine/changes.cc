@@ -64,14 +64,15 @@ void MissEngine::put(const Ip& ip, const Mac& mac, const Ip& vtep, Nanoseconds n
     return;
   }
   if (local_.contains(AskKey::of(ip))) return;
-  Ask* ask = moved ? ask_for_change(AskKey::of(ip)) : asks_.find(AskKey::of(ip));
+  const bool ahead = !programmed && few_ && table_.size() <= options_.program_ahead;
+  Ask* ask = moved || ahead ? ask_for_change(AskKey::of(ip)) : asks_.find(AskKey::of(ip));
   if (ask != nullptr) {
     const bool waiting = ask->waits();
     const bool owed = frames_.fresh_until(ask->last_frame, now) != 0;
     if (waiting) asks_.settle(*ask, AskState::kTapped, now + kRecent);
     if (waiting || (owed && (moved || ask->state != AskState::kAnswered))) {
       make_ready(*ask);
-    } else if (moved) {
+    } else if (moved || ahead) {
       make_ready_unhurried(*ask);
     }
     if (ask->state == AskState::kAbsent) asks_.settle(*ask, AskState::kTapped, now + kRecent);

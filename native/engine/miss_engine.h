@@ -37,6 +37,7 @@ struct EngineOptions : LookupLimits {
   Ip vtep;  // this host's; a record that names it is never programmed as remote
   std::uint32_t negative_ttl_ms = 1000;
   std::uint32_t answer_ttl_ms = 60000;  // for answers without one of their own; 0 = keep
+  std::uint32_t program_ahead = 0;      // endpoints of the watch are programmed before anyone asks, where there are so few
   std::uint32_t redirect_ms = 60000;    // how long frames for a MAC that has left are sent on; 0 = not at all
 };
 
@@ -70,7 +71,10 @@ class MissEngine {
   // `count`: how many will be put. When they have been, what was given before and is not among them is found, in
   // pieces: it goes on while that returns true. It counts as missing: it stays, and answers, until it is put again,
   // forgotten or swept.
-  void begin_reset(std::size_t count) { table_.begin_reset(count); }
+  void begin_reset(std::size_t count) {
+    few_ = count <= options_.program_ahead;
+    table_.begin_reset(count);
+  }
   bool find_missing();
   std::size_t missing() const { return table_.missing(); }
   // Forgets what is missing, in pieces as well. A reset that begins meanwhile ends it.
@@ -183,6 +187,7 @@ class MissEngine {
   Departures departures_;
   Rate<kRedirectsPerSecond, kRedirectsAtOnce> redirects_;
   std::vector<AskKey> ready_;
+  bool few_ = false;        // the watch has so few endpoints that they may be programmed ahead
   Ring<AskKey> unhurried_;  // to be programmed when there is time, since nobody waits for it
   // Entries being programmed, and for which asks; empty when its outcome has been looked at.
   std::vector<KernelEntry> entries_;

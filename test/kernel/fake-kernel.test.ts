@@ -1458,6 +1458,31 @@ function scenarios(stage: () => Stage): void {
     await until(async () => (await entries()).length === 0, 'the withdrawal');
   });
 
+  test('entries are written ahead, and follow the store, without a miss', async () => {
+    const { overlays, containers, endpoints } = await network(stage());
+    const [here, there] = endpoints;
+    const { store, push } = pushed({ kind: 'reset', endpoints: [here, there], index: 1n });
+    const [resolver, events] = await serve({ overlays: [overlays[0]], store, program: 'ahead' });
+    await serve({ overlays: [overlays[1]], store: new Records(here, there) });
+    const a = await openRtnl(overlays[0].name, stage());
+    const entries = async () => [
+      ...(await a.neighbors.list({ link: 'vxlan1', state: 'permanent' })).map(({ ip, mac }) => `${ip} ${mac}`),
+      ...(await a.fdb.list({ link: 'vxlan1' })).flatMap(({ mac, dst, master }) =>
+        dst === undefined || master !== undefined || mac === '00:00:00:00:00:00' ? [] : [`${mac} ${dst}`],
+      ),
+    ];
+    const written = [`${there.ip} ${there.mac}`, `${there.mac} ${there.vtep}`];
+    await until(async () => (await entries()).length === 2, 'the entries');
+    expect(await entries()).toEqual(written);
+    expect(await stage().send(containers[0], there.ip)).toBe(true);
+    const asked = events.filter((event) => 'miss' in event && event.miss.kind === 'l3' && event.miss.ip === there.ip);
+    expect([asked, resolver.stats().lookups]).toEqual([[], 0]);
+    push({ kind: 'delete', ip: there.ip, mac: there.mac, index: 2n });
+    await until(async () => (await entries()).length === 0, 'the withdrawal');
+    push({ kind: 'put', endpoint: there, index: 3n });
+    await until(async () => (await entries()).length === 2, 'the entries again');
+  });
+
   test('records of a watch that cannot be read are told and counted, the others serve', async () => {
     const { overlays, endpoints } = await network(stage());
     const changes: Change[] = [];

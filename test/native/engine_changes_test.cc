@@ -25,6 +25,58 @@ const Ip kElsewhere = ip("172.16.0.3");
 
 }  // namespace
 
+// --- ahead -------------------------------------------------------------------------------------------------------
+
+TEST_CASE("engine: what the watch gives is programmed before anyone asks, while there are few") {
+  EngineOptions options = World::defaults();
+  options.program_ahead = 3;
+  World world(options);
+  world.engine.begin_reset(2);
+  world.put(kTarget, kMac, kThere);
+  world.put(numbered_ip(1), numbered_mac(1), options.vtep);  // this host's
+  world.turn();
+  CHECK(world.neighbors.at(kTarget) == kMac);
+  CHECK(world.fdb.at(kMac) == kThere);
+  CHECK(world.neighbors.size() == 1);
+  CHECK(world.lookups.empty());
+  // It moves, goes and comes as what was asked for does.
+  world.put(kTarget, kMac, kElsewhere);
+  world.turn();
+  CHECK(world.fdb.at(kMac) == kElsewhere);
+  world.put(numbered_ip(2), numbered_mac(2), kThere);
+  world.turn();
+  CHECK(world.neighbors.contains(numbered_ip(2)));
+  world.engine.forget(kTarget);
+  world.engine.forget(kMac);
+  world.turn();
+  CHECK_FALSE(world.neighbors.contains(kTarget));
+  CHECK_FALSE(world.fdb.contains(kMac));
+  // One more than the limit, two more: only when they are asked for.
+  world.put(kTarget, kMac, kThere);
+  world.put(numbered_ip(3), numbered_mac(3), kThere);
+  world.put(numbered_ip(4), numbered_mac(4), kThere);
+  world.turn();
+  CHECK(world.neighbors.size() == 2);
+  world.miss(numbered_ip(4));
+  world.turn();
+  CHECK(world.neighbors.contains(numbered_ip(4)));
+}
+
+TEST_CASE("engine: of a network that is too large nothing is programmed ahead") {
+  EngineOptions options = World::defaults();
+  options.program_ahead = 3;
+  World world(options);
+  world.engine.begin_reset(4);
+  for (std::uint32_t n = 1; n <= 4; ++n) world.put(numbered_ip(n), numbered_mac(n), kThere);
+  world.turn();
+  CHECK(world.neighbors.empty());
+  World usual;
+  usual.engine.begin_reset(1);
+  usual.put(kTarget, kMac, kThere);
+  usual.turn();
+  CHECK(usual.neighbors.empty());
+}
+
 // --- TTL ---------------------------------------------------------------------------------------------------------
 
 TEST_CASE("engine: an entry goes at its TTL, and the next miss asks again") {

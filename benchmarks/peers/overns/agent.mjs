@@ -19,6 +19,7 @@ import { createInterface } from 'node:readline';
  * @property {[string, string][]} [endpoints] more: IP and VTEP
  * @property {boolean} [realtime]
  * @property {'all' | 'used' | 'lookup' | 'auto'} [sync]
+ * @property {'ahead'} [program]
  */
 
 const [, , folder = '', json = '{}'] = process.argv;
@@ -85,7 +86,15 @@ async function makeStore() {
 const overlays = [];
 for (const name of options.overlay.split(',')) overlays.push(await Overlay.open(name));
 const store = await makeStore();
-const resolver = await Resolver.start({ overlays, store, realtime: options.realtime, sync: options.sync });
+// Older packages do not know each of them.
+const { realtime, sync, program } = options;
+const resolver = await Resolver.start({
+  overlays,
+  store,
+  realtime,
+  ...(sync && { sync }),
+  ...(program && { program }),
+});
 
 /** @type {Record<string, (argument: string) => unknown>} */
 const commands = {

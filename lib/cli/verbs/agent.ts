@@ -36,6 +36,12 @@ export const verb = defineVerb({
       oneOf('all', 'used', 'lookup', 'auto'),
       'auto',
     ),
+    program: optionOr(
+      'ahead|miss',
+      'when entries are written: once somebody asks (the default), or as soon as the store tells of an endpoint, in networks of up to 512 addresses that are followed as a whole',
+      oneOf('ahead', 'miss'),
+      'miss',
+    ),
     'no-realtime': toggle('leave the resolver thread at ordinary priority (default: SCHED_FIFO where permitted)'),
     grace: option(
       'SECONDS',
@@ -78,6 +84,7 @@ export const verb = defineVerb({
         ...(all ? {} : { overlays: args }),
         takeover: flags.takeover,
         sync: flags.sync,
+        program: flags.program,
         publish: !flags['no-publish'],
         leaseTtlMs: flags['lease-ttl'],
         realtime: !flags['no-realtime'],

@@ -136,6 +136,8 @@ export class OverlayPort implements Observer {
   readonly #punt: Punt | undefined;
   readonly #links: OverlayLinks;
   readonly #writer: EntryWriter;
+  /** The watch has so few endpoints that they may be programmed ahead. */
+  #few = false;
   #lookups = 0;
   #lastToken = 0;
   #closed = false;
@@ -210,6 +212,10 @@ export class OverlayPort implements Observer {
     this.#punt?.close();
     for (const ask of this.#asks.values()) settle(ask, 'unresolved');
     this.#machine.release(this.#netns);
+  }
+
+  get #ahead(): number {
+    return this.#options.programAhead ?? 0;
   }
 
   #now(): bigint {
@@ -532,6 +538,7 @@ export class OverlayPort implements Observer {
     const before = this.#ips.get(ip);
     const moved = before?.programmed === true && (before.mac !== mac || before.vtep !== vtep);
     const beforeMac = this.#macs.get(mac);
+    const ahead = (): boolean => before?.programmed !== true && this.#few && this.#ips.size <= this.#ahead;
     const rehomed = beforeMac?.programmed === true && beforeMac.vtep !== vtep;
     this.#learn(ip, { mac, vtep, expires: undefined, watched: true, marked: true, programmed: false });
     if (vtep === this.#options.vtep) {
@@ -541,7 +548,7 @@ export class OverlayPort implements Observer {
     }
     if (this.#links.isLocal(ip)) return;
     for (const [key, changed] of [
-      [ip, moved],
+      [ip, moved || ahead()],
       [mac, rehomed && !moved],
     ] as const) {
       const ask = changed ? this.#askFor(key) : this.#asks.get(key);
@@ -573,6 +580,7 @@ export class OverlayPort implements Observer {
   }
 
   reset(endpoints: readonly Endpoint[]): void {
+    this.#few = endpoints.length <= this.#ahead;
     const all = [...this.#ips, ...this.#macs];
     for (const [, slot] of all) slot.marked = false;
     for (const each of endpoints) this.put(each);
