@@ -37,7 +37,7 @@ struct EngineOptions : LookupLimits {
   Ip vtep;  // this host's; a record that names it is never programmed as remote
   std::uint32_t negative_ttl_ms = 1000;
   std::uint32_t answer_ttl_ms = 60000;  // for answers without one of their own; 0 = keep
-  std::uint32_t program_ahead = 0;      // endpoints of the watch are programmed before anyone asks, where there are so few
+  std::uint32_t program_ahead = 0;      // programmed before anyone asks, where the watch has no more
   std::uint32_t redirect_ms = 60000;    // how long frames for a MAC that has left are sent on; 0 = not at all
 };
 
