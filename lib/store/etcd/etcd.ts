@@ -33,7 +33,7 @@ const CAS_ATTEMPTS = 5;
 const CLAIM_ATTEMPTS = 30;
 /** How often a record is read again because what was read of it has been compacted meanwhile. */
 const READ_ATTEMPTS = 5;
-/** Up to here following all costs little: a change some 20 us of each host's CPU, all of it once a second or two. */
+/** Up to here following all costs no more than a hundredth of a CPU, if each endpoint changes once an hour: 0.7 ms a change. */
 const MIRROR_MAX = 50_000;
 
 export class EtcdStore implements DriverStore {
