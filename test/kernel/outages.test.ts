@@ -7,10 +7,12 @@ import { AgentLog } from '../../lib/cli/agent-log.js';
 import type { Log } from '../../lib/cli/output.js';
 import { Agent, type AgentEvent, openStore } from '../../lib/index.js';
 import { ping as echo } from '../../lib/netns/ping.js';
+import { environment, MAIN } from '../cli/cli.js';
 import { onCleanup } from '../support/cleanup.js';
 import { Consul } from '../support/consul.js';
 import { Etcd } from '../support/etcd.js';
-import { type Attached, type Site, twoSites, until } from '../support/overlay.js';
+import { type Host, manyHosts } from '../support/netns.js';
+import { type Attached, Site, twoSites, until } from '../support/overlay.js';
 import { ping } from '../support/ping.js';
 import { Relay } from '../support/relay.js';
 import { describeWith } from '../support/requirements.js';
@@ -266,5 +268,33 @@ describeWith(['root', 'ip', 'ping', 'consul', 'etcd'], 'outages', () => {
       else if (ms > RECOVERED_MS) slow[name] = `${ms} ms`;
     }
     expect(slow).toEqual({});
+  });
+
+  test('a cut between the hosts and their store, of which no packet tells', async () => {
+    const hosts = (await manyHosts(3)) as [Host, Host, Host];
+    const [a, b] = (await Promise.all([Site.create(hosts[0]), Site.create(hosts[1])])) as [Site, Site];
+    await a.attach('192.168.0.2/24');
+    await b.attach('192.168.0.3/24');
+    await a.container.netns.sysctl('net/ipv4/neigh/eth0/retrans_time_ms', 100);
+    const consul = await Consul.start({ netns: hosts[2], address: hosts[2].ip4 });
+    const store = `consul://${consul.address}:${consul.port}/demo`;
+    // In their hosts, whose way to the store it is.
+    const agents = [a, b].map(({ host, overlay }) =>
+      host.spawn(process.execPath, [MAIN, 'agent', overlay.name, '--store', store], { env: environment() }),
+    );
+    await Promise.all(agents.map((agent) => agent.waitFor(/^agent ready$/m)));
+    await until(() => reaches(a.container, b.container), 'the first reply');
+    const ended = flow(a.container, b.container);
+    await hosts[2].ip(`link set ${hosts[2].link} down`);
+    await Promise.all(agents.map((agent) => agent.waitFor(/ warn Consul cannot be reached \(1 overlay\)/)));
+    const late = await b.attach('192.168.0.5/24');
+    await hosts[2].ip(`link set ${hosts[2].link} up`);
+    const since = performance.now();
+    await until(() => reaches(a.container, late), 'a reply of who came meanwhile');
+    const ms = Math.round(performance.now() - since);
+    console.log(`a cut: ${ms} ms`);
+    expect(ms).toBeLessThan(RECOVERED_MS);
+    expect(await ended()).toMatchObject({ lost: 0 });
+    for (const agent of agents) expect(agent.stderr.match(/ warn Consul c/g)).toHaveLength(1);
   });
 });
