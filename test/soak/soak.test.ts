@@ -97,6 +97,7 @@ class Soak {
     await this.#world.reach([...this.#ring(), ...this.#aroundOf(touched)]);
     await this.#world.entries();
     await this.#world.published(url);
+    await this.#world.believed();
     await this.#world.flat();
     if (touched !== undefined) await this.#restartFlows(touched);
     await this.#forgive();

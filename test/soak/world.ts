@@ -1,7 +1,7 @@
 /** Hosts with agents of their own, containers that move between them, and what has to be true of all of it. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Endpoint, Overlay, openStore, Rtnl } from '../../lib/index.js';
+import { type Endpoint, Overlay, openStore, queryResolver, Rtnl } from '../../lib/index.js';
 import { ping } from '../../lib/netns/ping.js';
 import { start } from '../cli/cli.js';
 import { Consul } from '../support/consul.js';
@@ -253,6 +253,16 @@ export class World {
         ...wrong,
         ...[...found.values()].map(({ ip, vtep }) => `the store has ${ip} at ${vtep}, which is nobody's`),
       ];
+    });
+  }
+
+  /** That no agent doubts what its store lists: it hands out no address then. */
+  async believed(): Promise<void> {
+    await this.#settle('belief', async () => {
+      const found = await Promise.all(this.stations.map(({ overlay }) => queryResolver(overlay.name)));
+      return found.flatMap((resolver, at) =>
+        resolver?.status?.grace === undefined ? [] : [`${this.stations[at]?.overlay.vtep} doubts its store`],
+      );
     });
   }
 
