@@ -73,7 +73,7 @@ export class InterestWatch {
    */
   changed({ kind, key }: RecordPlace, now?: Written): void {
     if (kind === 'fib' && now !== undefined) {
-      this.#moved.set(key, now);
+      if (now.index > (this.#moved.get(key)?.index ?? 0n)) this.#moved.set(key, now);
     } else {
       if (this.#interest.has(key)) this.#dirty.add(key);
       if (kind === 'fib') for (const ip of this.#byMac.get(key) ?? []) this.#dirty.add(ip);

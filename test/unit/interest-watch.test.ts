@@ -79,13 +79,16 @@ describe('a MAC address whose VTEP is another one', () => {
     const store = await new Records().begun();
     store.watch.changed(FIB, { value: '10.0.0.12', index: 7n });
     await until(() => store.vteps.length === 1, 'the move');
-    store.watch.changed(FIB, { value: '10.0.0.13', index: 6n });
-    store.watch.changed(FIB, { value: '10.0.0.13', index: 5n });
-    store.watch.changed(FIB, { value: '10.0.0.14', index: 8n });
-    await until(() => store.vteps.length === 2, 'the next move');
+    for (const index of [6n, 5n]) {
+      store.watch.changed(FIB, { value: '10.0.0.13', index });
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    store.watch.changed(FIB, { value: '10.0.0.14', index: 9n });
+    store.watch.changed(FIB, { value: '10.0.0.13', index: 8n });
+    await until(() => store.vteps.length > 1, 'the next move');
     expect(store.vteps).toEqual([
       ['10.0.0.12', 7n],
-      ['10.0.0.14', 8n],
+      ['10.0.0.14', 9n],
     ]);
     store.stop();
   });
