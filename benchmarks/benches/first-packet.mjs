@@ -89,6 +89,7 @@ async function run({ overns, folder, against, pairs, quick, log }) {
       // A request that is tapped within a second of the entry's writing is replayed, since the kernel may have swallowed it.
       before: () => sleep(1500),
     },
+    { name: 'overns-primed', peers: pairOf(folder, { prime: true }), counts, between },
     { name: 'overns-js', peers: pairOf(folder, { store: 'lookup' }), counts, between },
     ...Object.entries(against).map(([name, path]) => ({ name, peers: pairOf(path), counts: lossless, between })),
   ];

@@ -82,6 +82,7 @@ export interface AgentOptions
       | 'program'
       | 'idleMs'
       | 'graceMs'
+      | 'prime'
       | 'redirectMs'
       | 'realtime'
     > {
@@ -105,7 +106,7 @@ export interface AgentOptions
   readonly leaseTtlMs?: number | undefined;
 }
 
-const { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, program, idleMs, graceMs, redirectMs, realtime } =
+const { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, program, idleMs, graceMs, prime, redirectMs, realtime } =
   resolverOptions;
 const agentOptions = {
   store: [checkStore],
@@ -123,6 +124,7 @@ const agentOptions = {
   program,
   idleMs,
   graceMs,
+  prime,
   redirectMs,
   realtime,
 } satisfies Shape;

@@ -62,6 +62,7 @@ export const counters = {
   lookupsAbandoned: counter('lookups_abandoned', 'Lookups that this process did not answer in time'),
   announced: counter('announced', 'Addresses whose MAC has changed that the containers here were told of'),
   contradicted: counter('contradicted', 'Times the kernel had learned another VTEP of a frame than the store says'),
+  primed: counter('primed', 'Requests sent on to whom they ask, so that the answer costs its host no miss'),
   redirected: counter('redirected', 'Frames that came here for a container that has left, sent on to where it is now'),
 } as const satisfies Readonly<Record<string, Counter>>;
 

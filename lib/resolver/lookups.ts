@@ -41,6 +41,7 @@ export interface Timing {
   readonly program: Program;
   readonly idleMs: number;
   readonly graceMs: number;
+  readonly prime: boolean;
   readonly redirectMs: number;
 }
 

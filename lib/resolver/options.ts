@@ -75,6 +75,12 @@ export interface ResolverOptions extends Cancel {
    */
   readonly graceMs?: number | undefined;
   /**
+   * Send the request by which a container of this host asks for one of another host on to that one: it learns the asker by it,
+   * as on any Ethernet, and its host, where it does so too, has the entries of the asker before it misses them. It takes Linux 6.4 or
+   * later, and two packets for each request. Default false.
+   */
+  readonly prime?: boolean | undefined;
+  /**
    * How long frames that still come from other hosts for a container which has left this one are sent on to where the store
    * says that it is now, milliseconds, 0 to 3600000; 0: not at all. It is for hosts that have not heard of the move: one whose
    * agent is being restarted, say, or is cut off from the store. Default 60000.
@@ -110,6 +116,7 @@ export const resolverOptions = {
   program: oneOf(...PROGRAMS),
   idleMs: integer(100, 3_600_000),
   graceMs: integer(0, 86_400_000),
+  prime: boolean,
   redirectMs: integer(0, 3_600_000),
   realtime: boolean,
   takeover: boolean,

@@ -74,8 +74,9 @@ export class Resolver implements AsyncDisposable {
 
   private constructor(options: CheckedOptions) {
     const { lookupTimeoutMs = 2000, negativeTtlMs = 1000, maxLookups = 256 } = options;
-    const { sync = 'auto', program = 'miss', idleMs = 60_000, graceMs = 60_000, redirectMs = 60_000 } = options;
-    this.#timing = { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, program, idleMs, graceMs, redirectMs };
+    const { sync = 'auto', program = 'miss', idleMs = 60_000, graceMs = 60_000 } = options;
+    const { prime = false, redirectMs = 60_000 } = options;
+    this.#timing = { lookupTimeoutMs, negativeTtlMs, maxLookups, sync, program, idleMs, graceMs, prime, redirectMs };
     this.#takeover = options.takeover === true;
     this.#store = options.store;
     const [first] = options.overlays ?? [];

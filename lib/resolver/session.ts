@@ -176,6 +176,7 @@ export class OverlaySession implements ReactorClient {
           vtep: this.overlay.vtep,
           negativeTtlMs: this.#timing.negativeTtlMs,
           maxLookups: this.#timing.maxLookups,
+          prime: this.#timing.prime,
           redirectMs: this.#timing.redirectMs,
           programAhead: this.#timing.program === 'ahead' && this.#feed.followed === 'all' ? AHEAD_MAX : 0,
           lookupDeadlineMs: this.#timing.lookupTimeoutMs + DEADLINE_MARGIN_MS,

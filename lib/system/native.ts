@@ -201,6 +201,8 @@ export interface NativeReactor {
       readonly maxLookups?: number | undefined;
       /** Endpoints that the watch gives are programmed before anyone asks, as long as there are no more. Default 0. */
       readonly programAhead?: number | undefined;
+      /** Send requests on to whom they ask, and hear of those of other hosts. Default false. */
+      readonly prime?: boolean | undefined;
       /** How long frames for a MAC that has left are sent on; 0: not at all. Default 60000. */
       readonly redirectMs?: number | undefined;
       /** A lookup that is not answered within this has timed out by itself. Default 0: none has. */

@@ -53,6 +53,7 @@ export async function send(machine: Machine, from: Namespace, to: string, timeou
   if (vxlan === undefined) return lost(`${bridge.name} of ${overlay.name} has no vxlan device that is up`);
 
   const deadline = machine.clock.now() + BigInt(Math.round(timeoutMs * 1e6));
+  const known = proxied(vxlan, to) !== undefined;
   const mac = await find(machine, vxlan, { ip: to }, deadline, () => proxied(vxlan, to));
   if (typeof mac !== 'string') return lost(`nobody answered who has ${to}${mac.because}`);
   // A host that it has moved away from may send it on, which takes a hop.
@@ -66,6 +67,10 @@ export async function send(machine: Machine, from: Namespace, to: string, timeou
     if (vtep !== undefined && !remote.netns.learn(remote, source.link.mac, vtep)) {
       return lost(`${remote.netns.name} holds ${source.link.mac} to be at another VTEP, permanently`);
     }
+    // Before the asker is answered: who is asked knows it by then.
+    if (!known && at === vxlan && primes(vxlan, source.ip, source.link.mac)) {
+      for (const each of [...remote.netns.observers]) each.onPrimed?.(remote, source.ip, to);
+    }
     const there = remote.master?.up === true ? deliver(remote.netns, remote.master, to, mac, remote) : undefined;
     if (there !== undefined) return arrived(there);
     if (![...remote.netns.observers].some((each) => each.redirects?.(remote, mac) === true))
@@ -73,6 +78,10 @@ export async function send(machine: Machine, from: Namespace, to: string, timeou
     at = remote;
   }
   return lost(`${mac} was sent on until its time was over`);
+}
+
+function primes(vxlan: FakeLink, asker: string, mac: string): boolean {
+  return [...vxlan.netns.observers].some((each) => each.primes?.(vxlan, asker, mac) === true);
 }
 
 /** Finds who on the bridge has the address: a container behind a port, or the bridge itself. */

@@ -162,6 +162,7 @@ class ReactorHandle : public Napi::ObjectWrap<ReactorHandle> {
     options.engine.vtep = *vtep;
     options.engine.negative_ttl_ms = number("negativeTtlMs", options.engine.negative_ttl_ms);
     options.engine.program_ahead = number("programAhead", options.engine.program_ahead);
+    if (const Napi::Value prime = given.Get("prime"); prime.IsBoolean()) options.engine.prime = truth_of(prime);
     options.engine.redirect_ms = number("redirectMs", options.engine.redirect_ms);
     options.engine.answer_ttl_ms = number("answerTtlMs", options.engine.answer_ttl_ms);
     options.engine.max_lookups = number("maxLookups", options.engine.max_lookups);

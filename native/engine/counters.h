@@ -13,7 +13,7 @@ struct EngineCounters {
   Value misses{0}, answers{0}, coalesced{0}, negative{0}, rejected{0}, overruns{0}, dropped{0};
   Value lookups{0}, lookups_abandoned{0}, local{0}, replayed{0}, shed{0}, endpoints{0};
   Value missing{0}, forwarded{0}, packets_dropped{0}, flood_dropped{0}, withdrawals_refused{0}, unreadable{0};
-  Value not_here{0}, announced{0}, contradicted{0}, redirected{0};
+  Value not_here{0}, announced{0}, contradicted{0}, redirected{0}, primed{0};
 };
 
 // A counter only grows, from 0; a gauge is what there is now.
@@ -48,6 +48,7 @@ inline constexpr std::array kCounterRows{
     CounterRow{"notHere", CounterType::kCounter, &EngineCounters::not_here},
     CounterRow{"announced", CounterType::kCounter, &EngineCounters::announced},
     CounterRow{"contradicted", CounterType::kCounter, &EngineCounters::contradicted},
+    CounterRow{"primed", CounterType::kCounter, &EngineCounters::primed},
     CounterRow{"redirected", CounterType::kCounter, &EngineCounters::redirected},
 };
 static_assert(kCounterRows.size() * sizeof(EngineCounters::Value) == sizeof(EngineCounters), "a counter has no row");

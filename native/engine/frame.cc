@@ -69,6 +69,27 @@ std::optional<SwallowedRequest> parse_neighbor_solicitation(Bytes frame) {
   return request;
 }
 
+std::optional<Sender> sender_of(Bytes frame) {
+  constexpr std::size_t kSolicitationEnd = ETH_HLEN + kIpv6Header + kSolicitation;
+  constexpr std::uint8_t kSourceLinkLayerAddress = 1;
+  Sender sender;
+  sender.mac = *Mac::from(frame.subspan(6, 6));
+  Mac told;
+  if (be16(frame, 12) == ETH_P_ARP) {
+    told = *Mac::from(frame.subspan(ETH_HLEN + 8, 6));
+    sender.ip = *Ip::from(frame.subspan(ETH_HLEN + 14, 4));
+  } else {
+    // The option (RFC 4861 section 4.6.1) stands first and alone where Linux solicits.
+    if (frame.size() != kSolicitationEnd + 8) return std::nullopt;
+    const Bytes option = frame.subspan(kSolicitationEnd);
+    if (option[0] != kSourceLinkLayerAddress || option[1] != 1) return std::nullopt;
+    told = *Mac::from(option.subspan(2, 6));
+    sender.ip = *Ip::from(frame.subspan(ETH_HLEN + 8, 16));
+  }
+  if (told != sender.mac || !sender.mac.is_unicast() || !sender.ip.is_unicast()) return std::nullopt;
+  return sender;
+}
+
 bool spend_hop(std::span<std::uint8_t> frame) {
   constexpr std::size_t kTtl = ETH_HLEN + 8;
   constexpr std::size_t kChecksum = ETH_HLEN + 10;

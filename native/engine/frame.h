@@ -20,6 +20,15 @@ struct SwallowedRequest {
 std::optional<SwallowedRequest> parse_arp_request(Bytes frame);
 std::optional<SwallowedRequest> parse_neighbor_solicitation(Bytes frame);
 
+// Who sent a request, as the one who is asked learns it.
+struct Sender {
+  Ip ip;
+  Mac mac;
+};
+// Of a frame that one of the above has taken. Nothing where it tells no address (a probe, duplicate address detection),
+// or another MAC than that of the frame.
+std::optional<Sender> sender_of(Bytes frame);
+
 // Takes one from how far a frame's packet may still travel (IPv4's time to live, IPv6's hop limit), as a router does.
 // False, and the frame as it was, when there is none left to take, or it is no such packet.
 bool spend_hop(std::span<std::uint8_t> frame);

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace overns {
@@ -54,6 +55,14 @@ bool LocalAddresses::set_link(Owner owner, std::int32_t link, const std::vector<
 LocalAddresses::Link LocalAddresses::link(Owner owner, std::int32_t link) const {
   const auto found = links_.find({owner, link});
   return found == links_.end() ? Link{} : found->second;
+}
+
+bool LocalAddresses::has_endpoint(const Ip& ip, const Mac& mac) const {
+  if (!macs_.contains(mac) || !ips_.contains(ip)) return false;
+  return std::ranges::any_of(links_, [&](const auto& each) {
+    const auto& [key, link] = each;
+    return key.first == Owner::kEndpoint && link.mac == mac && std::ranges::find(link.ips, ip) != link.ips.end();
+  });
 }
 
 bool LocalAddresses::set_host(std::set<Ip> addresses, std::set<Ip> reserved) {

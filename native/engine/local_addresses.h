@@ -30,6 +30,8 @@ class LocalAddresses {
   enum class Owner : std::uint8_t { kEndpoint, kOverlay };
   // Replaces what is known of a link; a zero MAC removes it. True when it has now what it had not before.
   bool set_link(Owner owner, std::int32_t link, const std::vector<Ip>& ips, const Mac& mac);
+  // Whether an endpoint here has both.
+  bool has_endpoint(const Ip& ip, const Mac& mac) const;
   struct Link {
     std::vector<Ip> ips;
     Mac mac;

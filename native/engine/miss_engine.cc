@@ -129,6 +129,8 @@ void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
     // asker has the reply by the replay; come later, by the kernel.
     if (!frames_.had_bytes(ask->replayed, request.frame)) {
       count(counters_.replayed);
+      const char* fault = nullptr;
+      if (const KernelEntry entry = entry_of(key, fault); fault == nullptr) prime(request.frame, entry, now);
       output_.replay(request.frame);
     }
     // The entry may be gone again, by a short TTL or a hand: then the replay is a miss, whose answer owes this asker
@@ -147,6 +149,18 @@ void MissEngine::on_request(const SwallowedRequest& request, Nanoseconds now) {
   asks_.settle(*ask, AskState::kTapped, now + kRecent);
   // After an overrun its miss may be among the dropped ones.
   if (now < suspect_until_ && ask->miss_at == 0) on_miss(key, now);
+}
+
+void MissEngine::on_primed(const SwallowedRequest& request, Nanoseconds now) {
+  const auto sender = sender_of(request.frame);
+  if (!sender || !local_.contains(AskKey::of(request.target)) || local_.contains(AskKey::of(sender->ip))) return;
+  // What the frame says is not believed: it is a hint of what will be asked for. What was programmed may have aged, or
+  // been deleted by a hand, without a word.
+  const IpSlot* slot = table_.find(sender->ip);
+  if (slot == nullptr || table_.vtep(slot->vtep).ip == options_.vtep) return;
+  Ask* ask = ask_for(AskKey::of(sender->ip));
+  if (ask == nullptr || ask->ready || ask->waits() || (ask->state == AskState::kAbsent && now < ask->expires)) return;
+  (void)answer_from_table(*ask, now, store_down_);
 }
 
 void MissEngine::keep_frame(Ask& ask, const SwallowedRequest& request, Nanoseconds now) {

@@ -38,6 +38,7 @@ struct EngineOptions : LookupLimits {
   std::uint32_t negative_ttl_ms = 1000;
   std::uint32_t answer_ttl_ms = 60000;  // for answers without one of their own; 0 = keep
   std::uint32_t program_ahead = 0;      // programmed before anyone asks, where the watch has no more
+  bool prime = false;                   // requests are sent on to whom they ask
   std::uint32_t redirect_ms = 60000;    // how long frames for a MAC that has left are sent on; 0 = not at all
 };
 
@@ -50,6 +51,9 @@ class MissEngine {
 
   void on_miss(const AskKey& key, Nanoseconds now);
   void on_request(const SwallowedRequest& request, Nanoseconds now);
+  // Another host has sent on such a request to an endpoint here, which will answer: what is known of the asker is
+  // programmed before it does.
+  void on_primed(const SwallowedRequest& request, Nanoseconds now);
   // A packet for a MAC that the kernel has no VTEP for: it is the L2 miss, and must not be lost.
   void on_packet(const Mac& destination, Bytes packet, Nanoseconds now);
   // A frame that another host has sent here for a MAC that has left. True: it is to go out of vxlan1 again, with a hop
@@ -116,6 +120,9 @@ class MissEngine {
   // Frames sent on for MACs that have left: more would keep misses waiting. One may be as large as 64 KiB (GRO).
   static constexpr std::uint32_t kRedirectsPerSecond = 50'000;
   static constexpr std::uint32_t kRedirectsAtOnce = 5'000;
+  // Requests sent on to whom they ask: who scans shall not have his host flood others, nor fill their tables.
+  static constexpr std::uint32_t kPrimesPerSecond = 2'000;
+  static constexpr std::uint32_t kPrimesAtOnce = 500;
   // There is more to program or to withdraw than one flush does, since answers come between, or expire() has decided on
   // something. Flush again soon.
   bool busy() const {
@@ -163,7 +170,8 @@ class MissEngine {
   void make_ready_unhurried(Ask& ask);
   void collect_entries();
   KernelEntry entry_of(const AskKey& key, const char*& fault);
-  void replay_frames(Ask& ask, Nanoseconds now);
+  void replay_frames(Ask& ask, const KernelEntry& entry, Nanoseconds now);
+  void prime(Bytes frame, const KernelEntry& entry, Nanoseconds now);
   void forward_packets(const Mac& mac, const Ip& vtep);
   void on_refused(const KernelEntry& entry, Ask* ask, int error, Nanoseconds now);
   void on_programmed(const KernelEntry& entry, Ask* ask, Nanoseconds now);
@@ -186,6 +194,7 @@ class MissEngine {
   Announcements announcements_;
   Departures departures_;
   Rate<kRedirectsPerSecond, kRedirectsAtOnce> redirects_;
+  Rate<kPrimesPerSecond, kPrimesAtOnce> primes_;
   std::vector<AskKey> ready_;
   bool few_ = false;        // the watch has so few endpoints that they may be programmed ahead
   Ring<AskKey> unhurried_;  // to be programmed when there is time, since nobody waits for it

@@ -33,6 +33,9 @@ class EngineOutput {
   // Whether br0 knows the MAC behind one of its ports other than vxlan1.
   virtual bool is_behind_bridge(const Mac& mac) = 0;
   virtual void replay(Bytes frame) = 0;
+  // Sends the request on to the one who is asked, and tells that one's host of it (MissEngine::on_primed). False where
+  // it cannot.
+  virtual bool prime(Bytes frame, const Mac& mac, const Ip& vtep) = 0;
   // Tells the containers of this host that the address has this MAC now.
   virtual void announce(const Ip& ip, const Mac& mac) = 0;
   // Has what other hosts send here for these MACs, and no others, given to MissEngine::redirect().

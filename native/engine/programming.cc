@@ -121,7 +121,7 @@ MissEngine::Answered MissEngine::program() {
     asks_.settle(*ask, AskState::kAnswered, now + kRecent);
     answered.v4 = answered.v4 || entries_[i].ip.is_v4();
     answered.v6 = answered.v6 || entries_[i].ip.is_v6();
-    replay_frames(*ask, now);
+    replay_frames(*ask, entries_[i], now);
   }
   return answered;
 }
@@ -178,9 +178,20 @@ void MissEngine::on_programmed(const KernelEntry& entry, Ask* ask, Nanoseconds n
   ask->miss_at = 0;
 }
 
-void MissEngine::replay_frames(Ask& ask, Nanoseconds now) {
+// On Ethernet the one who is asked hears the request and learns the asker by it; here vxlan's proxy swallows it, and
+// the other host would miss in turn, for the answer. So it is sent on, before the asker is answered.
+void MissEngine::prime(Bytes frame, const KernelEntry& entry, Nanoseconds now) {
+  if (!options_.prime || entry.vtep.empty()) return;
+  const auto sender = sender_of(frame);
+  // Of an endpoint here alone: nobody is to be told what a container makes up.
+  if (!sender || !local_.has_endpoint(sender->ip, sender->mac) || !primes_.admits(now)) return;
+  if (output_.prime(frame, entry.mac, entry.vtep)) count(counters_.primed);
+}
+
+void MissEngine::replay_frames(Ask& ask, const KernelEntry& entry, Nanoseconds now) {
   for (const std::uint64_t number : frames_.chain(ask.last_frame, now)) {
     count(counters_.replayed);
+    prime(frames_.bytes(number), entry, now);
     output_.replay(frames_.bytes(number));
     ask.replayed = number;
     frames_.release(number);

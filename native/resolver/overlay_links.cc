@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "resolver/overlay_port.h"
+#include "resolver/prime.h"
 #include "resolver/tap.h"
 #include "rtnl/address.h"
 
@@ -139,6 +140,7 @@ void OverlayPort::apply_link(const Link& link, bool gone) {
     if (punt_) punt_->set_vxlan_port(vxlan_port_);
     if (punt_ && lo_up_) place_punt();
     set_departed(engine_->departed());
+    if (hint_tap_.valid()) (void)bind_tap(hint_tap_.get(), vxlan_, kHintProtocol);
     EngineEvent event;
     event.kind = EventKind::kOverlayBack;
     event.at = monotonic_now();

@@ -13,6 +13,7 @@
 
 #include "netlink/socket.h"
 #include "resolver/announce.h"
+#include "resolver/prime.h"
 #include "resolver/tap.h"
 #include "rtnl/address.h"
 #include "rtnl/miss_filter.h"
@@ -72,6 +73,11 @@ Status OverlayPort::start() {
   auto nd = open_nd_tap(options_.netns, bridge_);
   if (!nd) return nd.failure();
   nd_tap_ = std::move(*nd);
+  if (options_.engine.prime) {
+    auto hints = open_hint_tap(options_.netns, vxlan_);
+    if (!hints) return hints.failure();
+    hint_tap_ = std::move(*hints);
+  }
   if (options_.engine.redirect_ms != 0) {
     auto redirect = RedirectTap::open(options_.netns);
     if (!redirect) return redirect.failure();
@@ -222,6 +228,7 @@ std::vector<std::pair<int, OverlayPort::Source>> OverlayPort::descriptors() cons
   if (punt_) open.emplace_back(punt_->fd(), kPackets);
   if (host_events_.valid()) open.emplace_back(host_events_.get(), kHost);
   if (redirect_) open.emplace_back(redirect_->fd(), kDeparted);
+  if (hint_tap_.valid()) open.emplace_back(hint_tap_.get(), kHints);
   return open;
 }
 
@@ -302,6 +309,7 @@ int OverlayPort::pump(std::uint8_t sources, DatagramBatch& buffer, DatagramBatch
   if ((sources & kLinks) != 0) read_link_events(buffer);
   if ((sources & kHost) != 0) read_host_events(buffer);
   int read = (sources & kMisses) != 0 ? read_misses(buffer) : 0;
+  if (hint_tap_.valid() && (sources & kHints) != 0) read += read_hints(buffer);
   // The entries are programmed before the requests are read: these have arrived by then, and are replayed at once.
   const MissEngine::Answered answered = engine_->program();
   if (answered.v4 || (sources & kArp) != 0) read += read_taps(buffer, arp_tap_.get(), true);
@@ -441,6 +449,16 @@ int OverlayPort::read_taps(DatagramBatch& buffer, int fd, bool arp) {
   return got;
 }
 
+int OverlayPort::read_hints(DatagramBatch& buffer) {
+  const int got = buffer.receive(hint_tap_.get());
+  if (got <= 0) return 0;
+  const Nanoseconds at = monotonic_now();
+  for (int i = 0; i < got; ++i) {
+    if (const auto request = parse_hint(buffer.datagram(i))) engine_->on_primed(*request, at);
+  }
+  return got;
+}
+
 // --- EngineOutput ----------------------------------------------------------------------------------------------
 
 bool OverlayPort::is_behind_bridge(const Mac& mac) {
@@ -457,6 +475,15 @@ void OverlayPort::replay(Bytes frame) {
   // A full transmit queue loses a frame that the asker repeats in a second, as any Ethernet may.
   (void)sendto(arp_tap_.get(), frame.data(), frame.size(), MSG_DONTWAIT, reinterpret_cast<const sockaddr*>(&address),
                sizeof address);
+}
+
+bool OverlayPort::prime(Bytes frame, const Mac& mac, const Ip& vtep) {
+  if (!punt_ || frame.size() > PrimePackets::kMaxFrame) return false;
+  const PrimePackets packets(frame, mac, vni_);
+  punt_->forward(packets.hint(), vtep);
+  punt_->forward(packets.request(), vtep);
+  punt_->send();
+  return true;
 }
 
 void OverlayPort::announce(const Ip& ip, const Mac& mac) { overns::announce(arp_tap_.get(), bridge_, ip, mac); }

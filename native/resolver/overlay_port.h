@@ -74,8 +74,17 @@ class OverlayPort final : public EngineOutput {
   const EngineCounters& counters() const { return engine_->counters(); }
   std::atomic<std::uint32_t>& wanted() { return *options_.wanted; }
   // Descriptors that there is something to read from, as bits.
-  enum Source : std::uint8_t { kLinks = 1, kMisses = 2, kArp = 4, kNd = 8, kPackets = 16, kHost = 32, kDeparted = 64 };
-  static constexpr std::uint8_t kAllSources = 127;
+  enum Source : std::uint8_t {
+    kLinks = 1,
+    kMisses = 2,
+    kArp = 4,
+    kNd = 8,
+    kPackets = 16,
+    kHost = 32,
+    kDeparted = 64,
+    kHints = 128
+  };
+  static constexpr std::uint8_t kAllSources = 255;
   std::vector<std::pair<int, Source>> descriptors() const;
   // Why the packets of L2 misses were lost when it was opened, as the kernel drops them; empty when they were caught.
   const std::string& no_punt() const { return no_punt_; }
@@ -105,6 +114,7 @@ class OverlayPort final : public EngineOutput {
   int withdraw_vtep(const Ip& vtep) override { return writer_.withdraw_vtep(vtep); }
   bool is_behind_bridge(const Mac& mac) override;
   void replay(Bytes frame) override;
+  bool prime(Bytes frame, const Mac& mac, const Ip& vtep) override;
   void announce(const Ip& ip, const Mac& mac) override;
   void set_departed(std::span<const Mac> macs) override;
   void forward(Bytes packet, const Ip& vtep) override;
@@ -143,6 +153,7 @@ class OverlayPort final : public EngineOutput {
   bool is_punt_row(const Message& message) const;
   int read_packets(DatagramBatch& packets);
   void read_departed();
+  int read_hints(DatagramBatch& buffer);
   void read_host_events(DatagramBatch& buffer);
   int read_misses(DatagramBatch& buffer);
   int read_taps(DatagramBatch& buffer, int fd, bool arp);
@@ -158,6 +169,7 @@ class OverlayPort final : public EngineOutput {
   UniqueFd miss_;
   UniqueFd arp_tap_;  // also sends the replays
   UniqueFd nd_tap_;
+  UniqueFd hint_tap_;  // hears of requests that other hosts send on
   std::optional<RedirectTap> redirect_;
   UniqueFd link_events_;
   std::optional<PuntSocket> punt_;

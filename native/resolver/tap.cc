@@ -7,13 +7,14 @@
 #include <sys/socket.h>
 
 #include "netns/socket.h"
+#include "resolver/prime.h"
 
 namespace overns {
 namespace {
 
 constexpr int kTapBuffer = 4 << 20;
 
-Result<UniqueFd> open_tap(const std::string& netns, std::int32_t bridge, std::uint16_t protocol,
+Result<UniqueFd> open_tap(const std::string& netns, std::int32_t device, std::uint16_t protocol,
                           const sock_fprog& filter) {
   // Protocol 0: deaf until the filter is in place.
   auto fd = open_socket(netns, AF_PACKET, SOCK_RAW | SOCK_NONBLOCK, 0);
@@ -21,17 +22,17 @@ Result<UniqueFd> open_tap(const std::string& netns, std::int32_t bridge, std::ui
   if (setsockopt(fd->get(), SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter) != 0)
     return system_failure("setsockopt", "SO_ATTACH_FILTER");
   set_receive_buffer(fd->get(), kTapBuffer);
-  if (Status bound = bind_tap(fd->get(), bridge, protocol); !bound) return bound.failure();
+  if (Status bound = bind_tap(fd->get(), device, protocol); !bound) return bound.failure();
   return fd;
 }
 
 }  // namespace
 
-Status bind_tap(int fd, std::int32_t bridge, std::uint16_t protocol) {
+Status bind_tap(int fd, std::int32_t device, std::uint16_t protocol) {
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(protocol);
-  address.sll_ifindex = bridge;
+  address.sll_ifindex = device;
   if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) return system_failure("bind", "tap");
   return done();
 }
@@ -56,6 +57,11 @@ Result<UniqueFd> open_nd_tap(const std::string& netns, std::int32_t bridge) {
       BPF_STMT(BPF_RET | BPF_K, 0),
   };
   return open_tap(netns, bridge, ETH_P_IPV6, {sizeof code / sizeof code[0], code});
+}
+
+Result<UniqueFd> open_hint_tap(const std::string& netns, std::int32_t vxlan) {
+  sock_filter code[] = {BPF_STMT(BPF_RET | BPF_K, 512)};
+  return open_tap(netns, vxlan, kHintProtocol, {sizeof code / sizeof code[0], code});
 }
 
 }  // namespace overns

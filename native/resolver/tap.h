@@ -13,7 +13,9 @@ namespace overns {
 // or neighbour solicitations.
 Result<UniqueFd> open_arp_tap(const std::string& netns, std::int32_t bridge);
 Result<UniqueFd> open_nd_tap(const std::string& netns, std::int32_t bridge);
-// Lets a tap listen on another bridge; `protocol`: ETH_P_ARP or ETH_P_IPV6, as it was opened.
-Status bind_tap(int fd, std::int32_t bridge, std::uint16_t protocol);
+// Sees, on a vxlan device, what other hosts' resolvers tell this one (resolver/prime.h).
+Result<UniqueFd> open_hint_tap(const std::string& netns, std::int32_t vxlan);
+// Lets a tap listen on another device; `protocol` as it was opened.
+Status bind_tap(int fd, std::int32_t device, std::uint16_t protocol);
 
 }  // namespace overns

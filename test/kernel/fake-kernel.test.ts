@@ -1554,6 +1554,24 @@ function scenarios(stage: () => Stage): void {
     expect(events.map(({ kind }) => kind)).toEqual(['overlay-lost', 'overlay-back']);
   });
 
+  test('a request is sent on to whom it asks, whose host has entries of the asker by it', async () => {
+    const { overlays, containers, endpoints } = await network(stage());
+    const store = await openStore('memory:');
+    onCleanup(() => store.close());
+    for (const endpoint of endpoints) await store.publish(endpoint);
+    const [resolver] = await serve({ overlays: [...overlays], store, prime: true });
+    expect(await stage().send(containers[0], '192.168.0.3')).toBe(true);
+    expect(resolver.stats().primed).toBe(1);
+    const b = await openRtnl(overlays[1].name, stage());
+    await until(
+      async () => (await b.neighbors.list({ link: 'vxlan1' })).some(({ ip }) => ip === '192.168.0.2'),
+      'its neighbour',
+    );
+    expect(await b.fdb.list({ link: 'vxlan1' })).toContainEqual(
+      expect.objectContaining({ mac: endpoints[0].mac, dst: '10.0.0.10' }),
+    );
+  });
+
   test('what comes for a container that has left is sent on, once the store says where to', async () => {
     const { overlays, containers, endpoints, records } = await network(stage());
     const [a, b] = overlays;

@@ -64,7 +64,7 @@ class Story {
   }
 
   void step() {
-    switch (below(23)) {
+    switch (below(24)) {
       case 0:
       case 1:
       case 2: world_.miss(some_ip()); break;
@@ -120,6 +120,7 @@ class Story {
         break;
       }
       case 21: redirect(); break;
+      case 22: tell_of_request(); break;
       default:
         turn();
         world_.clock += (1 + below(700)) * kMs;
@@ -169,6 +170,20 @@ class Story {
     if (left == left_.end() || world_.clock >= left->second + 60'000 * kMs)
       wrong_ = "a frame was sent on for a MAC that has not left, or long ago";
     if (world_.engine.redirect(frame, world_.clock)) wrong_ = "a frame whose time is over was sent on";
+  }
+
+  // As another host's resolver does of an ARP request.
+  void tell_of_request() {
+    const Ip asker = some_ip();
+    const Ip target = some_ip();
+    const Mac mac = some_mac();
+    std::vector<std::uint8_t> frame(42);
+    frame[12] = 8;
+    frame[13] = 6;
+    std::copy(mac.bytes.begin(), mac.bytes.end(), frame.begin() + 6);
+    std::copy(mac.bytes.begin(), mac.bytes.end(), frame.begin() + 22);
+    std::copy_n(asker.bytes.begin(), 4, frame.begin() + 28);
+    world_.engine.on_primed({target, mac, frame}, world_.clock);
   }
 
   void attach() {

@@ -69,6 +69,10 @@ class World final : public overns::EngineOutput {
   int withdraw_vtep(const overns::Ip& vtep) override;
   bool is_behind_bridge(const overns::Mac& mac) override { return behind_bridge.contains(mac); }
   void replay(overns::Bytes frame) override;
+  bool prime(overns::Bytes frame, const overns::Mac& mac, const overns::Ip& vtep) override {
+    primed.push_back({{frame.begin(), frame.end()}, mac, vtep});
+    return true;
+  }
   void forward(overns::Bytes packet, const overns::Ip& vtep) override;
   void send_forwarded() override {}
   void announce(const overns::Ip& ip, const overns::Mac& mac) override { announced.emplace_back(ip, mac); }
@@ -97,6 +101,12 @@ class World final : public overns::EngineOutput {
   std::vector<std::pair<std::uint32_t, overns::Ip>> forwarded;
   std::vector<std::pair<overns::Ip, overns::Mac>> announced;
   std::vector<overns::Mac> departed;
+  struct Primed {
+    std::vector<std::uint8_t> frame;
+    overns::Mac mac;
+    overns::Ip vtep;
+  };
+  std::vector<Primed> primed;
   std::vector<Lookup> lookups;
   std::vector<overns::EngineEvent> events;
   std::size_t withdrawals = 0;

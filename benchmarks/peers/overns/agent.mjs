@@ -20,6 +20,7 @@ import { createInterface } from 'node:readline';
  * @property {boolean} [realtime]
  * @property {'all' | 'used' | 'lookup' | 'auto'} [sync]
  * @property {'ahead'} [program]
+ * @property {boolean} [prime]
  */
 
 const [, , folder = '', json = '{}'] = process.argv;
@@ -87,13 +88,14 @@ const overlays = [];
 for (const name of options.overlay.split(',')) overlays.push(await Overlay.open(name));
 const store = await makeStore();
 // Older packages do not know each of them.
-const { realtime, sync, program } = options;
+const { realtime, sync, program, prime } = options;
 const resolver = await Resolver.start({
   overlays,
   store,
   realtime,
   ...(sync && { sync }),
   ...(program && { program }),
+  ...(prime && { prime }),
 });
 
 /** @type {Record<string, (argument: string) => unknown>} */

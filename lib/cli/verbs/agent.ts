@@ -48,6 +48,9 @@ export const verb = defineVerb({
       'how long nothing is withdrawn when the store lists less than half of what it did, as after a restart without its data; 0 = not at all (default 60)',
       (text, name) => (text === '0' ? 0 : seconds(text, name)),
     ),
+    prime: toggle(
+      'send requests of containers here on to those whom they ask, who learn the asker by it, so that their host misses nothing for the answer; on all hosts alike',
+    ),
     redirect: option(
       'SECONDS',
       'how long what other hosts still send here for a container that has left is sent on to where it is now; 0 = not at all (default 60)',
@@ -89,6 +92,7 @@ export const verb = defineVerb({
         leaseTtlMs: flags['lease-ttl'],
         realtime: !flags['no-realtime'],
         graceMs: flags.grace,
+        prime: flags.prime,
         redirectMs: flags.redirect,
         host,
         signal,

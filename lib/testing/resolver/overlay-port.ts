@@ -110,6 +110,7 @@ export class OverlayPort implements Observer {
     lookupsAbandoned: 0,
     announced: 0,
     contradicted: 0,
+    primed: 0,
     redirected: 0,
   };
   /** Why packets were not caught when it was added. */
@@ -235,6 +236,23 @@ export class OverlayPort implements Observer {
   /** True while L2 misses come as packets, of which the kernel notifies nobody. */
   catchesL2(link: FakeLink): boolean {
     return link === this.#links.vxlan && this.#punt?.catches === true;
+  }
+
+  /** The request that a container here has made, and that has been answered, goes on to whom it asks. */
+  primes(link: FakeLink, asker: string, mac: string): boolean {
+    if (link !== this.#links.vxlan || this.#options.prime !== true || this.#punt?.catches !== true) return false;
+    if (!this.#links.isLocal(asker) || !this.#links.isLocal(mac)) return false;
+    this.#count('primed');
+    return true;
+  }
+
+  onPrimed(link: FakeLink, asker: string, target: string): void {
+    if (link !== this.#links.vxlan || this.#options.prime !== true) return;
+    if (!this.#links.isLocal(target) || this.#links.isLocal(asker)) return;
+    const slot = this.#ips.get(asker);
+    if (slot === undefined || slot.vtep === this.#options.vtep) return;
+    const ask = this.#askFor(asker);
+    if (ask.state !== 'looking' && ask.state !== 'queued') this.#answerFromTable(asker, ask, this.storeDown);
   }
 
   redirects(link: FakeLink, mac: string): boolean {

@@ -66,6 +66,10 @@ export interface Observer {
   onNews?(kind: TableName, action: 'new' | 'delete', row: Row): void;
   onMiss?(link: FakeLink, key: MissKey): void;
   catchesL2?(link: FakeLink): boolean;
+  /** An answered request of a container goes on to whom it asks: true when it does. */
+  primes?(link: FakeLink, asker: string, mac: string): boolean;
+  /** Another host's resolver has sent on a request for what is here. */
+  onPrimed?(link: FakeLink, asker: string, target: string): void;
   /** A frame from another host for a MAC address that nobody has here: true when it is sent out of the device again. */
   redirects?(link: FakeLink, mac: string): boolean;
   outcome?(link: FakeLink, key: MissKey): Promise<Outcome> | undefined;

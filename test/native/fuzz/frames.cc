@@ -4,10 +4,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "input.h"
 #include "probe/ping.h"
+#include "resolver/prime.h"
 #include "resolver/punt.h"
 
 using namespace overns;
@@ -25,6 +27,20 @@ void swallowed(Bytes frame, std::optional<SwallowedRequest> (*parse)(Bytes), std
   const auto again = parse(replayed.bytes());
   require(again && again->target == request->target && again->asker == request->asker, "a replay asks the same");
   require(again->frame.size() == request->frame.size(), "and is replayed whole");
+}
+
+void prime(Bytes frame) {
+  (void)parse_hint(frame);
+  auto request = parse_arp_request(frame);
+  if (!request) request = parse_neighbor_solicitation(frame);
+  if (!request) return;
+  const auto sender = sender_of(request->frame);
+  if (sender) require(sender->ip.is_unicast() && sender->mac == request->asker, "a sender is one, and its own");
+  if (request->frame.size() > PrimePackets::kMaxFrame) return;
+  const PrimePackets packets(request->frame, request->asker, 42);
+  const auto hint = parse_vxlan_packet(packets.hint());
+  const auto again = hint ? parse_hint(hint->packet.subspan(8)) : std::nullopt;
+  require(again && again->target == request->target && again->asker == request->asker, "a hint says the same");
 }
 
 void hop(Bytes frame) {
@@ -56,6 +72,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     require(punted->packet.data() == exact.bytes().data() && punted->packet.size() == size, "it is sent on whole");
   }
   hop(exact.bytes());
+  prime(exact.bytes());
   echo(AF_INET, exact.bytes());
   echo(AF_INET6, exact.bytes());
   return 0;

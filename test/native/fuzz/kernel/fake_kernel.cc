@@ -18,6 +18,7 @@
 #include <string_view>
 
 #include "../input.h"
+#include "resolver/prime.h"
 #include "rtnl/link.h"
 #include "rtnl/link_attributes.h"
 
@@ -138,9 +139,10 @@ void Kernel::join(int fd, std::uint32_t group) {
 }
 
 void Kernel::bind_packet(int fd, std::uint16_t protocol) {
-  find(fd)->role = protocol == htons(ETH_P_ARP)    ? Role::kArp
-                   : protocol == htons(ETH_P_IPV6) ? Role::kNd
-                                                   : Role::kDeparted;
+  find(fd)->role = protocol == htons(ETH_P_ARP)               ? Role::kArp
+                   : protocol == htons(ETH_P_IPV6)            ? Role::kNd
+                   : protocol == htons(overns::kHintProtocol) ? Role::kHints
+                                                              : Role::kDeparted;
 }
 
 bool Kernel::pop(int fd, Datagram& datagram) {

@@ -17,7 +17,7 @@
 
 namespace fake {
 
-enum class Role : std::uint8_t { kCommand, kMisses, kLinks, kHostLinks, kArp, kNd, kPunt, kSender, kDeparted };
+enum class Role : std::uint8_t { kCommand, kMisses, kLinks, kHostLinks, kArp, kNd, kPunt, kSender, kDeparted, kHints };
 
 constexpr std::int32_t kBridge = 2;
 constexpr std::int32_t kVxlan = 4;

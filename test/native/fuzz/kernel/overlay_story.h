@@ -9,6 +9,7 @@
 #include "engine/frame.h"
 #include "fake_kernel.h"
 #include "resolver/overlay_port.h"
+#include "resolver/prime.h"
 
 namespace fuzz {
 
@@ -36,6 +37,8 @@ enum Step : std::uint8_t {
   kCut,
   kForged,
   kDepartedBytes,
+  kHintBytes,
+  kHint,      // of a numbered address, for another
   kDeparted,  // to a numbered MAC
   kSteps
 };
@@ -78,6 +81,7 @@ class OverlayStory {
     if ((how_ & 1) != 0) here_ = *overns::Ip::parse("fd10::10");
     options.punt = (how_ & 2) == 0;
     options.engine.vtep = here_;
+    options.engine.prime = (how_ & 16) == 0;
     options.engine.max_lookups = (how_ & 4) != 0 ? 2 : 256;
     options.engine.answer_ttl_ms = (how_ & 8) != 0 ? 500 : 60000;
     {
@@ -177,6 +181,19 @@ class OverlayStory {
     const overns::Mac to = mac(number);
     std::memcpy(bytes.data() + 8, to.bytes.data(), 6);
     deliver(fake::Role::kPunt, bytes);
+  }
+
+  // As another host's resolver sends it of an ARP request.
+  void hint(std::uint8_t asker, std::uint8_t number) {
+    std::vector<std::uint8_t> frame(42);
+    const overns::Mac from = mac(asker);
+    const std::uint8_t arp[] = {8, 6, 0, 1, 8, 0, 6, 4, 0, 1};
+    std::memcpy(frame.data() + 6, from.bytes.data(), 6);
+    std::memcpy(frame.data() + 12, arp, sizeof arp);
+    std::memcpy(frame.data() + 22, from.bytes.data(), 6);
+    std::memcpy(frame.data() + 28, ip(asker).bytes.data(), 4);
+    std::memcpy(frame.data() + 38, ip(number).bytes.data(), 4);
+    deliver(fake::Role::kHints, overns::PrimePackets(frame, mac(number), fake::kVni).hint().subspan(8));
   }
 
   // As another host sends it, in its time to live.
@@ -320,6 +337,12 @@ class OverlayStory {
         const overns::Bytes bytes = input_.chunk();
         const fake::Role roles[] = {fake::Role::kMisses, fake::Role::kLinks, fake::Role::kHostLinks};
         kernel.deliver(roles[which % 3], {{bytes.begin(), bytes.end()}, bytes.size(), 4711});
+        break;
+      }
+      case kHintBytes: deliver(fake::Role::kHints, input_.chunk()); break;
+      case kHint: {
+        const std::uint8_t asker = input_.u8();
+        hint(asker, input_.u8());
         break;
       }
       case kDepartedBytes: deliver(fake::Role::kDeparted, input_.chunk()); break;

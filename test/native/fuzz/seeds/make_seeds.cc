@@ -50,9 +50,9 @@ void command_socket(const std::string& name, ByteVector bytes) {
 // and by one that says the same to the requests of a dump or a query.
 void story(const std::string& name, std::uint8_t step, const ByteVector& bytes) {
   const ByteVector known{fuzz::kPut, 3, 3, 11};
-  const ByteVector pump{fuzz::kPump, 127};
-  const ByteVector asked{fuzz::kMiss, 3, 0, fuzz::kPump, 127};
-  const ByteVector more{fuzz::kMiss, 4, 0, fuzz::kPump, 127, fuzz::kAnswer, 0, 0, 4, 12, 0, 0, fuzz::kPump, 127};
+  const ByteVector pump{fuzz::kPump, 255};
+  const ByteVector asked{fuzz::kMiss, 3, 0, fuzz::kPump, 255};
+  const ByteVector more{fuzz::kMiss, 4, 0, fuzz::kPump, 255, fuzz::kAnswer, 0, 0, 4, 12, 0, 0, fuzz::kPump, 255};
   const ByteVector steps = support::concat({known, asked, {step}, chunk(bytes), pump, more});
   write("overlay_port", name, support::concat({{0, 0, 0}, steps}));
   write("overlay_port", name + "-no-punt", support::concat({{2, 0, 0}, steps}));
