@@ -85,7 +85,8 @@ class Soak {
     let touched: Container | undefined;
     let unsettled = false;
     if (kind < 7) touched = this.#pick(all);
-    if (touched?.at !== undefined && kind < 4) await this.#move(touched);
+    if (touched?.at !== undefined && kind === 0) await this.#moveUnheard(touched, url);
+    else if (touched?.at !== undefined && kind < 4) await this.#move(touched);
     else if (touched?.at !== undefined && attached.length > all.length / 2) await this.#detach(touched);
     else if (touched?.at === undefined && touched !== undefined) await this.#attach(touched);
     else if (kind < 9) await this.#killAgent(this.#pick(stations), url);
@@ -116,8 +117,24 @@ class Soak {
     await this.#world.silent(ip, this.#world.attached.slice(0, 3));
   }
 
-  async #move(container: Container): Promise<void> {
+  /** While the agent of somebody who talks to it is down: what that one sends comes by way of the old host. */
+  async #moveUnheard(container: Container, url: string): Promise<void> {
     const to = this.#pick(this.#world.stations.filter((station) => station !== container.at));
+    const peers = this.#world.attached.filter(({ at }) => at !== container.at && at !== to);
+    if (peers.length === 0) return this.#move(container, to);
+    const peer = this.#pick(peers);
+    await this.#world.reach([[peer, container]]);
+    this.#say('kill-agent', `of ${peer.at?.overlay.vtep}, which does not hear of what follows`);
+    await peer.at?.killAgent();
+    await this.#move(container, to);
+    await this.#world.reach([[peer, container]]);
+    await peer.at?.startAgent(url);
+  }
+
+  async #move(
+    container: Container,
+    to = this.#pick(this.#world.stations.filter((station) => station !== container.at)),
+  ): Promise<void> {
     this.#say('move', `${this.#world.words(container)} to ${to.overlay.vtep}`);
     const { ip, mac } = container.endpoint as NonNullable<Container['endpoint']>;
     await this.#world.detach(container);
