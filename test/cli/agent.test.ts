@@ -162,13 +162,13 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
     const attach = `attach ${name} ${container.name} --address 192.168.0.2/24 --address fd00::2/64 ${store}`;
     expect(await done(attach)).toContain('published in the store');
     const keys = [`${at}/arp/192.168.0.2`, `${at}/arp/fd00::2`, `${at}/fib/02:42:c0:a8:00:02`];
-    expect(await consul.keys(at)).toEqual(keys);
+    expect(await consul.keys(`${at}/`)).toEqual(keys);
     expect(await consul.get(keys[2] as string)).toBe('10.0.0.10');
     await done(`records delete arp 192.168.0.2 ${store}`);
     expect(await document(`${attach} --ensure`)).toMatchObject({ attached: false, published: true });
-    expect(await consul.keys(at)).toEqual(keys);
+    expect(await consul.keys(`${at}/`)).toEqual(keys);
     expect(await done(`detach ${name} ${container.name} ${store}`)).toContain('withdrawn from the store');
-    expect(await consul.keys(at)).toEqual([]);
+    expect(await consul.keys(`${at}/`)).toEqual([]);
   });
 
   test("another host's address is refused by name, and taken with --takeover", async () => {
@@ -201,7 +201,7 @@ describeWith(['root', 'ip', 'ping', 'consul'], 'with Consul', () => {
       ip: '192.168.0.2',
       withdrawn: true,
     });
-    expect(await consul.keys(at)).toEqual([]);
+    expect(await consul.keys(`${at}/`)).toEqual([]);
   });
 
   test('one agent serves an overlay; --takeover takes it', async () => {
