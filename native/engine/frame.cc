@@ -90,6 +90,17 @@ std::optional<Sender> sender_of(Bytes frame) {
   return sender;
 }
 
+Ip ip_destination(Bytes frame) {
+  constexpr std::size_t kIpv4Destination = ETH_HLEN + 16;
+  constexpr std::size_t kIpv6Destination = ETH_HLEN + 24;
+  if (frame.size() < ETH_HLEN + kIpv4Header) return {};
+  const std::uint16_t protocol = be16(frame, 12);
+  const std::uint8_t version = frame[ETH_HLEN] >> 4;
+  if (protocol == ETH_P_IP && version == 4) return *Ip::from(frame.subspan(kIpv4Destination, 4));
+  if (protocol != ETH_P_IPV6 || version != 6 || frame.size() < ETH_HLEN + kIpv6Header) return {};
+  return *Ip::from(frame.subspan(kIpv6Destination, 16));
+}
+
 bool spend_hop(std::span<std::uint8_t> frame) {
   constexpr std::size_t kTtl = ETH_HLEN + 8;
   constexpr std::size_t kChecksum = ETH_HLEN + 10;

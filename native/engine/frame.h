@@ -29,6 +29,9 @@ struct Sender {
 // or another MAC than that of the frame.
 std::optional<Sender> sender_of(Bytes frame);
 
+// The destination of a frame's IPv4 or IPv6 packet; empty when it holds another one.
+Ip ip_destination(Bytes frame);
+
 // Takes one from how far a frame's packet may still travel (IPv4's time to live, IPv6's hop limit), as a router does.
 // False, and the frame as it was, when there is none left to take, or it is no such packet.
 bool spend_hop(std::span<std::uint8_t> frame);

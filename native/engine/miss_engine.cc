@@ -61,7 +61,17 @@ Ask* MissEngine::ask_for(const AskKey& key) {
   return asks_.insert(key);
 }
 
-void MissEngine::on_packet(const Mac& destination, Bytes packet, Nanoseconds now) {
+// Somebody here knows the MAC already, and will ask the address soon whether it still has it: answered from the
+// kernel's entry, whether this process lives then or not.
+void MissEngine::provide_neighbor(const Ip& ip, const Mac& mac, Nanoseconds now) {
+  const IpSlot* slot = ip.empty() ? nullptr : table_.find(ip);
+  if (slot == nullptr || slot->mac != mac || is_programmed(slot)) return;
+  Ask* ask = ask_for(AskKey::of(ip));
+  if (ask == nullptr || ask->ready || ask->waits() || (ask->state == AskState::kAbsent && now < ask->expires)) return;
+  (void)answer_from_table(*ask, now, store_down_);
+}
+
+void MissEngine::on_packet(const Mac& destination, const Ip& target, Bytes packet, Nanoseconds now) {
   if (!destination.is_unicast()) {
     // Which hosts have a part of the overlay is not known on demand: copies would reach some and not others.
     count(counters_.flood_dropped);
@@ -86,6 +96,7 @@ void MissEngine::on_packet(const Mac& destination, Bytes packet, Nanoseconds now
     event.miss_at = event.at = now;
     output_.emit(event);
     ask(key, now);
+    provide_neighbor(target, destination, now);
     current = asks_.find(key);
   }
   if (waiting()) {

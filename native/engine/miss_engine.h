@@ -54,8 +54,9 @@ class MissEngine {
   // Another host has sent on such a request to an endpoint here, which will answer: what is known of the asker is
   // programmed before it does.
   void on_primed(const SwallowedRequest& request, Nanoseconds now);
-  // A packet for a MAC that the kernel has no VTEP for: it is the L2 miss, and must not be lost.
-  void on_packet(const Mac& destination, Bytes packet, Nanoseconds now);
+  // A packet for a MAC that the kernel has no VTEP for: it is the L2 miss, and must not be lost. `target`: the address
+  // that it is for, empty when it has none.
+  void on_packet(const Mac& destination, const Ip& target, Bytes packet, Nanoseconds now);
   // A frame that another host has sent here for a MAC that has left. True: it is to go out of vxlan1 again, with a hop
   // less to live, so that it does not go round for ever between hosts of which each takes the other to have the MAC.
   bool redirect(std::span<std::uint8_t> frame, Nanoseconds now);
@@ -151,6 +152,7 @@ class MissEngine {
   void tell_not_here(const Ask& ask, Nanoseconds now);
   void tell_unresolved(const Ask& ask, Cause cause, Nanoseconds now);
   void reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep);
+  void provide_neighbor(const Ip& ip, const Mac& mac, Nanoseconds now);
   void keep_frame(Ask& ask, const SwallowedRequest& request, Nanoseconds now);
   void drop_packets(const AskKey& key);
 

@@ -334,7 +334,7 @@ int OverlayPort::read_packets(DatagramBatch& packets) {
     const auto punted = parse_vxlan_packet(packets.datagram(i));
     if (!punted || punted->vni != punt_->secret()) continue;
     write_vni(packets.bytes(i), vni_);
-    engine_->on_packet(punted->destination, punted->packet, at);
+    engine_->on_packet(punted->destination, punted->target, punted->packet, at);
   }
   punt_->send();
   return got;

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "engine/frame.h"
 #include "netns/proc_files.h"
 #include "netns/socket.h"
 #include "rtnl/link.h"
@@ -127,6 +128,7 @@ std::optional<PuntedPacket> parse_vxlan_packet(Bytes packet) {
   PuntedPacket punted;
   punted.vni = static_cast<std::uint32_t>(packet[4] << 16 | packet[5] << 8 | packet[6]);
   punted.destination = *Mac::from(packet.subspan(kVxlanHeader, ETH_ALEN));
+  punted.target = ip_destination(packet.subspan(kVxlanHeader));
   punted.packet = packet;
   return punted;
 }

@@ -28,6 +28,7 @@ namespace overns {
 struct PuntedPacket {
   std::uint32_t vni = 0;
   Mac destination;  // of the inner frame
+  Ip target;        // of the IP packet in it; empty when it holds another one
   Bytes packet;     // the VXLAN packet (RFC 7348 section 5), to be forwarded as it is
 };
 std::optional<PuntedPacket> parse_vxlan_packet(Bytes packet);

@@ -1,6 +1,6 @@
 /** Who else may come to the socket that catches packets for unknown MACs: the host's loopback is everybody's. */
 import { expect, test } from 'vitest';
-import type { Answer, Endpoint, Query } from '../../lib/index.js';
+import { type Answer, type Endpoint, openStore, type Query } from '../../lib/index.js';
 import { startChild } from '../support/child.js';
 import { type Host, twoHosts } from '../support/netns.js';
 import { record, Site, startResolver, twoSites, until } from '../support/overlay.js';
@@ -125,6 +125,27 @@ describeWith(['root', 'ip', 'ping'], 'the punt', () => {
     await forget();
     expect(await ping(a.container.netns, b.container.ip, { count: 1 })).toMatchObject({ lost: 0 });
     expect(resolver.stats().forwarded).toBe(1);
+  });
+
+  test('has the address of a MAC that a container knew already programmed, so that no agent is needed to confirm it', async () => {
+    const [a, b] = await twoSites();
+    const endpoint = await known(a, b);
+    const { netns } = a.container;
+    const store = await openStore('memory:');
+    await store.publish(endpoint);
+    const resolver = await startResolver({ overlays: [a.overlay], store, sync: 'all' });
+    await until(() => resolver.stats().endpoints === 1, 'the store is known');
+    expect(await a.netns.ipJson('neigh show dev vxlan1')).toEqual([]);
+    expect(await ping(netns, endpoint.ip, { count: 1 })).toMatchObject({ lost: 0 });
+    await until(async () => (await a.netns.ipJson('neigh show dev vxlan1')).length > 0, 'the neighbour is programmed');
+    expect(await a.netns.ipJson('neigh show dev vxlan1')).toMatchObject([{ dst: endpoint.ip, lladdr: endpoint.mac }]);
+    // As the container's own kernel asks, once its entry has not been confirmed for a while.
+    await netns.ip(`neigh replace ${endpoint.ip} lladdr ${endpoint.mac} dev eth0 nud probe`);
+    await until(
+      async () => (await netns.ipJson('neigh show dev eth0'))[0]?.state.includes('REACHABLE') === true,
+      'vxlan1 answers for it',
+    );
+    expect(resolver.stats()).toMatchObject({ misses: 1, answers: 1 });
   });
 
   test('lets in what the kernel sends, and nothing of what others send to its port', async () => {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 
 #include "engine_world.h"
 
@@ -53,6 +54,33 @@ TEST_CASE("engine: a punted packet for what is known goes on at once") {
   world.turn();
   CHECK(world.fdb[kMac] == kThere);
   CHECK(world.lookups.empty());
+}
+
+TEST_CASE("engine: with a packet's MAC its address is programmed, which its sender asks for next") {
+  World world;
+  world.put(kTarget, kMac, kThere);
+  world.put(ip("192.168.0.4"), mac("02:42:c0:a8:00:04"), kThere);
+  SUBCASE("when it is known to have the MAC") {
+    world.packet(kMac, 1, kTarget);
+    world.turn();
+    CHECK(world.neighbors == std::map<Ip, Mac>{{kTarget, kMac}});
+    // Nobody has missed that.
+    CHECK(world.count(EventKind::kMiss) == 1);
+    CHECK(world.count(EventKind::kResolved) == 1);
+  }
+  SUBCASE("not when another one has it") {
+    world.packet(kMac, 1, ip("192.168.0.4"));
+    world.turn();
+    CHECK(world.neighbors.empty());
+  }
+  SUBCASE("not when nobody is known to have it, as behind a router") {
+    world.packet(kMac, 1, ip("1.1.1.1"));
+    world.turn();
+    CHECK(world.neighbors.empty());
+    CHECK(world.lookups.empty());
+  }
+  CHECK(world.fdb[kMac] == kThere);
+  CHECK(world.take_forwarded() == Serials{1});
 }
 
 TEST_CASE("engine: no packet is sent to this host itself") {

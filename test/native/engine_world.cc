@@ -56,8 +56,8 @@ void World::tap(const Ip& target, std::uint32_t asker, std::uint32_t serial) {
   engine.on_request(request(target, asker, serial), clock);
 }
 
-void World::packet(const Mac& destination, std::uint32_t serial) {
-  engine.on_packet(destination, frame_with(serial), clock);
+void World::packet(const Mac& destination, std::uint32_t serial, const Ip& target) {
+  engine.on_packet(destination, target, frame_with(serial), clock);
 }
 
 void World::end_reset(bool sweep) {

@@ -49,7 +49,7 @@ class World final : public overns::EngineOutput {
   void miss(const overns::Ip& ip) { engine.on_miss(overns::AskKey::of(ip), clock); }
   void miss(const overns::Mac& mac) { engine.on_miss(overns::AskKey::of(mac), clock); }
   void tap(const overns::Ip& target, std::uint32_t asker, std::uint32_t serial);
-  void packet(const overns::Mac& destination, std::uint32_t serial);
+  void packet(const overns::Mac& destination, std::uint32_t serial, const overns::Ip& target = {});
   void found(const Lookup& lookup, const overns::Mac& mac, const overns::Ip& vtep, std::uint32_t ttl_ms = 0);
   void answer(const Lookup& lookup, overns::LookupResult result);
   // Ends a reset: what it has not named is missing. Swept, it goes.

@@ -26,6 +26,27 @@ TEST_CASE("punt: a packet, and what is none") {
   CHECK(parse_vxlan_packet(Bytes(packet).first(22)));
 }
 
+TEST_CASE("punt: the address that a packet is for") {
+  const auto target = [](const char* type, const char* packet) {
+    const ByteVector bytes = support::concat(
+        {from_hex("0800000000002a00"), from_hex("0242c0a800030242c0a80002"), from_hex(type), from_hex(packet)});
+    for (std::size_t size = 22; size < bytes.size(); ++size)
+      (void)parse_vxlan_packet(ByteVector(bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(size)));
+    return parse_vxlan_packet(bytes)->target;
+  };
+  const char* v4 = "4500001400000000400100000a000001c0a80003";
+  const char* v6 =
+      "600000000000004000000000000000000000000000000000"
+      "fd000000000000000000000000000003";
+  CHECK(target("0800", v4) == support::ip("192.168.0.3"));
+  CHECK(target("86dd", v6) == support::ip("fd00::3"));
+  CHECK(target("86dd", v4).empty());
+  CHECK(target("0800", v6).empty());
+  CHECK(target("0806", v4).empty());
+  CHECK(target("8100", v4).empty());
+  CHECK(target("0800", "4500001400000000400100000a000001c0a800").empty());
+}
+
 TEST_CASE("punt: ports that not everybody may bind") {
   const auto ports = punt_ports(1024);
   CHECK(ports.size() > 400);
