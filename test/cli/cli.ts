@@ -6,9 +6,9 @@ import { type ExecOptions, type ExecResult, exec, type Netns, type Running, spaw
 
 export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 
-/** Nothing of the surroundings' own settings, and no Docker of the machine's. */
+/** Nothing of the surroundings' own settings but which addon is tested, and no Docker of the machine's. */
 export function environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
-  const own = Object.entries(process.env).filter(([name]) => !/^(OVERNS_(?!TEST)|DOCKER_|CONSUL_|ETCDCTL_)/.test(name));
+  const own = Object.entries(process.env).filter(([name]) => !/^(OVERNS_(?!TEST|ADDON)|DOCKER_|CONSUL_|ETCDCTL_)/.test(name));
   return { ...Object.fromEntries(own), DOCKER_HOST: 'unix:///nonexistent/docker.sock', ...more };
 }
 

@@ -37,10 +37,12 @@ interface Outage {
 
 /** What an agent tells, and what its log makes of that. */
 class Witness {
+  readonly agent: Agent;
   readonly events: AgentEvent[] = [];
   readonly lines: string[] = [];
 
   constructor(agent: Agent) {
+    this.agent = agent;
     const say = (text: string): void => void this.lines.push(text);
     const log = new AgentLog(
       { debug: () => {}, info: say, warn: say, error: say } as unknown as Log,
@@ -97,6 +99,7 @@ async function suffer({ url, silent, snapshot, begin, end }: Outage): Promise<nu
   await snapshot?.();
   const witnesses = [one, await serve(b, url)];
   await until(async () => (await store.list()).length === 3, 'the second host to publish');
+  await until(() => witnesses.every(({ agent }) => agent.stats().endpoints === 3), 'both to know of all');
   await until(() => reaches(a.container, b.container), 'the first reply');
   const ended = flow(a.container, b.container);
   await begin();
