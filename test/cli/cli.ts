@@ -8,7 +8,9 @@ export const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.
 
 /** Nothing of the surroundings' own settings but which addon is tested, and no Docker of the machine's. */
 export function environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
-  const own = Object.entries(process.env).filter(([name]) => !/^(OVERNS_(?!TEST|ADDON)|DOCKER_|CONSUL_|ETCDCTL_)/.test(name));
+  const own = Object.entries(process.env).filter(
+    ([name]) => !/^(OVERNS_(?!TEST|ADDON)|DOCKER_|CONSUL_|ETCDCTL_)/.test(name),
+  );
   return { ...Object.fromEntries(own), DOCKER_HOST: 'unix:///nonexistent/docker.sock', ...more };
 }
 
