@@ -12,6 +12,8 @@ const TTL_MAX = 0x7fff_ffff;
 
 /** Told with every answer or failure of the store. */
 export interface StoreHealth {
+  /** When it was last heard of, as performance.now(). */
+  readonly heardAt: number;
   up(): void;
   down(error: Error): void;
 }
@@ -55,8 +57,9 @@ export class Lookups {
   #keepErrors = false;
   /** Lookups under way, as what gives them up. */
   readonly #pending = new Set<(reason: unknown) => void>();
-  /** Lookups in a row that the store has given no answer to in time. */
+  /** Lookups in a row that the store has given no answer to in time, since it was heard last. */
   #unanswered = 0;
+  #heardAt = 0;
 
   constructor(context: SessionContext) {
     this.#context = context;
@@ -121,7 +124,7 @@ export class Lookups {
       result = call();
       later = isPromise(result);
     } catch (error) {
-      done({ error: asError(error) });
+      done({ error: asError(error), began: performance.now() });
       return;
     }
     if (later) this.#wait(result as Promise<T>, options, done);
@@ -131,6 +134,7 @@ export class Lookups {
   /** Waits for a lookup for lookupTimeoutMs at most; a store that ignores its signal is not waited for. */
   #wait<T>(result: Promise<T>, options: LookupOptions, done: (ended: Ended<T>) => void): void {
     let pending = true;
+    const began = performance.now();
     const settle = (ended: Ended<T>): void => {
       if (!pending) return;
       pending = false;
@@ -147,18 +151,18 @@ export class Lookups {
         },
       );
       options.abort(error);
-      settle({ timeout: error });
+      settle({ timeout: error, began });
     }, this.#context.timing.lookupTimeoutMs);
     timer.unref();
     const abandon = (reason: unknown): void => {
       options.abort(reason);
-      settle({ error: asError(reason) });
+      settle({ error: asError(reason), began });
     };
     this.#pending.add(abandon);
     // One of its own: what a store calls a promise may throw, or call back twice.
     Promise.resolve(result).then(
       (value) => settle({ value }),
-      (error) => settle({ error: asError(error) }),
+      (error) => settle({ error: asError(error), began }),
     );
   }
 
@@ -186,17 +190,23 @@ export class Lookups {
 
   /** Reads a store's answer. It is untrusted: the text of a consumer's own store, or of anybody's record. */
   #judge(ended: Ended<Answer | null | undefined>): Verdict {
+    const { health } = this.#context;
+    // Asked before the store was heard: what became of that says nothing of it now, after an outage.
+    const late = 'began' in ended && ended.began < health.heardAt;
+    if (this.#heardAt !== health.heardAt) this.#unanswered = 0;
+    this.#heardAt = health.heardAt;
     if ('timeout' in ended) {
-      if (++this.#unanswered >= UNANSWERED_MAX) this.#context.health.down(ended.timeout);
+      if (!late && ++this.#unanswered >= UNANSWERED_MAX) health.down(ended.timeout);
       return { outcome: 'timeout', error: ended.timeout };
     }
-    this.#unanswered = 0;
     if ('error' in ended) {
+      this.#unanswered = 0;
       // A record that makes no sense is that record's fault; anything else says that the store cannot be used.
-      if (!OvernsError.is(ended.error) || ended.error.code !== 'OVERNS_RECORD') this.#context.health.down(ended.error);
+      const itsOwn = OvernsError.is(ended.error) && ended.error.code === 'OVERNS_RECORD';
+      if (!late && !itsOwn) health.down(ended.error);
       return { outcome: 'error', error: ended.error };
     }
-    this.#context.health.up();
+    health.up();
     const { value } = ended;
     if (value === null) return { outcome: 'absent' };
     if (typeof value !== 'object' || typeof value.mac !== 'string' || typeof value.vtep !== 'string') {
@@ -229,7 +239,11 @@ function unreadable(mac: string, vtep: string): { readonly outcome: 'error'; rea
   return { outcome: 'error', error: new OvernsError('OVERNS_RECORD', `the answer ${mac}, ${vtep} cannot be read`) };
 }
 
-type Ended<T> = { readonly value: T } | { readonly timeout: Error } | { readonly error: Error };
+/** `began`: when the store was asked, as performance.now(). */
+type Ended<T> =
+  | { readonly value: T }
+  | { readonly timeout: Error; readonly began: number }
+  | { readonly error: Error; readonly began: number };
 
 /** The second argument of a store's lookup; the signal is made when the store looks at it. */
 class LookupOptions {

@@ -81,6 +81,7 @@ export class OverlaySession implements ReactorClient {
   #taker: ControlPeer | undefined;
   readonly #missPeers = new Set<ControlPeer>();
   #storeDown = false;
+  readonly #health = { heardAt: 0, up: (): void => this.#up(), down: (error: Error): void => this.#down(error) };
   #puntTold = false;
   #wanted = 0;
   #watching: Promise<void> | undefined;
@@ -107,7 +108,7 @@ export class OverlaySession implements ReactorClient {
         if (this.#feed.followed === 'used') this.#usage.asked(address, canonicalMac(mac), canonicalIp(vtep));
       },
       observe: (change) => owner.observe(change),
-      health: { up: () => this.#up(), down: (error) => this.#down(error) },
+      health: this.#health,
     };
     this.#lookups = new Lookups(context);
     this.#leftovers = new Leftovers(overlay, (key) => {
@@ -443,6 +444,7 @@ export class OverlaySession implements ReactorClient {
   }
 
   #up(): void {
+    this.#health.heardAt = performance.now();
     if (!this.#storeDown || this.#stop.signal.aborted) return;
     this.#storeDown = false;
     this.#lease.thread.storeDown(this.#id, false);

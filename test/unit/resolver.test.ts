@@ -591,6 +591,30 @@ describe('stores', () => {
     expect(events.map(({ kind }) => kind)).toEqual(['store-down', 'store-up']);
   });
 
+  test('what fails of lookups that were begun before the store was heard again is no outage', async () => {
+    const { kernel, overlay } = await scene();
+    await using _overlay = overlay;
+    const held: ((error: Error) => void)[] = [];
+    let silent = true;
+    const store: Store = { lookup: () => (silent ? new Promise<null>((_, reject) => held.push(reject)) : null) };
+    await using resolver = await Resolver.start({ overlays: [overlay], store, lookupTimeoutMs: 300 });
+    const events = record(resolver);
+    const miss = (host: number) => kernel.miss('blue', { ip: `192.168.0.${host}` });
+    const late = [3, 4, 5, 6, 7].map(miss);
+    await until(() => held.length === 5, 'the lookups');
+    silent = false;
+    await miss(8);
+    held[0]?.(new Error('reset'));
+    await Promise.all(late);
+    expect(events.map(({ kind }) => kind)).toEqual(Array(6).fill('unresolved'));
+    silent = true;
+    const next = miss(9);
+    await until(() => held.length === 6, 'the lookups');
+    held[5]?.(new Error('reset'));
+    await next;
+    expect(events.map(({ kind }) => kind)).toContain('store-down');
+  });
+
   test('while the store is down what was known answers, and entries stay beyond their TTL', async () => {
     const { kernel, overlay } = await scene();
     await using _overlay = overlay;
