@@ -100,7 +100,9 @@ export class WatchFeed {
     const signal = this.#context.stopped;
     let pause = 100;
     let turn = performance.now();
+    let excused = false;
     while (!signal.aborted) {
+      let begun = false;
       try {
         if (this.#followed === 'used') await this.#usage.begin();
         this.#openedAt = performance.now();
@@ -115,6 +117,8 @@ export class WatchFeed {
           this.#context.observe(change);
           this.#grace.changed();
           this.#context.health.up();
+          begun = true;
+          excused = false;
           pause = 100;
           ready();
           // A store that has always one more would let nothing else happen in this process.
@@ -131,6 +135,10 @@ export class WatchFeed {
           await this.#follow(this.#max === undefined ? 'lookup' : 'used', asError(error));
           if (this.#max !== undefined) continue;
           pause = LARGE_MS;
+        } else if (!begun && !excused && this.#context.health.heardAt > this.#openedAt) {
+          // A lookup was answered meanwhile, as after an outage that the attempt was made in: the next one tells.
+          excused = true;
+          pause = 100;
         } else {
           this.#context.health.down(asError(error));
         }

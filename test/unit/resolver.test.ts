@@ -615,6 +615,33 @@ describe('stores', () => {
     expect(events.map(({ kind }) => kind)).toContain('store-down');
   });
 
+  test('a watch that was begun before the store was heard may fail once: the next one tells how it is now', async () => {
+    const { kernel, overlay } = await scene();
+    await using _overlay = overlay;
+    const attempts: ((error: Error) => void)[] = [];
+    let asked = 0;
+    const store: Store = {
+      lookup: () => {
+        asked++;
+        return null;
+      },
+      async *watch({ overlay }) {
+        expect(overlay).toBe('blue');
+        await new Promise((_, reject) => attempts.push(reject));
+      },
+    };
+    const started = Resolver.start({ overlays: [overlay], store });
+    await until(() => attempts.length === 1, 'the watch');
+    await kernel.miss('blue', { ip: '192.168.0.3' });
+    expect(asked).toBe(1);
+    attempts[0]?.(new Error('silent'));
+    await using resolver = await started;
+    expect(resolver.overlays()).toMatchObject([{ store: 'up' }]);
+    await until(() => attempts.length === 2, 'the next attempt');
+    attempts[1]?.(new Error('silent'));
+    await until(() => resolver.overlays()[0]?.store === 'down', 'the outage');
+  });
+
   test('while the store is down what was known answers, and entries stay beyond their TTL', async () => {
     const { kernel, overlay } = await scene();
     await using _overlay = overlay;
