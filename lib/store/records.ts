@@ -65,6 +65,11 @@ export interface RecordStore {
   put(kind: RecordKind, key: string, value: string, options?: Cancel): Promise<void>;
   /** Deletes a record, a bad one too. False when there was none. */
   delete(kind: RecordKind, key: string, options?: Cancel): Promise<boolean>;
+  /**
+   * Deletes what the store keeps of the network beside its records, such as Consul's journal: for a network that is given up. Who
+   * follows it nevertheless reads it again. Absent: it keeps nothing.
+   */
+  forget?(options?: Cancel): Promise<void>;
 }
 
 /** A good value has 39 characters at most; what is longer is not looked at. */

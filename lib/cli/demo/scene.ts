@@ -1,9 +1,9 @@
 /** Stage of the demo: hosts, overlays and containers, made from nothing and removed again. */
 import { join } from 'node:path';
 import { throwIfAborted } from '../../core/abort.js';
-import { Overlay, type OwnedStore, openStore, Resolver, Rtnl, type System } from '../../index.js';
+import { Overlay, type OwnedStore, openStore, type RecordStore, Resolver, Rtnl, type System } from '../../index.js';
 import { netnsDirectory } from '../../netns/references.js';
-import { expandStoreUrl, inProcessUrl } from '../../store/index.js';
+import { expandStoreUrl, inProcessUrl, recordsOf } from '../../store/index.js';
 import { kernel } from '../../system/kernel-error.js';
 import type { Context } from '../verb.js';
 import type { Story } from './story.js';
@@ -156,6 +156,7 @@ export class Scene {
         store,
         signal: this.#signal,
       });
+      if (at === 0) this.#made('what the store keeps beside records', (late) => forgetAll(store, late));
       this.#made(`the record of ${ip}`, (late) => overlay.detach({ ip }, { store, signal: late }));
       this.containers.push({ name, ip, mac, netns, host, overlay });
       this.#story.step(name, `${ip}, ${mac}, on ${host.name}`);
@@ -169,4 +170,15 @@ export class Scene {
     this.#resolver = resolver;
     this.#story.step('ready', `serves ${overlays.length} overlays from one thread`);
   }
+}
+
+/** Deletes what a store keeps of a network that has no records any more. */
+async function forgetAll(store: OwnedStore, signal: AbortSignal): Promise<void> {
+  let records: RecordStore;
+  try {
+    records = recordsOf(store);
+  } catch {
+    return; // it keeps no records
+  }
+  await records.forget?.({ signal });
 }

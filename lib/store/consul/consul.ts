@@ -131,7 +131,9 @@ export class ConsulStore implements DriverStore {
   }
 
   records({ prefix }: StoreNetwork): RecordStore {
-    return new PrefixRecords(new NotedKv(this.#http, prefix, this.#writer));
+    return new ConsulRecords(new NotedKv(this.#http, prefix, this.#writer), (signal) =>
+      this.#writer.forget(prefix, signal),
+    );
   }
 
   async close(): Promise<void> {
@@ -428,6 +430,20 @@ export class ConsulStore implements DriverStore {
     const { records, foreign } = splitRecords(kv.prefix, pairs);
     this.#foreign.tell(kv.prefix, foreign);
     return goodRecords(records);
+  }
+}
+
+/** Records, and a journal beside them. */
+class ConsulRecords extends PrefixRecords {
+  readonly #forget: (signal: AbortSignal | undefined) => Promise<void>;
+
+  constructor(kv: NotedKv, forget: (signal: AbortSignal | undefined) => Promise<void>) {
+    super(kv);
+    this.#forget = forget;
+  }
+
+  forget({ signal }: Cancel = {}): Promise<void> {
+    return this.#forget(signal);
   }
 }
 

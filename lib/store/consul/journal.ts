@@ -22,6 +22,8 @@ import type { ConsulHttp } from './http.js';
 import { ConsulKv, type TxnOp } from './kv.js';
 
 const SLOTS = 8;
+/** The name of a network that has a journal of its own. */
+const ALONE = '.';
 /** As many changes stay in one key, and so many bytes. */
 const LINES = 16;
 const BYTES = 2048;
@@ -58,7 +60,7 @@ export class JournalPlace {
 
   /** The name of a network in it. */
   network(prefix: string): string {
-    return this.#common === undefined ? '.' : encodeURIComponent(prefix.slice(this.#common.length));
+    return this.#common === undefined ? ALONE : encodeURIComponent(prefix.slice(this.#common.length));
   }
 }
 
@@ -98,6 +100,11 @@ export class JournalWriter {
       this.#deniedUntil = performance.now() + DENIED_MS;
       return undefined;
     }
+  }
+
+  /** Deletes the journal of a network that has one of its own. */
+  async forget(prefix: string, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#place.network(prefix) === ALONE) await this.#kv.clear(signal);
   }
 
   /**

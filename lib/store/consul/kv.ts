@@ -185,6 +185,13 @@ export class ConsulKv implements PrefixKeys {
     return { pairs, answer };
   }
 
+  /** Deletes all keys below the prefix. */
+  async clear(signal: AbortSignal | undefined): Promise<void> {
+    const path = `${this.#path(this.prefix)}/?recurse`;
+    const doing = `deleting ${this.prefix}/`;
+    await this.#http.request({ method: 'DELETE', path, maxBytes: VALUE_BYTES, timeoutMs: VALUE_MS, signal, doing });
+  }
+
   /** Reads what is stored at these keys, all at one moment. */
   async tree(keys: readonly string[], signal: AbortSignal | undefined): Promise<Map<string, StoredPair>> {
     const doing = `reading ${keys.join(' and ')}`;
