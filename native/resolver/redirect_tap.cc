@@ -30,7 +30,7 @@ std::uint32_t tail_of(const Mac& mac) {
 Status set_filter(int fd, std::span<const Mac> macs) {
   constexpr auto ancillary = [](int what) { return static_cast<std::uint32_t>(SKF_AD_OFF + what); };
   std::vector<sock_filter> code;
-  if (!macs.empty())
+  if (!macs.empty()) {
     code = {
         // One of this host's own frames, or one with a VLAN tag, which would be lost on the way.
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, ancillary(SKF_AD_PKTTYPE)),
@@ -46,9 +46,11 @@ Status set_filter(int fd, std::span<const Mac> macs) {
         BPF_STMT(BPF_RET | BPF_K, 0),
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 2),
     };
-  for (std::size_t i = 0; i < macs.size(); ++i)
+  }
+  for (std::size_t i = 0; i < macs.size(); ++i) {
     code.push_back(
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, tail_of(macs[i]), static_cast<std::uint8_t>(macs.size() - i), 0));
+  }
   code.push_back(BPF_STMT(BPF_RET | BPF_K, 0));
   code.push_back(BPF_STMT(BPF_RET | BPF_K, UINT32_MAX));
   const sock_fprog program{static_cast<unsigned short>(code.size()), code.data()};
