@@ -237,7 +237,8 @@ s.send(bytes.fromhex('0242000000' + sys.argv[2] + '02420000000188b5') + bytes(46
       const [told] = (await until(events, (e) => e.kind === 'link' && e.bridgePort?.cost === cost)).slice(-1);
       const [listed] = await rtnl.links.list({ name: 'v1' });
       const { kind, bridgePort, ...row } = listed as Link;
-      const port = Object.entries(bridgePort ?? {}).filter(([name]) => !name.endsWith('Timer'));
+      // Timers run, and v1 joins groups by itself a while after it is up.
+      const port = Object.entries(bridgePort ?? {}).filter(([name]) => !/Timer$|^mcastGroups$/.test(name));
       // All of it, and not what a bridge knows alone.
       expect(told).toMatchObject({ ...row, linkKind: kind, kind: 'link', action: resync ? 'change' : 'new' });
       expect(told).toHaveProperty('bridgePort', expect.objectContaining(Object.fromEntries(port)));
