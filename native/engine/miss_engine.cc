@@ -61,12 +61,10 @@ Ask* MissEngine::ask_for(const AskKey& key) {
   return asks_.insert(key);
 }
 
-// Somebody here knows the MAC already, and will ask the address soon whether it still has it: answered from the
-// kernel's entry, whether this process lives then or not.
-void MissEngine::provide_neighbor(const Ip& ip, const Mac& mac, Nanoseconds now) {
-  const IpSlot* slot = ip.empty() ? nullptr : table_.find(ip);
-  if (slot == nullptr || slot->mac != mac || is_programmed(slot)) return;
-  Ask* ask = ask_for(AskKey::of(ip));
+// Programs an address that is known before it is asked for.
+void MissEngine::provide(const IpSlot& slot, Nanoseconds now) {
+  if (table_.vtep(slot.vtep).ip == options_.vtep) return;
+  Ask* ask = ask_for(AskKey::of(slot.key));
   if (ask == nullptr || ask->ready || ask->waits() || (ask->state == AskState::kAbsent && now < ask->expires)) return;
   (void)answer_from_table(*ask, now, store_down_);
 }
@@ -96,7 +94,10 @@ void MissEngine::on_packet(const Mac& destination, const Ip& target, Bytes packe
     event.miss_at = event.at = now;
     output_.emit(event);
     ask(key, now);
-    provide_neighbor(target, destination, now);
+    // Somebody here knows the MAC already, and will ask the address soon whether it still has it: answered from the
+    // kernel's entry, whether this process lives then or not.
+    const IpSlot* known = target.empty() ? nullptr : table_.find(target);
+    if (known != nullptr && known->mac == destination && !is_programmed(known)) provide(*known, now);
     current = asks_.find(key);
   }
   if (waiting()) {
@@ -168,10 +169,7 @@ void MissEngine::on_primed(const SwallowedRequest& request, Nanoseconds now) {
   // What the frame says is not believed: it is a hint of what will be asked for. What was programmed may have aged, or
   // been deleted by a hand, without a word.
   const IpSlot* slot = table_.find(sender->ip);
-  if (slot == nullptr || table_.vtep(slot->vtep).ip == options_.vtep) return;
-  Ask* ask = ask_for(AskKey::of(sender->ip));
-  if (ask == nullptr || ask->ready || ask->waits() || (ask->state == AskState::kAbsent && now < ask->expires)) return;
-  (void)answer_from_table(*ask, now, store_down_);
+  if (slot != nullptr) provide(*slot, now);
 }
 
 void MissEngine::keep_frame(Ask& ask, const SwallowedRequest& request, Nanoseconds now) {

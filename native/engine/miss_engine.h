@@ -152,7 +152,7 @@ class MissEngine {
   void tell_not_here(const Ask& ask, Nanoseconds now);
   void tell_unresolved(const Ask& ask, Cause cause, Nanoseconds now);
   void reject(const Ask& ask, const char* reason, int error, const Mac& mac, const Ip& vtep);
-  void provide_neighbor(const Ip& ip, const Mac& mac, Nanoseconds now);
+  void provide(const IpSlot& slot, Nanoseconds now);
   void keep_frame(Ask& ask, const SwallowedRequest& request, Nanoseconds now);
   void drop_packets(const AskKey& key);
 
